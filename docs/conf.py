@@ -1,0 +1,37 @@
+"""Sphinx builds this documentation: ``nox -s docs``, then open docs/_build/index.html."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from docs.options_page import options_markdown
+from trioserve._version import __version__
+
+project = "trioserve"
+author = "The trioserve authors"
+copyright = "The trioserve authors"
+version = release = __version__
+
+extensions = ["myst_parser", "sphinx.ext.autodoc"]
+exclude_patterns = ["_build"]
+myst_enable_extensions = ["deflist"]
+myst_heading_anchors = 3
+nitpicky = False
+autodoc_typehints = "description"
+html_theme = "furo"
+html_title = "trioserve"
+html_copy_source = False
+html_show_sourcelink = False
+suppress_warnings = ["myst.header"]
+
+
+def fill_in_options(app: Any, docname: str, source: list[str]) -> None:
+    """The reference of options is made from ``Config`` whenever the documentation is built, so it cannot drift."""
+    if docname == "reference/options":
+        source[0] = source[0].replace("<!-- options -->", options_markdown())
+
+
+def setup(app: Any) -> None:
+    app.connect("source-read", fill_in_options)

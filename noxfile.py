@@ -1,0 +1,89 @@
+"""The verbs of this project: ``nox -l`` lists them, ``nox -s lint types`` runs two."""
+
+import os
+import sys
+from pathlib import Path
+
+import nox
+
+nox.options.sessions = ["lint", "types", "tests", "tests_minimal", "docs"]
+nox.options.reuse_existing_virtualenvs = True
+
+OPTIONAL = ["httptools", "python-dotenv", "uvloop", "watchfiles"]   # of the extra `standard`: trioserve runs without
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Style and likely mistakes (ruff), and the layers (import-linter). There is no formatter."""
+    session.install("-e", ".[dev]")
+    session.run("ruff", "check")
+    session.run("lint-imports")
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """mypy --strict over the package, its tests, the documentation's examples and this file."""
+    session.install("-e", ".[test,dev,docs]")
+    session.run("mypy")
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """Every test, on both backends, with the fast parser and event loop installed."""
+    session.install("-e", ".[test]")
+    session.run("pytest", *session.posargs)
+
+
+@nox.session
+def tests_minimal(session: nox.Session) -> None:
+    """Every test that a plain ``pip install trioserve`` can run: h11, and asyncio's own event loop."""
+    session.install("-e", ".[test]")
+    session.run("python", "-m", "pip", "uninstall", "--yes", "--quiet", *OPTIONAL)
+    session.run("pytest", *session.posargs)
+
+
+@nox.session
+def coverage(session: nox.Session) -> None:
+    """The tests with branch coverage, servers in child processes included; fails below the floor in pyproject.toml."""
+    session.install("-e", ".[test]")
+    session.run("pytest", "--cov", "--cov-report=term", "--cov-report=html", *session.posargs)
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """Build the documentation into docs/_build; a warning is an error."""
+    session.install("-e", ".[docs]")
+    session.run("sphinx-build", "--fail-on-warning", "--keep-going", "docs", "docs/_build", *session.posargs)
+
+
+@nox.session
+@nox.parametrize("backend", ["trio", "asyncio"])
+def conformance(session: nox.Session, backend: str) -> None:
+    """Judge the server from outside, byte by byte: ``nox -s conformance -- --only 'framing-*'``."""
+    judge = judges(session) / "conformance" / "run.py"
+    session.install("-e", ".[standard]")
+    serve = ["trioserve", "{app}", "--host", "127.0.0.1", "--port", "{port}", "--backend", backend]
+    session.run("python", str(judge), *session.posargs, "--", *serve)
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """Measure trioserve beside its peers: ``nox -s bench -- --only plaintext --rounds 3``. Needs wrk and h2load."""
+    judge = judges(session) / "bench" / "compare.py"
+    session.install("-e", ".[standard]", "fastapi", "starlette")
+    session.run("python", str(judge), "--setup")
+    session.run("python", str(judge), "--python", python_of(session), *session.posargs)
+
+
+def judges(session: nox.Session) -> Path:
+    """The directory with the conformance suite and the benchmark, which are kept outside this repository."""
+    directory = Path(os.environ.get("TRIOSERVE_JUDGES", "../shared")).resolve()
+    if not directory.is_dir():
+        session.error(f"no directory {directory}: set TRIOSERVE_JUDGES to the one with conformance/ and bench/")
+    return directory
+
+
+def python_of(session: nox.Session) -> str:
+    """The interpreter of the session's own virtual environment."""
+    scripts = Path(session.bin)
+    return str(scripts / ("python.exe" if sys.platform == "win32" else "python"))

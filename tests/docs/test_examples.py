@@ -1,0 +1,98 @@
+"""Every program under docs/examples runs, on both backends where it has a choice."""
+
+import importlib.util
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import anyio
+import httpx
+import pytest
+
+import trioserve
+
+EXAMPLES = Path(__file__).parents[2] / "docs" / "examples"
+
+
+@pytest.fixture(params=["trio", "asyncio"])
+def anyio_backend(request: pytest.FixtureRequest) -> Any:
+    return request.param
+
+
+def load(name: str) -> Any:
+    """A fresh copy of the example as a module; nothing behind ``if __name__ == "__main__"`` runs."""
+    spec = importlib.util.spec_from_file_location(f"example_{name}", EXAMPLES / f"{name}.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@asynccontextmanager
+async def client_of(app: Any) -> AsyncIterator[httpx.AsyncClient]:
+    """Serve ``app`` on a free port for the length of the block."""
+    async with anyio.create_task_group() as nursery:
+        [(host, port)] = await nursery.start(trioserve.serve, app, trioserve.Config(port=0))
+        async with httpx.AsyncClient(base_url=f"http://{host}:{port}") as client:
+            yield client
+        nursery.cancel_scope.cancel()
+
+
+def run_program(name: str, *arguments: str) -> list[str]:
+    """The lines that the example prints when it is run as its docstring says."""
+    done = subprocess.run(
+        [sys.executable, EXAMPLES / f"{name}.py", *arguments],
+        stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=30, cwd=EXAMPLES.parents[1])
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()
+
+
+@pytest.mark.anyio
+async def test_hello_asgi() -> None:
+    async with client_of(load("hello_asgi").app) as client:
+        assert (await client.get("/there")).text == "Hello from /there\n"
+
+
+@pytest.mark.anyio
+async def test_hello_fastapi() -> None:
+    async with client_of(load("hello_fastapi").app) as client:
+        assert (await client.get("/", params={"name": "reader"})).json() == {"message": "Hello, reader"}
+
+
+@pytest.mark.anyio
+async def test_streaming_goes_on_until_the_client_leaves(capsys: pytest.CaptureFixture[str]) -> None:
+    async with client_of(load("streaming").app) as client, client.stream("GET", "/") as response:
+        lines = response.aiter_lines()
+        assert [await anext(lines) for _ in range(3)] == ["0", "1", "2"]
+        await response.aclose()
+    assert capsys.readouterr().out.startswith("stopped after ")         # the server has stopped, so the example has
+
+
+def test_embed_trio() -> None:
+    assert run_program("embed_trio") == ["a child of your nursery"]
+
+
+def test_embed_asyncio() -> None:
+    assert run_program("embed_asyncio") == ["a task of your TaskGroup"]
+
+
+@pytest.mark.parametrize("backend", ["trio", "asyncio"])
+def test_graceful_shutdown(backend: str) -> None:
+    lines = run_program("graceful_shutdown", backend)
+    assert sorted(lines) == ["client: 200 finished all the same", "lifespan: closing resources", "server: stopped"]
+    assert lines.index("lifespan: closing resources") < lines.index("server: stopped")
+
+
+def test_every_example_has_a_test() -> None:
+    tested = {name.removeprefix("test_") for name in globals() if name.startswith("test_")}
+    for path in EXAMPLES.glob("*.py"):
+        assert any(name.startswith(path.stem) for name in tested), path.name
+
+
+def test_every_example_is_in_a_page_or_a_guide_links_to_it() -> None:
+    pages = "".join(page.read_text("utf-8") for page in EXAMPLES.parent.rglob("*.md"))
+    for path in EXAMPLES.glob("*.py"):
+        assert f"examples/{path.name}" in pages, path.name

@@ -1,0 +1,199 @@
+"""Every option, once: name, type, default, limits and help text.
+
+The command line, the environment variables, the keywords of ``run()`` and ``serve()`` and the reference page all
+derive from the fields of ``Config``. ``timeout_keep_alive`` here is ``--timeout-keep-alive`` there and
+``TRIOSERVE_TIMEOUT_KEEP_ALIVE`` in the environment. This module holds data: loading an application, logging and
+binding happen in the layers that need them.
+"""
+
+import dataclasses
+import math
+import re
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final, Literal, TypeAlias
+
+from trioserve._errors import ConfigError
+
+__all__ = ["Config", "Option", "Seconds", "options"]
+
+Seconds: TypeAlias = float | None
+"""A length of time; ``None`` (on the command line: ``off``) switches the timeout off."""
+
+Count: TypeAlias = int | None
+"""A limit; ``None`` (on the command line: ``off``) means no limit."""
+
+KIBIBYTE: Final = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """What is known of an option besides its name, type and default."""
+
+    help: str
+    group: str
+    minimum: float = -math.inf
+    maximum: float = math.inf
+    metavar: str | None = None
+
+
+def option(
+    default: Any, group: str, help: str, *, minimum: float = -math.inf, maximum: float = math.inf,
+    metavar: str | None = None,
+) -> Any:
+    """A field of ``Config`` with what the command line and the reference say about it."""
+    return dataclasses.field(
+        default=default, metadata={"option": Option(help, group, minimum, maximum, metavar)}
+    )
+
+
+def seconds(default: Seconds, help: str) -> Any:
+    return option(default, "Timeouts", help, minimum=0, metavar="SECONDS|off" if default is not None else "SECONDS")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    """How to serve. Frozen, complete and checked: a ``Config`` that exists is one that can be used.
+
+    Raises:
+        ConfigError: a value has the wrong type or is out of range.
+    """
+
+    factory: bool = option(
+        False, "Application", "APP is a callable without parameters that returns the application.")
+    app_dir: str = option(
+        "", "Application", "Look for APP in this directory first (default: the current directory).", metavar="DIR")
+    env_file: str | None = option(
+        None, "Application", "Read environment variables for the application from this file.", metavar="FILE")
+    lifespan: Literal["auto", "on", "off"] = option(
+        "auto", "Application", "Run the application's lifespan: when it has one, always, or never.")
+    root_path: str = option(
+        "", "Application", "Path prefix under which a proxy mounts the application.", metavar="PATH")
+
+    host: str = option("127.0.0.1", "Binding", "Address or name to listen on.")
+    port: int = option(8000, "Binding", "Port to listen on; 0 takes a free one and prints it.", minimum=0, maximum=65535)
+    backlog: int = option(2048, "Binding", "Connections the kernel queues before they are accepted.", minimum=1)
+
+    backend: Literal["trio", "asyncio"] = option("trio", "Event loop", "Event loop family that runs the application.")
+    loop: Literal["auto", "asyncio", "uvloop"] = option(
+        "auto", "Event loop", "Event loop of --backend asyncio; auto takes uvloop when it is installed.")
+    http: Literal["auto", "h11", "httptools"] = option(
+        "auto", "HTTP", "Parser of request heads; auto takes httptools when it is installed.")
+    server_header: bool = option(True, "HTTP", "Send a Server header.")
+    date_header: bool = option(True, "HTTP", "Send a Date header.")
+    header: tuple[str, ...] = option((), "HTTP", "Extra response header, as Name:Value; repeatable.", metavar="NAME:VALUE")
+    on_disconnect: Literal["notify", "cancel"] = option(
+        "notify", "HTTP",
+        "When a client leaves before its response is complete: tell the application by http.disconnect, or cancel "
+        "the request.")
+
+    log_level: Literal["critical", "error", "warning", "info", "debug", "trace"] = option(
+        "info", "Logging", "Least severe level that is logged.")
+    access_log: bool = option(True, "Logging", "Log one line for each response.")
+    use_colors: bool | None = option(None, "Logging", "Colour the log (default: on a terminal only).")
+
+    timeout_header: Seconds = seconds(
+        10.0, "The whole request head must arrive in this time, counted from its first byte.")
+    timeout_keep_alive: Seconds = seconds(
+        75.0, "Close a connection that has been idle between requests for this long.")
+    timeout_body: Seconds = seconds(
+        30.0, "An awaited request body must bring bytes at least this often, and 240 bytes per second after 5 seconds.")
+    timeout_write: Seconds = seconds(30.0, "A client must take some bytes of a waiting response at least this often.")
+    timeout_request: Seconds = seconds(None, "Cancel the application when one request takes longer than this.")
+    timeout_graceful_shutdown: Seconds = seconds(
+        30.0, "Budget of a graceful shutdown, from the signal to the end of the lifespan.")
+    shutdown_delay: float = option(
+        0.0, "Timeouts", "At shutdown, keep accepting connections for this long, so that load balancers can notice.",
+        minimum=0, metavar="SECONDS")
+
+    limit_request_line: int = option(16 * KIBIBYTE, "Limits", "Longest request line, in bytes.", minimum=64)
+    limit_header_bytes: int = option(64 * KIBIBYTE, "Limits", "Largest request head, in bytes.", minimum=256)
+    limit_header_count: int = option(100, "Limits", "Most header fields of one request.", minimum=1)
+    limit_request_body: Count = option(
+        None, "Limits", "Largest request body, in bytes.", minimum=0, metavar="BYTES")
+    limit_connections: Count = option(
+        None, "Limits", "Most connections at once; further ones wait in the backlog.", minimum=1, metavar="COUNT")
+    limit_concurrency: Count = option(
+        None, "Limits", "Most requests in progress at once; further ones wait shortly, then get 503.", minimum=1,
+        metavar="COUNT")
+    limit_max_requests: Count = option(
+        None, "Limits", "Stop gracefully after this many requests.", minimum=1, metavar="COUNT")
+    limit_max_requests_jitter: int = option(
+        0, "Limits", "Add a random number up to this to --limit-max-requests.", minimum=0, metavar="COUNT")
+
+    def __post_init__(self) -> None:
+        for name, hint in _field_types().items():
+            object.__setattr__(self, name, _checked(name, getattr(self, name), hint, OPTIONS[name]))
+        for line in self.header:
+            if not _HEADER.fullmatch(line):
+                raise ConfigError("header", f"{line!r} is not of the form Name:Value")
+
+    @classmethod
+    def from_options(cls, given: Mapping[str, Any]) -> "Config":
+        """A ``Config`` from keywords; an unknown one is named together with the nearest known one."""
+        for name in given:
+            if name not in OPTIONS:
+                raise ConfigError(name, "no such option" + nearest(name, OPTIONS))
+        return cls(**given)
+
+    def replace(self, **changes: Any) -> "Config":
+        """A copy with some options changed, which are checked like all."""
+        return Config.from_options({name: getattr(self, name) for name in OPTIONS} | changes)
+
+
+_HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+:[\t\x20-\x7e\x80-\xff]*")  # RFC 9110 §5.1, §5.5
+
+OPTIONS: Final[dict[str, Option]] = {field.name: field.metadata["option"] for field in dataclasses.fields(Config)}
+
+
+def options() -> list[tuple[str, Any, Any, Option]]:
+    """Each option as (name, type, default, what is known of it), in the order of the reference."""
+    hints = _field_types()
+    return [(field.name, hints[field.name], field.default, OPTIONS[field.name]) for field in dataclasses.fields(Config)]
+
+
+def nearest(word: str, known: typing.Iterable[str]) -> str:
+    """``"; did you mean 'x'?"`` for the known word most like this one, or an empty string."""
+    import difflib  # only needed for an error message, and slow to import
+
+    matches = difflib.get_close_matches(word, list(known), n=1)
+    return f"; did you mean {matches[0]!r}?" if matches else ""
+
+
+def _field_types() -> dict[str, Any]:
+    return typing.get_type_hints(Config)
+
+
+def _checked(name: str, value: Any, hint: Any, known: Option) -> Any:
+    """The value, made exact (int to float, list to tuple), or ConfigError."""
+    if typing.get_origin(hint) is Literal:
+        choices = typing.get_args(hint)
+        if value not in choices:
+            raise ConfigError(name, f"{value!r} is not one of {', '.join(choices)}{nearest(str(value), choices)}")
+        return value
+    if typing.get_origin(hint) is tuple:
+        if isinstance(value, str) or not all(isinstance(item, str) for item in value):
+            raise ConfigError(name, f"{value!r} is not a list of strings")
+        return tuple(value)
+    if isinstance(hint, types.UnionType):
+        if value is None:
+            return None
+        hint = next(part for part in typing.get_args(hint) if part is not types.NoneType)
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        value = float(value)
+    if not isinstance(value, hint) or (isinstance(value, bool) and hint is not bool):
+        raise ConfigError(name, f"{value!r} is not {_ARTICLED[hint]}")
+    if hint in (int, float) and not (known.minimum <= value <= known.maximum):
+        raise ConfigError(name, f"{value} is out of range, it must be {_range(known)}")
+    return value
+
+
+_ARTICLED = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}
+
+
+def _range(known: Option) -> str:
+    if known.maximum == math.inf:
+        return f"at least {known.minimum:g}"
+    return f"between {known.minimum:g} and {known.maximum:g}"

@@ -1,0 +1,124 @@
+"""What the server lends to each of its connections."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextvars import Context
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final, Literal, Protocol
+
+from trioserve._asgi import ResponseFields
+from trioserve._connection.timeouts import Timeout
+from trioserve._protocol import Http1Codec
+from trioserve._types import App
+
+if TYPE_CHECKING:
+    from trioserve._connection.admission import Admission
+    from trioserve._connection.exchange import Exchange
+    from trioserve._connection.http1 import Http1Connection
+
+__all__ = ["AccessLog", "Lifetime", "ServerContext", "StandingFields", "Timeouts"]
+
+
+class AccessLog(Protocol):
+    """Takes one finished exchange."""
+
+    def __call__(self, exchange: "Exchange", seconds: float) -> None: ...
+
+
+@dataclass(slots=True)
+class Timeouts:
+    """One queue per kind of wait; each needs its ``run`` as a task."""
+
+    header: "Timeout[Http1Connection]"
+    keep_alive: "Timeout[Http1Connection]"
+    body: "Timeout[Exchange]"
+    write: "Timeout[Exchange]"
+    request: "Timeout[Exchange] | None"
+    watch: "Timeout[Exchange] | None"
+
+    def __iter__(self) -> "Iterator[Timeout[Any]]":
+        for kind in (self.header, self.keep_alive, self.body, self.write, self.request, self.watch):
+            if kind is not None:
+                yield kind
+
+
+@dataclass(slots=True)
+class Lifetime:
+    """What changes while the server runs, shared by all connections."""
+
+    draining: bool = False
+    connections: "set[Http1Connection]" = field(default_factory=set)
+    requests_served: int = 0
+
+
+@dataclass(slots=True, eq=False)
+class ServerContext:
+    """The application and how to serve it; one per server, read by every connection.
+
+    Attributes:
+        new_app_context: a fresh copy of the lifespan's context, for one request.
+        state: the lifespan's state, or ``None`` if the application has none.
+        start_soon: starts a task in the server's nursery of connections.
+        on_request: told before each request; the server counts and may begin to drain.
+    """
+
+    app: App
+    backend: str
+    clock: Callable[[], float]
+    root_path: str
+    on_disconnect: Literal["notify", "cancel"]
+    new_codec: Callable[[], Http1Codec]
+    timeouts: Timeouts
+    standing_fields: "StandingFields"
+    start_soon: Callable[..., Any]
+    access_log: AccessLog | None
+    admission: "Admission | None"
+    new_app_context: Callable[[], Context]
+    on_request: Callable[[], None] | None = None
+    state: dict[str, Any] | None = None
+    lifetime: Lifetime = field(default_factory=Lifetime)
+
+
+_DAYS: Final = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
+_MONTHS: Final = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+
+
+def http_date(seconds: float) -> str:
+    """IMF-fixdate, independent of the locale (RFC 9110 §5.6.7)."""
+    t = time.gmtime(seconds)
+    return (
+        f"{_DAYS[t.tm_wday]}, {t.tm_mday:02} {_MONTHS[t.tm_mon - 1]} {t.tm_year} "
+        f"{t.tm_hour:02}:{t.tm_min:02}:{t.tm_sec:02} GMT"
+    )
+
+
+class StandingFields:
+    """The field lines that every response gets: Date, Server and the operator's own. Made once a second."""
+
+    __slots__ = ("_date", "_date_line", "_extra", "_lines", "_second", "_server")
+
+    def __init__(self, *, date: bool, server: str | None, extra: tuple[str, ...] = ()) -> None:
+        self._date = date
+        self._server = f"server: {server}\r\n".encode("latin-1") if server is not None else b""
+        self._extra = b"".join(_field_line(line) for line in extra)
+        self._second = -1
+        self._date_line = b""
+        self._lines = b""
+
+    def __call__(self, fields: ResponseFields) -> bytes:
+        """The lines for one response: a Date or Server that the application sent itself is not doubled."""
+        second = int(time.time())
+        if second != self._second:
+            self._second = second
+            self._date_line = f"date: {http_date(second)}\r\n".encode() if self._date else b""
+            self._lines = self._date_line + self._server + self._extra
+        if fields.has_date or fields.has_server:
+            date = b"" if fields.has_date else self._date_line
+            server = b"" if fields.has_server else self._server
+            return date + server + self._extra
+        return self._lines
+
+
+def _field_line(line: str) -> bytes:
+    name, _, value = line.partition(":")
+    return f"{name.strip().lower()}: {value.strip()}\r\n".encode("latin-1")

@@ -1,0 +1,376 @@
+"""One request with its response: the application runs inline, its ``receive`` and ``send`` reach the socket themselves.
+
+The rules live in pure objects (``Http1Codec``, ``HttpResponse``); the methods here move bytes and watch the time.
+"""
+
+import logging
+import time
+from collections.abc import Coroutine
+from typing import TYPE_CHECKING, Any, Final
+
+import anyio
+import anyio.lowlevel
+
+from trioserve._asgi import HttpResponse, ResponseState
+from trioserve._connection.inline import await_point, run_inline
+from trioserve._errors import ClientDisconnected, PeerError
+from trioserve._hints import backend_hint
+from trioserve._protocol import RequestHead
+from trioserve._types import Message
+
+if TYPE_CHECKING:
+    from trioserve._connection.http1 import Http1Connection
+
+__all__ = ["Exchange"]
+
+log = logging.getLogger("trioserve")
+
+FLUSH_BYTES: Final = 64 * 1024  # body parts collect up to here before they are sent although the app did not wait
+MESSAGE_COST: Final = 64  # bytes that even an empty message counts for: nobody sends for ever without letting others run
+BODY_RECEIVE_BYTES: Final = 256 * 1024  # per syscall of an upload; a quarter of the wake-ups of 64 KiB
+SKIP_BYTES: Final = 64 * 1024  # of an unread request body: cheaper to read than to open a new connection
+BODY_GRACE_SECONDS: Final = 5.0  # before the rate counts (Apache's mod_reqtimeout gives 20)
+BODY_BYTES_PER_SECOND: Final = 240  # slower than any modem, faster than a slow-body attack likes to be
+
+_DISCONNECT: Final = {"type": "http.disconnect"}
+_UNANSWERED: Final = (ResponseState.START, ResponseState.FIRST_BODY)
+_CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
+
+
+class Exchange:
+    """Runs the application for one request.
+
+    Attributes:
+        head: the request.
+        response: how far the response is.
+        started: when the application was called, in ``time.perf_counter`` seconds.
+    """
+
+    __slots__ = (
+        "_app_runs", "_awaited_bytes", "_awaited_seconds", "_body_given", "_codec", "_continue_due",
+        "_coro", "_end_waits", "_pieces", "_pieces_cost", "_stream", "_unsent_seen", "_wait_for_body",
+        "_watch", "connection", "head", "response", "started",
+    )  # fmt: skip
+
+    def __init__(self, connection: "Http1Connection", head: RequestHead) -> None:
+        self.connection = connection
+        self._stream = connection.stream
+        self._codec = connection.codec
+        self.head = head
+        self.response = HttpResponse(head, connection.ctx.standing_fields)
+        self.started = 0.0
+        self._coro: Coroutine[Any, Any, None] | None = None
+        self._app_runs = False  # the application is between two suspensions of its own task
+        self._pieces: list[bytes] = []  # encoded, not handed to the stream yet
+        self._pieces_cost = 0
+        self._body_given = False  # the last http.request event has been received
+        self._continue_due = head.expects_continue
+        self._wait_for_body: anyio.CancelScope | None = None
+        self._awaited_bytes = 0
+        self._awaited_seconds = 0.0
+        self._end_waits: list[anyio.CancelScope] = []
+        self._unsent_seen = 0
+        self._watch: anyio.CancelScope | None = None
+
+    # Running the application.
+
+    async def run(self) -> None:
+        """Call the application and see its response through. What it raises ends here, but for cancellation."""
+        ctx = self.connection.ctx
+        timeouts = ctx.timeouts
+        self.started = time.perf_counter()
+        if timeouts.request is not None:
+            timeouts.request.arm(self)
+        if timeouts.watch is not None:
+            timeouts.watch.arm(self)
+        try:
+            await self._run_app()
+            if self._pieces:
+                await self._flush()
+        except ClientDisconnected:
+            pass  # nobody is left to answer, and nobody is at fault
+        finally:
+            if timeouts.request is not None:
+                timeouts.request.disarm(self)
+            if timeouts.watch is not None:
+                timeouts.watch.disarm(self)
+                if self._watch is not None:
+                    self._watch.cancel()
+            if ctx.access_log is not None:
+                ctx.access_log(self, time.perf_counter() - self.started)
+
+    async def _run_app(self) -> None:
+        ctx = self.connection.ctx
+        scope = self.connection.scopes.http(self.head)
+        try:
+            self._coro = coro = _call(ctx.app, scope, self.receive, self.send)
+            self._app_runs = True
+            await run_inline(coro, ctx.new_app_context(), self._on_suspend, self._on_resume)
+        except Exception as exc:
+            self._on_app_error(exc)
+        except BaseException as exc:
+            if not self.connection.is_stray(exc):
+                raise
+            self._on_app_error(exc)
+        else:
+            if self.response.state in _UNANSWERED:
+                self._on_missing_response()
+        finally:
+            self._app_runs = False
+
+    def _on_suspend(self) -> None:
+        """The application waits: send what it has produced."""
+        self._app_runs = False
+        if self._pieces:
+            self._hand_over()
+
+    def _on_resume(self) -> None:
+        self._app_runs = True
+
+    def _on_app_error(self, exc: BaseException) -> None:
+        error = _without_disconnects(exc)
+        if error is None:
+            return
+        log.error("Exception in the application, serving %s", self.request_line, exc_info=error)
+        hint = backend_hint(error, self.connection.ctx.backend)
+        if hint is not None:
+            log.error(hint)
+        self._give_up()
+
+    def _on_missing_response(self) -> None:
+        if not self._stream.lost and self.connection.refusal is None:
+            log.error("The application returned without a response, serving %s", self.request_line)
+            self._give_up()
+
+    def _give_up(self) -> None:
+        """Answer 500 when that is still possible."""
+        if self.connection.refusal is None and self.response.state in _UNANSWERED:
+            self.connection.refusal = PeerError(500, "Internal Server Error")
+
+    # What the application calls.
+
+    async def receive(self) -> Message:
+        """ASGI ``receive``. An event that is already there is returned without a checkpoint."""
+        while not self._body_given:
+            try:
+                body = self._codec.take_body()
+            except PeerError as exc:
+                self.refuse(exc)
+                return _DISCONNECT.copy()
+            complete = self._codec.body_complete
+            if body or complete:
+                self._body_given = complete
+                return {"type": "http.request", "body": body, "more_body": not complete}
+            if not await self._receive_body():
+                return _DISCONNECT.copy()
+        if self.response.state is not ResponseState.COMPLETE and not self._stream.is_disconnected():
+            await self._wait_for_end()
+        return _DISCONNECT.copy()
+
+    async def send(self, message: Message) -> None:
+        """ASGI ``send``. Raises ClientDisconnected once the client has gone, AppError for a wrong message."""
+        if self._stream.lost or self.connection.refusal is not None:
+            raise ClientDisconnected("the client has gone")
+        response = self.response
+        if response.state is ResponseState.START:
+            self._decide_keep_alive()
+        pieces = self._pieces
+        before = len(pieces)
+        response.encode(message, pieces)
+        if response.state is ResponseState.COMPLETE:
+            if pieces:  # now, not when the application ends: it may have other work to do
+                self._end_waiting_receives()
+                self._hand_over()
+                if self._stream.unsent:
+                    await self._flush()
+            return
+        for piece in pieces[before:]:
+            self._pieces_cost += len(piece)
+        self._pieces_cost += MESSAGE_COST
+        if pieces and not self._app_runs:
+            await self._flush()  # called from a task of the application's own, whose suspensions nobody sees
+        elif self._pieces_cost >= FLUSH_BYTES:
+            self._pieces_cost = 0
+            await self._flush()
+            await anyio.lowlevel.checkpoint()
+
+    # Moving bytes.
+
+    def _hand_over(self) -> None:
+        pieces, self._pieces = self._pieces, []
+        self._stream.send_nowait(pieces[0] if len(pieces) == 1 else b"".join(pieces))
+
+    async def _flush(self) -> None:
+        """Send what has collected, and wait while the client is slow."""
+        if self._pieces:
+            self._hand_over()
+        stream = self._stream
+        if stream.unsent:
+            timeout = self.connection.ctx.timeouts.write
+            self._unsent_seen = stream.unsent
+            timeout.arm(self)
+            try:
+                await stream.drain()
+            finally:
+                timeout.disarm(self)
+        if stream.lost:
+            raise ClientDisconnected("the client has gone")
+
+    def on_write_timeout(self) -> None:
+        """Nothing was taken for a whole ``timeout_write``; if something was, wait for more."""
+        unsent = self._stream.unsent
+        if unsent < self._unsent_seen:
+            self._unsent_seen = unsent
+            self.connection.ctx.timeouts.write.arm(self)
+        else:
+            self.log_end("write-timeout")
+            self._stream.abort()  # wakes the waiting send(), which raises ClientDisconnected
+
+    async def _receive_body(self) -> bool:
+        """Get more of the request body; false when there will be none."""
+        if self.connection.refusal is not None:
+            return False
+        if self._continue_due and self.response.state in _UNANSWERED:
+            self._continue_due = False
+            self._pieces.append(_CONTINUE)
+            self._hand_over()
+        try:
+            data = self._stream.receive_nowait(BODY_RECEIVE_BYTES)
+            if data is None:
+                data = await self._await_body()
+            else:
+                self._pieces_cost += len(data)
+                if self._pieces_cost >= 4 * BODY_RECEIVE_BYTES:
+                    self._pieces_cost = 0
+                    await anyio.lowlevel.checkpoint()
+        except ClientDisconnected:
+            return False
+        if not data and self.connection.refusal is None:
+            self.refuse(PeerError(400, "the request body ended early"))
+        self._codec.receive_data(data)
+        return bool(data)
+
+    async def _await_body(self) -> bytes:
+        """Wait for bytes of the body, within ``timeout_body`` and above the slowest rate that is believed."""
+        timeout = self.connection.ctx.timeouts.body
+        began = self.connection.ctx.clock()
+        data = b""
+        with anyio.CancelScope() as self._wait_for_body:
+            timeout.arm(self)
+            try:
+                data = await self._stream.receive_some(BODY_RECEIVE_BYTES)
+            finally:
+                timeout.disarm(self)
+        self._wait_for_body = None
+        self._awaited_seconds += self.connection.ctx.clock() - began
+        self._awaited_bytes += len(data)
+        counted = self._awaited_seconds - BODY_GRACE_SECONDS
+        if data and counted > 0 and self._awaited_bytes < BODY_BYTES_PER_SECOND * counted:
+            self.on_body_timeout()
+        return data
+
+    def on_body_timeout(self) -> None:
+        """The request body does not come, or drips."""
+        self.log_end("body-timeout")
+        self.refuse(PeerError(408, "the request body took too long"))
+
+    def on_request_timeout(self) -> None:
+        """The application takes longer than any request may."""
+        if self.unanswered:
+            self.connection.refusal = PeerError(504, "the application took too long")
+        self.connection.cancel("request-timeout")
+
+    async def _wait_for_end(self) -> None:
+        """Until the response is complete or the client gone."""
+        with anyio.CancelScope() as wait:
+            self._end_waits.append(wait)
+            try:
+                await self._stream.wait_disconnected()
+            finally:
+                self._end_waits.remove(wait)
+
+    def _end_waiting_receives(self) -> None:
+        for wait in self._end_waits:
+            wait.cancel()
+
+    # What ends an exchange before its time.
+
+    def refuse(self, error: PeerError) -> None:
+        """The request cannot be completed: the application sees a disconnect, the client gets ``error``."""
+        self.connection.refusal = error
+        if self._wait_for_body is not None:
+            self._wait_for_body.cancel()
+        self._end_waiting_receives()
+
+    def start_watch(self) -> None:
+        """With ``on_disconnect="cancel"``: from now on see to it that the client is still there."""
+        self._watch = anyio.CancelScope()
+        self.connection.ctx.start_soon(self._watch_client, self._watch)
+
+    async def _watch_client(self, watch: anyio.CancelScope) -> None:
+        with watch:
+            await self._stream.wait_disconnected()
+            if self.response.state is not ResponseState.COMPLETE:
+                self.connection.cancel("client-disconnect")
+
+    def log_end(self, reason: str) -> None:
+        """One line for whoever asks why: the reason, the request, its age and where it stood."""
+        where = await_point(self._coro) if self._coro is not None else "its start"
+        age = time.perf_counter() - self.started
+        log.warning("%s: ended %s after %.1f s, waiting at %s", reason, self.request_line, age, where)
+
+    # What the connection asks.
+
+    @property
+    def request_line(self) -> str:
+        return f"{self.head.method} {self.head.target.decode('latin-1')}"
+
+    @property
+    def final_status(self) -> int:
+        """What the client gets to see; 0 when it left before it got anything."""
+        if not self.unanswered:
+            return self.response.status
+        return self.connection.refusal.status if self.connection.refusal is not None else 0
+
+    @property
+    def complete(self) -> bool:
+        return self.response.state is ResponseState.COMPLETE
+
+    @property
+    def unanswered(self) -> bool:
+        """Nothing of a final response has been sent, so there is room for another one."""
+        return self.response.state in _UNANSWERED
+
+    def _decide_keep_alive(self) -> None:
+        """Say ``connection: close`` when the connection will not be fit for another request."""
+        remaining = self._codec.body_remaining
+        if self.connection.ctx.lifetime.draining or (remaining and (remaining > SKIP_BYTES or self._continue_due)):
+            self.response.keep_alive = False
+
+    async def skip_unread_body(self) -> bool:
+        """Read past what the application left of the request body; false when that is too much (RFC 9112 §9.3)."""
+        skipped = 0
+        while not self._codec.body_complete:
+            if self._continue_due or skipped > SKIP_BYTES:
+                return False
+            try:
+                skipped += len(self._codec.take_body())
+            except PeerError:
+                return False
+            if not self._codec.body_complete and not await self._receive_body():
+                return False
+        return True
+
+
+async def _call(app: Any, scope: Any, receive: Any, send: Any) -> None:
+    """The application as a coroutine, whatever kind of awaitable it returns."""
+    await app(scope, receive, send)
+
+
+def _without_disconnects(exc: BaseException) -> BaseException | None:
+    """``exc`` without the ClientDisconnected in it, which are not errors (ASGI HTTP 2.4); ``None`` if that is all."""
+    if isinstance(exc, ClientDisconnected):
+        return None
+    if isinstance(exc, BaseExceptionGroup):
+        return exc.split(ClientDisconnected)[1]
+    return exc

@@ -1,0 +1,181 @@
+"""The life of an HTTP/1.1 connection: requests one after the other, then a farewell (RFC 9112 §9)."""
+
+import logging
+from typing import Final
+
+import anyio
+import anyio.lowlevel
+
+from trioserve._asgi import ScopeFactory, error_response
+from trioserve._connection.admission import RETRY_AFTER_SECONDS
+from trioserve._connection.context import ServerContext
+from trioserve._connection.exchange import Exchange
+from trioserve._errors import ClientDisconnected, PeerError
+from trioserve._protocol import RequestHead
+from trioserve._streams import ByteStream
+
+__all__ = ["Http1Connection"]
+
+log = logging.getLogger("trioserve")
+
+FAREWELL_SECONDS: Final = 2.0  # to hand the last answer over and let the client read it (nginx lingers 5 to 30)
+
+
+class Http1Connection:
+    """One task, one cancel scope; the stream, the codec and the application meet here.
+
+    Attributes:
+        exchange: the request in progress.
+        refusal: why the connection is about to end with an error answer.
+    """
+
+    __slots__ = ("_cancel_scope", "_leaving", "codec", "ctx", "exchange", "refusal", "scopes", "stream")
+
+    def __init__(self, stream: ByteStream, ctx: ServerContext) -> None:
+        self.stream = stream
+        self.ctx = ctx
+        self.codec = ctx.new_codec()
+        self.scopes = ScopeFactory(
+            scheme="http", client=stream.peer, server=stream.local, root_path=ctx.root_path, state=ctx.state
+        )
+        self.exchange: Exchange | None = None
+        self.refusal: PeerError | None = None
+        self._cancel_scope: anyio.CancelScope | None = None
+        self._leaving = False  # idle, and asked to go
+
+    async def serve(self) -> None:
+        """Answer requests until either side is finished; the stream is closed afterwards, also when cancelled."""
+        try:
+            await self.stream.open()
+            await self._serve_requests()
+            if self._leaving:  # a request may have come at the same moment; it is not lost
+                await self._serve_requests()
+            await self._say_farewell()
+        except ClientDisconnected:
+            pass  # nobody is left
+        finally:
+            self.stream.abort()
+
+    async def _serve_requests(self) -> None:
+        with anyio.CancelScope() as self._cancel_scope:
+            try:
+                while (head := await self._next_head()) is not None:
+                    if not await self._answer(head):
+                        break
+            except PeerError as exc:
+                self.refusal = exc
+
+    async def _next_head(self) -> RequestHead | None:
+        """Wait for a request; ``None`` when the client is finished or the server is."""
+        codec, timeouts = self.codec, self.ctx.timeouts
+        timeout = timeouts.header if self.exchange is None else timeouts.keep_alive
+        self.exchange = None
+        if codec.trailing_data:
+            await anyio.lowlevel.checkpoint()  # pipelined requests do not keep others waiting
+            timeout = timeouts.header
+        elif self.ctx.lifetime.draining:
+            codec.receive_data(self.stream.receive_nowait() or b"")  # what is in the socket is answered
+            if not codec.trailing_data:
+                return None
+        if (head := codec.next_head()) is not None:
+            return head
+        timeout.arm(self)
+        try:
+            while data := await self.stream.receive_some():
+                codec.receive_data(data)
+                if (head := codec.next_head()) is not None:
+                    return head
+                if timeout is not timeouts.header:  # the first byte of a head: from here on its time runs
+                    timeout.disarm(self)
+                    timeout = timeouts.header
+                    timeout.arm(self)
+            return None
+        finally:
+            timeout.disarm(self)
+
+    async def _answer(self, head: RequestHead) -> bool:
+        """Run one exchange; true when the connection is fit for another one."""
+        ctx = self.ctx
+        if ctx.on_request is not None:
+            ctx.on_request()
+        self.exchange = exchange = Exchange(self, head)
+        if ctx.admission is None:
+            await exchange.run()
+        elif await ctx.admission.enter():
+            try:
+                await exchange.run()
+            finally:
+                ctx.admission.leave()
+        else:
+            self.refusal = PeerError(503, "too many requests in progress")
+        return (
+            exchange.complete
+            and exchange.response.keep_alive
+            and self.refusal is None
+            and not self.stream.lost
+            and (self.codec.body_complete or await exchange.skip_unread_body())
+        )
+
+    async def _say_farewell(self) -> None:
+        """End the connection so that the client learns what there is to learn, within bounded time."""
+        exchange = self.exchange
+        answered = exchange is None or exchange.complete
+        with anyio.move_on_after(FAREWELL_SECONDS, shield=True):
+            if self.refusal is not None and (exchange is None or exchange.unanswered):
+                log.debug("%s: %s", self.stream.peer, self.refusal)
+                self.stream.send_nowait(self._refusal_answer(self.refusal))
+                await self._linger()
+            elif not answered:
+                self.stream.abort()  # a response cut short must not look complete
+            elif self.codec.trailing_data or not self.codec.body_complete:
+                await self._linger()
+            await self.stream.aclose()
+
+    def _refusal_answer(self, refusal: PeerError) -> bytes:
+        head_only = self.exchange is not None and self.exchange.head.method == "HEAD"
+        retry = [(b"retry-after", b"%d" % RETRY_AFTER_SECONDS)] if refusal.status == 503 else []
+        return error_response(
+            refusal.status, refusal.reason, self.ctx.standing_fields, with_body=not head_only, headers=retry
+        )
+
+    async def _linger(self) -> None:
+        """Let the client read the answer before its unread bytes make the kernel reset the connection (RFC 9112 §9.6)."""
+        await self.stream.drain()
+        self.stream.send_eof()
+        while await self.stream.receive_some():
+            pass
+
+    # What the server and the timeouts call.
+
+    def leave_if_idle(self) -> None:
+        """The server drains: an idle connection goes at once."""
+        if self.exchange is None and not self.codec.trailing_data and self._cancel_scope is not None:
+            self._leaving = True
+            self._cancel_scope.cancel()
+
+    def on_header_timeout(self) -> None:
+        if self.codec.trailing_data:
+            self.refusal = PeerError(408, "the request head took too long")
+        log.debug("header-timeout: closing the connection of %s", self.stream.peer)
+        self._cancel()
+
+    def on_keep_alive_timeout(self) -> None:
+        log.debug("keep-alive-timeout: closing the connection of %s", self.stream.peer)
+        self._cancel()
+
+    def cancel(self, reason: str) -> None:
+        """End the connection now; a request in progress is named in the log with ``reason``."""
+        if self.exchange is not None and not self.exchange.complete:
+            self.exchange.log_end(reason)
+        self._cancel()
+
+    def _cancel(self) -> None:
+        if self._cancel_scope is not None:
+            self._cancel_scope.cancel()
+
+    def is_stray(self, exc: BaseException) -> bool:
+        """The application raised what should stop a task or the process, but nobody asked for that."""
+        if isinstance(exc, anyio.get_cancelled_exc_class()):
+            cancelled = self._cancel_scope is not None and self._cancel_scope.cancel_called
+            return not cancelled and anyio.current_effective_deadline() != float("-inf")
+        return isinstance(exc, SystemExit)

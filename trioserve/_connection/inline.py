@@ -1,0 +1,55 @@
+"""Runs an application's coroutine inside the connection's own task, in a context of its own.
+
+A task per request costs 30 us; this costs 0.3 us, and there is nobody to hand messages to and fro. The driver sees
+each suspension of the application, which is the moment to send what it has produced.
+"""
+
+import types
+from collections.abc import Callable, Coroutine, Generator
+from contextvars import Context
+from typing import Any
+
+__all__ = ["await_point", "run_inline"]
+
+
+@types.coroutine
+def run_inline(
+    coro: Coroutine[Any, Any, None], context: Context, on_suspend: Callable[[], None], on_resume: Callable[[], None]
+) -> Generator[Any, Any, None]:
+    """Await ``coro`` with ``context`` as its contextvars; call ``on_suspend`` whenever it waits.
+
+    What it waits for passes through to the event loop, and what the loop answers (a cancellation too) passes back.
+    """
+    resume: Callable[[Any], Any] = coro.send
+    answer: Any = None
+    while True:
+        try:
+            trap = context.run(resume, answer)
+        except StopIteration:
+            return
+        on_suspend()
+        try:
+            answer = yield trap
+        except GeneratorExit:
+            context.run(coro.close)
+            raise
+        except BaseException as exc:  # handed on, not handled: the application decides what it means
+            resume, answer = coro.throw, exc
+        else:
+            resume = coro.send
+        on_resume()
+
+
+_MACHINERY = frozenset(("trioserve", "anyio", "trio", "asyncio", "uvloop", "outcome"))
+
+
+def await_point(coro: Coroutine[Any, Any, None]) -> str:
+    """Where a suspended coroutine stands: its innermost await outside the machinery, as ``file:line (function)``."""
+    point = "not started or finished"
+    waiting: Any = coro
+    while waiting is not None:
+        frame = getattr(waiting, "cr_frame", None) or getattr(waiting, "gi_frame", None)
+        if frame is not None and frame.f_globals.get("__name__", "").partition(".")[0] not in _MACHINERY:
+            point = f"{frame.f_code.co_filename}:{frame.f_lineno} ({frame.f_code.co_qualname})"
+        waiting = getattr(waiting, "cr_await", None) or getattr(waiting, "gi_yieldfrom", None)
+    return point

@@ -1,0 +1,68 @@
+"""Timeouts at the price of two dict operations.
+
+A timeout kind has one fixed length, so whoever waits in it is ordered by age: one queue per kind and one sleeping
+task for all of them, instead of a timer for each wait. Deadlines are exact.
+"""
+
+import itertools
+import math
+from collections.abc import Callable
+from typing import Generic, TypeVar
+
+import anyio
+
+__all__ = ["NoTimeout", "Timeout"]
+
+Waiter = TypeVar("Waiter")
+
+
+class Timeout(Generic[Waiter]):
+    """All waits of one kind. ``arm`` and ``disarm`` are plain calls; ``run`` is a task for the server's nursery."""
+
+    def __init__(self, seconds: float, strike: Callable[[Waiter], None], clock: Callable[[], float]) -> None:
+        self.seconds = seconds
+        self._strike = strike
+        self._clock = clock
+        self._deadlines: dict[Waiter, float] = {}  # oldest first, because each entry is as long as the others
+        self._armed: anyio.Event | None = None  # set for a runner that has nothing to wait for
+
+    def arm(self, waiter: Waiter) -> None:
+        """Strike ``waiter`` in ``seconds``, unless it is disarmed first. A waiter is armed once at a time."""
+        self._deadlines[waiter] = self._clock() + self.seconds
+        if self._armed is not None:
+            self._armed.set()
+            self._armed = None
+
+    def disarm(self, waiter: Waiter) -> None:
+        self._deadlines.pop(waiter, None)
+
+    async def run(self) -> None:
+        """Strike whoever's deadline has passed; never returns."""
+        while True:
+            for waiter in self._take_due():
+                self._strike(waiter)
+            if self._deadlines:
+                await anyio.sleep(next(iter(self._deadlines.values())) - self._clock())
+            else:
+                self._armed = anyio.Event()
+                await self._armed.wait()
+
+    def _take_due(self) -> list[Waiter]:
+        now = self._clock()
+        due = list(itertools.takewhile(lambda waiter: self._deadlines[waiter] <= now, self._deadlines))
+        for waiter in due:
+            del self._deadlines[waiter]
+        return due
+
+
+class NoTimeout(Timeout[Waiter]):
+    """A timeout that is switched off."""
+
+    def __init__(self) -> None:
+        super().__init__(math.inf, lambda waiter: None, lambda: 0.0)
+
+    def arm(self, waiter: Waiter) -> None:
+        """Nobody's time will come."""
+
+    async def run(self) -> None:
+        """Nothing to do."""

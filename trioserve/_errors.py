@@ -1,0 +1,83 @@
+"""Every exception that trioserve raises on purpose, and nothing else.
+
+Three families meet on a connection: a ``PeerError`` broke HTTP (answer and close), an ``AppError`` broke ASGI
+(log, and 500 if that is still possible), a ``ClientDisconnected`` has nobody left to answer. The others belong to
+start-up; each carries the exit code that the command line ends with.
+"""
+
+
+class TrioserveError(Exception):
+    """Base of the errors that stop a server from starting or running."""
+
+    exit_code = 1
+
+
+class ConfigError(TrioserveError):
+    """An option has a value it cannot have.
+
+    Attributes:
+        option: the field of ``Config``, for example ``"timeout_keep_alive"``.
+        problem: what is wrong with the value and what would be right, one line without the option's name.
+    """
+
+    exit_code = 2
+
+    def __init__(self, option: str, problem: str) -> None:
+        super().__init__(f"{option}: {problem}")
+        self.option = option
+        self.problem = problem
+
+
+class AppNotFound(TrioserveError):
+    """``module:attribute`` names nothing that could be served; the text says what was looked for and where."""
+
+    exit_code = 2
+
+
+class AppLoadFailed(TrioserveError):
+    """The application's own code raised while it was imported or made. ``__cause__`` is that exception."""
+
+    exit_code = 3
+
+
+class BindFailed(TrioserveError):
+    """A listening address is in use, not permitted, or not an address of this machine."""
+
+    exit_code = 3
+
+
+class StartupFailed(TrioserveError):
+    """The application's lifespan refused to start: ``lifespan.startup.failed``, or an exception on the way."""
+
+    exit_code = 3
+
+
+class LifespanDied(TrioserveError):
+    """The application's lifespan ended with an exception while the server was running."""
+
+    exit_code = 3
+
+
+class PeerError(Exception):
+    """The client's bytes are no HTTP request that this server will run; answer with ``status`` and close.
+
+    Attributes:
+        status: the status code of the answer.
+        reason: one line for the answer's body and the log; it names the rule, never echoes the request.
+    """
+
+    def __init__(self, status: int, reason: str) -> None:
+        super().__init__(f"{status}: {reason}")
+        self.status = status
+        self.reason = reason
+
+
+class AppError(RuntimeError):
+    """The application sent a message that ASGI does not allow here; raised out of its own ``send()``."""
+
+
+class ClientDisconnected(OSError):
+    """The client has gone, so nothing can be sent any more (ASGI HTTP specification 2.4, "Disconnected Client").
+
+    Raised out of the application's ``send()``. When it escapes the application it is not an error.
+    """

@@ -1,0 +1,6 @@
+"""Bytes to events and back: pure functions and state, no I/O, no clock, no tasks."""
+
+from trioserve._protocol.events import RequestHead
+from trioserve._protocol.http1 import Http1Codec, Http1Limits, ParseFields
+
+__all__ = ["Http1Codec", "Http1Limits", "ParseFields", "RequestHead"]

@@ -1,0 +1,150 @@
+"""Where a request body ends (RFC 9112 §6.3, §7.1): one reader for each framing, shared by both engines.
+
+A reader takes bytes from the front of a buffer and gives the body's own bytes back. Whole pieces pass through
+without a copy, which no parser library offers and which is what an upload costs most.
+"""
+
+import re
+from typing import Final, Protocol
+
+from trioserve._errors import PeerError
+from trioserve._protocol.grammar import TOKEN, check_text
+
+__all__ = ["BodyReader", "ChunkedBody", "LengthBody"]
+
+CHUNK_LINE_BYTES: Final = 1024  # the longest chunk-size line; nobody sends extensions, nginx and llhttp bound them too
+CHUNK_OVERHEAD_BYTES: Final = 16 * 1024  # all extensions of one body together (llhttp's and Go's figure)
+TRAILER_BYTES: Final = 8 * 1024  # the trailer section; it is checked, then dropped (ASGI has no request trailers)
+
+_CHUNK_LINE: Final = re.compile(rb"([0-9A-Fa-f]{1,16})((?:;[\t\x20-\x7e\x80-\xff]*)?)")
+
+
+class BodyReader(Protocol):
+    complete: bool
+
+    @property
+    def remaining(self) -> int | None:
+        """Bytes still to come, ``None`` when that is not known."""
+
+    def take(self, buffer: bytes) -> tuple[bytes, bytes]:
+        """(body bytes at the front of ``buffer``, what is left of it); sets ``complete`` when the body ends.
+
+        Raises:
+            PeerError: the framing is broken (400) or the body is over its limit (413).
+        """
+
+
+class LengthBody:
+    """A body of ``Content-Length`` bytes."""
+
+    __slots__ = ("complete", "remaining")
+
+    def __init__(self, length: int) -> None:
+        self.remaining = length
+        self.complete = False
+
+    def take(self, buffer: bytes) -> tuple[bytes, bytes]:
+        if len(buffer) < self.remaining:
+            self.remaining -= len(buffer)
+            return buffer, b""
+        end = self.remaining
+        self.remaining = 0
+        self.complete = True
+        return buffer[:end], buffer[end:]
+
+
+class ChunkedBody:
+    """A body in chunks. Strict: CRLF only, no white space around the size, extensions and trailers bounded."""
+
+    __slots__ = ("_data_left", "_in_trailers", "_limit", "_overhead", "_total", "complete")
+
+    def __init__(self, limit: int | None) -> None:
+        self.complete = False
+        self._limit = limit
+        self._total = 0
+        self._overhead = 0
+        self._data_left = 0  # of the current chunk, its CRLF included
+        self._in_trailers = False
+
+    @property
+    def remaining(self) -> None:
+        return None
+
+    def take(self, buffer: bytes) -> tuple[bytes, bytes]:
+        pieces: list[bytes] = []
+        position = 0
+        while not self.complete:
+            before = position
+            if self._in_trailers:
+                position = self._skip_trailers(buffer, position)
+            elif self._data_left:
+                position = self._take_data(buffer, position, pieces)
+            else:
+                position = self._take_size_line(buffer, position)
+            if position == before and not self.complete:
+                break  # needs more bytes
+        return b"".join(pieces), buffer[position:]
+
+    def _take_size_line(self, buffer: bytes, position: int) -> int:
+        end = buffer.find(b"\r\n", position, position + CHUNK_LINE_BYTES + 2)
+        if end < 0:
+            self._check_unfinished_line(buffer, position)
+            return position
+        match = _CHUNK_LINE.fullmatch(buffer, position, end)
+        if match is None:
+            raise PeerError(400, "malformed chunk size")
+        size = int(match[1], 16)
+        self._total += size
+        if self._limit is not None and self._total > self._limit:
+            raise PeerError(413, f"request body over the limit of {self._limit} bytes")
+        self._overhead += len(match[2])
+        if self._overhead > CHUNK_OVERHEAD_BYTES:
+            raise PeerError(400, "too many chunk extensions")
+        if size:
+            self._data_left = size + 2
+        else:
+            self._in_trailers = True
+        return end + 2
+
+    def _check_unfinished_line(self, buffer: bytes, position: int) -> None:
+        """Refuse what cannot become a chunk-size line, before it is complete."""
+        line = buffer[position:]
+        if len(line) > CHUNK_LINE_BYTES:
+            raise PeerError(400, "chunk size line too long")
+        if line and not _CHUNK_LINE.fullmatch(line.removesuffix(b"\r")):
+            raise PeerError(400, "malformed chunk size")
+
+    def _take_data(self, buffer: bytes, position: int, pieces: list[bytes]) -> int:
+        data_left = self._data_left - 2
+        if data_left > 0:
+            piece = buffer[position : position + data_left]
+            pieces.append(piece)
+            self._data_left -= len(piece)
+            return position + len(piece)
+        ending = buffer[position : position + self._data_left]
+        if not b"\r\n"[2 - self._data_left :].startswith(ending):
+            raise PeerError(400, "chunk data without CRLF at its end")
+        self._data_left -= len(ending)
+        return position + len(ending)
+
+    def _skip_trailers(self, buffer: bytes, position: int) -> int:
+        """Past the trailer section, once all of it is here; its fields are checked and dropped (RFC 9110 §6.5.1)."""
+        if buffer.startswith(b"\r\n", position):
+            self.complete = True
+            return position + 2
+        end = buffer.find(b"\r\n\r\n", position, position + TRAILER_BYTES)
+        if end < 0:
+            unfinished = buffer[position:]
+            if len(unfinished) >= TRAILER_BYTES:
+                raise PeerError(431, "trailer section too large")
+            if unfinished.count(b"\n") != unfinished.count(b"\r\n"):
+                raise PeerError(400, "bare LF in the trailer section")
+            return position
+        section = buffer[position : end + 4]
+        check_text(section)
+        for line in section[:-4].split(b"\r\n"):
+            name, colon, _ = line.partition(b":")
+            if not colon or not TOKEN.fullmatch(name):
+                raise PeerError(400, "malformed trailer field")
+        self.complete = True
+        return end + 4

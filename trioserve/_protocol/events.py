@@ -1,0 +1,38 @@
+"""What an HTTP/1.1 request head says, once it has been understood."""
+
+from dataclasses import dataclass
+
+from trioserve._types import Fields
+
+__all__ = ["RequestHead"]
+
+
+@dataclass(slots=True)
+class RequestHead:
+    """One request line with its field lines, checked and interpreted (RFC 9112 §3, §5, §6).
+
+    Attributes:
+        method: upper case, for example ``"GET"``.
+        target: the request target as it came, for the log.
+        path: percent-decoded, then UTF-8 decoded; bytes that are no UTF-8 become U+FFFD.
+        raw_path: the path exactly as it came, without the query.
+        query_string: what follows the first ``?``, or ``b""``.
+        http_version: ``"1.1"`` or ``"1.0"``.
+        headers: field lines in order, names in lower case, values without surrounding white space.
+        keep_alive: the client wants the connection to persist after this request (RFC 9112 §9.3).
+        content_length: length of the body in bytes; 0 without one; ``None`` when it is chunked.
+        expects_continue: the client waits for ``100 Continue`` before it sends the body (RFC 9110 §10.1.1).
+        accepts_trailers: ``TE: trailers`` was sent, so trailer fields will not be lost on the way (RFC 9110 §6.5.1).
+    """
+
+    method: str
+    target: bytes
+    path: str
+    raw_path: bytes
+    query_string: bytes
+    http_version: str
+    headers: Fields
+    keep_alive: bool
+    content_length: int | None = 0
+    expects_continue: bool = False
+    accepts_trailers: bool = False

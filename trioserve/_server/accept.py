@@ -1,0 +1,58 @@
+"""The accept loop: each connection becomes a task in the nursery of connections."""
+
+import errno
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+
+import anyio
+import anyio.lowlevel
+
+from trioserve._streams import ByteStream, Listener
+
+__all__ = ["accept_loop"]
+
+log = logging.getLogger("trioserve")
+
+# The system is out of something that other connections will give back: wait, then go on.
+EXHAUSTED: Final = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+EXHAUSTED_SECONDS: Final = 0.1
+# The listening socket itself is gone: going on would spin. Everything else concerns the one connection (accept(2)).
+FATAL: Final = (errno.EBADF, errno.EINVAL, errno.ENOTSOCK, errno.EOPNOTSUPP, errno.EFAULT)
+BURST: Final = 32  # connections accepted in a row before others get a turn
+
+
+async def accept_loop(
+    listener: Listener,
+    serve: Callable[[ByteStream], Awaitable[Any]],
+    start_soon: Callable[..., Any],
+    room: anyio.Semaphore | None,
+) -> None:
+    """Accept until cancelled. With ``room``, a slot is taken for each connection; whoever serves it gives it back."""
+    complained = False
+    accepted = 0
+    while True:
+        if room is not None:
+            await room.acquire()
+        try:
+            stream = await listener.accept()
+        except OSError as exc:
+            if room is not None:
+                room.release()
+            if exc.errno in FATAL:
+                raise
+            if exc.errno in EXHAUSTED:
+                if not complained:
+                    log.error("Cannot accept connections: %s; trying again every %g s", exc, EXHAUSTED_SECONDS)
+                complained = True
+                await anyio.sleep(EXHAUSTED_SECONDS)
+            continue
+        except BaseException:
+            if room is not None:
+                room.release()
+            raise
+        complained = False
+        start_soon(serve, stream)
+        accepted += 1
+        if accepted % BURST == 0:
+            await anyio.lowlevel.checkpoint()

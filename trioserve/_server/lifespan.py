@@ -1,0 +1,121 @@
+"""The application's lifespan: one task that is the parent in spirit of every request (ASGI lifespan 2.0)."""
+
+import contextvars
+import logging
+from collections.abc import Callable
+from typing import Any, Literal
+
+import anyio
+import anyio.abc
+
+from trioserve._asgi import ASGI_VERSION
+from trioserve._errors import AppError, LifespanDied, StartupFailed, TrioserveError
+from trioserve._hints import backend_hint
+from trioserve._types import App, Message
+
+__all__ = ["Lifespan"]
+
+log = logging.getLogger("trioserve")
+
+
+class Lifespan:
+    """Runs the application's lifespan scope.
+
+    Attributes:
+        state: what the application put in ``scope["state"]``, ``None`` when it has no lifespan.
+        context: the lifespan's contextvars as of ``startup.complete``; requests run in copies of it.
+        failure: why the server must not start, or must stop.
+    """
+
+    def __init__(
+        self, app: App, mode: Literal["auto", "on", "off"], backend: str, on_death: Callable[[str], None]
+    ) -> None:
+        self._app = app
+        self._mode = mode
+        self._backend = backend
+        self._on_death = on_death
+        self._scope_state: dict[str, Any] = {}
+        self._received_startup = False
+        self._started = anyio.Event()
+        self._shutdown_requested = anyio.Event()
+        self._shutdown_sent = False
+        self._shutdown_finished = anyio.Event()
+        self.state: dict[str, Any] | None = None
+        self.context = contextvars.copy_context()
+        self.failure: TrioserveError | None = None
+
+    async def run(self, *, task_status: anyio.abc.TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
+        """The lifespan's task. "Started" means that start-up has ended, one way or the other: see ``failure``."""
+        async with anyio.create_task_group() as running:
+            if self._mode != "off":
+                running.start_soon(self._run_app)
+                await self._started.wait()
+            task_status.started()
+
+    async def shutdown(self) -> None:
+        """Let the application close its resources; returns when it has, or at once if it has no lifespan."""
+        if self.state is None or self._shutdown_finished.is_set():
+            return
+        self._shutdown_requested.set()
+        await self._shutdown_finished.wait()
+
+    async def _run_app(self) -> None:
+        scope = {
+            "type": "lifespan",
+            "asgi": {"version": ASGI_VERSION, "spec_version": "2.0"},
+            "state": self._scope_state,
+        }
+        try:
+            await self._app(scope, self._receive, self._send)
+        except Exception as exc:
+            self._on_error(exc)
+        else:
+            if not self._started.is_set() and self.failure is None and self._mode == "on":
+                self.failure = StartupFailed("the application's lifespan returned without startup.complete")
+        finally:
+            self._started.set()
+            self._shutdown_finished.set()
+
+    def _on_error(self, exc: Exception) -> None:
+        if self._shutdown_sent:
+            log.error("The application's lifespan failed during shutdown", exc_info=exc)
+        elif self._started.is_set():
+            log.critical("The application's lifespan died; the server stops", exc_info=exc)
+            self.failure = LifespanDied("the application's lifespan died while the server was running")
+            self._on_death("lifespan-died")
+        elif self.failure is not None:
+            pass  # startup.failed was sent, and then the application raised as well: one report is enough
+        elif self._received_startup or self._mode == "on":
+            log.error("The application's lifespan failed during startup", exc_info=exc)
+            self.failure = StartupFailed("the application's lifespan raised during startup")
+        else:
+            # It never asked for an event: the exception is how an application without lifespan says so.
+            log.info("The application has no lifespan (%s)", type(exc).__name__)
+        hint = backend_hint(exc, self._backend)
+        if hint is not None:
+            log.error(hint)
+
+    async def _receive(self) -> Message:
+        if not self._received_startup:
+            self._received_startup = True
+            return {"type": "lifespan.startup"}
+        await self._shutdown_requested.wait()
+        self._shutdown_sent = True
+        return {"type": "lifespan.shutdown"}
+
+    async def _send(self, message: Message) -> None:
+        kind = message["type"]
+        starting = not self._started.is_set() and self.failure is None
+        if kind == "lifespan.startup.complete" and starting:
+            self.state = self._scope_state
+            self.context = contextvars.copy_context()
+            self._started.set()
+        elif kind == "lifespan.startup.failed" and starting:
+            self.failure = StartupFailed(f"the application failed to start: {message.get('message', '')}")
+        elif kind == "lifespan.shutdown.complete" and self._shutdown_sent:
+            self._shutdown_finished.set()
+        elif kind == "lifespan.shutdown.failed" and self._shutdown_sent:
+            log.error("The application failed to shut down: %s", message.get("message", ""))
+            self._shutdown_finished.set()
+        else:
+            raise AppError(f"{kind!r} sent where the lifespan protocol does not expect it")

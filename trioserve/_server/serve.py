@@ -1,0 +1,317 @@
+"""The root of the tree of tasks: start-up reads from the top down, shutdown from the inside out."""
+
+import logging
+import math
+import random
+import socket
+from functools import partial
+from typing import Any, Final
+
+import anyio
+import anyio.abc
+
+from trioserve._config import Config
+from trioserve._connection import (
+    Admission,
+    Exchange,
+    Http1Connection,
+    Lifetime,
+    NoTimeout,
+    ServerContext,
+    StandingFields,
+    Timeout,
+    Timeouts,
+)
+from trioserve._errors import LifespanDied, TrioserveError
+from trioserve._protocol import Http1Codec, Http1Limits
+from trioserve._server.accept import accept_loop
+from trioserve._server.access_log import AccessLogger
+from trioserve._server.engine import choose_engine
+from trioserve._server.lifespan import Lifespan
+from trioserve._server.listeners import bind_sockets
+from trioserve._streams import Address, ByteStream, Listener, Network, open_network, running_backend
+from trioserve._types import App
+
+__all__ = ["Server", "serve"]
+
+log = logging.getLogger("trioserve")
+
+WATCH_AFTER_SECONDS: Final = 0.1  # most requests are over by then, so watching them for a disconnect costs nothing
+LIFESPAN_SHARE: Final = 0.1  # of the shutdown budget is kept for the lifespan ...
+LIFESPAN_SECONDS: Final = 2.0  # ... up to this
+
+
+class Server:
+    """One application on its listeners, for one run.
+
+    Attributes:
+        addresses: what it listens on, once it does.
+    """
+
+    def __init__(self, app: App, config: Config, *, listeners: list[Listener] | None = None) -> None:
+        self._app = app
+        self._config = config
+        self._given_listeners = listeners
+        self._shutdown_requested = anyio.Event()
+        self._shutdown_forced = anyio.Event()
+        self._ready = anyio.Event()
+        self._stopped = anyio.Event()
+        self._core = anyio.CancelScope()
+        self._failure: TrioserveError | None = None
+        self._requests_left = _request_budget(config)
+        self._lifetime = Lifetime()
+        self.addresses: list[Address] = []
+
+    # What others ask of a running server.
+
+    def request_shutdown(self, reason: str) -> None:
+        """Stop gracefully; before start-up has ended, stop at once. Later calls change nothing."""
+        if self._shutdown_requested.is_set():
+            return
+        log.info("Shutting down (%s)", reason)
+        self._shutdown_requested.set()
+        if not self.addresses:
+            self._core.cancel()
+
+    def force_shutdown(self) -> None:
+        """Do not wait for requests any longer."""
+        self.request_shutdown("forced")
+        self._shutdown_forced.set()
+
+    async def serve(self, *, task_status: anyio.abc.TaskStatus[list[Address]] = anyio.TASK_STATUS_IGNORED) -> None:
+        """Serve until shutdown; cancelling this is a graceful stop too. Installs no signal handlers.
+
+        ``task_status.started`` gets the bound addresses when the first request can come.
+
+        Raises:
+            TrioserveError: the server could not start, or the application's lifespan died.
+        """
+        async with anyio.create_task_group() as shielding:
+            shielding.start_soon(self._run)
+            try:
+                await self._ready.wait()
+                if self.addresses:
+                    task_status.started(self.addresses)
+                await self._stopped.wait()
+            except anyio.get_cancelled_exc_class():
+                self.request_shutdown("cancelled")
+                raise
+        if self._failure is not None:
+            raise self._failure
+
+    # The tree of tasks.
+
+    async def _run(self) -> None:
+        """Everything there is, inside a scope that the caller's cancellation cannot reach once it is up."""
+        try:
+            with self._core:
+                async with anyio.create_task_group() as app_lifetime:
+                    await self._run_app_lifetime(app_lifetime)
+                    app_lifetime.cancel_scope.cancel()
+        except TrioserveError as exc:
+            self._failure = exc
+        except BaseExceptionGroup as group:
+            self._failure = _only_ours(group)
+        finally:
+            self._ready.set()
+            self._stopped.set()
+
+    async def _run_app_lifetime(self, app_lifetime: anyio.abc.TaskGroup) -> None:
+        """Bind, start the application, serve, then let it close its resources."""
+        engine, parse_fields = choose_engine(self._config.http)
+        network = open_network()
+        sockets = [] if self._given_listeners is not None else await bind_sockets(self._config.host, self._config.port)
+        lifespan = Lifespan(self._app, self._config.lifespan, running_backend(), self.request_shutdown)
+        try:
+            await app_lifetime.start(lifespan.run)
+            if lifespan.failure is not None:
+                raise lifespan.failure
+            listeners = self._given_listeners or _listen(sockets, network, self._config.backlog)
+        except BaseException:
+            for sock in sockets:
+                sock.close()
+            raise
+        deadline = await self._run_connections(listeners, network, lifespan, parse_fields, engine)
+        with anyio.move_on_at(deadline) as lifespan_shutdown:
+            await lifespan.shutdown()
+        if lifespan_shutdown.cancelled_caught:
+            log.error("shutdown-deadline: the application's lifespan did not end in time")
+        if isinstance(lifespan.failure, LifespanDied):
+            raise lifespan.failure
+        log.info("Stopped")
+
+    async def _run_connections(
+        self, listeners: list[Listener], network: Network, lifespan: Lifespan, parse_fields: Any, engine: str
+    ) -> float:
+        """Accept and serve until shutdown, then drain; return the deadline of what remains of the shutdown."""
+        async with anyio.create_task_group() as services:
+            await services.start(network.run)
+            async with anyio.create_task_group() as connections:
+                ctx = self._make_context(network, lifespan, parse_fields, connections.start_soon)
+                for timeout in ctx.timeouts:
+                    services.start_soon(timeout.run)
+                if isinstance(ctx.access_log, AccessLogger):
+                    services.start_soon(ctx.access_log.run)
+                async with anyio.create_task_group() as accepting:
+                    self._start_accepting(listeners, ctx, accepting)
+                    self._announce(listeners, engine)
+                    await self._shutdown_requested.wait()
+                    await self._delay_shutdown()
+                    accepting.cancel_scope.cancel()
+                for listener in listeners:
+                    listener.close()
+                deadline = self._begin_drain(connections, services)
+            services.cancel_scope.cancel()
+        return deadline
+
+    def _start_accepting(
+        self, listeners: list[Listener], ctx: ServerContext, accepting: anyio.abc.TaskGroup
+    ) -> None:
+        limit = self._config.limit_connections
+        room = anyio.Semaphore(limit, max_value=limit) if limit is not None else None
+        serve_stream = partial(_serve_connection, ctx, room)
+        for listener in listeners:
+            accepting.start_soon(accept_loop, listener, serve_stream, ctx.start_soon, room)
+
+    def _announce(self, listeners: list[Listener], engine: str) -> None:
+        self._core.shield = True
+        self.addresses = [listener.address for listener in listeners]
+        for host, port in self.addresses:
+            shown = f"[{host}]" if ":" in host else host
+            log.info("Listening on http://%s:%s (%s, %s)", shown, port, running_backend(), engine)
+        self._ready.set()
+
+    async def _delay_shutdown(self) -> None:
+        """Keep accepting while load balancers take notice."""
+        if self._config.shutdown_delay:
+            with anyio.move_on_after(self._config.shutdown_delay):
+                await self._shutdown_forced.wait()
+
+    def _begin_drain(self, connections: anyio.abc.TaskGroup, services: anyio.abc.TaskGroup) -> float:
+        """Idle connections go now, requests in progress get until the deadline."""
+        budget = self._config.timeout_graceful_shutdown
+        deadline = math.inf if budget is None else anyio.current_time() + budget
+        kept = 0.0 if budget is None else min(LIFESPAN_SECONDS, LIFESPAN_SHARE * budget)
+        self._lifetime.draining = True
+        for connection in list(self._lifetime.connections):
+            connection.leave_if_idle()
+        services.start_soon(self._end_connections_at, deadline - kept, connections)
+        return deadline
+
+    async def _end_connections_at(self, deadline: float, connections: anyio.abc.TaskGroup) -> None:
+        with anyio.move_on_at(deadline):
+            await self._shutdown_forced.wait()
+        for connection in list(self._lifetime.connections):
+            connection.cancel("shutdown-deadline")
+        connections.cancel_scope.cancel()
+
+    # What connections are lent.
+
+    def _make_context(
+        self, network: Network, lifespan: Lifespan, parse_fields: Any, start_soon: Any
+    ) -> ServerContext:
+        config = self._config
+        limits = Http1Limits(
+            request_line=config.limit_request_line,
+            head=config.limit_header_bytes,
+            fields=config.limit_header_count,
+            body=config.limit_request_body,
+        )
+        access_log = AccessLogger() if config.access_log else None
+        return ServerContext(
+            app=self._app,
+            backend=running_backend(),
+            clock=network.clock,
+            root_path=config.root_path,
+            on_disconnect=config.on_disconnect,
+            new_codec=partial(Http1Codec, parse_fields, limits),
+            timeouts=_make_timeouts(config, network),
+            standing_fields=StandingFields(
+                date=config.date_header, server="trioserve" if config.server_header else None, extra=config.header
+            ),
+            start_soon=start_soon,
+            access_log=access_log if access_log is not None and access_log.enabled else None,
+            admission=Admission(config.limit_concurrency) if config.limit_concurrency is not None else None,
+            new_app_context=lifespan.context.copy,
+            on_request=self._count_request if self._requests_left is not None else None,
+            state=lifespan.state,
+            lifetime=self._lifetime,
+        )
+
+    def _count_request(self) -> None:
+        assert self._requests_left is not None
+        self._requests_left -= 1
+        if self._requests_left == 0:
+            self.request_shutdown("limit-max-requests")
+
+
+async def serve(
+    app: App,
+    config: Config | None = None,
+    *,
+    task_status: anyio.abc.TaskStatus[list[Address]] = anyio.TASK_STATUS_IGNORED,
+    **options: Any,
+) -> None:
+    """Serve ``app`` inside a running trio or asyncio program, until cancelled, which is a graceful stop.
+
+    ``addresses = await nursery.start(trioserve.serve, app, config)`` returns when requests can come, with the bound
+    ``(host, port)`` pairs. No signal handlers are installed and logging is left alone. ``options`` are fields of
+    ``Config`` and override those of ``config``.
+
+    Raises:
+        ConfigError: an option is unknown or has a value it cannot have.
+        BindFailed: the address is in use or not permitted.
+        StartupFailed: the application's lifespan failed.
+        LifespanDied: the application's lifespan died later.
+    """
+    await Server(app, (config or Config()).replace(**options)).serve(task_status=task_status)
+
+
+async def _serve_connection(ctx: ServerContext, room: anyio.Semaphore | None, stream: ByteStream) -> None:
+    connection = Http1Connection(stream, ctx)
+    connections = ctx.lifetime.connections
+    connections.add(connection)
+    try:
+        await connection.serve()
+    finally:
+        connections.discard(connection)
+        if room is not None:
+            room.release()
+
+
+def _listen(sockets: list[socket.socket], network: Network, backlog: int) -> list[Listener]:
+    for sock in sockets:
+        sock.listen(backlog)
+    return [network.listen(sock) for sock in sockets]
+
+
+def _make_timeouts(config: Config, network: Network) -> Timeouts:
+    def timeout(seconds: float | None, strike: Any) -> Timeout[Any]:
+        return Timeout(seconds, strike, network.clock) if seconds is not None else NoTimeout()
+
+    return Timeouts(
+        header=timeout(config.timeout_header, Http1Connection.on_header_timeout),
+        keep_alive=timeout(config.timeout_keep_alive, Http1Connection.on_keep_alive_timeout),
+        body=timeout(config.timeout_body, Exchange.on_body_timeout),
+        write=timeout(config.timeout_write, Exchange.on_write_timeout),
+        request=timeout(config.timeout_request, Exchange.on_request_timeout) if config.timeout_request else None,
+        watch=timeout(WATCH_AFTER_SECONDS, Exchange.start_watch) if config.on_disconnect == "cancel" else None,
+    )
+
+
+def _request_budget(config: Config) -> int | None:
+    if config.limit_max_requests is None:
+        return None
+    return config.limit_max_requests + random.randint(0, config.limit_max_requests_jitter)
+
+
+def _only_ours(group: BaseExceptionGroup[BaseException]) -> TrioserveError:
+    """The one error that made the server stop, out of the groups that the task groups put around it."""
+    ours, others = group.split(TrioserveError)
+    if others is not None or ours is None:
+        raise group
+    error: BaseException = ours
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    assert isinstance(error, TrioserveError)
+    return error

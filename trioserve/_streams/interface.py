@@ -1,0 +1,105 @@
+"""What the server needs of a network, and nothing more. One implementation per backend, one in memory."""
+
+from collections.abc import Awaitable, Callable
+from typing import Any, Final, Protocol, TypeAlias
+
+import anyio.abc
+
+__all__ = ["RECEIVE_BYTES", "Address", "ByteStream", "Listener", "Network", "StartSoon"]
+
+RECEIVE_BYTES: Final = 64 * 1024  # bytes; one syscall holds a typical request, and malloc serves it without mmap
+
+Address: TypeAlias = tuple[str, int | None]
+"""``(host, port)``, or ``(path, None)`` for a unix socket; IPv6 without flow and scope."""
+
+StartSoon: TypeAlias = Callable[..., None]
+
+
+class ByteStream(Protocol):
+    """A connected, bidirectional stream of bytes. One task reads, one task writes, at a time.
+
+    Attributes:
+        peer: the client's address, ``None`` when it has none (unix sockets).
+        local: the address that the client connected to.
+        lost: the connection is broken: nothing can be sent any more.
+    """
+
+    peer: Address | None
+    local: Address | None
+    lost: bool
+
+    async def open(self) -> None:
+        """Do what must come before the first byte, in the connection's own task. Raises ClientDisconnected."""
+
+    async def receive_some(self, max_bytes: int = RECEIVE_BYTES) -> bytes:
+        """Wait for bytes; ``b""`` when the peer has finished sending. ``max_bytes`` is a wish, not a bound.
+
+        Raises:
+            ClientDisconnected: the connection broke.
+        """
+
+    def receive_nowait(self, max_bytes: int = RECEIVE_BYTES) -> bytes | None:
+        """What ``receive_some`` would return at once, or ``None`` if it would wait. Raises ClientDisconnected."""
+
+    def send_nowait(self, data: bytes) -> None:
+        """Take all of ``data``; what the network does not take now follows by itself as the peer reads.
+
+        Nothing is raised when the connection breaks: see ``lost``. Callers bound what they hand over by ``drain``.
+        """
+
+    async def drain(self) -> None:
+        """Wait until the network has taken everything; returns without a checkpoint when it already has.
+
+        Raises:
+            ClientDisconnected: the connection broke, and bytes were lost.
+        """
+
+    @property
+    def unsent(self) -> int:
+        """Bytes that the network has not taken yet."""
+
+    def is_disconnected(self) -> bool:
+        """The peer has finished sending and all its bytes have been received, or the connection broke."""
+
+    async def wait_disconnected(self) -> None:
+        """Wait until the peer has finished sending or the connection broke. May run beside ``receive_some``.
+
+        Bytes that arrive meanwhile are kept, within bounds, for ``receive_some``.
+        """
+
+    def send_eof(self) -> None:
+        """Tell the peer that no more bytes follow; receiving goes on. Does nothing on a lost connection."""
+
+    async def aclose(self) -> None:
+        """Send what is unsent, then close. When cancelled, the connection is aborted."""
+
+    def abort(self) -> None:
+        """Close at once, dropping what is unsent. Idempotent, never raises."""
+
+
+class Listener(Protocol):
+    """A listening socket."""
+
+    address: Address
+
+    async def accept(self) -> ByteStream:
+        """The next connection, not opened yet. Raises OSError as ``accept(2)`` does."""
+
+    def close(self) -> None:
+        """Stop listening. Waiting ``accept`` calls must have been cancelled before."""
+
+
+class Network(Protocol):
+    """A backend's sockets and clock, for one run of one server."""
+
+    clock: Callable[[], float]
+    """The event loop's time in seconds, virtual in tests."""
+
+    def listen(self, sock: Any) -> Listener:
+        """A listener on a bound, listening ``socket.socket``, which it owns from now on."""
+
+    run: Callable[..., Awaitable[None]]
+    """A task for the server's nursery: whatever the streams need done in the background; runs until cancelled."""
+
+
+TaskStatus: TypeAlias = anyio.abc.TaskStatus[Any]

@@ -1,0 +1,212 @@
+"""Sockets on asyncio and uvloop: a small Protocol that wakes one task per connection.
+
+The transport owns sending: what the kernel does not take, it keeps and sends as the peer reads.
+"""
+
+import asyncio
+import socket
+from collections.abc import Callable
+from typing import Any, Final, cast
+
+import anyio.abc
+
+from trioserve._errors import ClientDisconnected
+from trioserve._streams.interface import RECEIVE_BYTES, Address, ByteStream
+from trioserve._streams.sockets import address_of, is_wildcard
+
+__all__ = ["AsyncioNetwork"]
+
+PAUSE_BYTES: Final = 64 * 1024  # received and not yet asked for: from here on the transport stops reading
+
+
+class AsyncioNetwork:
+    """The running event loop's clock and sockets."""
+
+    def __init__(self) -> None:
+        self.clock: Callable[[], float] = asyncio.get_running_loop().time
+
+    def listen(self, sock: socket.socket) -> "AsyncioListener":
+        return AsyncioListener(sock)
+
+    async def run(self, *, task_status: anyio.abc.TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
+        task_status.started()  # nothing to do in the background: the event loop does it
+
+
+class AsyncioListener:
+    """Accepts on a listening socket."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        sock.setblocking(False)
+        self._sock = sock
+        self._loop = asyncio.get_running_loop()
+        self.address = address_of(sock.getsockname())
+        self._wildcard = is_wildcard(self.address)
+
+    async def accept(self) -> ByteStream:
+        while True:
+            try:
+                sock, peer = self._sock.accept()
+            except BlockingIOError:
+                await self._wait_readable()
+            else:
+                break
+        sock.setblocking(False)
+        local = address_of(sock.getsockname()) if self._wildcard else self.address
+        return SocketStream(sock, address_of(peer) if peer else None, local)
+
+    async def _wait_readable(self) -> None:
+        readable = self._loop.create_future()
+        self._loop.add_reader(self._sock, _set_result, readable)
+        try:
+            await readable
+        finally:
+            self._loop.remove_reader(self._sock)
+
+    def close(self) -> None:
+        self._sock.close()
+
+
+class SocketStream(asyncio.Protocol):
+    """One connection, which is its transport's protocol."""
+
+    __slots__ = (
+        "_closed", "_drained", "_ended", "_loop", "_paused", "_readable", "_received", "_sock", "_transport",
+        "_watchers", "local", "lost", "peer",
+    )  # fmt: skip
+
+    def __init__(self, sock: socket.socket, peer: Address | None, local: Address | None) -> None:
+        self.peer = peer
+        self.local = local
+        self.lost = False
+        self._sock: socket.socket | None = sock  # until the transport owns it
+        self._transport: asyncio.Transport | None = None
+        self._loop = asyncio.get_running_loop()
+        self._received = b""
+        self._ended = False  # the peer has finished sending
+        self._paused = False
+        self._readable: asyncio.Future[None] | None = None  # each is made when somebody waits for it
+        self._drained: asyncio.Future[None] | None = None
+        self._watchers: asyncio.Event | None = None
+        self._closed: asyncio.Event | None = None
+
+    async def open(self) -> None:
+        assert self._sock is not None
+        try:
+            await self._loop.connect_accepted_socket(lambda: self, self._sock)
+        except OSError as exc:
+            self.lost = True
+            raise ClientDisconnected("the client has gone") from exc
+
+    # What the transport tells.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's is one in all but name
+        self._sock = None
+        transport.set_write_buffer_limits(high=0)  # "drained" means that the kernel has all of it
+
+    def data_received(self, data: bytes) -> None:
+        self._received = self._received + data if self._received else data
+        if len(self._received) > PAUSE_BYTES and not self._paused and self._transport is not None:
+            self._paused = True
+            self._transport.pause_reading()
+        self._wake_reader()
+
+    def eof_received(self) -> bool:
+        self._ended = True
+        self._wake_reader()
+        if self._watchers is not None:
+            self._watchers.set()
+        return True  # keep the sending half open: the answer is still wanted
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.lost = True
+        self._transport = None
+        self._wake_reader()
+        self.resume_writing()
+        for event in (self._watchers, self._closed):
+            if event is not None:
+                event.set()
+
+    def resume_writing(self) -> None:
+        drained, self._drained = self._drained, None
+        if drained is not None and not drained.done():
+            drained.set_result(None)
+
+    def _wake_reader(self) -> None:
+        readable, self._readable = self._readable, None
+        if readable is not None and not readable.done():
+            readable.set_result(None)
+
+    # What the server asks.
+
+    def receive_nowait(self, max_bytes: int = RECEIVE_BYTES) -> bytes | None:
+        if self._received:
+            data, self._received = self._received, b""
+            if self._paused and self._transport is not None:
+                self._paused = False
+                self._transport.resume_reading()
+            return data
+        if self._ended:
+            return b""
+        if self.lost:
+            raise ClientDisconnected("the client has gone")
+        return None
+
+    async def receive_some(self, max_bytes: int = RECEIVE_BYTES) -> bytes:
+        while (data := self.receive_nowait(max_bytes)) is None:
+            self._readable = self._loop.create_future()
+            await self._readable
+        return data
+
+    def send_nowait(self, data: bytes) -> None:
+        if self._transport is not None:
+            self._transport.write(data)
+
+    async def drain(self) -> None:
+        while self.unsent and not self.lost:
+            if self._drained is None:
+                self._drained = self._loop.create_future()
+            await asyncio.shield(self._drained)  # several tasks may wait: one that is cancelled leaves it alone
+        if self.lost:
+            raise ClientDisconnected("the client has gone")
+
+    @property
+    def unsent(self) -> int:
+        return self._transport.get_write_buffer_size() if self._transport is not None else 0
+
+    def is_disconnected(self) -> bool:
+        return self.lost or (self._ended and not self._received)
+
+    async def wait_disconnected(self) -> None:
+        if not self._ended and not self.lost:
+            if self._watchers is None:
+                self._watchers = asyncio.Event()
+            await self._watchers.wait()
+
+    def send_eof(self) -> None:
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.write_eof()
+
+    async def aclose(self) -> None:
+        if self._transport is None:
+            self.abort()
+            return
+        try:
+            self._transport.close()
+            if self._transport.get_write_buffer_size():  # else it is closed within this turn of the loop
+                self._closed = asyncio.Event()
+                await self._closed.wait()
+        finally:
+            self.abort()
+
+    def abort(self) -> None:
+        self.lost = True
+        if self._transport is not None:
+            self._transport.abort()
+        elif self._sock is not None:
+            self._sock.close()
+
+
+def _set_result(future: "asyncio.Future[Any]") -> None:
+    if not future.done():
+        future.set_result(None)

@@ -1,0 +1,13 @@
+"""The ASGI types, written once (ASGI core specification 3.0). Imports nothing of ours."""
+
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any, TypeAlias
+
+Scope: TypeAlias = MutableMapping[str, Any]
+Message: TypeAlias = MutableMapping[str, Any]
+Receive: TypeAlias = Callable[[], Awaitable[Message]]
+Send: TypeAlias = Callable[[Message], Awaitable[None]]
+App: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+Fields: TypeAlias = list[tuple[bytes, bytes]]
+"""Field lines of one head: (lower-case name, value), in the order of the wire, never joined."""
