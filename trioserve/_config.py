@@ -73,7 +73,9 @@ class Config:
         "", "Application", "Path prefix under which a proxy mounts the application.", metavar="PATH")
 
     host: str = option("127.0.0.1", "Binding", "Address or name to listen on.")
-    port: int = option(8000, "Binding", "Port to listen on; 0 takes a free one and prints it.", minimum=0, maximum=65535)
+    port: int = option(
+        8000, "Binding", "Port to listen on; 0 takes a free one and prints it.", minimum=0, maximum=65535,
+        metavar="PORT")
     backlog: int = option(2048, "Binding", "Connections the kernel queues before they are accepted.", minimum=1)
 
     backend: Literal["trio", "asyncio"] = option("trio", "Event loop", "Event loop family that runs the application.")
@@ -83,7 +85,9 @@ class Config:
         "auto", "HTTP", "Parser of request heads; auto takes httptools when it is installed.")
     server_header: bool = option(True, "HTTP", "Send a Server header.")
     date_header: bool = option(True, "HTTP", "Send a Date header.")
-    header: tuple[str, ...] = option((), "HTTP", "Extra response header, as Name:Value; repeatable.", metavar="NAME:VALUE")
+    header: tuple[str, ...] = option(
+        (), "HTTP", "Extra response header, as Name:Value; repeatable, in the environment one per line.",
+        metavar="NAME:VALUE")
     on_disconnect: Literal["notify", "cancel"] = option(
         "notify", "HTTP",
         "When a client leaves before its response is complete: tell the application by http.disconnect, or cancel "

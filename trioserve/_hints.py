@@ -1,10 +1,56 @@
-"""One line of advice for errors whose cause is the choice of backend."""
+"""One line of advice for errors whose cause is the choice of backend. Pure; knows nothing of servers."""
+
+from collections.abc import Iterator
+from typing import Final
 
 __all__ = ["backend_hint"]
 
-_ASYNCIO_ONLY = ("no running event loop", "no current event loop", "trio got unexpected", "was yielded")
+# What asyncio and trio say, word for word, when code that is written for them runs on the other one. Each entry is a
+# type and a part of the text: the type alone is too common, and the text alone might be an application's own.
+_ASYNCIO_ON_TRIO: Final = (
+    (RuntimeError, "no running event loop"),
+    (RuntimeError, "There is no current event loop"),
+    (TypeError, "trio.run received unrecognized yield message"),
+    (AttributeError, "'NoneType' object has no attribute 'create_future'"),  # asyncio.Queue and locks, without a loop
+)
+_TRIO_ON_ASYNCIO: Final = (
+    (RuntimeError, "must be called from async context"),
+    (RuntimeError, "Task got bad yield: <class 'trio."),
+    (AttributeError, "'RunContext' object has no attribute"),  # trio.open_nursery, without trio.run
+)
 
 
 def backend_hint(exc: BaseException, backend: str) -> str | None:
-    """Advice to try the other backend when ``exc`` says that the application uses asyncio on trio."""
+    """Advice to take the other backend, if ``exc`` shows that the application was written for it.
+
+    The reason is often wrapped, so causes, contexts and members of exception groups count too.
+    """
+    if backend == "trio" and _mentions(exc, _ASYNCIO_ON_TRIO):
+        return "The application uses asyncio, and this server runs on trio: try --backend asyncio"
+    if backend == "asyncio" and _mentions(exc, _TRIO_ON_ASYNCIO):
+        return "The application uses trio, and this server runs on asyncio: try --backend trio"
     return None
+
+
+def _mentions(exc: BaseException, signs: tuple[tuple[type[Exception], str], ...]) -> bool:
+    return any(isinstance(found, kind) and _says(found, text) for found in _related(exc) for kind, text in signs)
+
+
+def _says(exc: BaseException, text: str) -> bool:
+    """``text`` is in the message. Reads ``args``: ``str(exc)`` may be the application's code, and may raise."""
+    return any(isinstance(arg, str) and text in arg for arg in exc.args)
+
+
+def _related(exc: BaseException) -> Iterator[BaseException]:
+    """``exc`` and every exception behind it, each once."""
+    seen: set[int] = set()
+    waiting: list[BaseException | None] = [exc]
+    while waiting:
+        found = waiting.pop()
+        if found is None or id(found) in seen:
+            continue
+        seen.add(id(found))
+        yield found
+        waiting += [found.__cause__, found.__context__]
+        if isinstance(found, BaseExceptionGroup):
+            waiting += found.exceptions

@@ -3,10 +3,12 @@
 import re
 from pathlib import Path
 
+import click
 import pytest
 
 from docs.options_page import flags, options_markdown
 from trioserve._config import options
+from trioserve.cli import main
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md",
@@ -26,6 +28,11 @@ def test_the_reference_has_every_option_once() -> None:
     assert "<!-- options -->" in (ROOT / "docs/reference/options.md").read_text("utf-8")
 
 
+def test_the_reference_names_the_flags_of_the_command_line() -> None:
+    params = [param for param in main.params if isinstance(param, click.Option)]
+    assert {flag for param in params for flag in (*param.opts, *param.secondary_opts)} == FLAGS | {"--version"}
+
+
 def test_options_that_the_guide_calls_the_same_exist_and_planned_ones_do_not() -> None:
     guide = (ROOT / "docs/guides/from-uvicorn.md").read_text("utf-8")
     same = set(re.findall(r"--[\w-]+", between(guide, "<!-- same -->", "<!-- end same -->")))
@@ -43,7 +50,7 @@ def test_links_between_pages_lead_somewhere(page: Path) -> None:
 @pytest.mark.parametrize("page", [page for page in PAGES if page.name != "from-uvicorn.md"],
                          ids=lambda page: str(page.relative_to(ROOT)))
 def test_options_in_pages_exist(page: Path) -> None:
-    others = {"--help", "--cov"}                                        # of trioserve's command line, of pytest
+    others = {"--help", "--version", "--cov"}  # of trioserve's command line, of pytest
     mentioned = set(re.findall(r"(?<![\w-])--[a-z][\w-]+", page.read_text("utf-8")))
     assert mentioned - FLAGS - others == set()
 

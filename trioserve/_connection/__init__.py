@@ -1,13 +1,12 @@
 """One accepted stream each: a task, a cancel scope, and the application in it."""
 
-from trioserve._connection.admission import Admission
 from trioserve._connection.context import Lifetime, ServerContext, StandingFields, Timeouts
 from trioserve._connection.exchange import Exchange
 from trioserve._connection.http1 import Http1Connection
 from trioserve._connection.timeouts import NoTimeout, Timeout
+from trioserve._connection.turnstile import Turnstile
 
 __all__ = [
-    "Admission",
     "Exchange",
     "Http1Connection",
     "Lifetime",
@@ -16,4 +15,5 @@ __all__ = [
     "StandingFields",
     "Timeout",
     "Timeouts",
+    "Turnstile",
 ]

@@ -12,7 +12,7 @@ from trioserve._protocol import Http1Codec
 from trioserve._types import App
 
 if TYPE_CHECKING:
-    from trioserve._connection.admission import Admission
+    from trioserve._connection.turnstile import Turnstile
     from trioserve._connection.exchange import Exchange
     from trioserve._connection.http1 import Http1Connection
 
@@ -48,7 +48,6 @@ class Lifetime:
 
     draining: bool = False
     connections: "set[Http1Connection]" = field(default_factory=set)
-    requests_served: int = 0
 
 
 @dataclass(slots=True, eq=False)
@@ -59,7 +58,8 @@ class ServerContext:
         new_app_context: a fresh copy of the lifespan's context, for one request.
         state: the lifespan's state, or ``None`` if the application has none.
         start_soon: starts a task in the server's nursery of connections.
-        on_request: told before each request; the server counts and may begin to drain.
+        supervise: requests are watched from outside, by ``timeouts.request`` or ``timeouts.watch``.
+        turnstile: lets requests through and counts them, when there is a limit to their number.
     """
 
     app: App
@@ -72,11 +72,14 @@ class ServerContext:
     standing_fields: "StandingFields"
     start_soon: Callable[..., Any]
     access_log: AccessLog | None
-    admission: "Admission | None"
+    turnstile: "Turnstile | None"
     new_app_context: Callable[[], Context]
-    on_request: Callable[[], None] | None = None
     state: dict[str, Any] | None = None
     lifetime: Lifetime = field(default_factory=Lifetime)
+    supervise: bool = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.supervise = self.timeouts.request is not None or self.timeouts.watch is not None
 
 
 _DAYS: Final = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import anyio
 import anyio.lowlevel
 
-from trioserve._asgi import HttpResponse, ResponseState
+from trioserve._asgi import COMPLETE, FIRST_BODY, HttpResponse
 from trioserve._connection.inline import await_point, run_inline
 from trioserve._errors import ClientDisconnected, PeerError
 from trioserve._hints import backend_hint
@@ -33,7 +33,6 @@ BODY_GRACE_SECONDS: Final = 5.0  # before the rate counts (Apache's mod_reqtimeo
 BODY_BYTES_PER_SECOND: Final = 240  # slower than any modem, faster than a slow-body attack likes to be
 
 _DISCONNECT: Final = {"type": "http.disconnect"}
-_UNANSWERED: Final = (ResponseState.START, ResponseState.FIRST_BODY)
 _CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
@@ -46,11 +45,18 @@ class Exchange:
         started: when the application was called, in ``time.perf_counter`` seconds.
     """
 
-    __slots__ = (
-        "_app_runs", "_awaited_bytes", "_awaited_seconds", "_body_given", "_codec", "_continue_due",
-        "_coro", "_end_waits", "_pieces", "_pieces_cost", "_stream", "_unsent_seen", "_wait_for_body",
-        "_watch", "connection", "head", "response", "started",
-    )  # fmt: skip
+    # Defaults of the class, not of each instance: most requests never need them.
+    started = 0.0
+    _coro: Coroutine[Any, Any, None] | None = None
+    _app_runs = False  # the application is between two suspensions of its own task
+    _uncounted = 0  # bytes moved since others last got a turn
+    _body_given = False  # the last http.request event has been received
+    _wait_for_body: anyio.CancelScope | None = None
+    _awaited_bytes = 0
+    _awaited_seconds = 0.0
+    _end_waits: list[anyio.CancelScope] | None = None
+    _unsent_seen = 0
+    _watch: anyio.CancelScope | None = None
 
     def __init__(self, connection: "Http1Connection", head: RequestHead) -> None:
         self.connection = connection
@@ -58,73 +64,69 @@ class Exchange:
         self._codec = connection.codec
         self.head = head
         self.response = HttpResponse(head, connection.ctx.standing_fields)
-        self.started = 0.0
-        self._coro: Coroutine[Any, Any, None] | None = None
-        self._app_runs = False  # the application is between two suspensions of its own task
         self._pieces: list[bytes] = []  # encoded, not handed to the stream yet
-        self._pieces_cost = 0
-        self._body_given = False  # the last http.request event has been received
         self._continue_due = head.expects_continue
-        self._wait_for_body: anyio.CancelScope | None = None
-        self._awaited_bytes = 0
-        self._awaited_seconds = 0.0
-        self._end_waits: list[anyio.CancelScope] = []
-        self._unsent_seen = 0
-        self._watch: anyio.CancelScope | None = None
 
     # Running the application.
 
-    async def run(self) -> None:
-        """Call the application and see its response through. What it raises ends here, but for cancellation."""
-        ctx = self.connection.ctx
-        timeouts = ctx.timeouts
+    async def run(self) -> bool:
+        """Call the application and see its response through; true when the connection is fit for another request.
+
+        What the application raises ends here, but for cancellation.
+        """
+        connection = self.connection
+        ctx = connection.ctx
         self.started = time.perf_counter()
+        if ctx.supervise:
+            self._begin_supervision()
+        try:
+            self._app_runs = True
+            self._coro = coro = ctx.app(connection.scopes.http(self.head), self.receive, self.send)
+            await run_inline(coro, ctx.new_app_context(), self)
+            if self.response.state <= FIRST_BODY:
+                self._on_missing_response()
+            if self._pieces:
+                await self._flush()
+        except Exception as exc:
+            self._on_app_error(exc)
+        except BaseException as exc:
+            if not connection.is_stray(exc):
+                raise
+            self._on_app_error(exc)
+        finally:
+            self._app_runs = False
+            if ctx.supervise:
+                self._end_supervision()
+            if ctx.access_log is not None:
+                ctx.access_log(self, time.perf_counter() - self.started)
+        if self.response.state != COMPLETE or not self.response.keep_alive or connection.refusal is not None:
+            return False
+        return self._codec.body_complete or await self._skip_unread_body()
+
+    def _begin_supervision(self) -> None:
+        timeouts = self.connection.ctx.timeouts
         if timeouts.request is not None:
             timeouts.request.arm(self)
         if timeouts.watch is not None:
             timeouts.watch.arm(self)
-        try:
-            await self._run_app()
-            if self._pieces:
-                await self._flush()
-        except ClientDisconnected:
-            pass  # nobody is left to answer, and nobody is at fault
-        finally:
-            if timeouts.request is not None:
-                timeouts.request.disarm(self)
-            if timeouts.watch is not None:
-                timeouts.watch.disarm(self)
-                if self._watch is not None:
-                    self._watch.cancel()
-            if ctx.access_log is not None:
-                ctx.access_log(self, time.perf_counter() - self.started)
 
-    async def _run_app(self) -> None:
-        ctx = self.connection.ctx
-        scope = self.connection.scopes.http(self.head)
-        try:
-            self._coro = coro = _call(ctx.app, scope, self.receive, self.send)
-            self._app_runs = True
-            await run_inline(coro, ctx.new_app_context(), self._on_suspend, self._on_resume)
-        except Exception as exc:
-            self._on_app_error(exc)
-        except BaseException as exc:
-            if not self.connection.is_stray(exc):
-                raise
-            self._on_app_error(exc)
-        else:
-            if self.response.state in _UNANSWERED:
-                self._on_missing_response()
-        finally:
-            self._app_runs = False
+    def _end_supervision(self) -> None:
+        timeouts = self.connection.ctx.timeouts
+        if timeouts.request is not None:
+            timeouts.request.disarm(self)
+        if timeouts.watch is not None:
+            timeouts.watch.disarm(self)
+            if self._watch is not None:
+                self._watch.cancel()
 
-    def _on_suspend(self) -> None:
+    def on_suspend(self) -> None:
         """The application waits: send what it has produced."""
         self._app_runs = False
         if self._pieces:
             self._hand_over()
 
-    def _on_resume(self) -> None:
+    def on_resume(self) -> None:
+        """The application goes on."""
         self._app_runs = True
 
     def _on_app_error(self, exc: BaseException) -> None:
@@ -144,7 +146,7 @@ class Exchange:
 
     def _give_up(self) -> None:
         """Answer 500 when that is still possible."""
-        if self.connection.refusal is None and self.response.state in _UNANSWERED:
+        if self.connection.refusal is None and self.response.state <= FIRST_BODY:
             self.connection.refusal = PeerError(500, "Internal Server Error")
 
     # What the application calls.
@@ -163,36 +165,31 @@ class Exchange:
                 return {"type": "http.request", "body": body, "more_body": not complete}
             if not await self._receive_body():
                 return _DISCONNECT.copy()
-        if self.response.state is not ResponseState.COMPLETE and not self._stream.is_disconnected():
+        if self.response.state != COMPLETE and not self._stream.is_disconnected():
             await self._wait_for_end()
         return _DISCONNECT.copy()
 
     async def send(self, message: Message) -> None:
         """ASGI ``send``. Raises ClientDisconnected once the client has gone, AppError for a wrong message."""
-        if self._stream.lost or self.connection.refusal is not None:
+        stream, response, pieces = self._stream, self.response, self._pieces
+        if stream.lost or self.connection.refusal is not None:
             raise ClientDisconnected("the client has gone")
-        response = self.response
-        if response.state is ResponseState.START:
-            self._decide_keep_alive()
-        pieces = self._pieces
-        before = len(pieces)
+        if not self._codec.body_complete and response.state <= FIRST_BODY:
+            self._consider_unread_body()
         response.encode(message, pieces)
-        if response.state is ResponseState.COMPLETE:
+        if response.state == COMPLETE:
             if pieces:  # now, not when the application ends: it may have other work to do
-                self._end_waiting_receives()
                 self._hand_over()
-                if self._stream.unsent:
-                    await self._flush()
-            return
-        for piece in pieces[before:]:
-            self._pieces_cost += len(piece)
-        self._pieces_cost += MESSAGE_COST
-        if pieces and not self._app_runs:
-            await self._flush()  # called from a task of the application's own, whose suspensions nobody sees
-        elif self._pieces_cost >= FLUSH_BYTES:
-            self._pieces_cost = 0
-            await self._flush()
-            await anyio.lowlevel.checkpoint()
+                self._end_waiting_receives()
+            if stream.unsent:
+                await self._flush()
+        elif pieces:
+            self._uncounted += len(message.get("body", b"")) + MESSAGE_COST
+            if not self._app_runs:
+                await self._flush()  # a task of the application's own sends, whose suspensions nobody sees
+            elif self._uncounted >= FLUSH_BYTES:
+                await self._flush()
+                await self._give_way()
 
     # Moving bytes.
 
@@ -216,6 +213,11 @@ class Exchange:
         if stream.lost:
             raise ClientDisconnected("the client has gone")
 
+    async def _give_way(self) -> None:
+        """Let others run: much was moved without waiting for anything."""
+        self._uncounted = 0
+        await anyio.lowlevel.checkpoint()
+
     def on_write_timeout(self) -> None:
         """Nothing was taken for a whole ``timeout_write``; if something was, wait for more."""
         unsent = self._stream.unsent
@@ -230,7 +232,7 @@ class Exchange:
         """Get more of the request body; false when there will be none."""
         if self.connection.refusal is not None:
             return False
-        if self._continue_due and self.response.state in _UNANSWERED:
+        if self._continue_due and self.response.state <= FIRST_BODY:
             self._continue_due = False
             self._pieces.append(_CONTINUE)
             self._hand_over()
@@ -239,10 +241,9 @@ class Exchange:
             if data is None:
                 data = await self._await_body()
             else:
-                self._pieces_cost += len(data)
-                if self._pieces_cost >= 4 * BODY_RECEIVE_BYTES:
-                    self._pieces_cost = 0
-                    await anyio.lowlevel.checkpoint()
+                self._uncounted += len(data)
+                if self._uncounted >= 4 * BODY_RECEIVE_BYTES:
+                    await self._give_way()
         except ClientDisconnected:
             return False
         if not data and self.connection.refusal is None:
@@ -282,6 +283,8 @@ class Exchange:
 
     async def _wait_for_end(self) -> None:
         """Until the response is complete or the client gone."""
+        if self._end_waits is None:
+            self._end_waits = []
         with anyio.CancelScope() as wait:
             self._end_waits.append(wait)
             try:
@@ -290,7 +293,7 @@ class Exchange:
                 self._end_waits.remove(wait)
 
     def _end_waiting_receives(self) -> None:
-        for wait in self._end_waits:
+        for wait in self._end_waits or ():
             wait.cancel()
 
     # What ends an exchange before its time.
@@ -310,7 +313,7 @@ class Exchange:
     async def _watch_client(self, watch: anyio.CancelScope) -> None:
         with watch:
             await self._stream.wait_disconnected()
-            if self.response.state is not ResponseState.COMPLETE:
+            if self.response.state != COMPLETE:
                 self.connection.cancel("client-disconnect")
 
     def log_end(self, reason: str) -> None:
@@ -334,20 +337,20 @@ class Exchange:
 
     @property
     def complete(self) -> bool:
-        return self.response.state is ResponseState.COMPLETE
+        return self.response.state == COMPLETE
 
     @property
     def unanswered(self) -> bool:
         """Nothing of a final response has been sent, so there is room for another one."""
-        return self.response.state in _UNANSWERED
+        return self.response.state <= FIRST_BODY
 
-    def _decide_keep_alive(self) -> None:
-        """Say ``connection: close`` when the connection will not be fit for another request."""
+    def _consider_unread_body(self) -> None:
+        """What is left of the request body may make the connection unfit for another request; then say so."""
         remaining = self._codec.body_remaining
-        if self.connection.ctx.lifetime.draining or (remaining and (remaining > SKIP_BYTES or self._continue_due)):
+        if remaining and (remaining > SKIP_BYTES or self._continue_due):
             self.response.keep_alive = False
 
-    async def skip_unread_body(self) -> bool:
+    async def _skip_unread_body(self) -> bool:
         """Read past what the application left of the request body; false when that is too much (RFC 9112 §9.3)."""
         skipped = 0
         while not self._codec.body_complete:
@@ -360,11 +363,6 @@ class Exchange:
             if not self._codec.body_complete and not await self._receive_body():
                 return False
         return True
-
-
-async def _call(app: Any, scope: Any, receive: Any, send: Any) -> None:
-    """The application as a coroutine, whatever kind of awaitable it returns."""
-    await app(scope, receive, send)
 
 
 def _without_disconnects(exc: BaseException) -> BaseException | None:

@@ -7,9 +7,9 @@ import anyio
 import anyio.lowlevel
 
 from trioserve._asgi import ScopeFactory, error_response
-from trioserve._connection.admission import RETRY_AFTER_SECONDS
 from trioserve._connection.context import ServerContext
 from trioserve._connection.exchange import Exchange
+from trioserve._connection.turnstile import RETRY_AFTER_SECONDS
 from trioserve._errors import ClientDisconnected, PeerError
 from trioserve._protocol import RequestHead
 from trioserve._streams import ByteStream
@@ -60,25 +60,35 @@ class Http1Connection:
         with anyio.CancelScope() as self._cancel_scope:
             try:
                 while (head := await self._next_head()) is not None:
-                    if not await self._answer(head):
+                    self.exchange = exchange = Exchange(self, head)
+                    if self.ctx.lifetime.draining:
+                        exchange.response.keep_alive = False
+                    if not await (exchange.run() if self.ctx.turnstile is None else self._pass(exchange)):
                         break
             except PeerError as exc:
                 self.refusal = exc
+
+    async def _pass(self, exchange: Exchange) -> bool:
+        """Run the exchange when the turnstile lets it through."""
+        turnstile = self.ctx.turnstile
+        assert turnstile is not None
+        if not await turnstile.enter():
+            self.refusal = PeerError(503, "too many requests in progress")
+            return False
+        try:
+            return await exchange.run()
+        finally:
+            turnstile.leave()
 
     async def _next_head(self) -> RequestHead | None:
         """Wait for a request; ``None`` when the client is finished or the server is."""
         codec, timeouts = self.codec, self.ctx.timeouts
         timeout = timeouts.header if self.exchange is None else timeouts.keep_alive
         self.exchange = None
-        if codec.trailing_data:
-            await anyio.lowlevel.checkpoint()  # pipelined requests do not keep others waiting
+        if codec.trailing_data or self.ctx.lifetime.draining:
+            if (head := await self._head_at_hand()) is not None or not codec.trailing_data:
+                return head
             timeout = timeouts.header
-        elif self.ctx.lifetime.draining:
-            codec.receive_data(self.stream.receive_nowait() or b"")  # what is in the socket is answered
-            if not codec.trailing_data:
-                return None
-        if (head := codec.next_head()) is not None:
-            return head
         timeout.arm(self)
         try:
             while data := await self.stream.receive_some():
@@ -93,28 +103,13 @@ class Http1Connection:
         finally:
             timeout.disarm(self)
 
-    async def _answer(self, head: RequestHead) -> bool:
-        """Run one exchange; true when the connection is fit for another one."""
-        ctx = self.ctx
-        if ctx.on_request is not None:
-            ctx.on_request()
-        self.exchange = exchange = Exchange(self, head)
-        if ctx.admission is None:
-            await exchange.run()
-        elif await ctx.admission.enter():
-            try:
-                await exchange.run()
-            finally:
-                ctx.admission.leave()
+    async def _head_at_hand(self) -> RequestHead | None:
+        """A head that has been received already: a pipelined one, or in a drain what is still in the socket."""
+        if self.codec.trailing_data:
+            await anyio.lowlevel.checkpoint()  # pipelined requests do not keep others waiting
         else:
-            self.refusal = PeerError(503, "too many requests in progress")
-        return (
-            exchange.complete
-            and exchange.response.keep_alive
-            and self.refusal is None
-            and not self.stream.lost
-            and (self.codec.body_complete or await exchange.skip_unread_body())
-        )
+            self.codec.receive_data(self.stream.receive_nowait() or b"")
+        return self.codec.next_head()
 
     async def _say_farewell(self) -> None:
         """End the connection so that the client learns what there is to learn, within bounded time."""
@@ -147,9 +142,11 @@ class Http1Connection:
 
     # What the server and the timeouts call.
 
-    def leave_if_idle(self) -> None:
-        """The server drains: an idle connection goes at once."""
-        if self.exchange is None and not self.codec.trailing_data and self._cancel_scope is not None:
+    def drain(self) -> None:
+        """The server stops: an idle connection goes at once, a request in progress is the last one."""
+        if self.exchange is not None:
+            self.exchange.response.keep_alive = False
+        elif not self.codec.trailing_data and self._cancel_scope is not None:
             self._leaving = True
             self._cancel_scope.cancel()
 

@@ -7,16 +7,23 @@ each suspension of the application, which is the moment to send what it has prod
 import types
 from collections.abc import Callable, Coroutine, Generator
 from contextvars import Context
-from typing import Any
+from typing import Any, Protocol
 
 __all__ = ["await_point", "run_inline"]
 
 
+class Observer(Protocol):
+    """Is told when the application suspends and when it goes on; neither may raise."""
+
+    def on_suspend(self) -> None: ...
+    def on_resume(self) -> None: ...
+
+
 @types.coroutine
 def run_inline(
-    coro: Coroutine[Any, Any, None], context: Context, on_suspend: Callable[[], None], on_resume: Callable[[], None]
+    coro: Coroutine[Any, Any, None], context: Context, observer: Observer
 ) -> Generator[Any, Any, None]:
-    """Await ``coro`` with ``context`` as its contextvars; call ``on_suspend`` whenever it waits.
+    """Await ``coro`` with ``context`` as its contextvars; tell ``observer`` whenever it waits and goes on.
 
     What it waits for passes through to the event loop, and what the loop answers (a cancellation too) passes back.
     """
@@ -27,7 +34,7 @@ def run_inline(
             trap = context.run(resume, answer)
         except StopIteration:
             return
-        on_suspend()
+        observer.on_suspend()
         try:
             answer = yield trap
         except GeneratorExit:
@@ -37,7 +44,7 @@ def run_inline(
             resume, answer = coro.throw, exc
         else:
             resume = coro.send
-        on_resume()
+        observer.on_resume()
 
 
 _MACHINERY = frozenset(("trioserve", "anyio", "trio", "asyncio", "uvloop", "outcome"))

@@ -1,13 +1,10 @@
 """What an HTTP/1.1 request head says, once it has been understood."""
 
-from dataclasses import dataclass
-
 from trioserve._types import Fields
 
 __all__ = ["RequestHead"]
 
 
-@dataclass(slots=True)
 class RequestHead:
     """One request line with its field lines, checked and interpreted (RFC 9112 §3, §5, §6).
 
@@ -25,14 +22,26 @@ class RequestHead:
         accepts_trailers: ``TE: trailers`` was sent, so trailer fields will not be lost on the way (RFC 9110 §6.5.1).
     """
 
-    method: str
-    target: bytes
-    path: str
-    raw_path: bytes
-    query_string: bytes
-    http_version: str
-    headers: Fields
-    keep_alive: bool
-    content_length: int | None = 0
-    expects_continue: bool = False
-    accepts_trailers: bool = False
+    __slots__ = (
+        "accepts_trailers", "content_length", "expects_continue", "headers", "http_version", "keep_alive", "method",
+        "path", "query_string", "raw_path", "target",
+    )  # fmt: skip
+
+    def __init__(
+        self, method: str, target: bytes, path: str, raw_path: bytes, query_string: bytes, http_version: str,
+        headers: Fields,
+    ) -> None:  # fmt: skip
+        self.method = method
+        self.target = target
+        self.path = path
+        self.raw_path = raw_path
+        self.query_string = query_string
+        self.http_version = http_version
+        self.headers = headers
+        self.keep_alive = http_version == "1.1"
+        self.content_length: int | None = 0
+        self.expects_continue = False
+        self.accepts_trailers = False
+
+    def __repr__(self) -> str:
+        return f"<RequestHead {self.method} {self.target!r} HTTP/{self.http_version}>"

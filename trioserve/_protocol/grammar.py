@@ -1,11 +1,12 @@
-"""The grammar that both engines share: what may stand in a head at all (RFC 9110 §5, RFC 9112 §2, §3)."""
+"""The grammar of a request head that does not depend on the engine (RFC 9110 §5, RFC 9112 §2, §3)."""
 
 import re
 from typing import Final
+from urllib.parse import unquote_to_bytes
 
 from trioserve._errors import PeerError
 
-__all__ = ["TEXT", "TOKEN", "check_text", "split_request_line"]
+__all__ = ["HOST", "METHOD", "TEXT", "TOKEN", "check_text", "decode_path", "read_request_line"]
 
 TOKEN: Final = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")  # RFC 9110 §5.6.2
 METHOD: Final = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Z]+")  # methods are case-sensitive, all registered ones upper case
@@ -13,38 +14,77 @@ METHOD: Final = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Z]+")  # methods are case-se
 # HTAB, SP, visible characters and obs-text: what a field line may consist of (RFC 9110 §5.5).
 TEXT: Final = bytes(code for code in range(256) if code == 0x09 or 0x20 <= code <= 0x7E or code >= 0x80)
 
-_VERSIONS: Final = {b"HTTP/1.1": "1.1", b"HTTP/1.0": "1.0"}
-_VERSION: Final = re.compile(rb"HTTP/[0-9]\.[0-9]")
+# uri-host [ ":" port ], empty for a target without authority (RFC 9110 §7.2, RFC 3986 §3.2.2).
+HOST: Final = re.compile(
+    rb"(?:(?:[A-Za-z0-9\-._~!$&'()*+,;=]|%[0-9A-Fa-f]{2})*"
+    rb"|\[[0-9A-Fa-f:.]+\]|\[v[0-9A-Fa-f]+\.[A-Za-z0-9\-._~!$&'()*+,;=:]+\])"
+    rb"(?::[0-9]{0,5})?"
+)
+
+# Nearly every request: origin-form, of visible ASCII but "#" (a request target has no fragment).
+_ORIGIN_FORM_LINE: Final = re.compile(
+    rb"([!#$%&'*+\-.^_`|~0-9A-Z]+) ((/[\x21\x22\x24-\x3e\x40-\x7e]*)(?:\?([\x21\x22\x24-\x7e]*))?) HTTP/1\.([01])\r\n"
+)
+_LINE: Final = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Z]+) ([\x21\x22\x24-\x7e]+) HTTP/([0-9])\.([0-9])\r\n")
+_ABSOLUTE_FORM: Final = re.compile(rb"https?://([^/?@]+)(/[^?]*)?(?:\?(.*))?", re.IGNORECASE)
 
 
-def check_text(head: bytes) -> int:
-    """Refuse control characters, bare CR, bare LF and folded lines; return the number of lines.
+def check_text(head: bytes) -> None:
+    """Refuse control characters, bare CR, bare LF and folded lines in a whole head or trailer section.
 
-    ``head`` is whole, with the empty line at its end, which counts as a line. One pass in C deletes what is allowed;
-    what is left must be the line ends. RFC 9112 §2.2 (bare CR), §5.2 (obs-fold); a lenient reader of either is how
-    one message becomes two.
+    One pass in C deletes what is allowed; what is left must be the line ends. RFC 9112 §2.2 (bare CR), §5.2
+    (obs-fold): a lenient reader of either is how one message becomes two.
     """
     leftover = head.translate(None, TEXT)
-    lines = len(leftover) >> 1
-    if head.count(b"\r\n") != lines or len(leftover) & 1:
+    if head.count(b"\r\n") != len(leftover) >> 1 or len(leftover) & 1:
         raise PeerError(400, "control character in the request head")
     if b"\r\n " in head or b"\r\n\t" in head:
         raise PeerError(400, "folded or indented field line")
-    return lines
 
 
-def split_request_line(line: bytes) -> tuple[bytes, bytes, str]:
-    """``GET /path HTTP/1.1`` as method, target and version (RFC 9112 §3).
+def read_request_line(head: bytes) -> tuple[str, bytes, bytes, bytes, str, bytes | None]:
+    """Method, target, raw path, query, version and, of an absolute-form target, the authority (RFC 9112 §3).
 
     Raises:
-        PeerError: 505 for another major version, 400 for everything that is no request line.
+        PeerError: 505 for another major version, 501 for CONNECT, 400 for everything that is no request line.
     """
-    parts = line.split(b" ")
-    version = _VERSIONS.get(parts[-1])
-    if len(parts) == 3 and version is not None:
-        return parts[0], parts[1], version
-    if len(parts) == 3 and _VERSION.fullmatch(parts[2]):
-        if parts[2][5:6] == b"1":  # a higher minor version is understood as our own (RFC 9110 §2.5)
-            return parts[0], parts[1], "1.1"
+    match = _ORIGIN_FORM_LINE.match(head)
+    if match is None:
+        return _read_unusual_line(head)
+    method, target, path, query, minor = match.groups()
+    return method.decode("ascii"), target, path, query or b"", "1.1" if minor == b"1" else "1.0", None
+
+
+def _read_unusual_line(head: bytes) -> tuple[str, bytes, bytes, bytes, str, bytes | None]:
+    match = _LINE.match(head)
+    if match is None:
+        raise PeerError(400, "malformed request line")
+    method, target, major, minor = match.groups()
+    if major != b"1":
         raise PeerError(505, "only HTTP/1.1 and HTTP/1.0 are served")
-    raise PeerError(400, "malformed request line")
+    version = "1.0" if minor == b"0" else "1.1"  # a higher minor version is understood as our own (RFC 9110 §2.5)
+    path, query, authority = _split_target(method, target)
+    return method.decode("ascii"), target, path, query, version, authority
+
+
+def _split_target(method: bytes, target: bytes) -> tuple[bytes, bytes, bytes | None]:
+    """Path, query and authority of the less usual forms (RFC 9112 §3.2)."""
+    if method == b"CONNECT":
+        raise PeerError(501, "CONNECT is for proxies")
+    if target.startswith(b"/"):
+        path, _, query = target.partition(b"?")
+        return path, query, None
+    if target == b"*" and method == b"OPTIONS":
+        return target, b"", None
+    match = _ABSOLUTE_FORM.fullmatch(target)
+    if match is None or not HOST.fullmatch(match[1]):
+        raise PeerError(400, "malformed request target")
+    path = match[2] or (b"*" if method == b"OPTIONS" and match[3] is None else b"/")
+    return path, match[3] or b"", match[1]
+
+
+def decode_path(raw_path: bytes) -> str:
+    """Percent-decoded, then UTF-8; bytes that are no UTF-8 become U+FFFD (``raw_path`` still has them)."""
+    if b"%" not in raw_path:
+        return raw_path.decode("ascii")
+    return unquote_to_bytes(raw_path).decode("utf-8", "replace")

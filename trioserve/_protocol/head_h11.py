@@ -3,6 +3,7 @@
 import h11
 
 from trioserve._errors import PeerError
+from trioserve._protocol.grammar import check_text
 from trioserve._types import Fields
 
 __all__ = ["parse_fields"]
@@ -14,6 +15,7 @@ def parse_fields(head: bytes) -> Fields:
     Raises:
         PeerError: h11 refuses the head; the status is h11's own.
     """
+    check_text(head)  # h11 is lenient about line ends, folded lines and control characters
     connection = h11.Connection(h11.SERVER, max_incomplete_event_size=len(head) + 1)
     try:
         connection.receive_data(head)

@@ -1,5 +1,5 @@
 """The root nursery: listeners, the lifespan, connections, shutdown."""
 
-from trioserve._server.serve import Server, serve
+from trioserve._server.server import Server, serve
 
 __all__ = ["Server", "serve"]

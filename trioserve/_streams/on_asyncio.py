@@ -17,6 +17,7 @@ from trioserve._streams.sockets import address_of, is_wildcard
 __all__ = ["AsyncioNetwork"]
 
 PAUSE_BYTES: Final = 64 * 1024  # received and not yet asked for: from here on the transport stops reading
+UNSENT_BYTES: Final = 64 * 1024  # asyncio's default; below it uvloop sends once per turn of its loop, for all at once
 
 
 class AsyncioNetwork:
@@ -70,7 +71,7 @@ class SocketStream(asyncio.Protocol):
     """One connection, which is its transport's protocol."""
 
     __slots__ = (
-        "_closed", "_drained", "_ended", "_loop", "_paused", "_readable", "_received", "_sock", "_transport",
+        "_closed", "_congested", "_drained", "_ended", "_loop", "_paused", "_readable", "_received", "_sock", "_transport",
         "_watchers", "local", "lost", "peer",
     )  # fmt: skip
 
@@ -84,6 +85,7 @@ class SocketStream(asyncio.Protocol):
         self._received = b""
         self._ended = False  # the peer has finished sending
         self._paused = False
+        self._congested = False  # the peer is slower than we are
         self._readable: asyncio.Future[None] | None = None  # each is made when somebody waits for it
         self._drained: asyncio.Future[None] | None = None
         self._watchers: asyncio.Event | None = None
@@ -102,7 +104,7 @@ class SocketStream(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)  # uvloop's is one in all but name
         self._sock = None
-        transport.set_write_buffer_limits(high=0)  # "drained" means that the kernel has all of it
+        transport.set_write_buffer_limits(high=UNSENT_BYTES, low=0)
 
     def data_received(self, data: bytes) -> None:
         self._received = self._received + data if self._received else data
@@ -127,7 +129,11 @@ class SocketStream(asyncio.Protocol):
             if event is not None:
                 event.set()
 
+    def pause_writing(self) -> None:
+        self._congested = True
+
     def resume_writing(self) -> None:
+        self._congested = False
         drained, self._drained = self._drained, None
         if drained is not None and not drained.done():
             drained.set_result(None)
@@ -163,7 +169,7 @@ class SocketStream(asyncio.Protocol):
             self._transport.write(data)
 
     async def drain(self) -> None:
-        while self.unsent and not self.lost:
+        while self._congested and not self.lost:
             if self._drained is None:
                 self._drained = self._loop.create_future()
             await asyncio.shield(self._drained)  # several tasks may wait: one that is cancelled leaves it alone
@@ -172,7 +178,7 @@ class SocketStream(asyncio.Protocol):
 
     @property
     def unsent(self) -> int:
-        return self._transport.get_write_buffer_size() if self._transport is not None else 0
+        return self._transport.get_write_buffer_size() if self._transport is not None and self._congested else 0
 
     def is_disconnected(self) -> bool:
         return self.lost or (self._ended and not self._received)

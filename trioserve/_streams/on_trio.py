@@ -260,6 +260,7 @@ class EdgePoller:
     def __init__(self) -> None:
         self._epoll = select.epoll()
         self._streams: dict[int, EdgeStream] = {}
+        self.batch: list[EdgeStream] | None = None
 
     def register(self, fd: int, stream: "EdgeStream") -> None:
         self._streams[fd] = stream
@@ -273,9 +274,17 @@ class EdgePoller:
         try:
             while True:
                 await trio.lowlevel.wait_readable(self._epoll.fileno())
-                for fd, events in self._epoll.poll(0):
+                ready = self._epoll.poll(0)
+                for fd, events in ready:
                     if (stream := self._streams.get(fd)) is not None:
                         stream.notice(events)
+                if len(ready) > 1:
+                    self.batch = []
+                    await trio.lowlevel.cancel_shielded_checkpoint()
+                    await trio.lowlevel.cancel_shielded_checkpoint()
+                    batch, self.batch = self.batch, None
+                    for stream in batch:
+                        stream.send_queued()
         finally:
             self._epoll.close()
 
@@ -290,7 +299,7 @@ class EdgeStream(_TrioStream):
     next byte will be a new edge (epoll(7)). ``_ended`` stays: after it every ``recv`` returns at once.
     """
 
-    __slots__ = ("_ended", "_poller", "_readable", "_reader", "_registered", "_watchers")
+    x__slots__ = ("_ended", "_poller", "_readable", "_reader", "_registered", "_watchers")
 
     def __init__(self, sock: socket.socket, peer: Address | None, local: Address | None, poller: EdgePoller) -> None:
         super().__init__(sock, peer, local)
@@ -314,6 +323,20 @@ class EdgeStream(_TrioStream):
                 self._reader = None
         if self._unsent and events & (select.EPOLLOUT | select.EPOLLHUP | select.EPOLLERR):
             self._flush()
+
+    _queued = b""
+    def send_nowait(self, data):
+        if self._poller.batch is not None and not self._queued and not self._unsent:
+            self._queued = data
+            self._poller.batch.append(self)
+        else:
+            self.send_queued()
+            super().send_nowait(data)
+
+    def send_queued(self):
+        if self._queued:
+            data, self._queued = self._queued, b""
+            super().send_nowait(data)
 
     def receive_nowait(self, max_bytes: int = RECEIVE_BYTES) -> bytes | None:
         try:

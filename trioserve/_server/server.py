@@ -12,7 +12,6 @@ import anyio.abc
 
 from trioserve._config import Config
 from trioserve._connection import (
-    Admission,
     Exchange,
     Http1Connection,
     Lifetime,
@@ -21,6 +20,7 @@ from trioserve._connection import (
     StandingFields,
     Timeout,
     Timeouts,
+    Turnstile,
 )
 from trioserve._errors import LifespanDied, TrioserveError
 from trioserve._protocol import Http1Codec, Http1Limits
@@ -58,7 +58,6 @@ class Server:
         self._stopped = anyio.Event()
         self._core = anyio.CancelScope()
         self._failure: TrioserveError | None = None
-        self._requests_left = _request_budget(config)
         self._lifetime = Lifetime()
         self.addresses: list[Address] = []
 
@@ -194,7 +193,7 @@ class Server:
         kept = 0.0 if budget is None else min(LIFESPAN_SECONDS, LIFESPAN_SHARE * budget)
         self._lifetime.draining = True
         for connection in list(self._lifetime.connections):
-            connection.leave_if_idle()
+            connection.drain()
         services.start_soon(self._end_connections_at, deadline - kept, connections)
         return deadline
 
@@ -231,18 +230,19 @@ class Server:
             ),
             start_soon=start_soon,
             access_log=access_log if access_log is not None and access_log.enabled else None,
-            admission=Admission(config.limit_concurrency) if config.limit_concurrency is not None else None,
+            turnstile=self._make_turnstile(),
             new_app_context=lifespan.context.copy,
-            on_request=self._count_request if self._requests_left is not None else None,
             state=lifespan.state,
             lifetime=self._lifetime,
         )
 
-    def _count_request(self) -> None:
-        assert self._requests_left is not None
-        self._requests_left -= 1
-        if self._requests_left == 0:
-            self.request_shutdown("limit-max-requests")
+    def _make_turnstile(self) -> Turnstile | None:
+        slots, budget = self._config.limit_concurrency, self._config.limit_max_requests
+        if slots is None and budget is None:
+            return None
+        if budget is not None:
+            budget += random.randint(0, self._config.limit_max_requests_jitter)
+        return Turnstile(slots, budget, lambda: self.request_shutdown("limit-max-requests"))
 
 
 async def serve(
@@ -297,12 +297,6 @@ def _make_timeouts(config: Config, network: Network) -> Timeouts:
         request=timeout(config.timeout_request, Exchange.on_request_timeout) if config.timeout_request else None,
         watch=timeout(WATCH_AFTER_SECONDS, Exchange.start_watch) if config.on_disconnect == "cancel" else None,
     )
-
-
-def _request_budget(config: Config) -> int | None:
-    if config.limit_max_requests is None:
-        return None
-    return config.limit_max_requests + random.randint(0, config.limit_max_requests_jitter)
 
 
 def _only_ours(group: BaseExceptionGroup[BaseException]) -> TrioserveError:

@@ -1,0 +1,54 @@
+"""An ASGI server on structured concurrency.
+
+``run`` serves an application until a signal stops it; ``serve`` is one more task in a trio or asyncio program. Both
+take the fields of ``Config`` as keywords.
+"""
+
+from trioserve._errors import (
+    AppLoadFailed,
+    AppNotFound,
+    BindFailed,
+    ClientDisconnected,
+    ConfigError,
+    LifespanDied,
+    StartupFailed,
+    TrioserveError,
+)
+from trioserve._version import __version__
+
+TYPE_CHECKING = False  # a type checker takes it for True; typing itself would be half of this import's cost
+if TYPE_CHECKING:
+    from trioserve._config import Config
+    from trioserve._server import serve
+    from trioserve._supervisor.run import run
+
+__all__ = [
+    "AppLoadFailed",
+    "AppNotFound",
+    "BindFailed",
+    "ClientDisconnected",
+    "Config",
+    "ConfigError",
+    "LifespanDied",
+    "StartupFailed",
+    "TrioserveError",
+    "__version__",
+    "run",
+    "serve",
+]
+
+_LAZY = {"Config": "trioserve._config", "run": "trioserve._supervisor.run", "serve": "trioserve._server"}
+
+
+def __getattr__(name: str) -> object:
+    """Import what costs something when it is first used: an application that catches our errors needs none of it."""
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    value = globals()[name] = getattr(import_module(_LAZY[name]), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(globals().keys() | _LAZY.keys())

@@ -1,0 +1,257 @@
+"""``module:attribute`` becomes an application, or an error that says what was looked for, where, and what is near.
+
+The application's code runs here for the first time. What it raises is its own error (``AppLoadFailed``); that there
+is no such module, no such attribute, or nothing in it that could be served, is ``AppNotFound``.
+"""
+
+import importlib
+import inspect
+import os
+import sys
+import traceback
+from collections.abc import Iterator
+from types import ModuleType, TracebackType
+from typing import Any, Final, cast
+
+from trioserve._config import nearest
+from trioserve._errors import AppLoadFailed, AppNotFound, ConfigError
+from trioserve._types import App
+
+__all__ = ["load_app", "without_loader_frames"]
+
+_USUAL_NAMES: Final = ("app", "application")
+
+
+def load_app(target: str, *, factory: bool, app_dir: str) -> App:
+    """The application that ``target`` names; ``app_dir`` (empty: the current directory) is searched first.
+
+    With ``factory`` the target names a function without parameters that returns the application.
+
+    Raises:
+        AppNotFound: ``target`` names nothing that could be served.
+        AppLoadFailed: the application's module or factory raised; that exception is the ``__cause__``.
+        ConfigError: ``app_dir`` is not a directory.
+    """
+    module_name, attributes = _split(target)
+    directory = _search_first(app_dir)
+    module = _import(module_name, target, directory)
+    found = _look_up(module, attributes, target)
+    if factory:
+        return _checked(_call_factory(found, target), f"what the factory {target!r} returned", may_be_factory=False)
+    return _checked(found, repr(target), may_be_factory=True)
+
+
+def without_loader_frames(exc: BaseException) -> TracebackType | None:
+    """The traceback of ``exc`` from the application's first frame on; ``None`` if none of its code had run yet."""
+    frames = exc.__traceback__
+    while frames is not None and _is_loader(frames.tb_frame.f_globals.get("__name__", "")):
+        frames = frames.tb_next
+    return frames
+
+
+def _is_loader(module_name: str) -> bool:
+    return module_name.startswith(("trioserve._", "importlib.", "_frozen_importlib")) or module_name == "importlib"
+
+
+# The target's text.
+
+
+def _split(target: str) -> tuple[str, list[str]]:
+    module_name, colon, attribute = target.partition(":")
+    if colon and not module_name.endswith(".py") and _is_dotted(module_name) and _is_dotted(attribute):
+        return module_name, attribute.split(".")
+    raise AppNotFound(f"{target!r} is not of the form MODULE:ATTRIBUTE{_meant(target) or ', such as main:app'}")
+
+
+def _is_dotted(text: str) -> bool:
+    """Names joined by dots. Not quite identifiers: Python imports ``my-app.py`` and ``2024.py`` when asked by name."""
+    return all(("_" + part.replace("-", "_")).isidentifier() and part for part in text.split("."))
+
+
+def _meant(target: str) -> str:
+    """``"; did you mean 'src.main:app'?"`` for what looks like ``src/main.py``, or an empty string."""
+    if target.endswith("()") and ":" in target:
+        return f"; did you mean '{target[:-2]}' with --factory?"
+    path, colon, attribute = target.replace("\\", "/").rpartition(":")
+    if not colon or "/" in attribute or attribute.endswith(".py"):
+        path, attribute = path + colon + attribute, ""
+    path = path.removesuffix(".py").removeprefix("./")
+    directory, _, file = path.rpartition("/") if path.startswith(("/", "../")) else ("", "", path)
+    module_name = file.replace("/", ".")
+    attribute = attribute or _USUAL_NAMES[0]
+    if not (_is_dotted(module_name) and _is_dotted(attribute)):
+        return ""
+    return f"; did you mean '{module_name}:{attribute}'" + (f" with --app-dir {directory}?" if directory else "?")
+
+
+# The module.
+
+
+def _search_first(app_dir: str) -> str:
+    """Put the directory first in ``sys.path``, once; return its full path."""
+    directory = os.path.abspath(app_dir)
+    if not os.path.isdir(directory):
+        raise ConfigError("app_dir", f"{app_dir!r} is not a directory")
+    if directory in sys.path:
+        sys.path.remove(directory)
+    sys.path.insert(0, directory)
+    return directory
+
+
+def _import(module_name: str, target: str, directory: str) -> ModuleType:
+    try:
+        return importlib.import_module(module_name)
+    except ModuleNotFoundError as exc:
+        # The application's own failing import raises the same; then there are frames of the application.
+        if without_loader_frames(exc) is None and exc.name is not None:
+            raise _no_such_module(target, exc.name, directory) from None
+        raise _load_failed(target, "be imported", exc) from exc
+    except Exception as exc:  # the application's code: it may raise anything
+        raise _load_failed(target, "be imported", exc) from exc
+
+
+def _load_failed(target: str, what: str, exc: Exception) -> AppLoadFailed:
+    reason = next(line for line in traceback.format_exception_only(exc) if not line.startswith(" "))
+    return AppLoadFailed(f"{target!r} could not {what}: {reason.splitlines()[0]}")
+
+
+def _no_such_module(target: str, missing: str, directory: str) -> AppNotFound:
+    """Which module is missing (``missing`` may be a parent of the target's), where it should be, what is there."""
+    package_name, _, name = missing.rpartition(".")
+    places = [directory]
+    if package_name:
+        package = sys.modules[package_name]
+        if not hasattr(package, "__path__"):
+            return AppNotFound(f"{target!r}: there is no module {missing!r}, {package_name!r} is not a package")
+        places = list(package.__path__)
+    modules = [module for place in places if os.path.isdir(place) for module in _modules_in(place)]
+    advice = nearest(name, modules)
+    if not advice and not package_name:
+        advice = _one_level_down(name, directory)
+    return AppNotFound(f"{target!r}: there is no module {name!r} in {' or '.join(places)}{advice}")
+
+
+def _modules_in(directory: str) -> Iterator[str]:
+    """What could be imported from there, going by the names."""
+    with os.scandir(directory) as entries:
+        for entry in entries:
+            if entry.name.endswith(".py"):
+                yield entry.name.removesuffix(".py")
+            elif entry.name.isidentifier() and entry.is_dir():
+                yield entry.name
+
+
+def _one_level_down(name: str, directory: str) -> str:
+    """Advice for who stands in a project's directory, and the module is in ``src/`` or ``app/``."""
+    packages = [package for package in _modules_in(directory) if os.path.isfile(f"{directory}/{package}/{name}.py")]
+    return f"; there is a module '{packages[0]}.{name}'" if len(packages) == 1 else ""
+
+
+# The attribute.
+
+
+def _look_up(module: ModuleType, attributes: list[str], target: str) -> Any:
+    found: Any = module
+    for position, name in enumerate(attributes):
+        try:
+            found = getattr(found, name)
+        except AttributeError:
+            owner = ".".join(attributes[:position])
+            raise _no_such_attribute(module, found, owner, name, target) from None
+        except Exception as exc:  # a property or a module's __getattr__: the application's code
+            raise _load_failed(target, "be looked up", exc) from exc
+    return found
+
+
+def _no_such_attribute(module: ModuleType, holder: Any, owner: str, name: str, target: str) -> AppNotFound:
+    where = f"{module.__name__}.{owner}" if owner else f"{module.__name__!r} ({_file_of(module)})"
+    advice = nearest(name, [known for known in dir(holder) if not known.startswith("__")])
+    application = None if owner else _obvious_application(module)
+    if application is not None and f"{application!r}" not in advice:
+        advice += f"; {module.__name__}:{application} looks like an application"
+    return AppNotFound(f"{target!r}: there is no {name!r} in {where}{advice}")
+
+
+def _file_of(module: ModuleType) -> str:
+    return getattr(module, "__file__", None) or "no file"
+
+
+def _obvious_application(module: ModuleType) -> str | None:
+    """The one name in ``module`` that looks like an application, if there is exactly one; ``app`` beats others."""
+    names = [name for name, value in vars(module).items() if _looks_like_application(value)]
+    usual = [name for name in names if name in _USUAL_NAMES]
+    for candidates in (usual, names):
+        if len(candidates) == 1:
+            return candidates[0]
+    return None
+
+
+def _looks_like_application(value: object) -> bool:
+    if issubclass(type(value), type) or not callable(value):  # not isinstance: some proxies raise when they are asked
+        return False
+    signature = _signature(value)
+    return signature is not None and list(signature.parameters) == ["scope", "receive", "send"]
+
+
+# What was found there.
+
+
+def _call_factory(factory: Any, target: str) -> Any:
+    if not callable(factory):
+        raise AppNotFound(f"{target!r} is {_described(factory)}, not a factory: it cannot be called")
+    signature = _signature(factory)
+    if not _can_take(signature, 0):
+        if _can_take(signature, 3):
+            raise AppNotFound(f"{target!r} is an application, not a factory: leave --factory out")
+        raise AppNotFound(f"the factory {target!r} needs arguments, {signature}; it is called without any")
+    if inspect.iscoroutinefunction(factory):
+        raise AppNotFound(f"the factory {target!r} is an async function; a factory is a plain one")
+    try:
+        return factory()
+    except Exception as exc:  # the application's code: it may raise anything
+        raise _load_failed(target, "make the application", exc) from exc
+
+
+def _checked(found: Any, what: str, *, may_be_factory: bool) -> App:
+    """``found``, if it can be called with ``(scope, receive, send)``."""
+    if inspect.iscoroutine(found):
+        found.close()  # it will not be awaited, and Python would warn of it
+    if not callable(found):
+        raise AppNotFound(f"{what} is {_described(found)}, not an application: it cannot be called")
+    signature = _signature(found)
+    if _can_take(signature, 3):
+        return cast("App", found)
+    if may_be_factory and _can_take(signature, 0):
+        if inspect.iscoroutinefunction(found):
+            raise AppNotFound(f"{what} is an async function without parameters: neither an application nor a factory")
+        raise AppNotFound(f"{what} can be called without arguments, so it looks like a factory: use --factory")
+    raise AppNotFound(
+        f"{what} cannot be called with (scope, receive, send), it takes {signature}; "
+        "a WSGI application needs an adapter, such as a2wsgi"
+    )
+
+
+def _described(value: object) -> str:
+    if isinstance(value, ModuleType):
+        application = _obvious_application(value)
+        return f"a module (did you mean '{value.__name__}:{application}'?)" if application else "a module"
+    return "None" if value is None else f"of type {type(value).__name__!r}"
+
+
+def _signature(value: Any) -> inspect.Signature | None:
+    """How ``value`` can be called, ``None`` if Python does not know."""
+    try:
+        return inspect.signature(value)
+    except Exception:  # TypeError and ValueError of inspect, and whatever a proxy of the application's raises
+        return None
+
+
+def _can_take(signature: inspect.Signature | None, arguments: int) -> bool:
+    """It can be called with this many; so can what is not known."""
+    if signature is None:
+        return True
+    try:
+        signature.bind(*[None] * arguments)
+    except TypeError:
+        return False
+    return True

@@ -1,0 +1,117 @@
+"""Logging as the command line and ``run()`` set it up: standard library loggers, lines like uvicorn's.
+
+``trioserve`` goes to stderr, ``trioserve.access`` to stdout. ``serve()`` calls nothing here: inside another program,
+logging is that program's affair.
+"""
+
+import logging
+import os
+import sys
+from typing import Final, TextIO
+
+from trioserve._config import Config
+
+__all__ = ["TRACE", "AccessHandler", "LevelFormatter", "set_up_logging"]
+
+TRACE: Final = 5  # below DEBUG (10), as in uvicorn
+
+_PREFIX_WIDTH: Final = 10  # "CRITICAL: ", the longest
+_COLORS: Final = {
+    TRACE: "\x1b[34m", logging.DEBUG: "\x1b[36m", logging.INFO: "\x1b[32m", logging.WARNING: "\x1b[33m",
+    logging.ERROR: "\x1b[31m", logging.CRITICAL: "\x1b[91m",
+}
+_RESET: Final = "\x1b[0m"
+
+log = logging.getLogger("trioserve")
+
+
+def set_up_logging(config: Config) -> None:
+    """Give both loggers their handlers and level, in the place of any that they had."""
+    logging.addLevelName(TRACE, "TRACE")
+    level = TRACE if config.log_level == "trace" else config.log_level.upper()
+    errors = logging.StreamHandler(sys.stderr)
+    errors.setFormatter(LevelFormatter(colors=_wants_colors(config, sys.stderr)))
+    _equip(log, level, errors)
+    access = AccessHandler(sys.stdout, colors=_wants_colors(config, sys.stdout)) if config.access_log else None
+    _equip(logging.getLogger("trioserve.access"), level, access or logging.NullHandler())
+
+
+def _equip(logger: logging.Logger, level: int | str, handler: logging.Handler) -> None:
+    logger.handlers[:] = [handler]
+    logger.propagate = False
+    logger.setLevel(level)
+
+
+def _wants_colors(config: Config, stream: TextIO | None) -> bool:
+    """What the option says; without it, colours for a person at a terminal who has not said NO_COLOR."""
+    if config.use_colors is not None:
+        return config.use_colors
+    return stream is not None and stream.isatty() and not os.environ.get("NO_COLOR")
+
+
+def level_prefix(level: int, colors: bool) -> str:
+    """``"INFO:     "``: the level's name, as wide as the longest."""
+    name = logging.getLevelName(level)
+    padding = " " * max(1, _PREFIX_WIDTH - len(name) - 1)
+    return f"{_COLORS.get(level, '')}{name}{_RESET}:{padding}" if colors else f"{name}:{padding}"
+
+
+class LevelFormatter(logging.Formatter):
+    """``INFO:     message``, then the traceback if there is one."""
+
+    def __init__(self, *, colors: bool) -> None:
+        super().__init__()
+        self._colors = colors
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # the standard library's name
+        return level_prefix(record.levelno, self._colors) + record.message
+
+
+class AccessHandler(logging.Handler):
+    """Writes access lines, one or many at a time. When nobody reads them any more it says so once, and stops.
+
+    Attributes:
+        prefix: what each line begins with: ``INFO:     ``, possibly with a coloured level.
+        color_status: whether the maker of a line may colour its status.
+    """
+
+    def __init__(self, stream: TextIO | None, *, colors: bool) -> None:
+        super().__init__()
+        self.prefix = level_prefix(logging.INFO, colors)
+        self.color_status = colors
+        self._stream = stream  # None: the process has no stdout
+        self._complained = False
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """One line from an ordinary log record."""
+        self._write(f"{self.prefix}{self.format(record)}\n")
+
+    def write_lines(self, lines: list[str]) -> None:
+        """Write ``lines``, given without prefix and newline, by one ``write()`` and one ``flush()``. Never raises."""
+        prefix = self.prefix
+        self.acquire()  # as Handler.handle does around emit
+        try:
+            self._write("".join([f"{prefix}{line}\n" for line in lines]))
+        finally:
+            self.release()
+
+    def _write(self, text: str) -> None:
+        stream = self._stream
+        if stream is None:
+            return
+        try:
+            try:
+                stream.write(text)
+            except UnicodeEncodeError:  # an old terminal; the line is worth more than its letters
+                encoding = stream.encoding
+                stream.write(text.encode(encoding, "backslashreplace").decode(encoding))
+            stream.flush()
+        except (BrokenPipeError, ValueError) as exc:  # `trioserve ... | head`, or a closed file: it will stay so
+            self._stream = None
+            log.error("The access log ends here, nobody reads it any more (%s)", exc)
+        except OSError as exc:  # a full disk, say: the next batch may fit again
+            if not self._complained:
+                log.error("Lines of the access log are lost: %s", exc)
+            self._complained = True
+        else:
+            self._complained = False

@@ -1,0 +1,179 @@
+"""The command ``trioserve``: what a person types, made from the fields of ``Config``, and the exit code.
+
+``Config`` decides which values are right. Here texts become values, and an error learns where its value came from: a
+flag or an environment variable.
+"""
+
+import os
+import types
+import typing
+from typing import Any, Final, Literal
+
+import click
+from click.core import ParameterSource
+
+from trioserve._config import OPTIONS, Config, Option, options
+from trioserve._errors import ConfigError
+from trioserve._version import __version__
+
+__all__ = ["main"]
+
+PREFIX: Final = "TRIOSERVE_"
+OTHER_VARIABLES: Final = {"port": ["PORT"]}  # what platforms set for any program; ours win
+
+
+class Number(click.types.StringParamType):
+    """A number, or ``off`` for what can be switched off. Anything else stays a text, which ``Config`` refuses."""
+
+    def __init__(self, kind: type[int] | type[float], *, can_be_off: bool) -> None:
+        self.name = "count" if kind is int else "seconds"
+        self.can_be_off = can_be_off
+        self._kind = kind
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if self.can_be_off and value == "off":
+            return None
+        try:
+            return self._kind(value)
+        except ValueError:
+            return value
+
+
+class Switch(click.types.BoolParamType):
+    """True or false; in the environment also 1, yes, on and so forth. Anything else stays a text, as above."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        try:
+            return super().convert(value, param, ctx)
+        except click.BadParameter:
+            return value
+
+
+class Line(click.types.StringParamType):
+    """A text. An environment variable holds several, one per line: field values contain spaces."""
+
+    def split_envvar_value(self, rv: str) -> list[str]:
+        return [line for line in rv.splitlines() if line.strip()]
+
+
+class UsageProblem(click.ClickException):
+    """What is wrong with the command line or the environment, in one line."""
+
+    exit_code = 2
+
+
+class ServeCommand(click.Command):
+    """Shows options in groups and problems in one line."""
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        groups: dict[str, list[tuple[str, str]]] = {}
+        for param in self.get_params(ctx):
+            if isinstance(param, click.Option) and (record := param.get_help_record(ctx)):
+                group = OPTIONS[param.name].group if param.name in OPTIONS else "Other"
+                groups.setdefault(group, []).append(record)
+        for group, records in groups.items():
+            with formatter.section(group):
+                formatter.write_dl(records)
+
+    def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
+        try:
+            return super().make_context(*args, **kwargs)
+        except click.MissingParameter:
+            raise UsageProblem("APP is missing: MODULE:ATTRIBUTE, such as main:app; see --help") from None
+        except click.BadParameter as exc:
+            where = f"{spelling(exc.ctx, exc.param)}: " if exc.ctx and exc.param else ""
+            raise UsageProblem(where + exc.message) from None
+        except click.UsageError as exc:
+            raise UsageProblem(exc.format_message()) from None
+
+
+# The options.
+
+
+def make_option(name: str, hint: Any, default: Any, known: Option) -> click.Option:
+    """The option for one field of ``Config``. Its default is for people; a value not given never reaches ``Config``."""
+    flag = name.replace("_", "-")
+    kind, *none = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
+    shape: dict[str, Any] = {"metavar": known.metavar, "default": default}
+    if kind is bool:
+        flag = f"{flag}/--no-{flag}"
+        shape["type"] = Switch()
+    elif kind in (int, float):
+        shape["type"] = Number(kind, can_be_off=bool(none))
+        shape["default"] = "off" if default is None else f"{default:.12g}"
+    elif typing.get_origin(kind) is Literal:
+        shape["type"] = click.Choice(typing.get_args(kind))
+    elif typing.get_origin(kind) is tuple:
+        shape |= {"type": Line(), "multiple": True}
+    variables = [PREFIX + name.upper(), *OTHER_VARIABLES.get(name, [])]
+    return click.Option(
+        [name, f"--{flag}"], help=known.help, envvar=variables, show_envvar=True, show_default=default != "", **shape
+    )
+
+
+def print_version(ctx: click.Context, param: click.Parameter, wanted: bool) -> None:
+    if wanted and not ctx.resilient_parsing:
+        import platform  # slow to import, and only needed here
+
+        python = f"{platform.python_implementation()} {platform.python_version()}"
+        click.echo(f"trioserve {__version__} with {python} on {platform.system()}")
+        ctx.exit()
+
+
+def spelling(ctx: click.Context, param: click.Parameter) -> str:
+    """How the user named an option: the environment variable that its value came from, or the flag."""
+    if ctx.get_parameter_source(param.name or "") is ParameterSource.ENVIRONMENT:
+        return next(name for name in param.envvar or () if os.environ.get(name))
+    return param.opts[0]
+
+
+# The command.
+
+
+def start(app: str, **values: Any) -> None:
+    """Serve, and end the process with the exit code."""
+    ctx = click.get_current_context()
+    warn_of_unknown_variables()
+    given = {name: values[name] for name in values if ctx.get_parameter_source(name) is not ParameterSource.DEFAULT}
+    try:
+        config = Config.from_options(given)
+    except ConfigError as exc:
+        param = parameter(ctx, exc.option)
+        or_off = " or off" if isinstance(param.type, Number) and param.type.can_be_off else ""
+        raise UsageProblem(f"{spelling(ctx, param)}: {exc.problem}{or_off}") from None
+    from trioserve._supervisor.run import run_command  # the server itself: slow to import, and only needed from here on
+
+    ctx.exit(run_command(app, config, lambda option: spelling(ctx, parameter(ctx, option))))
+
+
+def parameter(ctx: click.Context, name: str) -> click.Parameter:
+    return next(param for param in ctx.command.params if param.name == name)
+
+
+def warn_of_unknown_variables() -> None:
+    """A misspelt variable would be ignored without a word. Only a warning, as others may have names like ours."""
+    known = ["APP", *[name.upper() for name in OPTIONS]]
+    given = [name.removeprefix(PREFIX) for name in os.environ if name.startswith(PREFIX)]
+    for name in given:
+        if name not in known:
+            from difflib import get_close_matches  # slow to import, and only needed here
+
+            for match in get_close_matches(name, known, n=1):
+                text = f"Warning: {PREFIX}{name} in the environment is no option; did you mean {PREFIX}{match}?"
+                click.echo(text, err=True)
+
+
+
+main = ServeCommand(
+    "trioserve",
+    callback=start,
+    params=[
+        click.Argument(["app"], envvar=PREFIX + "APP"),
+        *[make_option(*option) for option in options()],
+        click.Option(
+            ["--version"], is_flag=True, is_eager=True, expose_value=False, callback=print_version,
+            help="Show the version and exit."),
+    ],
+    help=f"Serve the ASGI application APP, given as MODULE:ATTRIBUTE or in {PREFIX}APP.",
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120},
+)
