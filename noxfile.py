@@ -46,20 +46,20 @@ def tests_minimal(session: nox.Session) -> None:
 def coverage(session: nox.Session) -> None:
     """The tests with branch coverage, servers in child processes included; fails below the floor in pyproject.toml."""
     session.install("-e", ".[test]")
-    session.run("pytest", "--cov", "--cov-report=term", "--cov-report=html", *session.posargs)
+    session.run("pytest", "--cov", *session.posargs)
 
 
 @nox.session
 def docs(session: nox.Session) -> None:
-    """Build the documentation into docs/_build; a warning is an error."""
+    """Build the documentation into site/; a warning is an error."""
     session.install("-e", ".[docs]")
-    session.run("sphinx-build", "--fail-on-warning", "--keep-going", "docs", "docs/_build", *session.posargs)
+    session.run("sphinx-build", "--fail-on-warning", "--keep-going", "docs", "site", *session.posargs)
 
 
 @nox.session
 @nox.parametrize("backend", ["trio", "asyncio"])
 def conformance(session: nox.Session, backend: str) -> None:
-    """Judge the server from outside, byte by byte: ``nox -s conformance -- --only 'framing-*'``."""
+    """Judge the server from outside, byte by byte: ``nox -s conformance -- --exclude 'ws-*'``."""
     judge = judges(session) / "conformance" / "run.py"
     session.install("-e", ".[standard]")
     serve = ["trioserve", "{app}", "--host", "127.0.0.1", "--port", "{port}", "--backend", backend]

@@ -1,4 +1,4 @@
-"""Sphinx builds this documentation: ``nox -s docs``, then open docs/_build/index.html."""
+"""Sphinx builds this documentation: ``nox -s docs``, then open site/index.html."""
 
 import sys
 from pathlib import Path
@@ -15,7 +15,7 @@ copyright = "The trioserve authors"
 version = release = __version__
 
 extensions = ["myst_parser", "sphinx.ext.autodoc"]
-exclude_patterns = ["_build"]
+exclude_patterns = ["examples"]
 myst_enable_extensions = ["deflist"]
 myst_heading_anchors = 3
 nitpicky = False

@@ -16,12 +16,7 @@ from trioserve._errors import (
 )
 from trioserve._version import __version__
 
-TYPE_CHECKING = False  # a type checker takes it for True; typing itself would be half of this import's cost
-if TYPE_CHECKING:
-    from trioserve._config import Config
-    from trioserve._server import serve
-    from trioserve._supervisor.run import run
-
+TYPE_CHECKING = False  # a type checker takes it for True; importing typing would be half of the cost of this module
 __all__ = [
     "AppLoadFailed",
     "AppNotFound",
@@ -40,15 +35,20 @@ __all__ = [
 _LAZY = {"Config": "trioserve._config", "run": "trioserve._supervisor.run", "serve": "trioserve._server"}
 
 
-def __getattr__(name: str) -> object:
-    """Import what costs something when it is first used: an application that catches our errors needs none of it."""
-    if name not in _LAZY:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from importlib import import_module
+if TYPE_CHECKING:
+    from trioserve._config import Config
+    from trioserve._server import serve
+    from trioserve._supervisor.run import run
+else:
 
-    value = globals()[name] = getattr(import_module(_LAZY[name]), name)
-    return value
+    def __getattr__(name: str) -> object:
+        """Import what costs something when it is first used; who only catches our errors needs none of it."""
+        if name not in _LAZY:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from importlib import import_module
 
+        value = globals()[name] = getattr(import_module(_LAZY[name]), name)
+        return value
 
-def __dir__() -> list[str]:
-    return sorted(globals().keys() | _LAZY.keys())
+    def __dir__() -> list[str]:
+        return sorted(globals().keys() | _LAZY.keys())

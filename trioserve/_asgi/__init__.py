@@ -1,9 +1,8 @@
 """ASGI's rules: scopes and messages, pure."""
 
-from trioserve._asgi.fields import ResponseFields
-from trioserve._asgi.http import COMPLETE, FIRST_BODY, HttpResponse, State, error_response
+from trioserve._asgi.http import COMPLETE, FIRST_BODY, Dated, HttpResponse, State, error_response
 from trioserve._asgi.scope import ASGI_VERSION, ScopeFactory
 
 __all__ = [
-    "ASGI_VERSION", "COMPLETE", "FIRST_BODY", "HttpResponse", "ResponseFields", "State", "ScopeFactory", "error_response",
+    "ASGI_VERSION", "COMPLETE", "FIRST_BODY", "Dated", "HttpResponse", "State", "ScopeFactory", "error_response",
 ]  # fmt: skip

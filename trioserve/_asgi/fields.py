@@ -1,4 +1,4 @@
-"""The application's response fields: checked, and told apart from those the server decides on."""
+"""The application's response fields: which are whose business, and what may stand in them."""
 
 from collections.abc import Iterable
 from typing import Any, Final
@@ -6,81 +6,71 @@ from typing import Any, Final
 from trioserve._errors import AppError
 from trioserve._protocol.grammar import TEXT, TOKEN
 
-__all__ = ["CONTENT_LENGTH", "ResponseFields"]
+__all__ = [
+    "CONNECTION", "DATE", "DROPPED", "LENGTH", "PLAIN", "SERVER", "check_lines", "field_lines", "kind_of",
+    "known_kind",
+]  # fmt: skip
 
-CONTENT_LENGTH: Final = b"content-length"
+PLAIN, LENGTH, CONNECTION, DATE, SERVER, DROPPED = range(6)
 
-_PLAIN, _LENGTH, _FRAMING, _CONNECTION, _DATE, _SERVER = range(6)
+# What a field means to the server, by its name. Other names are added as applications use them.
 _KINDS: Final = {
-    CONTENT_LENGTH: _LENGTH,
-    b"transfer-encoding": _FRAMING,
-    b"keep-alive": _FRAMING,
-    b"connection": _CONNECTION,
-    b"date": _DATE,
-    b"server": _SERVER,
+    b"content-length": LENGTH,
+    b"connection": CONNECTION,
+    b"date": DATE,
+    b"server": SERVER,
+    b"transfer-encoding": DROPPED,  # the server frames the message (ASGI HTTP, "Response Start")
+    b"keep-alive": DROPPED,
 }
-_KNOWN_NAMES_AT_MOST: Final = 1024  # names are the application's: a client that chose them shall not fill the memory
+_KINDS_AT_MOST: Final = 1024  # names are the application's: a client that chose them shall not fill the memory
+
+_NO_TRAILERS: Final = frozenset(  # what must be known before the body, or be trusted (RFC 9110 §6.5.1)
+    (b"trailer", b"host", b"set-cookie", b"authorization", b"content-encoding", b"content-type", b"content-range",
+     b"cache-control", b"expect", b"te", b"vary")
+)  # fmt: skip
+
+known_kind = _KINDS.get
 
 
-class ResponseFields:
-    """Field lines ready for the wire, and what they mean for the response.
-
-    ``transfer-encoding`` and ``keep-alive`` are the server's business and dropped (ASGI HTTP, "Response Start").
-
-    Attributes:
-        text: the field lines as they go on the wire, in the application's order.
-        content_length: as declared by the application, or ``None``.
-        says_close: the application asked for ``connection: close``.
-        has_date, has_server: the application sent its own.
+def kind_of(name: Any) -> int:
+    """Check a field name, and say what the field means to the server.
 
     Raises:
-        AppError: a name is no token, a value has a control character, a content-length is no number.
+        AppError: it is no token (RFC 9110 §5.1); pseudo-header fields of HTTP/2 are not, for example.
     """
-
-    __slots__ = ("content_length", "has_date", "has_server", "says_close", "text")
-
-    def __init__(self, headers: Iterable[tuple[bytes, bytes]]) -> None:
-        self.content_length: int | None = None
-        self.says_close = self.has_date = self.has_server = False
-        pieces: list[bytes] = []
-        try:
-            for name, value in headers:
-                if (kind := _KINDS.get(name)) is None:
-                    kind = _learn(name)
-                if kind and self._decides(kind, value):
-                    continue
-                pieces += (name, b": ", value, b"\r\n")
-            self.text = text = b"".join(pieces)
-        except (TypeError, ValueError) as exc:
-            raise AppError(f"headers are pairs of bytes: {exc}") from exc
-        # Each line ends in the one CRLF that we wrote: whatever else is no text was smuggled in (RFC 9110 §5.5).
-        if 2 * len(text.translate(None, TEXT)) != len(pieces):
-            raise AppError("control character in a response header field")
-
-    def _decides(self, kind: int, value: bytes) -> bool:
-        """Note what a special field says; true when its line is the server's to write, or not to write."""
-        if kind == _LENGTH:
-            if not value.isdigit() or self.content_length not in (None, int(value)):
-                raise AppError(f"content-length {value!r:.50} is no number, or contradicts another one")
-            self.content_length = int(value)
-        elif kind == _DATE:
-            self.has_date = True
-            return False
-        elif kind == _SERVER:
-            self.has_server = True
-            return False
-        elif kind == _CONNECTION:
-            options = [option.strip() for option in value.lower().split(b",")]
-            self.says_close = self.says_close or b"close" in options
-            return b"close" in options or b"keep-alive" in options
-        return True
-
-
-def _learn(name: Any) -> int:
-    """Check a name that was not seen before; the next time it is one look-up."""
     if not isinstance(name, bytes) or not TOKEN.fullmatch(name):
         raise AppError(f"{name!r:.100} is no name of a header field")
-    kind = _KINDS.get(name.lower(), _PLAIN)
-    if len(_KINDS) < _KNOWN_NAMES_AT_MOST:
-        _KINDS[name] = kind
+    kind = _KINDS.get(name.lower(), PLAIN)
+    if len(_KINDS) < _KINDS_AT_MOST:
+        _KINDS[name] = kind  # the next time it is one look-up
     return kind
+
+
+def check_lines(text: bytes, lines: int) -> None:
+    """Each of ``lines`` ends in the one CRLF that we wrote: whatever else is no text was smuggled in.
+
+    Raises:
+        AppError: there is a control character in a value (RFC 9110 §5.5; response splitting).
+    """
+    if len(text.translate(None, TEXT)) != 2 * lines:
+        raise AppError("control character in a response header field")
+
+
+def field_lines(headers: Iterable[tuple[bytes, bytes]], *, trailers: bool = False) -> bytes:
+    """Field lines that are all the caller's own business: of interim responses, error answers and trailers.
+
+    Raises:
+        AppError: a field is malformed, or cannot stand in a trailer section.
+    """
+    pieces: list[bytes] = []
+    try:
+        for name, value in headers:
+            kind = kind_of(name)
+            if trailers and (kind != PLAIN or name.lower() in _NO_TRAILERS):
+                raise AppError(f"{name!r} cannot be a trailer field")
+            pieces += (name, b": ", value, b"\r\n")
+        text = b"".join(pieces)
+    except (TypeError, ValueError) as exc:
+        raise AppError(f"headers are pairs of bytes: {exc}") from exc
+    check_lines(text, len(pieces) // 4)
+    return text

@@ -6,14 +6,14 @@ Pure: it neither waits nor sends. The caller sends the pieces that ``encode`` ap
 from collections.abc import Callable, Iterable
 from enum import IntEnum
 from http import HTTPStatus
-from typing import Any, Final
+from typing import Any, Final, Protocol, TypeAlias
 
-from trioserve._asgi.fields import ResponseFields
+from trioserve._asgi.fields import CONNECTION, DATE, LENGTH, PLAIN, SERVER, check_lines, field_lines, kind_of, known_kind
 from trioserve._errors import AppError
 from trioserve._protocol.events import RequestHead
 from trioserve._types import Message
 
-__all__ = ["HttpResponse", "State", "error_response"]
+__all__ = ["COMPLETE", "FIRST_BODY", "Dated", "HttpResponse", "State", "error_response"]
 
 
 class State(IntEnum):
@@ -32,11 +32,20 @@ _EXPECTED: Final = (
     "http.response.start", "http.response.body", "http.response.body", "http.response.trailers", "nothing more",
 )  # fmt: skip
 _KNOWN_TYPES: Final = (*_EXPECTED[:4], "http.response.early_hint")
-_NO_TRAILERS: Final = frozenset(  # what must be known before the body, or be trusted (RFC 9110 §6.5.1)
-    (b"transfer-encoding", b"connection", b"trailer", b"host", b"date", b"server", b"set-cookie", b"authorization",
-     b"content-encoding", b"content-type", b"content-range", b"cache-control", b"expect", b"te", b"vary")
-)  # fmt: skip
-_BODILESS: Final = (204, 304)  # RFC 9110 §15.3.5, §15.4.5; 1xx is refused as a final status
+_STATUS_LINES: Final = {
+    int(status): f"HTTP/1.1 {int(status)} {status.phrase}\r\n".encode() for status in HTTPStatus
+}
+
+
+class Dated(Protocol):
+    """What decides which standing fields a response gets."""
+
+    has_date: bool
+    has_server: bool
+
+
+StandingFields: TypeAlias = Callable[[Dated], bytes]
+"""The field lines that every response gets, and the empty line that ends the head."""
 
 
 class HttpResponse:
@@ -50,24 +59,27 @@ class HttpResponse:
         status: of the response, 0 before ``http.response.start``.
         body_bytes: body bytes encoded so far, without framing.
         keep_alive: the connection may carry another request after this response; final once the head is encoded.
+        has_date, has_server: the application sent its own Date, or Server.
     """
 
     __slots__ = (
-        "_body_left", "_chunked", "_fields", "_head", "_send_body", "_standing_fields", "_trailer_text",
-        "_wants_trailers", "body_bytes", "keep_alive", "state", "status",
+        "_body_left", "_chunked", "_declared", "_head", "_lines", "_send_body", "_standing_fields", "_trailer_text",
+        "_wants_trailers", "body_bytes", "has_date", "has_server", "keep_alive", "state", "status",
     )  # fmt: skip
 
-    def __init__(self, head: RequestHead, standing_fields: Callable[[ResponseFields], bytes]) -> None:
+    def __init__(self, head: RequestHead, standing_fields: StandingFields) -> None:
         self._head = head
         self._standing_fields = standing_fields
-        self.keep_alive = head.keep_alive
+        self.keep_alive = head.meaning.keep_alive
         self.state: int = START
         self.status = 0
         self.body_bytes = 0
+        self.has_date = self.has_server = False
         self._chunked = False
         self._send_body = True
-        self._body_left: int | None = None  # of a declared content-length
         self._wants_trailers = False
+        self._declared: int | None = None  # content-length, as the application said
+        self._body_left: int | None = None  # of a declared content-length that counts
 
     def encode(self, message: Message, pieces: list[bytes]) -> None:
         """Check ``message`` and append what it puts on the wire to ``pieces``.
@@ -95,16 +107,47 @@ class HttpResponse:
         status = message.get("status")
         if not isinstance(status, int) or not 200 <= status <= 999:
             raise AppError(f"http.response.start with status {status!r}: a whole number from 200 to 999 is expected")
-        self._fields = fields = ResponseFields(message.get("headers", ()))
+        pieces = [_STATUS_LINES.get(status) or b"HTTP/1.1 %d \r\n" % status]  # RFC 9112 §4: the phrase may be empty
         if message.get("trailers"):
             self._wants_trailers = True
             self._trailer_text = b""
-        if status in _BODILESS or self._head.method == "HEAD":
+        try:
+            for name, value in message.get("headers", ()):
+                kind = known_kind(name)
+                if kind == PLAIN or self._keeps(name, value, kind):
+                    pieces += (name, b": ", value, b"\r\n")
+            lines = b"".join(pieces)
+        except (TypeError, ValueError) as exc:
+            raise AppError(f"headers are pairs of bytes: {exc}") from exc
+        check_lines(lines, len(pieces) // 4 + 1)
+        if status == 204 or status == 304 or self._head.method == "HEAD":
             self._send_body = False
         elif not self._wants_trailers:
-            self._body_left = fields.content_length
+            self._body_left = self._declared
+        self._lines = lines
         self.status = status
         self.state = FIRST_BODY
+
+    def _keeps(self, name: bytes, value: bytes, kind: int | None) -> bool:
+        """Note what a special field says; true when its line is the application's nevertheless."""
+        if kind is None and (kind := kind_of(name)) == PLAIN:
+            return True
+        if kind == LENGTH:
+            if not value.isdigit() or self._declared not in (None, int(value)):
+                raise AppError(f"content-length {value!r:.50} is no number, or contradicts another one")
+            self._declared = int(value)
+        elif kind == DATE:
+            self.has_date = True
+            return True
+        elif kind == SERVER:
+            self.has_server = True
+            return True
+        elif kind == CONNECTION:
+            options = [option.strip() for option in value.lower().split(b",")]
+            if b"close" in options:
+                self.keep_alive = False
+            return b"close" not in options and b"keep-alive" not in options
+        return False
 
     def _encode_body(self, message: Message, pieces: list[bytes]) -> None:
         data = message.get("body", b"")
@@ -112,10 +155,13 @@ class HttpResponse:
             data = _as_bytes(data)
         more = message.get("more_body", False)
         size = len(data)
-        if self._body_left is not None:
-            self._count_down(size, more)
+        if (left := self._body_left) is not None:
+            if size != left and (size > left or not more):
+                raise _miscounted(size - left)
+            self._body_left = left - size
         if self.state == FIRST_BODY:
-            pieces.append(self._encode_head(size, more))
+            pieces += (self._lines, self._framing(size, more), self._standing_fields(self))
+            self.state = BODY
         if size and self._send_body:
             self.body_bytes += size
             if self._chunked:
@@ -127,50 +173,32 @@ class HttpResponse:
             if self._chunked and not self._wants_trailers:
                 pieces.append(b"0\r\n\r\n")
 
-    def _count_down(self, size: int, more: bool) -> None:
-        """Hold the application to its content-length (RFC 9112 §6.3: the client counts too)."""
-        assert self._body_left is not None
-        if size > self._body_left:
-            raise AppError(f"response body is {size - self._body_left} bytes longer than its content-length")
-        if not more and size < self._body_left:
-            raise AppError(f"response body is {self._body_left - size} bytes shorter than its content-length")
-        self._body_left -= size
-
-    def _encode_head(self, first_body_bytes: int, more: bool) -> bytes:
-        """Status line, the application's fields, framing, connection, and the server's standing fields."""
-        fields = self._fields
-        framing = self._frame(fields, first_body_bytes, more)
-        if fields.says_close:
-            self.keep_alive = False
-        if not self.keep_alive:
-            framing += b"connection: close\r\n"
-        elif self._head.http_version == "1.0":
-            framing += b"connection: keep-alive\r\n"
-        self.state = BODY
-        return b"".join((status_line(self.status), fields.text, framing, self._standing_fields(fields), b"\r\n"))
-
-    def _frame(self, fields: ResponseFields, first_body_bytes: int, more: bool) -> bytes:
-        """Choose how the client will know where the body ends (RFC 9112 §6.3)."""
-        if self._send_body and fields.content_length is not None and not self._wants_trailers:
-            return b"content-length: %d\r\n" % fields.content_length
-        if not self._send_body:  # no content-length in a 204 (RFC 9110 §8.6); with HEAD and 304 it is the absent body's
-            declared = fields.content_length if self.status != 204 else None
-            return b"content-length: %d\r\n" % declared if declared is not None else b""
-        if not more and not self._wants_trailers:
-            return b"content-length: %d\r\n" % first_body_bytes
-        if self._head.http_version == "1.1":
+    def _framing(self, first_body_bytes: int, more: bool) -> bytes:
+        """How the client will know where the body ends, and whether the connection does too (RFC 9112 §6.3, §9.3)."""
+        if self._body_left is not None:
+            lines = b"content-length: %d\r\n" % self._declared
+        elif not self._send_body:  # with HEAD and 304 it is that of the absent body; none in a 204 (RFC 9110 §8.6)
+            declared = self._declared if self.status != 204 else None
+            lines = b"content-length: %d\r\n" % declared if declared is not None else b""
+        elif not more and not self._wants_trailers:
+            lines = b"content-length: %d\r\n" % first_body_bytes
+        elif self._head.meaning.http_version == "1.1":
             self._chunked = True
-            return b"transfer-encoding: chunked\r\n"
-        self.keep_alive = False  # HTTP/1.0: the end of the connection is the end of the body
-        return b""
+            lines = b"transfer-encoding: chunked\r\n"
+        else:
+            self.keep_alive = False  # HTTP/1.0: the end of the connection is the end of the body
+            lines = b""
+        if not self.keep_alive:
+            lines += b"connection: close\r\n"
+        elif self._head.meaning.http_version == "1.0":
+            lines += b"connection: keep-alive\r\n"
+        return lines
 
     def _encode_trailers(self, message: Message, pieces: list[bytes]) -> None:
         """Trailer fields go out only to a client that keeps them (RFC 9110 §6.5.1, ``TE: trailers``)."""
-        fields = ResponseFields(message.get("headers", ()))
-        if fields.content_length is not None or any(name.lower() in _NO_TRAILERS for name, _ in message["headers"]):
-            raise AppError("http.response.trailers with a field that frames or routes the message")
-        if self._head.accepts_trailers:
-            self._trailer_text += fields.text
+        text = field_lines(message.get("headers", ()), trailers=True)
+        if self._head.meaning.accepts_trailers:
+            self._trailer_text += text
         if message.get("more_trailers", False):
             return
         self.state = COMPLETE
@@ -179,9 +207,14 @@ class HttpResponse:
 
     def _encode_early_hint(self, message: Message, pieces: list[bytes]) -> None:
         """``103 Early Hints`` with one Link field each (RFC 8297)."""
-        fields = ResponseFields([(b"link", link) for link in message.get("links", ())])
-        if self._head.http_version == "1.1":  # HTTP/1.0 has no interim responses
-            pieces.append(status_line(103) + fields.text + b"\r\n")
+        text = field_lines([(b"link", link) for link in message.get("links", ())])
+        if self._head.meaning.http_version == "1.1":  # HTTP/1.0 has no interim responses
+            pieces.append(_STATUS_LINES[103] + text + b"\r\n")
+
+
+def _miscounted(surplus: int) -> AppError:
+    """The application is held to its content-length, because the client counts too (RFC 9112 §6.3)."""
+    return AppError(f"response body is {abs(surplus)} bytes {'longer' if surplus > 0 else 'shorter'} than its content-length")
 
 
 def _as_bytes(data: Any) -> bytes:
@@ -190,23 +223,23 @@ def _as_bytes(data: Any) -> bytes:
     raise AppError(f"the body of http.response.body is bytes, not {type(data).__name__}")
 
 
-_STATUS_LINES: Final = {
-    int(status): f"HTTP/1.1 {int(status)} {status.phrase}\r\n".encode() for status in HTTPStatus
-}
-
-
-def status_line(status: int) -> bytes:
-    """``HTTP/1.1 200 OK``; an unregistered status has an empty reason phrase (RFC 9112 §4)."""
-    return _STATUS_LINES.get(status) or b"HTTP/1.1 %d \r\n" % status
-
-
 def error_response(
-    status: int, text: str, standing_fields: Callable[[ResponseFields], bytes], *, with_body: bool = True,
+    status: int, text: str, standing_fields: StandingFields, *, with_body: bool = True,
     headers: Iterable[tuple[bytes, bytes]] = (),
 ) -> bytes:
     """A whole plain text answer that ends the connection."""
     body = f"{text}\n".encode()
-    fields = ResponseFields([(b"content-type", b"text/plain; charset=utf-8"), *headers])
-    framing = b"content-length: %d\r\nconnection: close\r\n" % len(body)
-    head = b"".join((status_line(status), fields.text, framing, standing_fields(fields), b"\r\n"))
+    fields = field_lines(
+        [
+            (b"content-type", b"text/plain; charset=utf-8"),
+            (b"content-length", b"%d" % len(body)),
+            (b"connection", b"close"),
+            *headers,
+        ]
+    )
+    head = _STATUS_LINES[status] + fields + standing_fields(_PlainAnswer())
     return head + body if with_body else head
+
+
+class _PlainAnswer:
+    has_date = has_server = False

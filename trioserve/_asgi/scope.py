@@ -40,7 +40,7 @@ class ScopeFactory:
         scope = {
             "type": "http",
             "asgi": {"version": ASGI_VERSION, "spec_version": HTTP_SPEC_VERSION},
-            "http_version": head.http_version,
+            "http_version": head.meaning.http_version,
             "server": self._server,
             "client": self._client,
             "scheme": self._scheme,
@@ -50,7 +50,7 @@ class ScopeFactory:
             "raw_path": root_path.encode() + head.raw_path if root_path else head.raw_path,
             "query_string": head.query_string,
             "headers": head.headers,
-            "extensions": _EXTENSIONS_1_1.copy() if head.http_version == "1.1" else {},
+            "extensions": _EXTENSIONS_1_1.copy() if head.meaning.http_version == "1.1" else {},
         }
         if self._state is not None:
             scope["state"] = self._state.copy()

@@ -6,7 +6,7 @@ from contextvars import Context
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Literal, Protocol
 
-from trioserve._asgi import ResponseFields
+from trioserve._asgi import Dated
 from trioserve._connection.timeouts import Timeout
 from trioserve._protocol import Http1Codec
 from trioserve._types import App
@@ -103,21 +103,21 @@ class StandingFields:
     def __init__(self, *, date: bool, server: str | None, extra: tuple[str, ...] = ()) -> None:
         self._date = date
         self._server = f"server: {server}\r\n".encode("latin-1") if server is not None else b""
-        self._extra = b"".join(_field_line(line) for line in extra)
+        self._extra = b"".join(_field_line(line) for line in extra) + b"\r\n"
         self._second = -1
         self._date_line = b""
         self._lines = b""
 
-    def __call__(self, fields: ResponseFields) -> bytes:
-        """The lines for one response: a Date or Server that the application sent itself is not doubled."""
+    def __call__(self, response: Dated) -> bytes:
+        """The lines for one response, with the empty line; a Date or Server of its own is not doubled."""
         second = int(time.time())
         if second != self._second:
             self._second = second
             self._date_line = f"date: {http_date(second)}\r\n".encode() if self._date else b""
             self._lines = self._date_line + self._server + self._extra
-        if fields.has_date or fields.has_server:
-            date = b"" if fields.has_date else self._date_line
-            server = b"" if fields.has_server else self._server
+        if response.has_date or response.has_server:
+            date = b"" if response.has_date else self._date_line
+            server = b"" if response.has_server else self._server
             return date + server + self._extra
         return self._lines
 

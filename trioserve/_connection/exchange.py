@@ -42,15 +42,11 @@ class Exchange:
     Attributes:
         head: the request.
         response: how far the response is.
-        started: when the application was called, in ``time.perf_counter`` seconds.
+        started: when the request began, in ``time.perf_counter`` seconds.
     """
 
-    # Defaults of the class, not of each instance: most requests never need them.
-    started = 0.0
-    _coro: Coroutine[Any, Any, None] | None = None
-    _app_runs = False  # the application is between two suspensions of its own task
+    # Defaults of the class, not of each instance: most requests never touch these.
     _uncounted = 0  # bytes moved since others last got a turn
-    _body_given = False  # the last http.request event has been received
     _wait_for_body: anyio.CancelScope | None = None
     _awaited_bytes = 0
     _awaited_seconds = 0.0
@@ -59,13 +55,20 @@ class Exchange:
     _watch: anyio.CancelScope | None = None
 
     def __init__(self, connection: "Http1Connection", head: RequestHead) -> None:
+        ctx = connection.ctx
         self.connection = connection
         self._stream = connection.stream
         self._codec = connection.codec
         self.head = head
-        self.response = HttpResponse(head, connection.ctx.standing_fields)
+        self.response = HttpResponse(head, ctx.standing_fields)
+        if ctx.lifetime.draining:
+            self.response.keep_alive = False
+        self.started = time.perf_counter()
         self._pieces: list[bytes] = []  # encoded, not handed to the stream yet
-        self._continue_due = head.expects_continue
+        self._app_runs = True  # the application is between two suspensions of its own task
+        self._body_given = False  # the last http.request event has been received
+        self._continue_due = head.meaning.expects_continue
+        self._coro: Coroutine[Any, Any, None] | None = None
 
     # Running the application.
 
@@ -76,11 +79,9 @@ class Exchange:
         """
         connection = self.connection
         ctx = connection.ctx
-        self.started = time.perf_counter()
         if ctx.supervise:
             self._begin_supervision()
         try:
-            self._app_runs = True
             self._coro = coro = ctx.app(connection.scopes.http(self.head), self.receive, self.send)
             await run_inline(coro, ctx.new_app_context(), self)
             if self.response.state <= FIRST_BODY:
@@ -179,10 +180,12 @@ class Exchange:
         response.encode(message, pieces)
         if response.state == COMPLETE:
             if pieces:  # now, not when the application ends: it may have other work to do
-                self._hand_over()
-                self._end_waiting_receives()
-            if stream.unsent:
-                await self._flush()
+                stream.send_nowait(b"".join(pieces))
+                pieces.clear()
+                if self._end_waits is not None:
+                    self._end_waiting_receives()
+                if stream.congested:
+                    await self._flush()
         elif pieces:
             self._uncounted += len(message.get("body", b"")) + MESSAGE_COST
             if not self._app_runs:
@@ -194,15 +197,17 @@ class Exchange:
     # Moving bytes.
 
     def _hand_over(self) -> None:
-        pieces, self._pieces = self._pieces, []
-        self._stream.send_nowait(pieces[0] if len(pieces) == 1 else b"".join(pieces))
+        pieces = self._pieces
+        data = b"".join(pieces)  # a single piece is not copied
+        pieces.clear()
+        self._stream.send_nowait(data)
 
     async def _flush(self) -> None:
         """Send what has collected, and wait while the client is slow."""
         if self._pieces:
             self._hand_over()
         stream = self._stream
-        if stream.unsent:
+        if stream.congested:
             timeout = self.connection.ctx.timeouts.write
             self._unsent_seen = stream.unsent
             timeout.arm(self)

@@ -57,16 +57,51 @@ class Http1Connection:
             self.stream.abort()
 
     async def _serve_requests(self) -> None:
+        ctx, codec, lifetime = self.ctx, self.codec, self.ctx.lifetime
         with anyio.CancelScope() as self._cancel_scope:
             try:
-                while (head := await self._next_head()) is not None:
+                while True:
+                    head = None
+                    if codec.trailing_data or lifetime.draining:
+                        head = await self._head_at_hand()
+                    if head is None and (head := await self._wait_for_head()) is None:
+                        break
                     self.exchange = exchange = Exchange(self, head)
-                    if self.ctx.lifetime.draining:
-                        exchange.response.keep_alive = False
-                    if not await (exchange.run() if self.ctx.turnstile is None else self._pass(exchange)):
+                    if not await (exchange.run() if ctx.turnstile is None else self._pass(exchange)):
                         break
             except PeerError as exc:
+                self.exchange = None
                 self.refusal = exc
+
+    async def _head_at_hand(self) -> RequestHead | None:
+        """A head that has been received already: a pipelined one, or in a drain what is still in the socket."""
+        codec = self.codec
+        if codec.trailing_data:
+            await anyio.lowlevel.checkpoint()  # pipelined requests do not keep others waiting
+        else:
+            codec.receive_data(self.stream.receive_nowait() or b"")
+        return codec.next_head()
+
+    async def _wait_for_head(self) -> RequestHead | None:
+        """Wait for a request; ``None`` when the client is finished or the server is."""
+        codec, stream, timeouts = self.codec, self.stream, self.ctx.timeouts
+        if self.ctx.lifetime.draining and not codec.trailing_data:
+            return None
+        timeout = timeouts.header if self.exchange is None or codec.trailing_data else timeouts.keep_alive
+        self.exchange = None
+        timeout.arm(self)
+        try:
+            while data := await stream.receive_some():
+                codec.receive_data(data)
+                if (head := codec.next_head()) is not None:
+                    return head
+                if timeout is not timeouts.header:  # the first byte of a head: from here on its time runs
+                    timeout.disarm(self)
+                    timeout = timeouts.header
+                    timeout.arm(self)
+            return None
+        finally:
+            timeout.disarm(self)
 
     async def _pass(self, exchange: Exchange) -> bool:
         """Run the exchange when the turnstile lets it through."""
@@ -79,37 +114,6 @@ class Http1Connection:
             return await exchange.run()
         finally:
             turnstile.leave()
-
-    async def _next_head(self) -> RequestHead | None:
-        """Wait for a request; ``None`` when the client is finished or the server is."""
-        codec, timeouts = self.codec, self.ctx.timeouts
-        timeout = timeouts.header if self.exchange is None else timeouts.keep_alive
-        self.exchange = None
-        if codec.trailing_data or self.ctx.lifetime.draining:
-            if (head := await self._head_at_hand()) is not None or not codec.trailing_data:
-                return head
-            timeout = timeouts.header
-        timeout.arm(self)
-        try:
-            while data := await self.stream.receive_some():
-                codec.receive_data(data)
-                if (head := codec.next_head()) is not None:
-                    return head
-                if timeout is not timeouts.header:  # the first byte of a head: from here on its time runs
-                    timeout.disarm(self)
-                    timeout = timeouts.header
-                    timeout.arm(self)
-            return None
-        finally:
-            timeout.disarm(self)
-
-    async def _head_at_hand(self) -> RequestHead | None:
-        """A head that has been received already: a pipelined one, or in a drain what is still in the socket."""
-        if self.codec.trailing_data:
-            await anyio.lowlevel.checkpoint()  # pipelined requests do not keep others waiting
-        else:
-            self.codec.receive_data(self.stream.receive_nowait() or b"")
-        return self.codec.next_head()
 
     async def _say_farewell(self) -> None:
         """End the connection so that the client learns what there is to learn, within bounded time."""

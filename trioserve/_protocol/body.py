@@ -108,10 +108,11 @@ class ChunkedBody:
 
     def _check_unfinished_line(self, buffer: bytes, position: int) -> None:
         """Refuse what cannot become a chunk-size line, before it is complete."""
-        line = buffer[position:]
+        unfinished = buffer[position:]
+        line = unfinished.removesuffix(b"\r")
         if len(line) > CHUNK_LINE_BYTES:
             raise PeerError(400, "chunk size line too long")
-        if line and not _CHUNK_LINE.fullmatch(line.removesuffix(b"\r")):
+        if unfinished and not _CHUNK_LINE.fullmatch(line):
             raise PeerError(400, "malformed chunk size")
 
     def _take_data(self, buffer: bytes, position: int, pieces: list[bytes]) -> int:

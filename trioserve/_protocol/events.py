@@ -1,12 +1,33 @@
 """What an HTTP/1.1 request head says, once it has been understood."""
 
+from dataclasses import dataclass
+
 from trioserve._types import Fields
 
-__all__ = ["RequestHead"]
+__all__ = ["Meaning", "RequestHead"]
+
+
+@dataclass(slots=True)
+class Meaning:
+    """What version and field lines of a request mean for its connection and its body (RFC 9112 §6, §9).
+
+    Attributes:
+        http_version: ``"1.1"`` or ``"1.0"``.
+        keep_alive: the client wants the connection to persist after this request (RFC 9112 §9.3).
+        content_length: length of the body in bytes; 0 without one; ``None`` when it is chunked.
+        expects_continue: the client waits for ``100 Continue`` before it sends the body (RFC 9110 §10.1.1).
+        accepts_trailers: ``TE: trailers`` was sent, so trailer fields will not be lost on the way (RFC 9110 §6.5.1).
+    """
+
+    http_version: str
+    keep_alive: bool
+    content_length: int | None
+    expects_continue: bool
+    accepts_trailers: bool
 
 
 class RequestHead:
-    """One request line with its field lines, checked and interpreted (RFC 9112 §3, §5, §6).
+    """One request line with its field lines, checked and interpreted (RFC 9112 §3, §5).
 
     Attributes:
         method: upper case, for example ``"GET"``.
@@ -14,34 +35,23 @@ class RequestHead:
         path: percent-decoded, then UTF-8 decoded; bytes that are no UTF-8 become U+FFFD.
         raw_path: the path exactly as it came, without the query.
         query_string: what follows the first ``?``, or ``b""``.
-        http_version: ``"1.1"`` or ``"1.0"``.
         headers: field lines in order, names in lower case, values without surrounding white space.
-        keep_alive: the client wants the connection to persist after this request (RFC 9112 §9.3).
-        content_length: length of the body in bytes; 0 without one; ``None`` when it is chunked.
-        expects_continue: the client waits for ``100 Continue`` before it sends the body (RFC 9110 §10.1.1).
-        accepts_trailers: ``TE: trailers`` was sent, so trailer fields will not be lost on the way (RFC 9110 §6.5.1).
+        meaning: what they mean.
     """
 
-    __slots__ = (
-        "accepts_trailers", "content_length", "expects_continue", "headers", "http_version", "keep_alive", "method",
-        "path", "query_string", "raw_path", "target",
-    )  # fmt: skip
+    __slots__ = ("headers", "meaning", "method", "path", "query_string", "raw_path", "target")
 
     def __init__(
-        self, method: str, target: bytes, path: str, raw_path: bytes, query_string: bytes, http_version: str,
-        headers: Fields,
+        self, method: str, target: bytes, path: str, raw_path: bytes, query_string: bytes, headers: Fields,
+        meaning: Meaning,
     ) -> None:  # fmt: skip
         self.method = method
         self.target = target
         self.path = path
         self.raw_path = raw_path
         self.query_string = query_string
-        self.http_version = http_version
         self.headers = headers
-        self.keep_alive = http_version == "1.1"
-        self.content_length: int | None = 0
-        self.expects_continue = False
-        self.accepts_trailers = False
+        self.meaning = meaning
 
     def __repr__(self) -> str:
-        return f"<RequestHead {self.method} {self.target!r} HTTP/{self.http_version}>"
+        return f"<RequestHead {self.method} {self.target!r} HTTP/{self.meaning.http_version}>"

@@ -2,11 +2,10 @@
 
 import re
 from typing import Final
-from urllib.parse import unquote_to_bytes
 
 from trioserve._errors import PeerError
 
-__all__ = ["HOST", "METHOD", "TEXT", "TOKEN", "check_text", "decode_path", "read_request_line"]
+__all__ = ["HOST", "METHOD", "ORIGIN_FORM_LINE", "TEXT", "TOKEN", "check_text", "read_unusual_line"]
 
 TOKEN: Final = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")  # RFC 9110 §5.6.2
 METHOD: Final = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Z]+")  # methods are case-sensitive, all registered ones upper case
@@ -22,11 +21,12 @@ HOST: Final = re.compile(
 )
 
 # Nearly every request: origin-form, of visible ASCII but "#" (a request target has no fragment).
-_ORIGIN_FORM_LINE: Final = re.compile(
-    rb"([!#$%&'*+\-.^_`|~0-9A-Z]+) ((/[\x21\x22\x24-\x3e\x40-\x7e]*)(?:\?([\x21\x22\x24-\x7e]*))?) HTTP/1\.([01])\r\n"
+ORIGIN_FORM_LINE: Final = re.compile(
+    rb"([!#$%&'*+\-.^_`|~0-9A-Z]+) ((/[\x21\x22\x24-\x3e\x40-\x7e]*)(?:\?([\x21\x22\x24-\x7e]*))?) HTTP/1\.[01]\r\n"
 )
-_LINE: Final = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Z]+) ([\x21\x22\x24-\x7e]+) HTTP/([0-9])\.([0-9])\r\n")
-_ABSOLUTE_FORM: Final = re.compile(rb"https?://([^/?@]+)(/[^?]*)?(?:\?(.*))?", re.IGNORECASE)
+_LINE: Final = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Z]+) ([\x21\x22\x24-\x7e]+) HTTP/([0-9])\.[0-9]\r\n")
+# Without a host it is no http URI (RFC 9110 §4.2.1), and user information is for phishing (§4.2.4).
+_ABSOLUTE_FORM: Final = re.compile(rb"https?://([^:/?@][^/?@]*)(/[^?]*)?(?:\?(.*))?", re.IGNORECASE)
 
 
 def check_text(head: bytes) -> None:
@@ -42,29 +42,19 @@ def check_text(head: bytes) -> None:
         raise PeerError(400, "folded or indented field line")
 
 
-def read_request_line(head: bytes) -> tuple[str, bytes, bytes, bytes, str, bytes | None]:
-    """Method, target, raw path, query, version and, of an absolute-form target, the authority (RFC 9112 §3).
+def read_unusual_line(head: bytes) -> tuple[bytes, bytes, bytes, bytes, bytes | None, int]:
+    """Method, target, path, query, authority of an absolute-form target, and where the target ends (RFC 9112 §3).
 
     Raises:
         PeerError: 505 for another major version, 501 for CONNECT, 400 for everything that is no request line.
     """
-    match = _ORIGIN_FORM_LINE.match(head)
-    if match is None:
-        return _read_unusual_line(head)
-    method, target, path, query, minor = match.groups()
-    return method.decode("ascii"), target, path, query or b"", "1.1" if minor == b"1" else "1.0", None
-
-
-def _read_unusual_line(head: bytes) -> tuple[str, bytes, bytes, bytes, str, bytes | None]:
     match = _LINE.match(head)
     if match is None:
         raise PeerError(400, "malformed request line")
-    method, target, major, minor = match.groups()
+    method, target, major = match.groups()
     if major != b"1":
         raise PeerError(505, "only HTTP/1.1 and HTTP/1.0 are served")
-    version = "1.0" if minor == b"0" else "1.1"  # a higher minor version is understood as our own (RFC 9110 §2.5)
-    path, query, authority = _split_target(method, target)
-    return method.decode("ascii"), target, path, query, version, authority
+    return method, target, *_split_target(method, target), match.end(2)
 
 
 def _split_target(method: bytes, target: bytes) -> tuple[bytes, bytes, bytes | None]:
@@ -81,10 +71,3 @@ def _split_target(method: bytes, target: bytes) -> tuple[bytes, bytes, bytes | N
         raise PeerError(400, "malformed request target")
     path = match[2] or (b"*" if method == b"OPTIONS" and match[3] is None else b"/")
     return path, match[3] or b"", match[1]
-
-
-def decode_path(raw_path: bytes) -> str:
-    """Percent-decoded, then UTF-8; bytes that are no UTF-8 become U+FFFD (``raw_path`` still has them)."""
-    if b"%" not in raw_path:
-        return raw_path.decode("ascii")
-    return unquote_to_bytes(raw_path).decode("utf-8", "replace")

@@ -1,4 +1,4 @@
-"""The reference engine: h11 reads the field lines of one whole request head."""
+"""The reference engine: h11 judges the field lines of one whole request head."""
 
 import h11
 
@@ -12,6 +12,9 @@ __all__ = ["parse_fields"]
 def parse_fields(head: bytes) -> Fields:
     """Field lines of ``head``, which ends with its empty line: lower-case names, trimmed values, in order.
 
+    The values are those of the wire: h11 itself would make one of several equal Content-Length, which the codec
+    refuses, and write Transfer-Encoding in lower case.
+
     Raises:
         PeerError: h11 refuses the head; the status is h11's own.
     """
@@ -21,7 +24,8 @@ def parse_fields(head: bytes) -> Fields:
         connection.receive_data(head)
         event = connection.next_event()
     except h11.RemoteProtocolError as exc:
-        raise PeerError(exc.error_status_hint, f"malformed request head: {exc}") from exc
+        raise PeerError(exc.error_status_hint, "malformed request head") from exc  # h11's own words quote it
     if not isinstance(event, h11.Request):
         raise PeerError(400, "malformed request head")
-    return list(event.headers)
+    lines = [line.partition(b":") for line in head[:-4].split(b"\r\n")[1:]]
+    return [(name.lower(), value.strip(b" \t")) for name, _, value in lines]

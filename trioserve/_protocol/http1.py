@@ -7,17 +7,22 @@ once, here: where a head ends and how large it may be, what is refused, how a bo
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
+from urllib.parse import unquote_to_bytes
 
 from trioserve._errors import PeerError
 from trioserve._protocol.body import BodyReader, ChunkedBody, LengthBody
-from trioserve._protocol.events import RequestHead
-from trioserve._protocol.grammar import HOST, METHOD, decode_path, read_request_line
+from trioserve._protocol.events import Meaning, RequestHead
+from trioserve._protocol.grammar import METHOD, ORIGIN_FORM_LINE, read_unusual_line
+from trioserve._protocol.meaning import interpret
 from trioserve._types import Fields
 
 __all__ = ["Http1Codec", "Http1Limits", "ParseFields"]
 
 ParseFields = Callable[[bytes], Fields]
 """An engine: one whole head in, its field lines out; raises PeerError."""
+
+
+REMEMBERED_BYTES: Final = 1024  # of the last field section; larger ones are mostly cookies, and memory for idle ones
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,31 +35,41 @@ class Http1Limits:
     body: int | None = None
 
 
-class Http1Codec:
-    """Feed it with ``receive_data``; ask for ``next_head``, then ``take_body`` until ``body_complete``."""
+@dataclass(slots=True)
+class _FieldSection:
+    """The version and the field lines of one head, as bytes and as understood."""
 
-    __slots__ = (
-        "_body", "_buffer", "_limits", "_parse_fields", "_scanned", "_skipped_line", "_usual_host", "body_complete",
-    )  # fmt: skip
+    text: bytes
+    fields: Fields
+    meaning: Meaning
+
+
+class Http1Codec:
+    """Feed it with ``receive_data``; ask for ``next_head``, then ``take_body`` until ``body_complete``.
+
+    Attributes:
+        trailing_data: bytes received and not used yet; they belong to what comes next.
+        body_complete: nothing of the last request's body is missing.
+    """
+
+    __slots__ = ("_body", "_last_section", "_limits", "_parse_fields", "_scanned", "_skipped_line",
+                 "_unsuspicious", "body_complete", "trailing_data")  # fmt: skip
 
     def __init__(self, parse_fields: ParseFields, limits: Http1Limits) -> None:
         self._parse_fields = parse_fields
         self._limits = limits
-        self._buffer = b""
+        self._unsuspicious = min(limits.request_line, limits.head)  # no head up to this size needs a closer look
+        self.trailing_data = b""
         self._scanned = 0  # bytes of the buffer known to hold no end of a head
         self._skipped_line = False  # an empty line before the request line
-        self._usual_host = (b"host", b"")  # the last that was found well-formed; most connections only ever name one
+        # Clients repeat themselves: the same field lines, byte for byte, mean the same again. Saves 1.4 of 2.5 us.
+        self._last_section: _FieldSection | None = None
         self._body: BodyReader | None = None
         self.body_complete = True
 
     def receive_data(self, data: bytes) -> None:
         """Take bytes from the wire."""
-        self._buffer = self._buffer + data if self._buffer else data
-
-    @property
-    def trailing_data(self) -> bytes:
-        """Bytes that belong to what comes next."""
-        return self._buffer
+        self.trailing_data = self.trailing_data + data if self.trailing_data else data
 
     @property
     def body_remaining(self) -> int | None:
@@ -67,17 +82,36 @@ class Http1Codec:
         Raises:
             PeerError: the head is malformed, ambiguous or too large; the connection is only good for an answer.
         """
-        buffer = self._buffer
+        buffer = self.trailing_data
         end = buffer.find(b"\r\n\r\n", self._scanned) + 4
-        if end == 3 or buffer.startswith(b"\r\n"):
-            return self._wait_for_head()
+        if end == 3:
+            return self._wait_for_more()
+        head = buffer[:end]
+        self.trailing_data = buffer[end:]
         self._scanned = 0
+        if end > self._unsuspicious:
+            self._check_size(head)
+        match = ORIGIN_FORM_LINE.match(head)
+        if match is None:
+            return self._read_unusual_head(head)
+        method, target, path, query = match.groups()
+        if method == b"CONNECT":  # its target has another form
+            return self._read_unusual_head(head)
+        section = head[match.end(2) :]
+        last = self._last_section
+        if last is None or last.text != section:
+            last = self._read_section(head, section)
         self._skipped_line = False
-        if end == len(buffer):
-            self._buffer = b""
-            return self._read_head(buffer)
-        self._buffer = buffer[end:]
-        return self._read_head(buffer[:end])
+        meaning = last.meaning
+        if meaning.content_length == 0:
+            self._body = None
+            self.body_complete = True
+        else:
+            self._frame_body(meaning.content_length)
+        return RequestHead(
+            method.decode("ascii"), target, path.decode("ascii") if b"%" not in path else _unquote(path), path,
+            query or b"", last.fields.copy(), meaning,
+        )  # fmt: skip
 
     def take_body(self) -> bytes:
         """The body bytes that have arrived; sets ``body_complete`` when they were the last.
@@ -87,80 +121,58 @@ class Http1Codec:
         """
         if self._body is None or self.body_complete:
             return b""
-        data, self._buffer = self._body.take(self._buffer)
+        data, self.trailing_data = self._body.take(self.trailing_data)
         self.body_complete = self._body.complete
         return data
 
-    def _wait_for_head(self) -> RequestHead | None:
+    def _wait_for_more(self) -> RequestHead | None:
         """No head yet: skip an empty line, and refuse early what cannot become a request any more."""
-        buffer = self._buffer
+        buffer = self.trailing_data
         if buffer.startswith(b"\r\n") and not self._skipped_line:  # one is forgiven (RFC 9112 §2.2)
             self._skipped_line = True
-            self._scanned = 0
-            self._buffer = buffer[2:]
+            self.trailing_data = buffer[2:]
             return self.next_head()
         if not buffer or (buffer == b"\r" and not self._skipped_line):
             return None
         if not METHOD.match(buffer):
             raise PeerError(400, "malformed request line")
-        if b"\r\n" not in buffer and len(buffer) > self._limits.request_line:
-            raise PeerError(414, f"request line over the limit of {self._limits.request_line} bytes")
-        if len(buffer) > self._limits.head:
-            raise PeerError(431, f"request head over the limit of {self._limits.head} bytes")
+        self._check_size(buffer)
         if buffer.count(b"\n") != buffer.count(b"\r\n"):
             raise PeerError(400, "bare LF in the request head")
         self._scanned = max(0, len(buffer) - 3)
         return None
 
-    def _read_head(self, head: bytes) -> RequestHead:
+    def _check_size(self, head: bytes) -> None:
         limits = self._limits
-        if len(head) > limits.request_line and head.index(b"\r\n") > limits.request_line:
+        line_end = head.find(b"\r")  # its LF may still be on the way
+        if (line_end if line_end >= 0 else len(head)) > limits.request_line:
             raise PeerError(414, f"request line over the limit of {limits.request_line} bytes")
         if len(head) > limits.head:
             raise PeerError(431, f"request head over the limit of {limits.head} bytes")
-        method, target, raw_path, query_string, version, authority = read_request_line(head)
-        headers = self._parse_fields(head)
-        if len(headers) > limits.fields:
-            raise PeerError(431, f"more than {limits.fields} header fields")
-        path = decode_path(raw_path)
-        request = RequestHead(method, target, path, raw_path, query_string, version, headers)
-        special = [field for field in headers if field[0] in _INTERPRETED]
-        if len(special) == 1 and special[0] == self._usual_host and authority is None:
-            self.body_complete = True  # nothing but a Host that was checked before: most requests
-            self._body = None
-        else:
-            self._interpret(request, special, authority)
-        return request
 
-    def _interpret(self, request: RequestHead, special: Fields, authority: bytes | None) -> None:
-        """What the field lines mean for the connection and the body; refuse what could be read in two ways."""
-        once: dict[bytes, bytes] = {}
-        for name, value in special:
-            if name == b"connection":
-                _apply_connection_options(request, value)
-            elif name == b"te":
-                request.accepts_trailers = request.accepts_trailers or b"trailers" in _tokens(value)
-            elif name == b"expect":
-                request.expects_continue = request.http_version == "1.1" and value.lower() == b"100-continue"
-            elif name in once:
-                raise PeerError(400, f"more than one {name.decode().title()} field")
-            else:
-                once[name] = value
-        self._check_host(request, once.get(b"host"))
-        if authority is not None:
-            _replace_host(request.headers, authority)
-        request.content_length = _body_length(request, once.get(b"content-length"), once.get(b"transfer-encoding"))
-        self._frame_body(request.content_length)
+    def _read_unusual_head(self, head: bytes) -> RequestHead | None:
+        """An empty line comes first, or the target is not in origin-form (RFC 9112 §2.2, §3.2)."""
+        if head.startswith(b"\r\n") and not self._skipped_line:
+            self._skipped_line = True
+            self.trailing_data = head[2:] + self.trailing_data
+            return self.next_head()
+        method, target, path, query, authority, target_end = read_unusual_line(head)
+        section = self._read_section(head, head[target_end:])
+        self._skipped_line = False
+        fields = section.fields.copy()
+        if authority is not None:  # it overrides the Host field (RFC 9112 §3.2.2)
+            fields = [(b"host", authority), *(field for field in fields if field[0] != b"host")]
+        self._frame_body(section.meaning.content_length)
+        return RequestHead(method.decode("ascii"), target, _unquote(path), path, query, fields, section.meaning)
 
-    def _check_host(self, request: RequestHead, host: bytes | None) -> None:
-        """Exactly one well-formed Host field in HTTP/1.1 (RFC 9112 §3.2)."""
-        if host is None:
-            if request.http_version == "1.1":
-                raise PeerError(400, "no Host field")
-        elif host != self._usual_host[1]:
-            if not HOST.fullmatch(host):
-                raise PeerError(400, "malformed Host field")
-            self._usual_host = (b"host", host)
+    def _read_section(self, head: bytes, text: bytes) -> _FieldSection:
+        """Let the engine read the field lines, and understand them."""
+        fields = self._parse_fields(head)
+        if len(fields) > self._limits.fields:
+            raise PeerError(431, f"more than {self._limits.fields} header fields")
+        section = _FieldSection(text, fields, interpret(fields, "1.0" if text.startswith(b" HTTP/1.0") else "1.1"))
+        self._last_section = section if len(text) <= REMEMBERED_BYTES else None
+        return section
 
     def _frame_body(self, length: int | None) -> None:
         limit = self._limits.body
@@ -175,39 +187,5 @@ class Http1Codec:
         self.body_complete = length == 0
 
 
-_INTERPRETED: Final = frozenset((b"host", b"content-length", b"transfer-encoding", b"connection", b"expect", b"te"))
-
-
-def _apply_connection_options(request: RequestHead, value: bytes) -> None:
-    """``close`` ends a persistent connection, ``keep-alive`` makes one of HTTP/1.0 (RFC 9112 §9.3)."""
-    options = _tokens(value)
-    if b"close" in options:
-        request.keep_alive = False
-    elif b"keep-alive" in options and request.http_version == "1.0":
-        request.keep_alive = not any(b"close" in _tokens(v) for n, v in request.headers if n == b"connection")
-
-
-def _tokens(value: bytes) -> list[bytes]:
-    return [token.strip(b" \t") for token in value.lower().split(b",")]
-
-
-def _replace_host(headers: Fields, authority: bytes) -> None:
-    """The authority of an absolute-form target overrides the Host field (RFC 9112 §3.2.2)."""
-    headers[:] = [(b"host", authority), *(field for field in headers if field[0] != b"host")]
-
-
-def _body_length(request: RequestHead, content_length: bytes | None, transfer_encoding: bytes | None) -> int | None:
-    """RFC 9112 §6.3, with everything refused that one reader could take for something else than another."""
-    if transfer_encoding is not None:
-        if content_length is not None:
-            raise PeerError(400, "both Content-Length and Transfer-Encoding")
-        if request.http_version == "1.0":
-            raise PeerError(400, "Transfer-Encoding in an HTTP/1.0 request")
-        if transfer_encoding.lower() != b"chunked":
-            raise PeerError(501, "unknown transfer coding")
-        return None
-    if content_length is None:
-        return 0
-    if not content_length.isdigit() or len(content_length) > 18:  # 18 digits stay below 2**63
-        raise PeerError(400, "malformed Content-Length")
-    return int(content_length)
+def _unquote(path: bytes) -> str:
+    return unquote_to_bytes(path).decode("utf-8", "replace")

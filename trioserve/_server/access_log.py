@@ -69,6 +69,6 @@ def access_line(exchange: Exchange, seconds: float) -> str:
     client = f"{peer[0]}:{peer[1]}" if peer is not None else "-"
     status = exchange.final_status or CLIENT_GONE
     return (
-        f'{client} - "{head.method} {head.target.decode("latin-1")} HTTP/{head.http_version}" '
+        f'{client} - "{head.method} {head.target.decode("latin-1")} HTTP/{head.meaning.http_version}" '
         f"{status} {_PHRASES.get(status, '')} {response.body_bytes} B {seconds * 1000:.1f} ms"
     )

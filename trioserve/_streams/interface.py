@@ -22,11 +22,13 @@ class ByteStream(Protocol):
         peer: the client's address, ``None`` when it has none (unix sockets).
         local: the address that the client connected to.
         lost: the connection is broken: nothing can be sent any more.
+        congested: the peer is slower than we are; ``drain`` before sending more.
     """
 
     peer: Address | None
     local: Address | None
     lost: bool
+    congested: bool
 
     async def open(self) -> None:
         """Do what must come before the first byte, in the connection's own task. Raises ClientDisconnected."""
@@ -48,7 +50,7 @@ class ByteStream(Protocol):
         """
 
     async def drain(self) -> None:
-        """Wait until the network has taken everything; returns without a checkpoint when it already has.
+        """Wait until the stream is no longer congested; returns without a checkpoint when it is not.
 
         Raises:
             ClientDisconnected: the connection broke, and bytes were lost.

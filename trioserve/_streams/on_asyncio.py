@@ -12,7 +12,7 @@ import anyio.abc
 
 from trioserve._errors import ClientDisconnected
 from trioserve._streams.interface import RECEIVE_BYTES, Address, ByteStream
-from trioserve._streams.sockets import address_of, is_wildcard
+from trioserve._streams.sockets import address_of, is_wildcard, reset_on_close
 
 __all__ = ["AsyncioNetwork"]
 
@@ -24,21 +24,55 @@ class AsyncioNetwork:
     """The running event loop's clock and sockets."""
 
     def __init__(self) -> None:
-        self.clock: Callable[[], float] = asyncio.get_running_loop().time
+        loop = asyncio.get_running_loop()
+        self.clock: Callable[[], float] = loop.time
+        self._cork = Cork(loop)
 
     def listen(self, sock: socket.socket) -> "AsyncioListener":
-        return AsyncioListener(sock)
+        return AsyncioListener(sock, self._cork)
 
     async def run(self, *, task_status: anyio.abc.TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
         task_status.started()  # nothing to do in the background: the event loop does it
 
 
+class Cork:
+    """Collects what the tasks that were woken together send, and sends it when all of them have run.
+
+    Clients that are idle by then are woken once for many responses instead of once for each (see ``EdgePoller``).
+
+    Attributes:
+        woken: tasks that have something to read and have not run yet.
+    """
+
+    __slots__ = ("_loop", "_streams", "woken")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._streams: list[SocketStream] = []
+        self.woken = 0
+
+    def takes(self, stream: "SocketStream") -> bool:
+        """True when ``stream`` shall wait for the end of this turn of the loop."""
+        if not self._streams:
+            if not self.woken:
+                return False  # nobody to wait for
+            self._loop.call_soon(self._release)
+        self._streams.append(stream)
+        return True
+
+    def _release(self) -> None:
+        streams, self._streams = self._streams, []
+        for stream in streams:
+            stream.uncork()
+
+
 class AsyncioListener:
     """Accepts on a listening socket."""
 
-    def __init__(self, sock: socket.socket) -> None:
+    def __init__(self, sock: socket.socket, cork: Cork) -> None:
         sock.setblocking(False)
         self._sock = sock
+        self._cork = cork
         self._loop = asyncio.get_running_loop()
         self.address = address_of(sock.getsockname())
         self._wildcard = is_wildcard(self.address)
@@ -53,7 +87,7 @@ class AsyncioListener:
                 break
         sock.setblocking(False)
         local = address_of(sock.getsockname()) if self._wildcard else self.address
-        return SocketStream(sock, address_of(peer) if peer else None, local)
+        return SocketStream(sock, address_of(peer) if peer else None, local, self._cork)
 
     async def _wait_readable(self) -> None:
         readable = self._loop.create_future()
@@ -71,28 +105,29 @@ class SocketStream(asyncio.Protocol):
     """One connection, which is its transport's protocol."""
 
     __slots__ = (
-        "_closed", "_congested", "_drained", "_ended", "_loop", "_paused", "_readable", "_received", "_sock", "_transport",
-        "_watchers", "local", "lost", "peer",
+        "_closed", "_cork", "_corked", "_drained", "_ended", "_loop", "_paused", "_readable", "_received", "_sock", "_transport",
+        "_watchers", "congested", "local", "lost", "peer",
     )  # fmt: skip
 
-    def __init__(self, sock: socket.socket, peer: Address | None, local: Address | None) -> None:
+    def __init__(self, sock: socket.socket, peer: Address | None, local: Address | None, cork: Cork) -> None:
+        self._cork = cork
+        self._corked = b""
         self.peer = peer
         self.local = local
         self.lost = False
-        self._sock: socket.socket | None = sock  # until the transport owns it
+        self._sock = sock
         self._transport: asyncio.Transport | None = None
         self._loop = asyncio.get_running_loop()
         self._received = b""
         self._ended = False  # the peer has finished sending
         self._paused = False
-        self._congested = False  # the peer is slower than we are
+        self.congested = False  # the peer is slower than we are
         self._readable: asyncio.Future[None] | None = None  # each is made when somebody waits for it
         self._drained: asyncio.Future[None] | None = None
         self._watchers: asyncio.Event | None = None
         self._closed: asyncio.Event | None = None
 
     async def open(self) -> None:
-        assert self._sock is not None
         try:
             await self._loop.connect_accepted_socket(lambda: self, self._sock)
         except OSError as exc:
@@ -103,7 +138,6 @@ class SocketStream(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)  # uvloop's is one in all but name
-        self._sock = None
         transport.set_write_buffer_limits(high=UNSENT_BYTES, low=0)
 
     def data_received(self, data: bytes) -> None:
@@ -130,10 +164,10 @@ class SocketStream(asyncio.Protocol):
                 event.set()
 
     def pause_writing(self) -> None:
-        self._congested = True
+        self.congested = True
 
     def resume_writing(self) -> None:
-        self._congested = False
+        self.congested = False
         drained, self._drained = self._drained, None
         if drained is not None and not drained.done():
             drained.set_result(None)
@@ -142,6 +176,7 @@ class SocketStream(asyncio.Protocol):
         readable, self._readable = self._readable, None
         if readable is not None and not readable.done():
             readable.set_result(None)
+            self._cork.woken += 1
 
     # What the server asks.
 
@@ -160,16 +195,32 @@ class SocketStream(asyncio.Protocol):
 
     async def receive_some(self, max_bytes: int = RECEIVE_BYTES) -> bytes:
         while (data := self.receive_nowait(max_bytes)) is None:
-            self._readable = self._loop.create_future()
-            await self._readable
+            readable = self._readable = self._loop.create_future()
+            try:
+                await readable
+            finally:
+                if readable.done() and not readable.cancelled():
+                    self._cork.woken -= 1
         return data
 
     def send_nowait(self, data: bytes) -> None:
-        if self._transport is not None:
+        if self._transport is None:
+            return
+        if self._corked or not self._cork.takes(self):
+            self.uncork()
             self._transport.write(data)
+        else:
+            self._corked = data
+
+    def uncork(self) -> None:
+        """Send what waited for the end of the turn."""
+        if self._corked:
+            data, self._corked = self._corked, b""
+            if self._transport is not None:
+                self._transport.write(data)
 
     async def drain(self) -> None:
-        while self._congested and not self.lost:
+        while self.congested and not self.lost:
             if self._drained is None:
                 self._drained = self._loop.create_future()
             await asyncio.shield(self._drained)  # several tasks may wait: one that is cancelled leaves it alone
@@ -178,7 +229,7 @@ class SocketStream(asyncio.Protocol):
 
     @property
     def unsent(self) -> int:
-        return self._transport.get_write_buffer_size() if self._transport is not None and self._congested else 0
+        return self._transport.get_write_buffer_size() if self._transport is not None else 0
 
     def is_disconnected(self) -> bool:
         return self.lost or (self._ended and not self._received)
@@ -190,6 +241,7 @@ class SocketStream(asyncio.Protocol):
             await self._watchers.wait()
 
     def send_eof(self) -> None:
+        self.uncork()
         if self._transport is not None and not self._transport.is_closing():
             self._transport.write_eof()
 
@@ -198,6 +250,7 @@ class SocketStream(asyncio.Protocol):
             self.abort()
             return
         try:
+            self.uncork()
             self._transport.close()
             if self._transport.get_write_buffer_size():  # else it is closed within this turn of the loop
                 self._closed = asyncio.Event()
@@ -207,9 +260,12 @@ class SocketStream(asyncio.Protocol):
 
     def abort(self) -> None:
         self.lost = True
+        self._corked = b""
         if self._transport is not None:
+            if not self._transport.is_closing():
+                reset_on_close(self._sock)
             self._transport.abort()
-        elif self._sock is not None:
+        else:
             self._sock.close()
 
 

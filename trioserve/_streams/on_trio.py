@@ -14,7 +14,7 @@ import trio
 
 from trioserve._errors import ClientDisconnected
 from trioserve._streams.interface import RECEIVE_BYTES, Address, ByteStream
-from trioserve._streams.sockets import address_of, is_wildcard
+from trioserve._streams.sockets import address_of, is_wildcard, reset_on_close
 
 __all__ = ["TrioNetwork"]
 
@@ -26,7 +26,7 @@ class TrioNetwork:
     """Trio's clock and sockets."""
 
     def __init__(self, *, edge_triggered: bool = hasattr(select, "epoll")) -> None:
-        self.clock: Callable[[], float] = trio.current_time
+        self.clock: Callable[[], float] = trio.lowlevel.current_clock().current_time
         self._poller = EdgePoller() if edge_triggered else None
         self._flushers: trio.Nursery | None = None
 
@@ -79,13 +79,14 @@ class TrioListener:
 class _TrioStream:
     """What both kinds of stream share: sending, closing, and turning socket errors into ours."""
 
-    __slots__ = ("_drained", "_sock", "_unsent", "local", "lost", "peer")
+    __slots__ = ("_drained", "_sock", "_unsent", "congested", "local", "lost", "peer")
 
     def __init__(self, sock: socket.socket, peer: Address | None, local: Address | None) -> None:
         self._sock = sock
         self.peer = peer
         self.local = local
         self.lost = False
+        self.congested = False
         self._unsent = _NOTHING
         self._drained: trio.Event | None = None  # made when somebody waits for it
 
@@ -111,7 +112,8 @@ class _TrioStream:
             return
         if sent < len(data):
             self._unsent = memoryview(data)[sent:]
-            if not self._flush():  # until the kernel says no: only then does it promise to tell when it can
+            self.congested = not self._flush()
+            if self.congested:  # the kernel has said no, so it will also say when it can take more
                 self._flush_when_writable()
 
     def _flush_when_writable(self) -> None:
@@ -127,12 +129,13 @@ class _TrioStream:
             return False
         except OSError:
             self._lose()
+        self.congested = False
         if self._drained is not None:
             self._drained.set()
         return True
 
     async def drain(self) -> None:
-        while self._unsent and not self.lost:
+        while self.congested and not self.lost:
             if self._drained is None or self._drained.is_set():
                 self._drained = trio.Event()
             await self._drained.wait()
@@ -153,6 +156,7 @@ class _TrioStream:
         """The connection broke: nobody shall wait for it any more."""
         self.lost = True
         self._unsent = _NOTHING
+        self.congested = False
         if self._drained is not None:
             self._drained.set()
 
@@ -164,14 +168,21 @@ class _TrioStream:
 
     async def aclose(self) -> None:
         try:
-            if self._unsent:
+            if self.congested:
                 await self.drain()
         except ClientDisconnected:
             pass  # that is what closing is for
-        finally:
+        except BaseException:
             self.abort()
+            raise
+        self._close()
 
     def abort(self) -> None:
+        if self._sock.fileno() >= 0:
+            reset_on_close(self._sock)
+            self._close()
+
+    def _close(self) -> None:
         self._lose()
         self._sock.close()
 
@@ -244,14 +255,18 @@ class PlainStream(_TrioStream):
             except (trio.ClosedResourceError, OSError):
                 self._lose()
 
-    def abort(self) -> None:
+    def _close(self) -> None:
         if self._sock.fileno() >= 0:
             trio.lowlevel.notify_closing(self._sock)
-        super().abort()
+        super()._close()
 
 
 class EdgePoller:
-    """One epoll for all connections of a server: wakes the tasks whose sockets have news."""
+    """One epoll for all connections of a server: wakes the tasks whose sockets have news.
+
+    What the woken tasks send at once is collected and sent when all of them have run. Clients that are idle by then
+    are woken once for many responses instead of once for each, which halves the cost of a small request under load.
+    """
 
     MASK: ClassVar = (
         select.EPOLLIN | select.EPOLLOUT | select.EPOLLRDHUP | select.EPOLLET if hasattr(select, "epoll") else 0
@@ -260,7 +275,7 @@ class EdgePoller:
     def __init__(self) -> None:
         self._epoll = select.epoll()
         self._streams: dict[int, EdgeStream] = {}
-        self.batch: list[EdgeStream] | None = None
+        self.corked: list[EdgeStream] | None = None  # a list while several tasks have been woken and not yet run
 
     def register(self, fd: int, stream: "EdgeStream") -> None:
         self._streams[fd] = stream
@@ -275,18 +290,24 @@ class EdgePoller:
             while True:
                 await trio.lowlevel.wait_readable(self._epoll.fileno())
                 ready = self._epoll.poll(0)
+                if len(ready) > 1:
+                    self.corked = []
                 for fd, events in ready:
                     if (stream := self._streams.get(fd)) is not None:
                         stream.notice(events)
-                if len(ready) > 1:
-                    self.batch = []
-                    await trio.lowlevel.cancel_shielded_checkpoint()
-                    await trio.lowlevel.cancel_shielded_checkpoint()
-                    batch, self.batch = self.batch, None
-                    for stream in batch:
-                        stream.send_queued()
+                if self.corked is not None:
+                    await self._let_them_run()
         finally:
             self._epoll.close()
+
+    async def _let_them_run(self) -> None:
+        # Trio runs what is scheduled in one turn, in either order: in the next turn, or at last in the one after it,
+        # every woken task has run.
+        await trio.lowlevel.cancel_shielded_checkpoint()
+        await trio.lowlevel.cancel_shielded_checkpoint()
+        corked, self.corked = self.corked, None
+        for stream in corked or ():
+            stream.uncork()
 
 
 _ENDED: Final = select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLERR if hasattr(select, "epoll") else 0
@@ -299,12 +320,13 @@ class EdgeStream(_TrioStream):
     next byte will be a new edge (epoll(7)). ``_ended`` stays: after it every ``recv`` returns at once.
     """
 
-    x__slots__ = ("_ended", "_poller", "_readable", "_reader", "_registered", "_watchers")
+    __slots__ = ("_corked", "_ended", "_poller", "_readable", "_reader", "_registered", "_watchers")
 
     def __init__(self, sock: socket.socket, peer: Address | None, local: Address | None, poller: EdgePoller) -> None:
         super().__init__(sock, peer, local)
         self._poller = poller
         self._registered = False  # a short connection never needs the epoll
+        self._corked = b""
         self._readable = True  # worth a try: clients send right after they connect
         self._ended = False
         self._reader: trio.lowlevel.Task | None = None
@@ -324,19 +346,28 @@ class EdgeStream(_TrioStream):
         if self._unsent and events & (select.EPOLLOUT | select.EPOLLHUP | select.EPOLLERR):
             self._flush()
 
-    _queued = b""
-    def send_nowait(self, data):
-        if self._poller.batch is not None and not self._queued and not self._unsent:
-            self._queued = data
-            self._poller.batch.append(self)
+    def send_nowait(self, data: bytes) -> None:
+        corked = self._poller.corked
+        if corked is not None and not self._corked and not self._unsent:
+            self._corked = data
+            corked.append(self)
         else:
-            self.send_queued()
+            self.uncork()
             super().send_nowait(data)
 
-    def send_queued(self):
-        if self._queued:
-            data, self._queued = self._queued, b""
+    def uncork(self) -> None:
+        """Send what waited for the other tasks of the turn."""
+        if self._corked:
+            data, self._corked = self._corked, b""
             super().send_nowait(data)
+
+    def send_eof(self) -> None:
+        self.uncork()
+        super().send_eof()
+
+    async def aclose(self) -> None:
+        self.uncork()
+        await super().aclose()
 
     def receive_nowait(self, max_bytes: int = RECEIVE_BYTES) -> bytes | None:
         try:
@@ -350,18 +381,15 @@ class EdgeStream(_TrioStream):
     async def receive_some(self, max_bytes: int = RECEIVE_BYTES) -> bytes:
         while True:
             if not self._readable:
-                await self._wait_readable()
+                if self._reader is not None:
+                    raise trio.BusyResourceError("another task is receiving from this connection")
+                self._register()
+                self._reader = trio.lowlevel.current_task()
+                await trio.lowlevel.wait_task_rescheduled(self._stop_waiting)
+                if self.lost:
+                    raise ClientDisconnected("the connection was closed")
             if (data := self.receive_nowait(max_bytes)) is not None:
                 return data
-
-    async def _wait_readable(self) -> None:
-        if self._reader is not None:
-            raise trio.BusyResourceError("another task is receiving from this connection")
-        self._register()
-        self._reader = trio.lowlevel.current_task()
-        await trio.lowlevel.wait_task_rescheduled(self._stop_waiting)
-        if self.lost:
-            raise ClientDisconnected("the connection was closed")
 
     def _stop_waiting(self, _: Any) -> trio.lowlevel.Abort:
         self._reader = None
@@ -385,11 +413,12 @@ class EdgeStream(_TrioStream):
     def _flush_when_writable(self) -> None:
         self._register()  # the next edge calls _flush
 
-    def abort(self) -> None:
+    def _close(self) -> None:
         if self._registered:
             self._registered = False
             self._poller.forget(self._sock.fileno())
-        super().abort()
+        self._corked = b""
+        super()._close()
         if self._reader is not None:
             trio.lowlevel.reschedule(self._reader)
             self._reader = None

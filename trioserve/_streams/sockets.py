@@ -1,10 +1,12 @@
 """Facts about socket addresses, the same on every backend."""
 
-from typing import Any
+import socket
+import struct
+from typing import Any, Final
 
 from trioserve._streams.interface import Address
 
-__all__ = ["address_of", "is_wildcard"]
+__all__ = ["address_of", "is_wildcard", "reset_on_close"]
 
 
 def address_of(sockname: Any) -> Address:
@@ -17,3 +19,14 @@ def address_of(sockname: Any) -> Address:
 def is_wildcard(address: Address) -> bool:
     """Connections to this listener may have another local address than the listener's own."""
     return address[0] in ("0.0.0.0", "::")
+
+
+_RESET: Final = struct.pack("ii", 1, 0)  # linger for 0 seconds
+
+
+def reset_on_close(sock: socket.socket) -> None:
+    """Make ``close`` send a reset, so that a message cut short cannot be taken for a whole one (RFC 9112 §8)."""
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+    except OSError:
+        pass  # the connection is gone already: there is nobody to tell

@@ -1,0 +1,266 @@
+"""The command line and the environment become a ``Config``; nothing is served here."""
+
+import typing
+from collections.abc import Callable
+from typing import Any, Literal
+
+import click
+import pytest
+from click.testing import CliRunner, Result
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from trioserve._config import OPTIONS, Config, options
+from trioserve._supervisor import run as run_module
+from trioserve._version import __version__
+from trioserve.cli import main
+
+OPTION_NAMES = list(OPTIONS)
+NUMERIC = [name for name, hint, _, _ in options() if {int, float} & {hint, *typing.get_args(hint)}]
+CAN_BE_OFF = [name for name in NUMERIC if type(None) in typing.get_args(typing.get_type_hints(Config)[name])]
+
+Invoke = Callable[..., Result]
+
+
+class Calls(list[tuple[str, Config]]):
+    """What the command asked to be served."""
+
+    exit_code = 0
+
+    def __call__(self, target: str, config: Config, spell: Callable[[str], str]) -> int:
+        self.append((target, config))
+        self.spell = spell
+        self.spelled = {name: spell(name) for name in OPTIONS}
+        return self.exit_code
+
+
+@pytest.fixture
+def calls(monkeypatch: pytest.MonkeyPatch) -> Calls:
+    calls = Calls()
+    monkeypatch.setattr(run_module, "run_command", calls)
+    return calls
+
+
+def invoke(*arguments: str, **environment: str) -> Result:
+    """Call the command with these arguments and no other of our variables."""
+    unset: dict[str, str | None] = {f"TRIOSERVE_{name.upper()}": None for name in [*OPTION_NAMES, "app"]}
+    return CliRunner().invoke(main, arguments, env={**unset, "PORT": None, **environment}, prog_name="trioserve")
+
+
+def flag(name: str) -> str:
+    return "--" + name.replace("_", "-")
+
+
+def variable(name: str) -> str:
+    return f"TRIOSERVE_{name.upper()}"
+
+
+def example(name: str) -> tuple[str, Any]:
+    """A text and the value that it stands for, not the default."""
+    hint = typing.get_type_hints(Config)[name]
+    kinds = typing.get_args(hint) or (hint,)
+    if typing.get_origin(hint) is Literal:
+        return kinds[-1], kinds[-1]
+    if typing.get_origin(hint) is tuple:
+        return "X-Served-By: trioserve 1", ("X-Served-By: trioserve 1",)
+    if int in kinds:
+        return "4096", 4096
+    if float in kinds:
+        return "1.5", 1.5
+    if bool in kinds:
+        value = not Config.__dataclass_fields__[name].default
+        return str(value).lower(), value
+    return "text", "text"
+
+
+# Values.
+
+
+def test_no_option_is_the_default_config(calls: Calls) -> None:
+    assert invoke("main:app").exit_code == 0
+    assert calls == [("main:app", Config())]
+
+
+@pytest.mark.parametrize("name", OPTION_NAMES)
+def test_every_option_as_a_flag(calls: Calls, name: str) -> None:
+    text, value = example(name)
+    given = [flag(name), text]
+    if isinstance(value, bool):
+        given = [flag(name) if value else flag(f"no_{name}")]
+    assert invoke("main:app", *given).output == ""
+    assert calls == [("main:app", Config().replace(**{name: value}))]
+    assert calls.spelled == {known: flag(known) for known in OPTIONS}
+
+
+@pytest.mark.parametrize("name", OPTION_NAMES)
+def test_every_option_as_a_variable(calls: Calls, name: str) -> None:
+    text, value = example(name)
+    assert invoke("main:app", **{variable(name): text}).output == ""
+    assert calls == [("main:app", Config().replace(**{name: value}))]
+    assert calls.spelled == {known: flag(known) for known in OPTIONS} | {name: variable(name)}
+
+
+@pytest.mark.parametrize("name", OPTION_NAMES)
+def test_an_empty_variable_is_none(calls: Calls, name: str) -> None:
+    invoke("main:app", **{variable(name): ""})
+    assert calls == [("main:app", Config())]
+
+
+@pytest.mark.parametrize("name", CAN_BE_OFF)
+def test_off_switches_off(calls: Calls, name: str) -> None:
+    assert invoke("main:app", flag(name), "off").exit_code == 0
+    assert getattr(calls[0][1], name) is None
+
+
+@pytest.mark.parametrize("name", [name for name in NUMERIC if name not in CAN_BE_OFF])
+def test_other_numbers_cannot_be_off(calls: Calls, name: str) -> None:
+    result = invoke("main:app", flag(name), "off")
+    assert result.exit_code == 2
+    assert result.output.startswith(f"Error: {flag(name)}: 'off' is not a ")
+
+
+def test_a_flag_beats_a_variable(calls: Calls) -> None:
+    invoke("main:app", "--port", "1", TRIOSERVE_PORT="2")
+    assert calls[0][1].port == 1
+    assert calls.spelled["port"] == "--port"
+
+
+@pytest.mark.parametrize(("environment", "port", "source"), [
+    ({"PORT": "1"}, 1, "PORT"),
+    ({"PORT": "1", "TRIOSERVE_PORT": "2"}, 2, "TRIOSERVE_PORT"),
+    ({"PORT": "1", "TRIOSERVE_PORT": ""}, 1, "PORT"),
+])
+def test_the_platforms_port(calls: Calls, environment: dict[str, str], port: int, source: str) -> None:
+    invoke("main:app", **environment)
+    assert calls[0][1].port == port
+    assert calls[0][1].host == "127.0.0.1"
+    assert calls.spelled["port"] == source
+
+
+def test_the_application_from_the_environment(calls: Calls) -> None:
+    invoke(TRIOSERVE_APP="main:app")
+    assert [target for target, _ in calls] == ["main:app"]
+
+
+def test_a_repeated_option(calls: Calls) -> None:
+    invoke("main:app", "--header", "A: 1", "--header", "B: 2")
+    assert calls[0][1].header == ("A: 1", "B: 2")
+
+
+def test_several_header_lines_in_a_variable(calls: Calls) -> None:
+    invoke("main:app", TRIOSERVE_HEADER="A: 1 2\nB: 3\n\n")
+    assert calls[0][1].header == ("A: 1 2", "B: 3")
+
+
+def test_the_exit_code_is_the_servers(calls: Calls) -> None:
+    calls.exit_code = 3
+    assert invoke("main:app").exit_code == 3
+
+
+# Mistakes: one line, exit code 2, what and where.
+
+
+def mistake(*arguments: str, **environment: str) -> str:
+    result = invoke(*arguments, **environment)
+    assert result.exit_code == 2, result.output
+    assert result.output.startswith("Error: ")
+    assert result.output.count("\n") == 1
+    return result.output.removeprefix("Error: ").rstrip()
+
+
+@pytest.mark.parametrize(("name", "text", "problem"), [
+    ("port", "http", "'http' is not a whole number"),
+    ("port", "1.5", "'1.5' is not a whole number"),
+    ("port", "70000", "70000 is out of range, it must be between 0 and 65535"),
+    ("backlog", "0", "0 is out of range, it must be at least 1"),
+    ("timeout_header", "soon", "'soon' is not a number or off"),
+    ("timeout_header", "-1", "-1.0 is out of range, it must be at least 0 or off"),
+    ("timeout_header", "nan", "nan is out of range, it must be at least 0 or off"),
+    ("limit_concurrency", "0", "0 is out of range, it must be at least 1 or off"),
+    ("shutdown_delay", "soon", "'soon' is not a number"),
+    ("backend", "tokio", "'tokio' is not one of 'trio', 'asyncio'."),
+    ("log_level", "loud", "'loud' is not one of 'critical', 'error', 'warning', 'info', 'debug', 'trace'."),
+    ("header", "no colon", "'no colon' is not of the form Name:Value"),
+])
+def test_a_bad_value_is_named_with_its_source(calls: Calls, name: str, text: str, problem: str) -> None:
+    assert mistake("main:app", flag(name), text) == f"{flag(name)}: {problem}"
+    assert mistake("main:app", **{variable(name): text}) == f"{variable(name)}: {problem}"
+    assert calls == []
+
+
+def test_a_bad_value_of_the_platforms_port(calls: Calls) -> None:
+    assert mistake("main:app", PORT="tcp://10.0.0.1:80") == "PORT: 'tcp://10.0.0.1:80' is not a whole number"
+
+
+def test_a_bad_truth_value(calls: Calls) -> None:
+    assert mistake("main:app", TRIOSERVE_ACCESS_LOG="maybe") == "TRIOSERVE_ACCESS_LOG: 'maybe' is not true or false"
+
+
+@pytest.mark.parametrize(("arguments", "problem"), [
+    ([], "APP is missing: MODULE:ATTRIBUTE, such as main:app; see --help"),
+    (["main:app", "more"], "Got unexpected extra argument (more)"),
+    (["main:app", "--port"], "Option '--port' requires an argument."),
+    (["main:app", "--access-log=no"], "Option '--access-log' does not take a value."),
+])
+def test_a_malformed_command_line(calls: Calls, arguments: list[str], problem: str) -> None:
+    assert mistake(*arguments) == problem
+
+
+def test_an_unknown_flag_is_named_with_near_ones(calls: Calls) -> None:
+    text = mistake("main:app", "--timeout-keepalive", "5")
+    assert "--timeout-keepalive" in text
+    assert "--timeout-keep-alive" in text
+
+
+def test_a_misspelt_variable_is_a_warning(calls: Calls) -> None:
+    result = invoke("main:app", TRIOSERVE_TIMEOUT_KEEPALIVE="5", TRIOSERVE_SERVICE_HOST="of somebody else")
+    assert result.exit_code == 0
+    assert result.output == ("Warning: TRIOSERVE_TIMEOUT_KEEPALIVE in the environment is no option; "
+                             "did you mean TRIOSERVE_TIMEOUT_KEEP_ALIVE?\n")
+
+
+texts = st.text(st.characters(codec="utf-8", exclude_characters="\0"))
+
+
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(name=st.sampled_from(OPTION_NAMES), text=texts | st.floats().map(str) | st.integers().map(str),
+       as_flag=st.booleans())
+def test_any_text_is_a_value_or_a_mistake(calls: Calls, name: str, text: str, as_flag: bool) -> None:
+    result = invoke("main:app", f"{flag(name)}={text}") if as_flag else invoke("main:app", **{variable(name): text})
+    assert result.exit_code in (0, 2), result.exception
+    assert result.output.count("\n") == (1 if result.exit_code else 0)
+
+
+# Help.
+
+
+@pytest.mark.parametrize("spelling", ["-h", "--help"])
+def test_help_shows_every_option_in_its_group(spelling: str) -> None:
+    text = invoke(spelling).output
+    assert text.startswith("Usage: trioserve [OPTIONS] APP\n")
+    positions = [text.index(f"\n{group}:\n") for group in dict.fromkeys(known.group for known in OPTIONS.values())]
+    assert positions == sorted(positions)
+    assert positions[-1] < text.index("\nOther:\n") < text.index("--version")
+    joined = " ".join(text.split())
+    for name, known in OPTIONS.items():
+        assert f"{flag(name)} " in text
+        assert f"env var: {variable(name)}" in joined.replace("- ", "-")
+        assert known.help.replace("-", "") in joined.replace("- ", "").replace("-", "")
+
+
+@pytest.mark.parametrize("text", ["default: 8000", "default: 75", "default: off", "default: 127.0.0.1", "default: trio",
+                                  "TRIOSERVE_PORT, PORT"])
+def test_help_shows_defaults_and_variables(text: str) -> None:
+    assert text in " ".join(invoke("--help").output.split())
+
+
+def test_version() -> None:
+    result = invoke("--version")
+    assert result.exit_code == 0
+    assert result.output.startswith(f"trioserve {__version__} with ")
+    assert result.output.count("\n") == 1
+
+
+def test_the_command_can_be_completed_by_a_shell() -> None:
+    context = main.make_context("trioserve", ["--version"], resilient_parsing=True)
+    assert isinstance(context, click.Context)

@@ -1,0 +1,295 @@
+"""Plain ASGI, each path one behaviour. What happens inside is said on stderr, where the tests wait for it."""
+
+import asyncio
+import gc
+import hashlib
+import json
+import os
+import sys
+from collections.abc import Awaitable, Callable
+from typing import Any
+from urllib.parse import parse_qsl
+
+import anyio
+import anyio.lowlevel
+import sniffio
+import trio
+
+Message = dict[str, Any]
+Scope = dict[str, Any]
+Receive = Callable[[], Awaitable[Any]]
+Send = Callable[[Any], Awaitable[None]]
+
+
+def say(text: str) -> None:
+    print(f"probe: {text}", file=sys.stderr, flush=True)
+
+
+class Visit:
+    """One request."""
+
+    def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self.scope = scope
+        self.receive = receive
+        self.send = send
+        self.query = dict(parse_qsl(scope["query_string"].decode()))
+
+    def say(self, text: str) -> None:
+        say(f"{self.query.get('token', self.scope['path'])} {text}")
+
+    async def start(self, status: int = 200, **headers: str) -> None:
+        fields = [(name.replace("_", "-").encode(), value.encode()) for name, value in headers.items()]
+        await self.send({"type": "http.response.start", "status": status, "headers": fields})
+
+    async def body(self, data: bytes, *, more: bool = False) -> None:
+        await self.send({"type": "http.response.body", "body": data, "more_body": more})
+
+    async def answer(self, data: bytes, status: int = 200, **headers: str) -> None:
+        await self.start(status, content_length=str(len(data)), **headers)
+        await self.body(data)
+
+    async def answer_json(self, value: Any) -> None:
+        await self.answer(json.dumps(value).encode(), content_type="application/json")
+
+
+# Ordinary behaviour.
+
+
+async def hello(visit: Visit) -> None:
+    await visit.answer(b"Hello, world!", x_client_port=str(visit.scope["client"][1]))
+
+
+async def echo(visit: Visit) -> None:
+    """The whole body, then the whole body back."""
+    visit.say("entered")
+    parts = []
+    while True:
+        message = await visit.receive()
+        if message["type"] == "http.disconnect":
+            visit.say("disconnected")
+            return
+        parts.append(message["body"])
+        if not message["more_body"]:
+            break
+    await visit.answer(b"".join(parts))
+
+
+async def digest(visit: Visit) -> None:
+    """Length and SHA-256 of the body, read in pieces."""
+    count, found = 0, hashlib.sha256()
+    while True:
+        message = await visit.receive()
+        count += len(message["body"])
+        found.update(message["body"])
+        if not message["more_body"]:
+            break
+    await visit.answer_json({"bytes": count, "sha256": found.hexdigest(), "method": visit.scope["method"]})
+
+
+async def mirror(visit: Visit) -> None:
+    """Each piece of the body back as soon as it comes."""
+    await visit.start()
+    await visit.body(b"", more=True)
+    while True:
+        message = await visit.receive()
+        if message["type"] == "http.disconnect":
+            visit.say("disconnected")
+            return
+        await visit.body(message["body"], more=message["more_body"])
+        if not message["more_body"]:
+            return
+
+
+async def parts(visit: Visit) -> None:
+    """``count`` parts of ``size`` bytes each, the length not announced."""
+    await visit.start(content_type="application/octet-stream")
+    for _ in range(int(visit.query.get("count", 100))):
+        await visit.body(b"x" * int(visit.query.get("size", 1024)), more=True)
+    await visit.body(b"")
+
+
+# Behaviour that does not end by itself.
+
+
+async def endless(visit: Visit) -> None:
+    """A response for as long as there is somebody to send it to."""
+    try:
+        await visit.start()
+        while True:
+            await visit.body(b"x" * int(visit.query.get("size", 65536)), more=True)
+    except OSError as exc:
+        visit.say(f"{type(exc).__name__}")
+        raise
+
+
+async def events(visit: Visit) -> None:
+    """Server-Sent Events, many a second."""
+    await visit.start(content_type="text/event-stream")
+    try:
+        while True:
+            await visit.body(b"data: tick\n\n", more=True)
+            await anyio.sleep(0.02)
+    except OSError as exc:
+        visit.say(f"{type(exc).__name__}")
+        raise
+    except anyio.get_cancelled_exc_class():
+        visit.say("cancelled")
+        raise
+
+
+async def watch(visit: Visit) -> None:
+    """Waits for the client to leave, with the response begun."""
+    await visit.receive()
+    await visit.start()
+    await visit.body(b"watching", more=True)
+    visit.say((await visit.receive())["type"])
+
+
+async def hang(visit: Visit) -> None:
+    visit.say("hanging")
+    try:
+        await anyio.sleep_forever()
+    except anyio.get_cancelled_exc_class():
+        visit.say("cancelled")
+        raise
+
+
+async def hang_midway(visit: Visit) -> None:
+    await visit.start()
+    await visit.body(b"begun", more=True)
+    await hang(visit)
+
+
+async def spin(visit: Visit) -> None:
+    """Busy, but with checkpoints."""
+    visit.say("spinning")
+    try:
+        while True:
+            await anyio.lowlevel.checkpoint()
+    except anyio.get_cancelled_exc_class():
+        visit.say("cancelled")
+        raise
+
+
+# Misbehaviour.
+
+
+class Deliberate(Exception):
+    """Raised on purpose."""
+
+
+async def fail(visit: Visit) -> None:
+    raise Deliberate("before the response")
+
+
+async def fail_in_group(visit: Visit) -> None:
+    async with anyio.create_task_group() as children:
+        children.start_soon(fail, visit)
+        children.start_soon(anyio.sleep_forever)
+
+
+async def fail_midway(visit: Visit) -> None:
+    await visit.start()
+    await visit.body(b"begun", more=True)
+    await anyio.lowlevel.checkpoint()
+    raise Deliberate("in the middle of the response")
+
+
+async def leave_process(visit: Visit) -> None:
+    sys.exit(1)
+
+
+async def return_early(visit: Visit) -> None:
+    """No response at all."""
+
+
+async def return_midway(visit: Visit) -> None:
+    await visit.start()
+    await visit.body(b"begun", more=True)
+
+
+async def return_short(visit: Visit) -> None:
+    await visit.start(content_length="1000")
+    await visit.body(b"begun", more=True)
+
+
+START: Message = {"type": "http.response.start", "status": 200, "headers": []}
+END: Message = {"type": "http.response.body", "body": b""}
+NONSENSE: dict[str, list[Any]] = {
+    "not-a-dict": ["http.response.start"],
+    "no-type": [{"status": 200}],
+    "unknown-type": [{"type": "http.response.begin"}],
+    "body-first": [END],
+    "start-twice": [START, START],
+    "status-text": [{**START, "status": "200"}],
+    "status-interim": [{**START, "status": 100}],
+    "header-text": [{**START, "headers": [("name", "value")]}],
+    "header-injection": [{**START, "headers": [(b"name", b"value\r\nset-cookie: stolen=1")]}],
+    "header-name": [{**START, "headers": [(b"bad name", b"value")]}],
+    "body-text": [START, {**END, "body": "text"}],
+    "body-too-long": [{**START, "headers": [(b"content-length", b"2")]}, {**END, "body": b"long"}],
+    "body-too-short": [{**START, "headers": [(b"content-length", b"2")]}, {**END, "body": b"s"}],
+    "websocket": [{"type": "websocket.accept"}],
+}
+
+
+async def nonsense(visit: Visit) -> None:
+    for message in NONSENSE[visit.query["kind"]]:
+        await visit.send(message)
+
+
+# What the server keeps.
+
+
+async def census(visit: Visit) -> None:
+    """How many tasks and requests there are in this process."""
+    gc.collect()
+    exchanges = sum(type(found) is Visit for found in gc.get_objects())
+    await visit.answer_json({"tasks": count_tasks(), "visits": exchanges, "loop": name_of_loop(), "pid": os.getpid()})
+
+
+def count_tasks() -> int:
+    if sniffio.current_async_library() == "asyncio":
+        return len(asyncio.all_tasks())
+    root = trio.lowlevel.current_root_task()
+    return count_below(root) if root is not None else 0
+
+
+def count_below(task: trio.lowlevel.Task) -> int:
+    return 1 + sum(count_below(child) for nursery in task.child_nurseries for child in nursery.child_tasks)
+
+
+def name_of_loop() -> str:
+    if sniffio.current_async_library() == "trio":
+        return "trio"
+    return type(asyncio.get_running_loop()).__module__.partition(".")[0]
+
+
+HANDLERS = {
+    f"/{handler.__name__}": handler
+    for handler in (
+        hello, echo, digest, mirror, parts, endless, events, watch, hang, hang_midway, spin, fail, fail_in_group,
+        fail_midway, leave_process, return_early, return_midway, return_short, nonsense, census,
+    )
+}
+
+
+async def lifespan(receive: Receive, send: Send) -> None:
+    await receive()
+    say("lifespan began")
+    await send({"type": "lifespan.startup.complete"})
+    await receive()
+    say("lifespan ended")
+    await send({"type": "lifespan.shutdown.complete"})
+
+
+async def app(scope: Scope, receive: Receive, send: Send) -> None:
+    if scope["type"] == "lifespan":
+        await lifespan(receive, send)
+        return
+    visit = Visit(scope, receive, send)
+    handler = HANDLERS.get(scope["path"])
+    if handler is None:
+        await visit.answer(b"no such behaviour", 404)
+    else:
+        await handler(visit)

@@ -1,0 +1,126 @@
+"""Starlette's responses, requests and middleware. It runs on either backend."""
+
+import sys
+import tempfile
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import anyio
+import anyio.lowlevel
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.middleware.base import BaseHTTPMiddleware, RequestResponseEndpoint
+from starlette.middleware.gzip import GZipMiddleware
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, Response, StreamingResponse
+from starlette.routing import Route
+
+FILE = Path(tempfile.mkdtemp(prefix="starlette-app-")) / "file.bin"
+FILE_BYTES = bytes(range(256)) * 20_000
+
+
+def say(text: str) -> None:
+    print(f"starlette: {text}", file=sys.stderr, flush=True)
+
+
+class Lifespan:
+    """Makes the file and removes it."""
+
+    def __init__(self, app: Starlette) -> None:
+        pass
+
+    async def __aenter__(self) -> None:
+        FILE.write_bytes(FILE_BYTES)
+
+    async def __aexit__(self, *exc: object) -> None:
+        FILE.unlink()
+        FILE.parent.rmdir()
+
+
+async def file(request: Request) -> Response:
+    return FileResponse(FILE)
+
+
+async def stream(request: Request) -> Response:
+    async def pieces() -> AsyncIterator[bytes]:
+        for number in range(50):
+            yield b"%d " % number * 1000
+            await anyio.lowlevel.checkpoint()
+
+    return StreamingResponse(pieces())
+
+
+async def fail(request: Request) -> Response:
+    raise ValueError("on purpose, in Starlette")
+
+
+async def fail_midway(request: Request) -> Response:
+    async def pieces() -> AsyncIterator[bytes]:
+        yield b"begun"
+        await anyio.lowlevel.checkpoint()
+        raise ValueError("on purpose, in a stream")
+
+    return StreamingResponse(pieces())
+
+
+async def wait_disconnected(request: Request) -> Response:
+    """Asks again and again, as an endpoint with much to compute does."""
+    say(f"asks, disconnected: {await request.is_disconnected()}")
+    while not await request.is_disconnected():
+        await anyio.sleep(0.01)
+    say("sees the client leave")
+    return PlainTextResponse("to nobody")
+
+
+async def read_stream(request: Request) -> Response:
+    count = 0
+    try:
+        async for piece in request.stream():
+            count += len(piece)
+            if count == 1:
+                say("got the first byte")
+    except ClientDisconnect:
+        say("the upload was cut short")
+        raise
+    return JSONResponse({"bytes": count})
+
+
+async def endless(request: Request) -> Response:
+    async def ticks() -> AsyncIterator[bytes]:
+        try:
+            while True:
+                yield b"tick\n"
+                await anyio.sleep(0.01)
+        finally:
+            say("the stream is closed")
+
+    return StreamingResponse(ticks())
+
+
+async def text(request: Request) -> Response:
+    return PlainTextResponse("a text that repeats itself, " * 1000)
+
+
+class AddsHeader(BaseHTTPMiddleware):
+    """The usual shape: something before, something after."""
+
+    async def dispatch(self, request: Request, call_next: RequestResponseEndpoint) -> Response:
+        response = await call_next(request)
+        response.headers["x-middleware"] = "was here"
+        return response
+
+
+ROUTES = [
+    Route("/file", file),
+    Route("/stream", stream),
+    Route("/fail", fail),
+    Route("/fail_midway", fail_midway),
+    Route("/wait_disconnected", wait_disconnected),
+    Route("/read_stream", read_stream, methods=["POST"]),
+    Route("/endless", endless),
+    Route("/text", text),
+]
+
+app = Starlette(routes=ROUTES, lifespan=Lifespan)
+wrapped = Starlette(
+    routes=ROUTES, lifespan=Lifespan, middleware=[Middleware(AddsHeader), Middleware(GZipMiddleware, minimum_size=500)])

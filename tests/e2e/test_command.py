@@ -1,0 +1,179 @@
+"""The real command: it starts, says where it listens, answers, and ends when it is told to."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from types import MappingProxyType
+
+import pytest
+
+import trioserve
+
+ROOT = Path(trioserve.__file__).parents[1]
+
+APP = '''
+import os
+import signal
+import anyio
+
+async def lifespan(receive, send):
+    await receive()
+    if os.environ.get("SLOW_START"):
+        print("starting", flush=True)
+        await anyio.sleep_forever()
+    await send({"type": "lifespan.startup.complete"})
+    await receive()
+    print("closed", flush=True)
+    await send({"type": "lifespan.shutdown.complete"})
+
+async def app(scope, receive, send):
+    if scope["type"] == "lifespan":
+        return await lifespan(receive, send)
+    if scope["path"] == "/stuck":
+        print("stuck", flush=True)
+        await anyio.sleep_forever()
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": b"hello"})
+'''
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows cannot send a process these signals")
+
+
+@pytest.fixture(params=["trio", "asyncio"])
+def backend(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@contextmanager
+def command(
+    directory: Path, *arguments: str, source: str = APP, stdout: int = subprocess.PIPE,
+    environment: Mapping[str, str] = MappingProxyType({}),
+) -> Iterator["Command"]:
+    """The command, serving the application in ``source`` on a free port; killed at the end if it is still there."""
+    (directory / "site_app.py").write_text(source)
+    ours = {name: value for name, value in os.environ.items() if not name.startswith("TRIOSERVE_") and name != "PORT"}
+    with subprocess.Popen(
+        [sys.executable, "-m", "trioserve", "site_app:app", "--port", "0", *arguments], cwd=directory,
+        env=ours | {"PYTHONPATH": str(ROOT), **environment}, stdout=stdout, stderr=subprocess.PIPE, text=True,
+    ) as process:
+        try:
+            yield Command(process)
+        finally:
+            process.kill()
+
+
+class Command:
+    """A running command; the stream's end fails a wait, and the blanket timeout of the tests a hang."""
+
+    def __init__(self, process: "subprocess.Popen[str]") -> None:
+        self._process = process
+        self.log: list[str] = []
+
+    def wait_for_log(self, pattern: str) -> "re.Match[str]":
+        """The next line of the log that matches."""
+        assert self._process.stderr is not None
+        for line in self._process.stderr:
+            self.log.append(line.rstrip("\n"))
+            if found := re.search(pattern, line):
+                return found
+        raise AssertionError(f"no {pattern!r} in {self.log}")
+
+    def wait_for_output(self, text: str) -> None:
+        assert self._process.stdout is not None
+        assert self._process.stdout.readline() == f"{text}\n"
+
+    def url(self) -> str:
+        """Where it listens, once it does."""
+        return self.wait_for_log(r"Listening on (http://127\.0\.0\.1:\d+) \((trio|asyncio), (httptools|h11)\)")[1]
+
+    def signal(self, number: signal.Signals) -> None:
+        self._process.send_signal(number)
+
+    def end(self) -> tuple[int, str]:
+        """The exit code and the rest of stdout, once it has ended by itself."""
+        output, log = self._process.communicate(timeout=30)
+        self.log += log.splitlines()
+        return self._process.returncode, output
+
+
+def get(url: str) -> bytes:
+    with urllib.request.urlopen(url, timeout=10) as answer:
+        body: bytes = answer.read()
+    return body
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_it_answers_and_ends_at_a_signal(tmp_path: Path, backend: str, number: signal.Signals) -> None:
+    with command(tmp_path, "--backend", backend) as running:
+        assert get(running.url()) == b"hello"
+        running.signal(number)
+        code, output = running.end()
+    assert code == 0
+    access_line, closed = output.splitlines()
+    assert re.fullmatch(r'INFO:     127\.0\.0\.1:\d+ - "GET / HTTP/1\.1" 200 OK 5 B \d+\.\d ms', access_line)
+    assert closed == "closed"
+    assert any(number.name in line for line in running.log)
+
+
+def test_a_second_signal_ends_what_is_in_progress(tmp_path: Path, backend: str) -> None:
+    with command(tmp_path, "--backend", backend, "--timeout-graceful-shutdown", "off", "--no-access-log") as running:
+        url = running.url()
+        with subprocess.Popen([sys.executable, "-c", f"import urllib.request as r; r.urlopen('{url}/stuck')"],
+                              stderr=subprocess.DEVNULL) as client:
+            running.wait_for_output("stuck")
+            running.signal(signal.SIGTERM)
+            running.wait_for_log("Shutting down")
+            running.signal(signal.SIGTERM)
+            assert running.end() == (0, "closed\n")
+            assert client.wait(timeout=30) != 0
+
+
+def test_a_signal_during_start_up_ends_it(tmp_path: Path, backend: str) -> None:
+    with command(tmp_path, "--backend", backend, environment={"SLOW_START": "1"}) as running:
+        running.wait_for_output("starting")
+        running.signal(signal.SIGTERM)
+        code, _ = running.end()
+    assert code == 0
+    assert not any("Listening" in line for line in running.log)
+
+
+def test_ctrl_c_during_the_import_is_quiet(tmp_path: Path, backend: str) -> None:
+    slow = "import time\nprint('importing', flush=True)\ntime.sleep(60)\n"
+    with command(tmp_path, "--backend", backend, source=slow) as running:
+        running.wait_for_output("importing")
+        running.signal(signal.SIGINT)
+        assert running.end() == (130, "")
+    assert running.log == []
+
+
+def test_a_reader_of_the_access_log_that_leaves(tmp_path: Path, backend: str) -> None:
+    reading, writing = os.pipe()
+    buffered = {"PYTHONUNBUFFERED": ""}         # what cannot be written stays in the buffer until the process ends
+    with command(tmp_path, "--backend", backend, stdout=writing, environment=buffered) as running:
+        os.close(writing)
+        os.close(reading)
+        url = running.url()
+        assert get(url) == b"hello"
+        running.wait_for_log("The access log ends here")
+        assert get(url) == b"hello"
+        running.signal(signal.SIGTERM)
+        code, _ = running.end()
+    assert sum("access log" in line for line in running.log) == 1
+    assert code == 0                            # although the application's own print() has failed, at the very end
+
+
+def test_the_environment_configures_it(tmp_path: Path) -> None:
+    environment = {"BACKEND": "asyncio", "HTTP": "h11", "HEADER": "X-Served-By: us, as ever"}
+    with command(tmp_path, environment={f"TRIOSERVE_{name}": value for name, value in environment.items()}) as running:
+        listening = running.wait_for_log(r"Listening on (\S+) \((.*)\)")
+        assert listening[2] == "asyncio, h11"
+        with urllib.request.urlopen(listening[1], timeout=10) as answer:
+            assert answer.headers["X-Served-By"] == "us, as ever"
+        running.signal(signal.SIGTERM)
+        assert running.end()[0] == 0

@@ -1,0 +1,114 @@
+"""FastAPI on each flavour of the server, with nothing in the application that knows which."""
+
+import os
+from collections.abc import Iterator
+
+import httpx
+import pytest
+
+from tests.helpers.raw_http import RawClient
+from tests.helpers.server_process import Flavour, ServerProcess, serve
+
+
+@pytest.fixture(scope="module")
+def server(flavour: Flavour) -> Iterator[ServerProcess]:
+    with serve("fastapi_app:app", flavour) as server:
+        yield server
+    assert len(server.stderr.lines_with("fastapi: lifespan began")) == 1
+    assert len(server.stderr.lines_with("fastapi: lifespan ended")) == 1
+
+
+@pytest.fixture
+def client(server: ServerProcess) -> Iterator[httpx.Client]:
+    with httpx.Client(base_url=server.url, trust_env=False, timeout=30) as client:
+        yield client
+
+
+@pytest.fixture
+def token() -> str:
+    return os.urandom(4).hex()
+
+
+def test_json(client: httpx.Client, flavour: Flavour) -> None:
+    response = client.get("/items/7", params={"q": "ein Wort, größer"})
+    assert response.json() == {"item_id": 7, "q": "ein Wort, größer", "library": flavour.backend}
+    assert client.post("/items", json={"name": "kettle", "price": 3}).status_code == 201
+
+
+def test_validation_error(client: httpx.Client) -> None:
+    response = client.post("/items", json={"name": "kettle", "price": -1})
+    assert response.status_code == 422
+    assert response.json()["detail"][0]["loc"] == ["body", "price"]
+    assert client.get("/items/seven").status_code == 422
+
+
+def test_http_exception(client: httpx.Client) -> None:
+    response = client.get("/items/404")
+    assert (response.status_code, response.json()) == (404, {"detail": "no such item"})
+    assert client.delete("/items/7").status_code == 405
+
+
+def test_form_upload(client: httpx.Client) -> None:
+    data = os.urandom(2_000_000)    # more than is kept in memory: a thread writes it to a file
+    response = client.post("/form", data={"name": "picture"}, files={"upload": ("a.bin", data)})
+    assert response.json() == {"name": "picture", "filename": "a.bin", "bytes": len(data), "sum": sum(data)}
+
+
+def test_streaming_response(client: httpx.Client) -> None:
+    with client.stream("GET", "/stream") as response:
+        assert [int(line) for line in response.iter_lines()] == list(range(1000))
+
+
+def test_a_generator_is_closed_when_the_client_leaves(client: httpx.Client, server: ServerProcess) -> None:
+    closed = len(server.stderr.lines_with("endless stream closed"))
+    with client.stream("GET", "/endless") as response:
+        assert next(response.iter_lines()) == "tick"
+    server.stderr.wait_for("endless stream closed", times=closed + 1)
+
+
+def test_sync_endpoint_runs_in_a_thread(client: httpx.Client) -> None:
+    assert client.get("/sync").json() == {"main_thread": False}
+
+
+def test_dependency_with_yield(client: httpx.Client, server: ServerProcess, token: str) -> None:
+    assert client.get("/dependency", params={"token": token}).json() == {"found": f"connection of {token}"}
+    server.stderr.wait_for(f"{token} closed")
+
+
+def test_lifespan_state(client: httpx.Client) -> None:
+    assert client.get("/state").json() == {"greeting": "hello from the lifespan"}
+
+
+def test_docs_page(client: httpx.Client) -> None:
+    assert "/items/{item_id}" in client.get("/openapi.json").json()["paths"]
+    assert client.get("/docs").status_code == 200
+
+
+@pytest.mark.parametrize("on_disconnect", ["notify", "cancel"])
+def test_a_background_task_survives_its_client(flavour: Flavour, on_disconnect: str, token: str) -> None:
+    with serve("fastapi_app:app", flavour, "--on-disconnect", on_disconnect) as server:
+        with RawClient(server.address) as client:
+            client.send(f"POST /background?token={token} HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n".encode())
+            assert client.receive_response().json() == {"status": "accepted"}
+            server.stderr.wait_for(f"{token} working")
+            client.reset()
+        httpx.post(f"{server.url}/release", trust_env=False).raise_for_status()
+        server.stderr.wait_for(f"{token} finished")
+
+
+def test_a_cancelled_request_closes_its_dependency(flavour: Flavour, token: str) -> None:
+    with serve("fastapi_app:app", flavour, "--on-disconnect", "cancel") as server:
+        with RawClient(server.address) as client:
+            client.get(f"/dependency/hang?token={token}")
+            server.stderr.wait_for(f"{token} opened")
+        server.stderr.wait_for(f"{token} closed")
+        server.stderr.wait_for("client-disconnect: ended GET /dependency/hang")
+
+
+def test_an_exception_is_a_500_and_a_traceback(flavour: Flavour) -> None:
+    with serve("fastapi_app:app", flavour, errors_expected=True) as server:
+        response = httpx.get(f"{server.url}/fail", trust_env=False)
+        assert (response.status_code, response.text) == (500, "Internal Server Error")
+        server.stderr.wait_for("Exception in the application, serving GET /fail")
+        server.stderr.wait_for("ValueError: on purpose, in FastAPI")
+        assert httpx.get(f"{server.url}/state", trust_env=False).status_code == 200

@@ -1,0 +1,119 @@
+"""Starlette on each flavour of the server, bare and behind the middleware that people put in front of it."""
+
+import gzip
+from collections.abc import Iterator
+
+import httpx
+import pytest
+
+from tests.helpers.raw_http import RawClient
+from tests.helpers.server_process import Flavour, ServerProcess, serve
+
+FILE_BYTES = bytes(range(256)) * 20_000
+
+
+@pytest.fixture(scope="module", params=["app", "wrapped"])
+def server(flavour: Flavour, request: pytest.FixtureRequest) -> Iterator[ServerProcess]:
+    with serve(f"starlette_app:{request.param}", flavour) as server:
+        yield server
+
+
+@pytest.fixture(params=["app", "wrapped"])
+def failing_server(flavour: Flavour, request: pytest.FixtureRequest) -> Iterator[ServerProcess]:
+    with serve(f"starlette_app:{request.param}", flavour, errors_expected=True) as server:
+        yield server
+
+
+@pytest.fixture
+def client(server: ServerProcess) -> Iterator[httpx.Client]:
+    with httpx.Client(base_url=server.url, trust_env=False, timeout=30) as client:
+        yield client
+
+
+def test_file_response(client: httpx.Client) -> None:
+    response = client.get("/file", headers={"accept-encoding": "identity"})
+    assert response.content == FILE_BYTES
+    assert response.headers["content-length"] == str(len(FILE_BYTES))
+    assert client.head("/file").content == b""
+    assert client.get("/file", headers={"range": "bytes=256-511"}).content == bytes(range(256))
+
+
+def test_file_response_is_not_modified(client: httpx.Client) -> None:
+    """Which Starlette leaves to its StaticFiles; the validators have to come through."""
+    response = client.get("/file")
+    assert response.headers["etag"]
+    assert response.headers["last-modified"]
+
+
+def test_streaming_response(client: httpx.Client) -> None:
+    expected = b"".join(b"%d " % number * 1000 for number in range(50))
+    assert client.get("/stream").content == expected
+
+
+def test_request_stream(client: httpx.Client) -> None:
+    def pieces() -> Iterator[bytes]:
+        for _ in range(100):
+            yield b"x" * 30_000
+
+    assert client.post("/read_stream", content=pieces()).json() == {"bytes": 3_000_000}
+    assert client.post("/read_stream", content=b"y" * 500_000).json() == {"bytes": 500_000}
+
+
+def test_is_disconnected(flavour: Flavour) -> None:
+    """Not behind BaseHTTPMiddleware: there it is always false, whatever the server says."""
+    with serve("starlette_app:app", flavour) as server:
+        with RawClient(server.address) as client:
+            client.get("/wait_disconnected")
+            server.stderr.wait_for("asks, disconnected: False")
+        server.stderr.wait_for("sees the client leave")
+
+
+def test_a_stream_is_closed_when_the_client_leaves(server: ServerProcess) -> None:
+    closed = len(server.stderr.lines_with("the stream is closed"))
+    with RawClient(server.address) as client:
+        client.get("/endless", "Accept-Encoding: identity")
+        assert client.receive_until(b"tick\n")
+        client.reset()
+    server.stderr.wait_for("the stream is closed", times=closed + 1)
+
+
+def test_gzip(flavour: Flavour) -> None:
+    with serve("starlette_app:wrapped", flavour) as server, RawClient(server.address) as client:
+        for target, body in [
+            ("/text", b"a text that repeats itself, " * 1000),
+            ("/stream", b"".join(b"%d " % number * 1000 for number in range(50))),
+            ("/file", FILE_BYTES),
+        ]:
+            client.get(target, "Accept-Encoding: gzip")
+            response = client.receive_response()
+            assert response.headers["content-encoding"] == "gzip"
+            assert response.headers["x-middleware"] == "was here"
+            assert gzip.decompress(response.body) == body
+            assert len(response.body) < len(body) / 10
+
+
+def test_an_upload_cut_short(failing_server: ServerProcess) -> None:
+    """Starlette raises ClientDisconnect, an exception of its own, which is in the log like any other."""
+    with RawClient(failing_server.address) as client:
+        client.send(b"POST /read_stream HTTP/1.1\r\nHost: a\r\nContent-Length: 1000\r\n\r\nx")
+        failing_server.stderr.wait_for("got the first byte")
+    failing_server.stderr.wait_for("the upload was cut short")
+
+
+def test_an_exception_is_a_500_and_a_traceback(failing_server: ServerProcess) -> None:
+    with httpx.Client(base_url=failing_server.url, trust_env=False) as client:
+        response = client.get("/fail")
+        assert (response.status_code, response.text) == (500, "Internal Server Error")
+        failing_server.stderr.wait_for("ValueError: on purpose, in Starlette")
+        assert client.get("/text").status_code == 200
+    assert len(failing_server.stderr.lines_with("Exception in the application, serving GET /fail")) == 1
+
+
+def test_an_exception_in_a_stream_does_not_look_like_its_end(flavour: Flavour) -> None:
+    """Not behind BaseHTTPMiddleware: it ends the response properly before it raises."""
+    with serve("starlette_app:app", flavour, errors_expected=True) as server:
+        with RawClient(server.address) as client:
+            client.get("/fail_midway")
+            with pytest.raises((EOFError, ConnectionResetError)):
+                client.receive_response()
+        server.stderr.wait_for("ValueError: on purpose, in a stream")

@@ -1,0 +1,51 @@
+"""Small ASGI applications, and what they are made of."""
+
+from collections.abc import Iterable
+
+from trioserve._types import Message, Receive, Scope, Send
+
+__all__ = ["echo", "hello", "ignore", "read_body", "reply", "start"]
+
+
+async def start(send: Send, status: int = 200, headers: Iterable[tuple[bytes, bytes]] = ()) -> None:
+    await send({"type": "http.response.start", "status": status, "headers": list(headers)})
+
+
+async def part(send: Send, body: bytes, *, more: bool = True) -> None:
+    await send({"type": "http.response.body", "body": body, "more_body": more})
+
+
+async def reply(send: Send, body: bytes = b"", status: int = 200, headers: Iterable[tuple[bytes, bytes]] = ()) -> None:
+    """A whole response in two messages."""
+    await start(send, status, headers)
+    await part(send, body, more=False)
+
+
+async def read_body(receive: Receive) -> bytes:
+    """The whole request body; raises EOFError when the client left before its end."""
+    body = b""
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise EOFError(body)
+        body += message["body"]
+        if not message["more_body"]:
+            return body
+
+
+async def hello(scope: Scope, receive: Receive, send: Send) -> None:
+    """Answers with the path, and reads nothing."""
+    await reply(send, scope["path"].encode())
+
+
+async def echo(scope: Scope, receive: Receive, send: Send) -> None:
+    """Answers with the request's body."""
+    await reply(send, await read_body(receive))
+
+
+async def ignore(scope: Scope, receive: Receive, send: Send) -> None:
+    """Returns without a response."""
+
+
+def is_disconnect(message: Message) -> bool:
+    return message["type"] == "http.disconnect"

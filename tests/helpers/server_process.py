@@ -1,0 +1,232 @@
+"""The server as its users run it: ``python -m trioserve`` in a process of its own, heard, and judged when it stops."""
+
+import importlib.util
+import os
+import re
+import resource
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Final
+
+__all__ = ["EVERY_FLAVOUR", "FLAVOURS", "WAIT_SECONDS", "Flavour", "Output", "ServerProcess", "serve", "wait_until"]
+
+APPS: Final = Path(__file__).parents[1] / "e2e" / "apps"
+WAIT_SECONDS: Final = 20.0  # for what takes milliseconds on an idle machine
+STRICT: Final = ("-X", "dev", "-W", "error")
+
+# What nobody wants to find in the output of a server, and what an application's own exception looks like there.
+_LEFT_BEHIND: Final = (
+    "Task was destroyed", "ResourceWarning", "was never awaited", "was never retrieved", "Exception ignored",
+    "Unhandled exception", "Fatal Python error", "Fatal error on transport",
+)
+_ERRORS: Final = ("Traceback (most recent call last)", "ERROR:", "CRITICAL:")
+_START_LINE: Final = re.compile(r"Listening on http://([\d.]+):(\d+) \((\w+), (\w+)\)$")
+
+
+@dataclass(frozen=True)
+class Flavour:
+    """One way to run the same server."""
+
+    backend: str
+    http: str
+    loop: str = "auto"
+
+    @property
+    def options(self) -> list[str]:
+        return ["--backend", self.backend, "--http", self.http, "--loop", self.loop]
+
+    @property
+    def missing(self) -> str | None:
+        """The optional package that this flavour needs and that is not installed."""
+        needed = (self.http if self.http != "h11" else None, self.loop if self.loop == "uvloop" else None)
+        return next((name for name in needed if name is not None and importlib.util.find_spec(name) is None), None)
+
+    def __str__(self) -> str:
+        return f"{self.loop if self.backend == 'asyncio' else self.backend}-{self.http}"
+
+
+FLAVOURS: Final = (
+    Flavour("trio", "httptools"),
+    Flavour("trio", "h11"),
+    Flavour("asyncio", "httptools", "asyncio"),
+    Flavour("asyncio", "httptools", "uvloop"),
+)
+"""Both parsers and all three event loops; what depends on how the two go together is tested in every flavour."""
+
+EVERY_FLAVOUR: Final = (*FLAVOURS, Flavour("asyncio", "h11", "asyncio"), Flavour("asyncio", "h11", "uvloop"))
+
+
+def wait_until(condition: Callable[[], bool], what: str, seconds: float = WAIT_SECONDS) -> None:
+    """Ask again until ``condition()`` is true; for what the kernel knows and does not tell."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"waited {seconds} s in vain: {what}"
+        time.sleep(0.02)
+
+
+class Output:
+    """The lines of a process, read by a thread as they come."""
+
+    def __init__(self, pipe: IO[str]) -> None:
+        self._lines: list[str] = []
+        self._ended = False
+        self._changed = threading.Condition()
+        self._reader = threading.Thread(target=self._read, args=(pipe,), daemon=True)
+        self._reader.start()
+
+    def _read(self, pipe: IO[str]) -> None:
+        with pipe:
+            for line in pipe:
+                self._note(line.rstrip("\n"))
+        self._note(None)
+
+    def _note(self, line: str | None) -> None:
+        with self._changed:
+            if line is None:
+                self._ended = True
+            else:
+                self._lines.append(line)
+            self._changed.notify_all()
+
+    def wait_for(self, text: str, *, times: int = 1, seconds: float = WAIT_SECONDS) -> str:
+        """The line that brings the number of those that contain ``text`` to ``times``, now or when it comes."""
+        def enough() -> bool:
+            return len(self.lines_with(text)) >= times or self._ended
+
+        with self._changed:
+            self._changed.wait_for(enough, seconds)
+            found = self.lines_with(text)
+        assert len(found) >= times, f"{text!r}: {len(found)} of {times} lines, in\n{self.text}"
+        return found[times - 1]
+
+    def lines_with(self, text: str) -> list[str]:
+        return [line for line in list(self._lines) if text in line]
+
+    def wait_for_end(self) -> None:
+        self._reader.join(WAIT_SECONDS)
+        assert not self._reader.is_alive(), "somebody keeps the pipe open"
+
+    @property
+    def text(self) -> str:
+        return "\n".join(self._lines)
+
+
+class ServerProcess:
+    """A running server.
+
+    Attributes:
+        address, url: where it listens.
+        stderr: its log, and what the application says.
+        stdout: its access log.
+    """
+
+    def __init__(self, command: Sequence[str], environment: dict[str, str]) -> None:
+        self._process = subprocess.Popen(
+            command, cwd=APPS, env=environment, text=True,
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        assert self._process.stdout is not None and self._process.stderr is not None
+        self.stdout = Output(self._process.stdout)
+        self.stderr = Output(self._process.stderr)
+        self.address = ("", 0)
+        self.start_line = ""
+
+    def wait_started(self) -> None:
+        self.start_line = self.stderr.wait_for("Listening on ")
+        match = _START_LINE.search(self.start_line)
+        assert match is not None, self.start_line
+        self.address = (match[1], int(match[2]))
+
+    @property
+    def url(self) -> str:
+        return "http://{}:{}".format(*self.address)
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    # What a person at a terminal can do.
+
+    def send_signal(self, number: signal.Signals) -> None:
+        self._process.send_signal(number)
+
+    def wait_exit(self, seconds: float = WAIT_SECONDS) -> int:
+        """The exit code. A server that does not end is made to show where it stands, and fails the test."""
+        try:
+            code = self._process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            self.kill(signal.SIGABRT)  # faulthandler answers with a traceback of each thread
+            raise AssertionError(f"the server did not end within {seconds} s\n{self.report}") from None
+        self.stdout.wait_for_end()
+        self.stderr.wait_for_end()
+        return code
+
+    def stop(self, *, errors_expected: bool = False) -> None:
+        """SIGTERM, a clean end, and nothing in the output that tells of a leak or, if none is expected, an error."""
+        self.send_signal(signal.SIGTERM)
+        self.judge_end(errors_expected=errors_expected)
+
+    def judge_end(self, *, errors_expected: bool = False) -> None:
+        """The same, when the server has been told already."""
+        code = self.wait_exit()
+        assert code == 0, f"exit code {code}\n{self.report}"
+        for text in _LEFT_BEHIND if errors_expected else _LEFT_BEHIND + _ERRORS:
+            assert text not in self.stderr.text, f"{text!r} in the log\n{self.report}"
+
+    def kill(self, number: signal.Signals = signal.SIGKILL) -> None:
+        if self._process.poll() is None:
+            self._process.send_signal(number)
+            self._process.wait()
+        self.stdout.wait_for_end()
+        self.stderr.wait_for_end()
+
+    @property
+    def ended(self) -> bool:
+        return self._process.poll() is not None
+
+    @property
+    def report(self) -> str:
+        return f"-- stdout\n{self.stdout.text}\n-- stderr\n{self.stderr.text}\n--"
+
+    # What the kernel knows (Linux).
+
+    def descriptors(self) -> int:
+        return len(os.listdir(f"/proc/{self.pid}/fd"))
+
+    def resident_bytes(self) -> int:
+        pages = Path(f"/proc/{self.pid}/statm").read_text().split()[1]
+        return int(pages) * resource.getpagesize()
+
+    def limit_descriptors(self, count: int) -> None:
+        resource.prlimit(self.pid, resource.RLIMIT_NOFILE, (count, count))
+
+
+@contextmanager
+def serve(
+    app: str, flavour: Flavour, *options: str, python_options: Sequence[str] = STRICT, errors_expected: bool = False
+) -> Iterator[ServerProcess]:
+    """Serve ``app``, a module of ``tests/e2e/apps``, for the length of the block; then stop it and judge how it ended.
+
+    A server that the test itself has ended, with ``wait_exit`` or ``judge_end``, is left alone.
+    """
+    command = [sys.executable, *python_options, "-m", "trioserve", app, "--port", "0", *flavour.options, *options]
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("TRIOSERVE_", "PYTHON"))}
+    environment.pop("PORT", None)
+    if "PYTHONPATH" in os.environ:
+        environment["PYTHONPATH"] = os.environ["PYTHONPATH"]
+    server = ServerProcess(command, environment)
+    try:
+        server.wait_started()
+        yield server
+        if not server.ended:
+            server.stop(errors_expected=errors_expected)
+    except BaseException as exc:
+        server.kill()
+        exc.add_note(server.report)
+        raise

@@ -1,0 +1,94 @@
+"""A real server over memory streams, for the length of a block."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, Final
+
+import anyio
+
+from tests.helpers.transcripts import receive_response
+from trioserve import Config
+from trioserve._server import Server
+from trioserve._streams.memory import MemoryClient, MemoryListener
+from trioserve._types import App
+
+__all__ = ["Site", "seconds_passed", "serving", "settled"]
+
+TRANSCRIPT: Final = {"date_header": False, "server_header": False, "access_log": False, "lifespan": "off"}
+A_DAY: Final = 24 * 3600.0  # seconds of virtual time; a test in which nothing can happen any more ends by it
+
+
+@dataclass
+class Site:
+    """A running server and its listener."""
+
+    server: Server
+    listener: MemoryListener
+
+    def connect(self) -> MemoryClient:
+        return self.listener.connect()
+
+    async def answer_to(self, request: bytes) -> bytes:
+        """The one response to ``request`` on a connection of its own."""
+        client = self.connect()
+        await client.send_all(request)
+        response = await receive_response(client)
+        await client.aclose()
+        return response
+
+    async def everything_after(self, request: bytes) -> bytes:
+        """All that the server sends on a connection of its own, until it ends it."""
+        client = self.connect()
+        await client.send_all(request)
+        received = await client.receive_rest()
+        await client.aclose()
+        return received
+
+    @property
+    def connections(self) -> int:
+        return len(self.server._lifetime.connections)
+
+
+@asynccontextmanager
+async def serving(app: App, *, capacity: int = 64 * 1024, **options: Any) -> AsyncIterator[Site]:
+    """Serve ``app``; afterwards nothing is left of the server, neither a connection nor a task."""
+    listener = MemoryListener(capacity=capacity)
+    server = Server(app, Config(**(TRANSCRIPT | options)), listeners=[listener])
+    failure: Exception | None = None
+    tasks_before = len(anyio.get_running_tasks())
+    with anyio.fail_after(A_DAY):
+        async with anyio.create_task_group() as nursery:
+            await nursery.start(server.serve)
+            site = Site(server, listener)
+            try:
+                yield site
+            except Exception as exc:  # raised below, where no task group wraps it
+                failure = exc
+            nursery.cancel_scope.cancel()
+    if failure is not None:
+        raise failure
+    assert site.connections == 0
+    assert len(anyio.get_running_tasks()) == tasks_before
+
+
+async def settled() -> None:
+    """Wait until nothing can happen any more without time passing."""
+    await anyio.wait_all_tasks_blocked()
+
+
+@dataclass
+class Elapsed:
+    seconds: float = 0.0
+
+
+class seconds_passed:  # noqa: N801  # reads as a phrase: with seconds_passed() as elapsed
+    """Measures the virtual time of a block."""
+
+    def __enter__(self) -> Elapsed:
+        self._began = anyio.current_time()
+        self._elapsed = Elapsed()
+        return self._elapsed
+
+    def __exit__(self, *exc_info: object) -> None:
+        self._elapsed.seconds = anyio.current_time() - self._began

@@ -1,0 +1,297 @@
+"""From a name to a running server, with a stand-in for the server itself."""
+
+import importlib.util
+import logging
+import os
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sniffio
+
+import trioserve
+from trioserve._config import Config
+from trioserve._errors import AppLoadFailed, AppNotFound, BindFailed, ConfigError, TrioserveError
+from trioserve._supervisor import run as run_module
+from trioserve._supervisor.run import run_command
+from trioserve._types import App, Receive, Scope, Send
+
+
+class StandInServer:
+    """Serves by noting what it was given; ``failure`` is raised instead, if there is one."""
+
+    failure: Exception | None = None
+    served: "list[StandInServer]"
+
+    def __init__(self, app: App, config: Config) -> None:
+        self.app = app
+        self.config = config
+        self.backend = sniffio.current_async_library()
+        self.loop_module = ""
+
+    async def serve(self) -> None:
+        if self.backend == "asyncio":
+            import asyncio
+
+            self.loop_module = type(asyncio.get_running_loop()).__module__
+        self.served.append(self)
+        if self.failure is not None:
+            raise self.failure
+
+
+@pytest.fixture(autouse=True)
+def stand_in(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[StandInServer]]:
+    """Takes the server's place; ``served`` lists the ones that ran. Loggers and imports are as before afterwards."""
+    path, modules, handlers = sys.path[:], set(sys.modules), logging.getLogger("trioserve").handlers[:]
+    StandInServer.served = []
+    monkeypatch.setattr(run_module, "Server", StandInServer)
+    yield StandInServer
+    sys.path[:] = path
+    for name in set(sys.modules) - modules:
+        if name.startswith("site_"):
+            del sys.modules[name]
+    logging.getLogger("trioserve").handlers[:] = handlers
+    logging.getLogger("trioserve.access").handlers.clear()
+
+
+async def app(scope: Scope, receive: Receive, send: Send) -> None:
+    raise NotImplementedError
+
+
+@pytest.fixture
+def module(tmp_path: Path) -> Callable[[str], dict[str, str]]:
+    """Writes the module ``site_run``; returns the options to find it."""
+
+    def write(source: str) -> dict[str, str]:
+        (tmp_path / "site_run.py").write_text(source)
+        return {"app_dir": str(tmp_path)}
+
+    return write
+
+
+def spell(option: str) -> str:
+    return f"<{option}>"
+
+
+# run().
+
+
+@pytest.mark.parametrize("backend", ["trio", "asyncio"])
+def test_run_serves_an_application_on_its_backend(backend: str) -> None:
+    trioserve.run(app, backend=backend, port=0)
+    [server] = StandInServer.served
+    assert server.app is app
+    assert server.config == Config.from_options({"backend": backend, "port": 0})
+    assert server.backend == backend
+
+
+def test_run_imports_an_application_by_name(module: Any) -> None:
+    trioserve.run("site_run:app", **module("async def app(scope, receive, send): ..."))
+    assert StandInServer.served[0].app is sys.modules["site_run"].app
+
+
+@pytest.mark.parametrize("backend", ["trio", "asyncio"])
+def test_an_application_is_imported_inside_the_event_loop(module: Any, backend: str) -> None:
+    found = module("import sniffio\nlibrary = sniffio.current_async_library()\ndef app(scope, receive, send): ...")
+    trioserve.run("site_run:app", backend=backend, **found)
+    assert sys.modules["site_run"].library == backend
+
+
+@pytest.mark.parametrize("backend", ["trio", "asyncio"])
+def test_what_stops_the_server_is_raised_as_it_is(stand_in: type[StandInServer], backend: str,
+                                                  monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stand_in, "failure", BindFailed("the port is in use"))
+    with pytest.raises(BindFailed, match="the port is in use"):
+        trioserve.run(app, backend=backend)
+
+
+def test_an_unknown_option() -> None:
+    with pytest.raises(ConfigError, match="no such option; did you mean 'port'"):
+        trioserve.run(app, prot=1)
+
+
+def test_a_program_that_has_set_up_logging_keeps_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    handler = logging.NullHandler()
+    monkeypatch.setattr(logging.getLogger("trioserve"), "handlers", [handler])
+    trioserve.run(app)
+    assert logging.getLogger("trioserve").handlers == [handler]
+
+
+def test_a_program_that_has_not_gets_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(logging.getLogger("trioserve"), "handlers", [])
+    trioserve.run(app)
+    assert len(logging.getLogger("trioserve").handlers) == 1
+
+
+def test_in_another_thread_it_runs_without_signals(module: Any) -> None:
+    found = module("async def app(scope, receive, send): ...")
+    thread = threading.Thread(target=trioserve.run, args=["site_run:app"], kwargs=found)
+    thread.start()
+    thread.join(timeout=10)
+    assert len(StandInServer.served) == 1
+
+
+# Advice.
+
+
+@pytest.mark.parametrize("source", [
+    "import asyncio\nasyncio.get_running_loop()",
+    "import asyncio\ndef app(scope, receive, send): ...\nasyncio.get_running_loop()",
+])
+def test_an_application_that_needs_asyncio_gets_advice(module: Any, source: str) -> None:
+    with pytest.raises(AppLoadFailed) as failure:
+        trioserve.run("site_run:app", **module(source))
+    assert failure.value.__notes__ == [
+        "The application uses asyncio, and this server runs on trio: try --backend asyncio"]
+
+
+def test_a_factory_that_needs_asyncio_gets_advice(module: Any) -> None:
+    found = module("import asyncio\ndef create(): asyncio.get_running_loop()")
+    with pytest.raises(AppLoadFailed) as failure:
+        trioserve.run("site_run:create", factory=True, **found)
+    assert "--backend asyncio" in failure.value.__notes__[0]
+
+
+def test_any_other_error_gets_none(module: Any) -> None:
+    with pytest.raises(AppLoadFailed) as failure:
+        trioserve.run("site_run:app", **module("1/0"))
+    assert not hasattr(failure.value, "__notes__")
+
+
+# Event loops.
+
+
+@pytest.mark.parametrize(("loop", "installed", "module_name"), [
+    ("auto", True, "uvloop"), ("auto", False, "asyncio.unix_events"), ("asyncio", True, "asyncio.unix_events"),
+    ("uvloop", True, "uvloop"),
+])
+def test_the_event_loop_of_asyncio(
+    monkeypatch: pytest.MonkeyPatch, loop: str, installed: bool, module_name: str
+) -> None:
+    if installed:
+        pytest.importorskip("uvloop")
+    else:
+        monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    trioserve.run(app, backend="asyncio", loop=loop)
+    assert StandInServer.served[0].loop_module == module_name
+
+
+def test_uvloop_that_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(ConfigError, match=r"loop: uvloop is not installed; install trioserve\[standard\]"):
+        trioserve.run(app, backend="asyncio", loop="uvloop")
+
+
+@pytest.mark.parametrize("loop", ["uvloop", "asyncio"])
+def test_an_event_loop_of_asyncio_on_trio(loop: str) -> None:
+    with pytest.raises(ConfigError, match="use it with --backend asyncio"):
+        trioserve.run(app, loop=loop)
+
+
+# The environment file.
+
+
+@pytest.fixture
+def variables(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two variables whose changes are undone."""
+    monkeypatch.setenv("SITE_KNOWN", "from outside")
+    monkeypatch.setenv("SITE_NEW", "")
+    monkeypatch.delenv("SITE_NEW")
+
+
+@pytest.mark.usefixtures("variables")
+def test_the_application_is_imported_with_the_files_variables(module: Any, tmp_path: Path) -> None:
+    pytest.importorskip("dotenv")
+    (tmp_path / "site.env").write_text("SITE_NEW='caf\u00e9'\nSITE_KNOWN=from the file\n", "utf-8")
+    found = module("import os\nseen = os.environ['SITE_NEW']\ndef app(scope, receive, send): ...")
+    trioserve.run("site_run:app", env_file=str(tmp_path / "site.env"), **found)
+    assert sys.modules["site_run"].seen == "caf\u00e9"
+    assert os.environ["SITE_KNOWN"] == "from outside"
+
+
+@pytest.mark.parametrize(("name", "problem"), [
+    ("missing.env", "No such file or directory"), ("", "Is a directory"), ("binary.env", "'utf-8' codec can't decode"),
+])
+def test_a_file_that_cannot_be_read(tmp_path: Path, name: str, problem: str) -> None:
+    pytest.importorskip("dotenv")
+    (tmp_path / "binary.env").write_bytes(b"\xff")
+    with pytest.raises(ConfigError, match=f"cannot be read: {problem}") as failure:
+        trioserve.run(app, env_file=str(tmp_path / name))
+    assert failure.value.option == "env_file"
+    assert StandInServer.served == []
+
+
+def test_python_dotenv_that_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "dotenv", None)
+    with pytest.raises(ConfigError, match=r"python-dotenv is not installed; install trioserve\[standard\]"):
+        trioserve.run(app, env_file=".env")
+
+
+# run_command().
+
+
+def command(target: str, options: dict[str, Any]) -> int:
+    return run_command(target, Config.from_options(options), spell)
+
+
+def test_a_server_that_stops_normally_is_exit_code_0(module: Any) -> None:
+    assert command("site_run:app", module("def app(scope, receive, send): ...")) == 0
+
+
+@pytest.mark.parametrize(("failure", "code"), [
+    (BindFailed("in use"), 3), (trioserve.StartupFailed("in use"), 3), (trioserve.LifespanDied("in use"), 3),
+    (ConfigError("http", "in use"), 2),
+])
+def test_an_error_is_one_line_and_an_exit_code(
+    module: Any, stand_in: type[StandInServer], failure: TrioserveError, code: int, capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(stand_in, "failure", failure)
+    assert command("site_run:app", module("def app(scope, receive, send): ...")) == code
+    assert capsys.readouterr().err == ("Error: <http>: in use\n" if code == 2 else "Error: in use\n")
+
+
+def test_an_application_that_fails_shows_its_own_traceback(module: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    assert command("site_run:app", module("def fail():\n    1/0\nfail()")) == 3
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0] == "Traceback (most recent call last):"
+    assert [line.split(", ")[1:] for line in lines if line.startswith("  File")] == [
+        ["line 3", "in <module>"], ["line 2", "in fail"]]
+    assert lines[-2:] == [
+        "ZeroDivisionError: division by zero",
+        "Error: 'site_run:app' could not be imported: ZeroDivisionError: division by zero"]
+
+
+def test_advice_is_the_last_line(module: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    assert command("site_run:app", module("import asyncio\nasyncio.get_running_loop()")) == 3
+    assert capsys.readouterr().err.endswith("loop\nThe application uses asyncio, and this server runs on trio: "
+                                            "try --backend asyncio\n")
+
+
+def test_a_wrong_name_shows_no_traceback(module: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    assert command("site_run:app", module("")) == AppNotFound.exit_code
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+@pytest.mark.parametrize("backend", ["trio", "asyncio"])
+def test_ctrl_c_during_the_import_is_quiet(module: Any, backend: str, capsys: pytest.CaptureFixture[str]) -> None:
+    found = module("import signal\nsignal.raise_signal(signal.SIGINT)\nsignal.pause()")
+    assert command("site_run:app", {"backend": backend, **found}) == 130
+    assert capsys.readouterr().err == ""
+
+
+def test_a_broken_stdout_does_not_change_the_exit_code(module: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "w") as pipe:
+        pipe.write("unread")
+        monkeypatch.setattr(sys, "stdout", pipe)
+        assert command("site_run:app", module("def app(scope, receive, send): ...")) == 0
+
+
+def test_a_process_without_stdout(module: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdout", None)
+    assert command("site_run:app", module("def app(scope, receive, send): ...")) == 0

@@ -1,0 +1,104 @@
+"""Signals, sent to this very process, become calls."""
+
+import importlib.util
+import signal
+from typing import Any
+
+import anyio
+import pytest
+
+from trioserve._supervisor.signals import ctrl_c_interrupts, obey_signals
+
+pytestmark = pytest.mark.anyio
+
+
+LOOPS: dict[str, Any] = {"trio": "trio", "asyncio": "asyncio"}
+if importlib.util.find_spec("uvloop"):
+    LOOPS["uvloop"] = ("asyncio", {"use_uvloop": True})
+
+
+@pytest.fixture(params=list(LOOPS))
+def anyio_backend(request: pytest.FixtureRequest) -> Any:
+    return LOOPS[request.param]
+
+
+class RecordingServer:
+    """Remembers what it was asked for, and when it was."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+        self.was_asked = anyio.Event()
+
+    def request_shutdown(self, reason: str) -> None:
+        self._record(reason)
+
+    def force_shutdown(self) -> None:
+        self._record("forced")
+
+    def _record(self, what: str) -> None:
+        self.asked.append(what)
+        self.was_asked.set()
+
+    async def after(self, number: signal.Signals) -> list[str]:
+        """Everything it was asked for once ``number`` has arrived."""
+        self.was_asked = anyio.Event()
+        signal.raise_signal(number)
+        with anyio.fail_after(5):
+            await self.was_asked.wait()
+        return self.asked
+
+
+@pytest.mark.parametrize(("first", "second"), [
+    (signal.SIGINT, signal.SIGINT), (signal.SIGTERM, signal.SIGINT), (signal.SIGTERM, signal.SIGTERM),
+])
+async def test_the_first_signal_asks_and_later_ones_force(
+    first: signal.Signals, second: signal.Signals, caplog: pytest.LogCaptureFixture
+) -> None:
+    server = RecordingServer()
+    async with anyio.create_task_group() as listening:
+        await listening.start(obey_signals, server)
+        assert await server.after(first) == [first.name]
+        assert await server.after(second) == [first.name, "forced"]
+        assert await server.after(second) == [first.name, "forced", "forced"]
+        listening.cancel_scope.cancel()
+    assert f"{second.name} again" in caplog.text
+
+
+async def test_afterwards_signals_are_as_before() -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    async with anyio.create_task_group() as listening:
+        await listening.start(obey_signals, RecordingServer())
+        assert signal.getsignal(signal.SIGTERM) != before
+        listening.cancel_scope.cancel()
+    assert signal.getsignal(signal.SIGTERM) == before
+
+
+async def test_where_the_loop_knows_no_signals_there_are_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    def open_signal_receiver(*signals: signal.Signals) -> Any:
+        raise NotImplementedError
+
+    monkeypatch.setattr(anyio, "open_signal_receiver", open_signal_receiver)
+    with anyio.fail_after(5):
+        async with anyio.create_task_group() as listening:
+            await listening.start(obey_signals, RecordingServer())
+
+
+async def test_ctrl_c_interrupts_code_that_does_not_await() -> None:
+    with pytest.raises(KeyboardInterrupt), ctrl_c_interrupts():
+        signal.raise_signal(signal.SIGINT)
+
+
+def test_ctrl_c_has_its_handler_back() -> None:
+    before = signal.getsignal(signal.SIGINT)
+    with ctrl_c_interrupts():
+        pass
+    assert signal.getsignal(signal.SIGINT) == before
+
+
+def test_ctrl_c_stays_ignored_where_it_was() -> None:
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with ctrl_c_interrupts():
+            signal.raise_signal(signal.SIGINT)
+    finally:
+        signal.signal(signal.SIGINT, before)

@@ -1,0 +1,71 @@
+"""What field lines mean for the connection and the body; what could be read in two ways is refused (RFC 9112 §6.3)."""
+
+from typing import Final
+
+from trioserve._errors import PeerError
+from trioserve._protocol.events import Meaning
+from trioserve._protocol.grammar import HOST
+from trioserve._types import Fields
+
+__all__ = ["interpret"]
+
+_INTERPRETED: Final = frozenset((b"host", b"content-length", b"transfer-encoding", b"connection", b"expect", b"te"))
+
+
+def interpret(fields: Fields, http_version: str) -> Meaning:
+    """The meaning of all field lines of one request.
+
+    Raises:
+        PeerError: 400 for framing that is malformed, repeated or contradictory, and for a missing or bad Host; 501
+            for a transfer coding that is not known.
+    """
+    once: dict[bytes, bytes] = {}
+    options: list[bytes] = []
+    accepts_trailers = expects_continue = False
+    for name, value in fields:
+        if name not in _INTERPRETED:
+            continue
+        if name == b"connection":
+            options += _tokens(value)
+        elif name == b"te":
+            accepts_trailers = accepts_trailers or b"trailers" in _tokens(value)
+        elif name == b"expect":
+            expects_continue = http_version == "1.1" and value.lower() == b"100-continue"
+        elif name in once:
+            raise PeerError(400, f"more than one {name.decode().title()} field")
+        else:
+            once[name] = value
+    _check_host(once.get(b"host"), http_version)
+    keep_alive = b"close" not in options and (http_version == "1.1" or b"keep-alive" in options)  # RFC 9112 §9.3
+    length = _body_length(once.get(b"content-length"), once.get(b"transfer-encoding"), http_version)
+    return Meaning(http_version, keep_alive, length, expects_continue, accepts_trailers)
+
+
+def _tokens(value: bytes) -> list[bytes]:
+    return [token.strip(b" \t") for token in value.lower().split(b",")]
+
+
+def _check_host(host: bytes | None, http_version: str) -> None:
+    """Exactly one well-formed Host field in HTTP/1.1 (RFC 9112 §3.2)."""
+    if host is None:
+        if http_version == "1.1":
+            raise PeerError(400, "no Host field")
+    elif not HOST.fullmatch(host):
+        raise PeerError(400, "malformed Host field")
+
+
+def _body_length(content_length: bytes | None, transfer_encoding: bytes | None, http_version: str) -> int | None:
+    """Length of the body, ``None`` if it is chunked (RFC 9112 §6.3)."""
+    if transfer_encoding is not None:
+        if content_length is not None:
+            raise PeerError(400, "both Content-Length and Transfer-Encoding")
+        if http_version == "1.0":
+            raise PeerError(400, "Transfer-Encoding in an HTTP/1.0 request")
+        if transfer_encoding.lower() != b"chunked":
+            raise PeerError(501, "unknown transfer coding")
+        return None
+    if content_length is None:
+        return 0
+    if not content_length.isdigit() or len(content_length) > 18:  # 18 digits stay below 2**63
+        raise PeerError(400, "malformed Content-Length")
+    return int(content_length)

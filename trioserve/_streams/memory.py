@@ -1,0 +1,292 @@
+"""Connections in memory: a network without sockets, for tests. Knows no clock and no backend.
+
+It is as unkind as a real one may be. Each direction holds a bounded number of bytes, and what is beyond waits until
+the reader has made room. Bytes that reach a closed end make it send a reset, and a reset erases what the other end
+has not read yet (RFC 9112 §9.6); only what was sent before an ``abort`` can still be read, as on Linux.
+"""
+
+from collections import deque
+from typing import Final
+
+import anyio
+
+from trioserve._errors import ClientDisconnected
+from trioserve._streams.interface import RECEIVE_BYTES, Address, ByteStream
+
+__all__ = ["MemoryClient", "MemoryListener", "MemoryStream", "memory_stream_pair"]
+
+IN_FLIGHT_BYTES: Final = 64 * 1024  # in each direction; real ones hold more, which only makes tests larger
+CLIENT_ADDRESS: Final = ("192.0.2.1", 50000)  # TEST-NET-1 (RFC 5737): nobody's
+SERVER_ADDRESS: Final = ("192.0.2.80", 80)
+
+
+class _Pipe:
+    """One direction. Pieces stay as they were sent: one ``send`` is one ``receive``, unless room or a bound cuts it.
+
+    Attributes:
+        finished: the writer will send no more; the reader sees that when it has taken everything.
+        waiting_bytes: handed over by the writer, beyond what the network holds.
+    """
+
+    __slots__ = ("_capacity", "_changed", "_held", "_held_bytes", "_waiting", "finished", "waiting_bytes")
+
+    def __init__(self, capacity: int) -> None:
+        self._capacity = capacity
+        self._held: deque[bytes] = deque()
+        self._held_bytes = 0
+        self._waiting: deque[bytes] = deque()
+        self._changed = anyio.Event()
+        self.waiting_bytes = 0
+        self.finished = False
+
+    def put(self, data: bytes) -> None:
+        self._waiting.append(data)
+        self.waiting_bytes += len(data)
+        self._move()
+
+    def take(self, max_bytes: int) -> bytes:
+        """The oldest piece, or as much of it as is wanted; ``b""`` when there is none."""
+        if not self._held:
+            return b""
+        data = self._held.popleft()
+        if len(data) > max_bytes:
+            self._held.appendleft(data[max_bytes:])
+            data = data[:max_bytes]
+        self._held_bytes -= len(data)
+        self._move()
+        return data
+
+    def put_back(self, data: bytes) -> None:
+        """Let ``data`` be the next to be taken."""
+        if data:
+            self._held.appendleft(data)
+            self._held_bytes += len(data)
+
+    def _move(self) -> None:
+        """Let the network take what it has room for."""
+        while self._waiting and (room := self._capacity - self._held_bytes) > 0:
+            data = self._waiting.popleft()
+            if len(data) > room:
+                self._waiting.appendleft(data[room:])
+                data = data[:room]
+            self.waiting_bytes -= len(data)
+            self._held.append(data)
+            self._held_bytes += len(data)
+        self.notify()
+
+    @property
+    def is_empty(self) -> bool:
+        return not self._held and not self._waiting
+
+    @property
+    def end_has_arrived(self) -> bool:
+        """The reader can know that the writer has finished, although there may be bytes to take before the end."""
+        return self.finished and not self._waiting
+
+    def drop_waiting(self) -> None:
+        self._waiting.clear()
+        self.waiting_bytes = 0
+        self.notify()
+
+    def drop_all(self) -> None:
+        self._held.clear()
+        self._held_bytes = 0
+        self.drop_waiting()
+
+    def notify(self) -> None:
+        """Wake whoever waits at either end."""
+        self._changed.set()
+        self._changed = anyio.Event()
+
+    async def wait_for_change(self) -> None:
+        await self._changed.wait()
+
+
+class MemoryStream:
+    """One end of a connection, a ``ByteStream``. ``abort`` is a reset; so is closing while bytes are unread."""
+
+    __slots__ = ("_closed", "_incoming", "_other", "local", "lost", "peer")
+
+    _other: "MemoryStream"
+
+    def __init__(self, capacity: int, peer: Address | None, local: Address | None) -> None:
+        self.peer = peer
+        self.local = local
+        self.lost = False
+        self._closed = False
+        self._incoming = _Pipe(capacity)
+
+    @property
+    def _outgoing(self) -> _Pipe:
+        return self._other._incoming
+
+    async def open(self) -> None:
+        """Nothing: the connection is there."""
+
+    def receive_nowait(self, max_bytes: int = RECEIVE_BYTES) -> bytes | None:
+        if data := self._incoming.take(max_bytes):
+            return data
+        if self.lost:
+            raise ClientDisconnected("the connection is broken")
+        return b"" if self._incoming.end_has_arrived else None
+
+    async def receive_some(self, max_bytes: int = RECEIVE_BYTES) -> bytes:
+        while (data := self.receive_nowait(max_bytes)) is None:
+            await self._incoming.wait_for_change()
+        return data
+
+    def send_nowait(self, data: bytes) -> None:
+        if self.lost or not data:
+            return
+        if self._other._closed:  # nobody is there: a reset comes back
+            self._lose(erase=True)
+        else:
+            self._outgoing.put(data)
+
+    async def drain(self) -> None:
+        while self._outgoing.waiting_bytes and not self.lost:
+            await self._outgoing.wait_for_change()
+        if self.lost:
+            raise ClientDisconnected("the connection is broken")
+
+    @property
+    def unsent(self) -> int:
+        return self._outgoing.waiting_bytes
+
+    def is_disconnected(self) -> bool:
+        return self.lost or (self._incoming.end_has_arrived and self._incoming.is_empty)
+
+    async def wait_disconnected(self) -> None:
+        while not self._incoming.end_has_arrived and not self.lost:
+            await self._incoming.wait_for_change()
+
+    def send_eof(self) -> None:
+        if not self.lost:
+            self._outgoing.finished = True
+            self._outgoing.notify()
+
+    async def aclose(self) -> None:
+        if self._closed:
+            return
+        try:
+            await self.drain()
+        except ClientDisconnected:
+            pass  # that is what closing is for
+        except BaseException:
+            self.abort()
+            raise
+        if not self._incoming.is_empty:
+            self._other._lose(erase=True)
+        self.send_eof()
+        self._close()
+
+    def abort(self) -> None:
+        if not self._closed:
+            self._other._lose(erase=False)
+            self._close()
+
+    def _close(self) -> None:
+        self._closed = True
+        self._lose(erase=True)
+
+    def _lose(self, *, erase: bool) -> None:
+        """The connection broke; with ``erase``, what arrived and was not read goes with it."""
+        self.lost = True
+        self._outgoing.drop_waiting()
+        if erase:
+            self._incoming.drop_all()
+        else:
+            self._incoming.drop_waiting()
+
+
+class MemoryClient(MemoryStream):
+    """The client's end, with what a test or a small client likes to ask of a stream."""
+
+    __slots__ = ()
+
+    async def send_all(self, data: bytes) -> None:
+        """Send ``data``, waiting while the server is slow. Raises ClientDisconnected when the connection broke."""
+        self.send_nowait(data)
+        await self.drain()
+
+    async def receive_until(self, ending: bytes) -> bytes:
+        """All bytes up to and including ``ending``; those after it stay.
+
+        Raises:
+            EOFError: the server finished first; what it sent is in the message.
+            ClientDisconnected: the connection broke first.
+        """
+        received = b""
+        while (found := received.find(ending)) < 0:
+            if not (data := await self.receive_some()):
+                raise EOFError(f"the server finished before {ending!r}: {received!r}")
+            received += data
+        end = found + len(ending)
+        self._incoming.put_back(received[end:])
+        return received[:end]
+
+    async def receive_exactly(self, count: int) -> bytes:
+        """``count`` bytes; raises as ``receive_until``."""
+        received = b""
+        while len(received) < count:
+            if not (data := await self.receive_some(count - len(received))):
+                raise EOFError(f"the server finished {count - len(received)} bytes early: {received!r:.1000}")
+            received += data
+        return received
+
+    async def receive_rest(self) -> bytes:
+        """Everything until the connection ends, one way or the other: see ``lost``."""
+        pieces: list[bytes] = []
+        try:
+            while data := await self.receive_some():
+                pieces.append(data)
+        except ClientDisconnected:
+            pass
+        return b"".join(pieces)
+
+
+def memory_stream_pair(
+    capacity: int = IN_FLIGHT_BYTES, *, client: Address | None = CLIENT_ADDRESS, server: Address | None = SERVER_ADDRESS
+) -> tuple[MemoryClient, MemoryStream]:
+    """Both ends of a new connection, the client's first; ``capacity`` bytes are in flight at most, each way."""
+    near = MemoryClient(capacity, peer=server, local=client)
+    far = MemoryStream(capacity, peer=client, local=server)
+    near._other, far._other = far, near
+    return near, far
+
+
+class MemoryListener:
+    """A ``Listener``: what ``connect`` makes, ``accept`` takes. The backlog has no bound, ``waiting`` is its length."""
+
+    def __init__(self, address: Address = SERVER_ADDRESS, *, capacity: int = IN_FLIGHT_BYTES) -> None:
+        self.address = address
+        self._capacity = capacity
+        self._backlog: deque[MemoryStream] = deque()
+        self._connected = anyio.Event()
+        self._closed = False
+
+    @property
+    def waiting(self) -> int:
+        """Connections that have not been accepted."""
+        return len(self._backlog)
+
+    def connect(self, client: Address | None = CLIENT_ADDRESS) -> MemoryClient:
+        """A new connection from ``client``. Raises ConnectionRefusedError once the listener is closed."""
+        if self._closed:
+            raise ConnectionRefusedError(f"nobody listens on {self.address}")
+        near, far = memory_stream_pair(self._capacity, client=client, server=self.address)
+        self._backlog.append(far)
+        self._connected.set()
+        return near
+
+    async def accept(self) -> ByteStream:
+        while not self._backlog:
+            self._connected = anyio.Event()
+            await self._connected.wait()
+        return self._backlog.popleft()
+
+    def close(self) -> None:
+        """Stop listening; whoever was not accepted gets a reset, as from a kernel."""
+        self._closed = True
+        while self._backlog:
+            self._backlog.popleft().abort()
