@@ -163,7 +163,6 @@ def warn_of_unknown_variables() -> None:
                 click.echo(text, err=True)
 
 
-
 main = ServeCommand(
     "trioserve",
     callback=start,

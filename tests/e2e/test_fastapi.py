@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 from tests.helpers.raw_http import RawClient
-from tests.helpers.server_process import Flavour, ServerProcess, serve
+from tests.helpers.server_process import GENERATORS_LEFT_BEHIND, Flavour, ServerProcess, serve
 
 
 @pytest.fixture(scope="module")
@@ -59,11 +59,11 @@ def test_streaming_response(client: httpx.Client) -> None:
         assert [int(line) for line in response.iter_lines()] == list(range(1000))
 
 
-def test_a_generator_is_closed_when_the_client_leaves(client: httpx.Client, server: ServerProcess) -> None:
-    closed = len(server.stderr.lines_with("endless stream closed"))
-    with client.stream("GET", "/endless") as response:
-        assert next(response.iter_lines()) == "tick"
-    server.stderr.wait_for("endless stream closed", times=closed + 1)
+def test_a_client_that_leaves_a_stream_is_not_an_error(flavour: Flavour) -> None:
+    with serve("fastapi_app:app", flavour, python_options=GENERATORS_LEFT_BEHIND) as server:
+        with httpx.Client(trust_env=False) as client, client.stream("GET", f"{server.url}/endless") as response:
+            assert next(response.iter_lines()) == "tick"
+        server.stderr.wait_for("endless stream closed")
 
 
 def test_sync_endpoint_runs_in_a_thread(client: httpx.Client) -> None:

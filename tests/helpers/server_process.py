@@ -15,11 +15,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Final
 
-__all__ = ["EVERY_FLAVOUR", "FLAVOURS", "WAIT_SECONDS", "Flavour", "Output", "ServerProcess", "serve", "wait_until"]
+__all__ = [
+    "APPS",
+    "EVERY_FLAVOUR", "FLAVOURS", "GENERATORS_LEFT_BEHIND", "STRICT", "WAIT_SECONDS", "Flavour", "Output",
+    "ServerProcess", "serve", "wait_until",
+]
 
 APPS: Final = Path(__file__).parents[1] / "e2e" / "apps"
 WAIT_SECONDS: Final = 20.0  # for what takes milliseconds on an idle machine
 STRICT: Final = ("-X", "dev", "-W", "error")
+GENERATORS_LEFT_BEHIND: Final = (*STRICT, "-W", "ignore:Async generator")
+"""For frameworks that leave a streaming response's generator to the garbage collector, of which trio warns."""
+
 
 # What nobody wants to find in the output of a server, and what an application's own exception looks like there.
 _LEFT_BEHIND: Final = (

@@ -123,11 +123,11 @@ def _take_requests(codec: Http1Codec, reading: Reading) -> None:
         reading.complete += 1
 
 
-def _feedings(wire: bytes) -> Iterator[list[bytes]]:
+def _feedings(wire: bytes) -> Iterator[tuple[str, list[bytes]]]:
     """Byte by byte, and cut in two at each position."""
-    yield [wire[i : i + 1] for i in range(len(wire))]
+    yield "byte by byte", [wire[i : i + 1] for i in range(len(wire))]
     for cut in range(1, len(wire)):
-        yield [wire[:cut], wire[cut:]]
+        yield f"cut at byte {cut}", [wire[:cut], wire[cut:]]
 
 
 def read_every_way(engine: ParseFields, wire: bytes, limits: Http1Limits | None = None) -> Reading:
@@ -135,9 +135,9 @@ def read_every_way(engine: ParseFields, wire: bytes, limits: Http1Limits | None 
     whole = read_wire(engine, [wire], limits)
     reference = read_wire(REFERENCE_ENGINE, [wire], limits)
     assert (reference.verdict, reference.refused) == (whole.verdict, whole.refused)
-    for pieces in _feedings(wire):
+    for manner, pieces in _feedings(wire):
         other = read_wire(engine, pieces, limits)
-        assert (other.verdict, other.refused) == (whole.verdict, whole.refused), f"fed as {pieces}"
+        assert (other.verdict, other.refused) == (whole.verdict, whole.refused), manner
     return whole
 
 

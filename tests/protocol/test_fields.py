@@ -22,6 +22,7 @@ HOST = (b"host", b"a")
         pytest.param(b"EXAMPLE.com", id="case stays"),
         pytest.param(b"a_b.example", id="underscore"),
         pytest.param(b"%C3%A9.example", id="percent-encoded"),
+        pytest.param(b"a,b;c=d", id="sub-delims, RFC 3986 3.2.2"),
         pytest.param(b"192.0.2.1:8000", id="IPv4"),
         pytest.param(b"[2001:db8::1]", id="IPv6"),
         pytest.param(b"[::1]:8000", id="IPv6 and port"),
@@ -37,7 +38,6 @@ def test_9112_3_2_well_formed_host(engine: ParseFields, host: bytes) -> None:
     "host",
     [
         pytest.param(b"a b", id="space"),
-        pytest.param(b"a,b", id="list of two"),
         pytest.param(b"a/b", id="slash"),
         pytest.param(b"a@b", id="user information"),
         pytest.param(b"a?b", id="question mark"),
@@ -60,8 +60,6 @@ def test_9112_3_2_well_formed_host(engine: ParseFields, host: bytes) -> None:
     ],
 )
 def test_9112_3_2_malformed_host_is_refused(engine: ParseFields, host: bytes) -> None:
-    if host == b"a,b":
-        pytest.skip("a comma is allowed in a name (RFC 3986 3.2.2, sub-delims)")
     assert refused(engine, request(host=b"Host: " + host)) == 400
 
 

@@ -48,7 +48,6 @@ def test_9110_5_4_a_head_smaller_than_a_line_may_be(engine: ParseFields) -> None
     limits = Http1Limits(request_line=100, head=50)
     assert refused(engine, head_of(50), limits) is None
     assert refused(engine, head_of(51), limits) == 431
-    assert refused(engine, request(line=b"GET /" + b"a" * 92 + b" HTTP/1.1"), limits) in (414, 431)
 
 
 @pytest.mark.parametrize(("fields", "status"), [(1, None), (5, None), (6, 431), (20, 431)])
@@ -80,7 +79,7 @@ def test_the_defaults(engine: ParseFields) -> None:
         pytest.param(b"\n", 400, id="LF"),
         pytest.param(b"\r\n\r", 400, id="a second empty line"),
         pytest.param(b"\r\n\r\n", 400, id="only empty lines"),
-        pytest.param(b"{}", None, id="what a token may start with"),
+        pytest.param(b"|", None, id="what a token may start with"),
         pytest.param(b"GET / HTTP/1.1\n", 400, id="line ends in LF"),
         pytest.param(b"GET / HTTP/1.1\r\nHost: a\n", 400, id="field ends in LF"),
         pytest.param(b"GET / HTTP/1.1\r\nHost: a\n\n", 400, id="head ends in LF LF"),
@@ -93,8 +92,6 @@ def test_the_defaults(engine: ParseFields) -> None:
 def test_what_cannot_become_a_request_is_refused_before_it_is_complete(
     engine: ParseFields, start: bytes, status: int | None
 ) -> None:
-    if start == b"{}":
-        start = b"|"
     assert refused(engine, start, HEAD_LIMIT) == status
 
 
@@ -106,6 +103,6 @@ def test_what_can_become_one_waits(engine: ParseFields, start: bytes) -> None:
 def test_what_a_codec_holds_is_bounded(engine: ParseFields) -> None:
     """Whatever comes: the head that is not whole, or a trailer section, and one feeding."""
     for start in (b"", b"GET /", b"GET / HTTP/1.1\r\nX: ", request(b"Transfer-Encoding: chunked") + b"0\r\nX: "):
-        reading = read_wire(engine, [start, *(1000 * [1000 * b"a"])])
+        reading = read_wire(engine, [start, *(1000 * [1000 * b"A"])])
         assert reading.refused in (414, 431)
         assert reading.most_held <= 64 * 1024 + 1000

@@ -45,7 +45,9 @@ class StandInServer:
 @pytest.fixture(autouse=True)
 def stand_in(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[StandInServer]]:
     """Takes the server's place; ``served`` lists the ones that ran. Loggers and imports are as before afterwards."""
-    path, modules, handlers = sys.path[:], set(sys.modules), logging.getLogger("trioserve").handlers[:]
+    path, modules = sys.path[:], set(sys.modules)
+    loggers = [logging.getLogger(name) for name in ("trioserve", "trioserve.access")]
+    before = [(logger.handlers[:], logger.level, logger.propagate) for logger in loggers]
     StandInServer.served = []
     monkeypatch.setattr(run_module, "Server", StandInServer)
     yield StandInServer
@@ -53,8 +55,10 @@ def stand_in(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[StandInServer]]:
     for name in set(sys.modules) - modules:
         if name.startswith("site_"):
             del sys.modules[name]
-    logging.getLogger("trioserve").handlers[:] = handlers
-    logging.getLogger("trioserve.access").handlers.clear()
+    for logger, (handlers, level, propagate) in zip(loggers, before, strict=True):
+        logger.handlers[:] = handlers
+        logger.setLevel(level)
+        logger.propagate = propagate
 
 
 async def app(scope: Scope, receive: Receive, send: Send) -> None:

@@ -111,6 +111,7 @@ class HttpResponse:
         if message.get("trailers"):
             self._wants_trailers = True
             self._trailer_text = b""
+        self.status = status
         try:
             for name, value in message.get("headers", ()):
                 kind = known_kind(name)
@@ -125,7 +126,6 @@ class HttpResponse:
         elif not self._wants_trailers:
             self._body_left = self._declared
         self._lines = lines
-        self.status = status
         self.state = FIRST_BODY
 
     def _keeps(self, name: bytes, value: bytes, kind: int | None) -> bool:
@@ -135,7 +135,10 @@ class HttpResponse:
         if kind == LENGTH:
             if not value.isdigit() or self._declared not in (None, int(value)):
                 raise AppError(f"content-length {value!r:.50} is no number, or contradicts another one")
+            again = self._declared is not None
             self._declared = int(value)
+            # Once; not beside chunks, which trailers need; not in a 204 (RFC 9110 §8.6).
+            return not again and not self._wants_trailers and self.status != 204
         elif kind == DATE:
             self.has_date = True
             return True
@@ -175,11 +178,9 @@ class HttpResponse:
 
     def _framing(self, first_body_bytes: int, more: bool) -> bytes:
         """How the client will know where the body ends, and whether the connection does too (RFC 9112 §6.3, §9.3)."""
-        if self._body_left is not None:
-            lines = b"content-length: %d\r\n" % self._declared
-        elif not self._send_body:  # with HEAD and 304 it is that of the absent body; none in a 204 (RFC 9110 §8.6)
-            declared = self._declared if self.status != 204 else None
-            lines = b"content-length: %d\r\n" % declared if declared is not None else b""
+        lines = b""
+        if self._body_left is not None or not self._send_body:
+            pass  # the application's content-length says it, or the status and method do
         elif not more and not self._wants_trailers:
             lines = b"content-length: %d\r\n" % first_body_bytes
         elif self._head.meaning.http_version == "1.1":
@@ -187,11 +188,10 @@ class HttpResponse:
             lines = b"transfer-encoding: chunked\r\n"
         else:
             self.keep_alive = False  # HTTP/1.0: the end of the connection is the end of the body
-            lines = b""
         if not self.keep_alive:
-            lines += b"connection: close\r\n"
-        elif self._head.meaning.http_version == "1.0":
-            lines += b"connection: keep-alive\r\n"
+            return lines + b"connection: close\r\n"
+        if self._head.meaning.http_version == "1.0":
+            return lines + b"connection: keep-alive\r\n"
         return lines
 
     def _encode_trailers(self, message: Message, pieces: list[bytes]) -> None:

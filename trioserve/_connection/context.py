@@ -6,6 +6,8 @@ from contextvars import Context
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Literal, Protocol
 
+import anyio
+
 from trioserve._asgi import Dated
 from trioserve._connection.timeouts import Timeout
 from trioserve._protocol import Http1Codec
@@ -16,7 +18,7 @@ if TYPE_CHECKING:
     from trioserve._connection.exchange import Exchange
     from trioserve._connection.http1 import Http1Connection
 
-__all__ = ["AccessLog", "Lifetime", "ServerContext", "StandingFields", "Timeouts"]
+__all__ = ["AccessLog", "Cancellable", "Lifetime", "ServerContext", "StandingFields", "Timeouts"]
 
 
 class AccessLog(Protocol):
@@ -42,12 +44,30 @@ class Timeouts:
                 yield kind
 
 
+class Cancellable(Protocol):
+    """A started task."""
+
+    def cancel(self) -> None: ...
+
+
 @dataclass(slots=True)
 class Lifetime:
-    """What changes while the server runs, shared by all connections."""
+    """What changes while the server runs, shared by all connections.
+
+    Attributes:
+        draining: no further request is waited for.
+        room: slots for connections, ``None`` when their number is not limited.
+    """
 
     draining: bool = False
     connections: "set[Http1Connection]" = field(default_factory=set)
+    room: anyio.Semaphore | None = None
+
+    def end(self, connection: "Http1Connection") -> None:
+        """A connection's task has ended."""
+        self.connections.discard(connection)
+        if self.room is not None:
+            self.room.release()
 
 
 @dataclass(slots=True, eq=False)
@@ -70,7 +90,7 @@ class ServerContext:
     new_codec: Callable[[], Http1Codec]
     timeouts: Timeouts
     standing_fields: "StandingFields"
-    start_soon: Callable[..., Any]
+    start_soon: Callable[..., Cancellable]
     access_log: AccessLog | None
     turnstile: "Turnstile | None"
     new_app_context: Callable[[], Context]

@@ -32,7 +32,6 @@ SKIP_BYTES: Final = 64 * 1024  # of an unread request body: cheaper to read than
 BODY_GRACE_SECONDS: Final = 5.0  # before the rate counts (Apache's mod_reqtimeout gives 20)
 BODY_BYTES_PER_SECOND: Final = 240  # slower than any modem, faster than a slow-body attack likes to be
 
-_DISCONNECT: Final = {"type": "http.disconnect"}
 _CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
@@ -52,6 +51,7 @@ class Exchange:
     _awaited_seconds = 0.0
     _end_waits: list[anyio.CancelScope] | None = None
     _unsent_seen = 0
+    _told_to_stop = False  # an http.disconnect has been received
     _watch: anyio.CancelScope | None = None
 
     def __init__(self, connection: "Http1Connection", head: RequestHead) -> None:
@@ -141,7 +141,7 @@ class Exchange:
         self._give_up()
 
     def _on_missing_response(self) -> None:
-        if not self._stream.lost and self.connection.refusal is None:
+        if not self._told_to_stop and not self._stream.lost and self.connection.refusal is None:
             log.error("The application returned without a response, serving %s", self.request_line)
             self._give_up()
 
@@ -154,21 +154,27 @@ class Exchange:
 
     async def receive(self) -> Message:
         """ASGI ``receive``. An event that is already there is returned without a checkpoint."""
-        while not self._body_given:
+        if not self._body_given and (event := await self._receive_request()) is not None:
+            return event
+        if self.response.state != COMPLETE and self.connection.refusal is None and not self._stream.is_disconnected():
+            await self._wait_for_end()
+        self._told_to_stop = True
+        return {"type": "http.disconnect"}
+
+    async def _receive_request(self) -> Message | None:
+        """The next ``http.request`` event; ``None`` when the body will not be completed."""
+        codec = self._codec
+        while True:
             try:
-                body = self._codec.take_body()
+                body = codec.take_body()
             except PeerError as exc:
                 self.refuse(exc)
-                return _DISCONNECT.copy()
-            complete = self._codec.body_complete
-            if body or complete:
-                self._body_given = complete
-                return {"type": "http.request", "body": body, "more_body": not complete}
+                return None
+            if body or codec.body_complete:
+                self._body_given = codec.body_complete
+                return {"type": "http.request", "body": body, "more_body": not codec.body_complete}
             if not await self._receive_body():
-                return _DISCONNECT.copy()
-        if self.response.state != COMPLETE and not self._stream.is_disconnected():
-            await self._wait_for_end()
-        return _DISCONNECT.copy()
+                return None
 
     async def send(self, message: Message) -> None:
         """ASGI ``send``. Raises ClientDisconnected once the client has gone, AppError for a wrong message."""

@@ -7,9 +7,9 @@ import anyio
 import anyio.lowlevel
 
 from trioserve._asgi import ScopeFactory, error_response
-from trioserve._connection.context import ServerContext
+from trioserve._connection.context import Cancellable, ServerContext
 from trioserve._connection.exchange import Exchange
-from trioserve._connection.turnstile import RETRY_AFTER_SECONDS
+from trioserve._connection.turnstile import RETRY_AFTER_SECONDS, Turnstile
 from trioserve._errors import ClientDisconnected, PeerError
 from trioserve._protocol import RequestHead
 from trioserve._streams import ByteStream
@@ -22,14 +22,14 @@ FAREWELL_SECONDS: Final = 2.0  # to hand the last answer over and let the client
 
 
 class Http1Connection:
-    """One task, one cancel scope; the stream, the codec and the application meet here.
+    """One task; the stream, the codec and the application meet in it.
 
     Attributes:
         exchange: the request in progress.
         refusal: why the connection is about to end with an error answer.
     """
 
-    __slots__ = ("_cancel_scope", "_leaving", "codec", "ctx", "exchange", "refusal", "scopes", "stream")
+    __slots__ = ("_cancelled", "_draining_scope", "_task", "codec", "ctx", "exchange", "refusal", "scopes", "stream")
 
     def __init__(self, stream: ByteStream, ctx: ServerContext) -> None:
         self.stream = stream
@@ -40,38 +40,46 @@ class Http1Connection:
         )
         self.exchange: Exchange | None = None
         self.refusal: PeerError | None = None
-        self._cancel_scope: anyio.CancelScope | None = None
-        self._leaving = False  # idle, and asked to go
+        self._task: Cancellable | None = None
+        self._draining_scope: anyio.CancelScope | None = None
+        self._cancelled = False
+
+    def start(self) -> None:
+        """Begin the connection's task, whose cancel scope is the connection's."""
+        self.ctx.lifetime.connections.add(self)
+        self._task = self.ctx.start_soon(self.serve)
 
     async def serve(self) -> None:
         """Answer requests until either side is finished; the stream is closed afterwards, also when cancelled."""
         try:
             await self.stream.open()
             await self._serve_requests()
-            if self._leaving:  # a request may have come at the same moment; it is not lost
-                await self._serve_requests()
-            await self._say_farewell()
         except ClientDisconnected:
             pass  # nobody is left
         finally:
-            self.stream.abort()
+            try:
+                if not self.stream.lost:
+                    await self._end()
+            finally:
+                self.stream.abort()
+                self.ctx.lifetime.end(self)
 
     async def _serve_requests(self) -> None:
         ctx, codec, lifetime = self.ctx, self.codec, self.ctx.lifetime
-        with anyio.CancelScope() as self._cancel_scope:
-            try:
-                while True:
-                    head = None
-                    if codec.trailing_data or lifetime.draining:
-                        head = await self._head_at_hand()
-                    if head is None and (head := await self._wait_for_head()) is None:
-                        break
-                    self.exchange = exchange = Exchange(self, head)
-                    if not await (exchange.run() if ctx.turnstile is None else self._pass(exchange)):
-                        break
-            except PeerError as exc:
-                self.exchange = None
-                self.refusal = exc
+        try:
+            while True:
+                head = None
+                if codec.trailing_data or lifetime.draining:
+                    head = await self._head_at_hand()
+                if head is None and (head := await self._wait_for_head()) is None:
+                    break
+                self.exchange = Exchange(self, head)
+                del head  # an idle connection keeps nothing of its last request
+                if not await (self.exchange.run() if ctx.turnstile is None else self._pass(ctx.turnstile)):
+                    break
+        except PeerError as exc:
+            self.exchange = None
+            self.refusal = exc
 
     async def _head_at_hand(self) -> RequestHead | None:
         """A head that has been received already: a pipelined one, or in a drain what is still in the socket."""
@@ -103,17 +111,26 @@ class Http1Connection:
         finally:
             timeout.disarm(self)
 
-    async def _pass(self, exchange: Exchange) -> bool:
+    async def _pass(self, turnstile: Turnstile) -> bool:
         """Run the exchange when the turnstile lets it through."""
-        turnstile = self.ctx.turnstile
-        assert turnstile is not None
+        assert self.exchange is not None
         if not await turnstile.enter():
             self.refusal = PeerError(503, "too many requests in progress")
             return False
         try:
-            return await exchange.run()
+            return await self.exchange.run()
         finally:
             turnstile.leave()
+
+    async def _end(self) -> None:
+        """What is left to say on a connection that is not lost, whatever ended it."""
+        try:
+            if self._leaves_in_drain:  # a request may have come at the same moment; it is not lost
+                with anyio.CancelScope(shield=True) as self._draining_scope:
+                    await self._serve_requests()
+            await self._say_farewell()
+        except ClientDisconnected:
+            pass  # nobody is left
 
     async def _say_farewell(self) -> None:
         """End the connection so that the client learns what there is to learn, within bounded time."""
@@ -146,21 +163,26 @@ class Http1Connection:
 
     # What the server and the timeouts call.
 
+    @property
+    def _leaves_in_drain(self) -> bool:
+        return self._cancelled and self.ctx.lifetime.draining and self.exchange is None and self.refusal is None
+
     def drain(self) -> None:
         """The server stops: an idle connection goes at once, a request in progress is the last one."""
         if self.exchange is not None:
             self.exchange.response.keep_alive = False
-        elif not self.codec.trailing_data and self._cancel_scope is not None:
-            self._leaving = True
-            self._cancel_scope.cancel()
+        elif not self.codec.trailing_data:
+            self._cancel()
 
     def on_header_timeout(self) -> None:
+        """A request head does not come, or not to its end."""
         if self.codec.trailing_data:
             self.refusal = PeerError(408, "the request head took too long")
         log.debug("header-timeout: closing the connection of %s", self.stream.peer)
         self._cancel()
 
     def on_keep_alive_timeout(self) -> None:
+        """The client has nothing more to ask."""
         log.debug("keep-alive-timeout: closing the connection of %s", self.stream.peer)
         self._cancel()
 
@@ -171,12 +193,14 @@ class Http1Connection:
         self._cancel()
 
     def _cancel(self) -> None:
-        if self._cancel_scope is not None:
-            self._cancel_scope.cancel()
+        self._cancelled = True
+        if self._draining_scope is not None:
+            self._draining_scope.cancel()
+        elif self._task is not None:
+            self._task.cancel()
 
     def is_stray(self, exc: BaseException) -> bool:
         """The application raised what should stop a task or the process, but nobody asked for that."""
         if isinstance(exc, anyio.get_cancelled_exc_class()):
-            cancelled = self._cancel_scope is not None and self._cancel_scope.cancel_called
-            return not cancelled and anyio.current_effective_deadline() != float("-inf")
+            return not self._cancelled and anyio.current_effective_deadline() != float("-inf")
         return isinstance(exc, SystemExit)

@@ -144,6 +144,7 @@ class Http1Codec:
 
     def _check_size(self, head: bytes) -> None:
         limits = self._limits
+        head = head.removeprefix(b"\r\n")  # an empty line before the request line is not counted
         line_end = head.find(b"\r")  # its LF may still be on the way
         if (line_end if line_end >= 0 else len(head)) > limits.request_line:
             raise PeerError(414, f"request line over the limit of {limits.request_line} bytes")

@@ -2,8 +2,8 @@
 
 import errno
 import logging
-from collections.abc import Awaitable, Callable
-from typing import Any, Final
+from collections.abc import Callable
+from typing import Final
 
 import anyio
 import anyio.lowlevel
@@ -24,11 +24,10 @@ BURST: Final = 32  # connections accepted in a row before others get a turn
 
 async def accept_loop(
     listener: Listener,
-    serve: Callable[[ByteStream], Awaitable[Any]],
-    start_soon: Callable[..., Any],
+    start_connection: Callable[[ByteStream], None],
     room: anyio.Semaphore | None,
 ) -> None:
-    """Accept until cancelled. With ``room``, a slot is taken for each connection; whoever serves it gives it back."""
+    """Accept until cancelled. With ``room``, a slot is taken for each connection, which gives it back at its end."""
     complained = False
     accepted = 0
     while True:
@@ -52,7 +51,7 @@ async def accept_loop(
                 room.release()
             raise
         complained = False
-        start_soon(serve, stream)
+        start_connection(stream)
         accepted += 1
         if accepted % BURST == 0:
             await anyio.lowlevel.checkpoint()

@@ -58,7 +58,8 @@ class Server:
         self._stopped = anyio.Event()
         self._core = anyio.CancelScope()
         self._failure: TrioserveError | None = None
-        self._lifetime = Lifetime()
+        limit = config.limit_connections
+        self._lifetime = Lifetime(room=anyio.Semaphore(limit, max_value=limit) if limit is not None else None)
         self.addresses: list[Address] = []
 
     # What others ask of a running server.
@@ -161,16 +162,18 @@ class Server:
                     listener.close()
                 deadline = self._begin_drain(connections, services)
             services.cancel_scope.cancel()
+        for connection in list(self._lifetime.connections):  # cancelled before their tasks took their first step
+            connection.stream.abort()
         return deadline
 
     def _start_accepting(
         self, listeners: list[Listener], ctx: ServerContext, accepting: anyio.abc.TaskGroup
     ) -> None:
-        limit = self._config.limit_connections
-        room = anyio.Semaphore(limit, max_value=limit) if limit is not None else None
-        serve_stream = partial(_serve_connection, ctx, room)
+        def start_connection(stream: ByteStream) -> None:
+            Http1Connection(stream, ctx).start()
+
         for listener in listeners:
-            accepting.start_soon(accept_loop, listener, serve_stream, ctx.start_soon, room)
+            accepting.start_soon(accept_loop, listener, start_connection, ctx.lifetime.room)
 
     def _announce(self, listeners: list[Listener], engine: str) -> None:
         self._core.shield = True
@@ -265,18 +268,6 @@ async def serve(
         LifespanDied: the application's lifespan died later.
     """
     await Server(app, (config or Config()).replace(**options)).serve(task_status=task_status)
-
-
-async def _serve_connection(ctx: ServerContext, room: anyio.Semaphore | None, stream: ByteStream) -> None:
-    connection = Http1Connection(stream, ctx)
-    connections = ctx.lifetime.connections
-    connections.add(connection)
-    try:
-        await connection.serve()
-    finally:
-        connections.discard(connection)
-        if room is not None:
-            room.release()
 
 
 def _listen(sockets: list[socket.socket], network: Network, backlog: int) -> list[Listener]:

@@ -28,10 +28,11 @@ class _Pipe:
         waiting_bytes: handed over by the writer, beyond what the network holds.
     """
 
-    __slots__ = ("_capacity", "_changed", "_held", "_held_bytes", "_waiting", "finished", "waiting_bytes")
+    __slots__ = ("_capacity", "_changed", "_held", "_held_bytes", "_waiting", "_writer", "finished", "waiting_bytes")
 
-    def __init__(self, capacity: int) -> None:
+    def __init__(self, capacity: int, writer: "MemoryStream") -> None:
         self._capacity = capacity
+        self._writer = writer
         self._held: deque[bytes] = deque()
         self._held_bytes = 0
         self._waiting: deque[bytes] = deque()
@@ -72,6 +73,7 @@ class _Pipe:
             self.waiting_bytes -= len(data)
             self._held.append(data)
             self._held_bytes += len(data)
+        self._writer.congested = bool(self._waiting)
         self.notify()
 
     @property
@@ -86,6 +88,7 @@ class _Pipe:
     def drop_waiting(self) -> None:
         self._waiting.clear()
         self.waiting_bytes = 0
+        self._writer.congested = False
         self.notify()
 
     def drop_all(self) -> None:
@@ -105,20 +108,18 @@ class _Pipe:
 class MemoryStream:
     """One end of a connection, a ``ByteStream``. ``abort`` is a reset; so is closing while bytes are unread."""
 
-    __slots__ = ("_closed", "_incoming", "_other", "local", "lost", "peer")
+    __slots__ = ("_closed", "_incoming", "_other", "_outgoing", "congested", "local", "lost", "peer")
 
+    _incoming: _Pipe  # these three belong to both ends: see memory_stream_pair
+    _outgoing: _Pipe
     _other: "MemoryStream"
 
-    def __init__(self, capacity: int, peer: Address | None, local: Address | None) -> None:
+    def __init__(self, peer: Address | None, local: Address | None) -> None:
         self.peer = peer
         self.local = local
         self.lost = False
+        self.congested = False
         self._closed = False
-        self._incoming = _Pipe(capacity)
-
-    @property
-    def _outgoing(self) -> _Pipe:
-        return self._other._incoming
 
     async def open(self) -> None:
         """Nothing: the connection is there."""
@@ -144,7 +145,7 @@ class MemoryStream:
             self._outgoing.put(data)
 
     async def drain(self) -> None:
-        while self._outgoing.waiting_bytes and not self.lost:
+        while self.congested and not self.lost:
             await self._outgoing.wait_for_change()
         if self.lost:
             raise ClientDisconnected("the connection is broken")
@@ -249,9 +250,10 @@ def memory_stream_pair(
     capacity: int = IN_FLIGHT_BYTES, *, client: Address | None = CLIENT_ADDRESS, server: Address | None = SERVER_ADDRESS
 ) -> tuple[MemoryClient, MemoryStream]:
     """Both ends of a new connection, the client's first; ``capacity`` bytes are in flight at most, each way."""
-    near = MemoryClient(capacity, peer=server, local=client)
-    far = MemoryStream(capacity, peer=client, local=server)
+    near, far = MemoryClient(peer=server, local=client), MemoryStream(peer=client, local=server)
     near._other, far._other = far, near
+    near._outgoing = far._incoming = _Pipe(capacity, writer=near)
+    far._outgoing = near._incoming = _Pipe(capacity, writer=far)
     return near, far
 
 

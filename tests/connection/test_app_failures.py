@@ -1,0 +1,368 @@
+"""An application that breaks: what the client gets, what the log says, and that the next request is served."""
+
+import asyncio
+import contextvars
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import anyio
+import anyio.lowlevel
+import pytest
+
+from tests.helpers.apps import hello, part, read_body, reply, start
+from tests.helpers.serving import Site, serving, settled
+from tests.helpers.transcripts import get, ok, post, receive_response, status_of
+from trioserve._types import App, Receive, Scope, Send
+
+BrokenApp = Callable[[Receive, Send], Awaitable[None]]
+
+
+def beside_hello(broken: BrokenApp) -> App:
+    """An application that is ``broken`` at ``/broken``."""
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await (broken(receive, send) if scope["path"] == "/broken" else hello(scope, receive, send))
+
+    return app
+
+
+async def assert_lives(site: Site) -> None:
+    assert await site.answer_to(get("/alive")) == ok(b"/alive")
+
+
+# -- exceptions ------------------------------------------------------------------------------------------------------
+
+
+async def raise_at_once(receive: Receive, send: Send) -> None:
+    raise ValueError("at once")
+
+
+async def raise_after_start(receive: Receive, send: Send) -> None:
+    await start(send)
+    raise ValueError("after start")
+
+
+async def raise_after_start_and_a_pause(receive: Receive, send: Send) -> None:
+    await start(send)
+    await anyio.sleep(1)
+    raise ValueError("after start and a pause")
+
+
+async def raise_in_a_child(receive: Receive, send: Send) -> None:
+    async with anyio.create_task_group() as children:
+        children.start_soon(raise_at_once, receive, send)
+        children.start_soon(anyio.sleep_forever)
+
+
+async def raise_system_exit(receive: Receive, send: Send) -> None:
+    raise SystemExit(1)
+
+
+async def raise_bare_base_exception(receive: Receive, send: Send) -> None:
+    await read_body(receive)
+    raise SystemExit("after reading")
+
+
+@pytest.mark.parametrize("broken", [
+    raise_at_once, raise_after_start, raise_after_start_and_a_pause, raise_in_a_child, raise_system_exit,
+    raise_bare_base_exception])
+async def test_an_exception_before_the_body_is_a_500(broken: BrokenApp, caplog: pytest.LogCaptureFixture) -> None:
+    async with serving(beside_hello(broken)) as site:
+        assert status_of(await site.everything_after(get("/broken?a=b"))) == 500
+        await assert_lives(site)
+    [record] = caplog.records
+    assert record.levelname == "ERROR"
+    assert "GET /broken?a=b" in record.getMessage()
+    assert record.exc_info
+
+
+async def raise_after_a_part(receive: Receive, send: Send) -> None:
+    await start(send, headers=[(b"content-length", b"100")])
+    await part(send, b"some")
+    await anyio.lowlevel.checkpoint()
+    raise ValueError("after a part")
+
+
+async def raise_after_a_chunk(receive: Receive, send: Send) -> None:
+    await start(send)
+    await part(send, b"some")
+    await anyio.lowlevel.checkpoint()
+    raise ValueError("after a chunk")
+
+
+async def return_after_a_chunk(receive: Receive, send: Send) -> None:
+    await start(send)
+    await part(send, b"some")
+
+
+@pytest.mark.parametrize("broken", [raise_after_a_part, raise_after_a_chunk, return_after_a_chunk])
+@pytest.mark.parametrize("version", ["1.0", "1.1"])
+async def test_a_response_cut_short_cannot_be_taken_for_a_whole_one(broken: BrokenApp, version: str) -> None:
+    async with serving(beside_hello(broken)) as site:  # RFC 9112 §8
+        client = site.connect()
+        await client.send_all(get("/broken", version=version))
+        received = await client.receive_rest()
+        assert client.lost
+        await assert_lives(site)
+    assert received.startswith(b"HTTP/1.1 200 OK\r\n")
+    assert b"some" in received
+    assert not received.endswith(b"0\r\n\r\n")
+
+
+async def test_an_exception_after_the_response_is_only_logged(caplog: pytest.LogCaptureFixture) -> None:
+    async def broken(receive: Receive, send: Send) -> None:
+        await reply(send, b"done")
+        raise ValueError("in background work")
+
+    async with serving(beside_hello(broken)) as site:
+        client = site.connect()
+        await client.send_all(get("/broken"))
+        assert await receive_response(client) == ok(b"done")
+        await client.send_all(get("/same-connection"))
+        assert await receive_response(client) == ok(b"/same-connection")
+    assert len(caplog.records) == 1
+
+
+@pytest.mark.parametrize("after_start", [False, True])
+async def test_an_application_that_returns_without_a_response(
+    after_start: bool, caplog: pytest.LogCaptureFixture
+) -> None:  # ASGI HTTP, "Response Start"
+    async def broken(receive: Receive, send: Send) -> None:
+        if after_start:
+            await start(send)
+
+    async with serving(beside_hello(broken)) as site:
+        assert status_of(await site.everything_after(get("/broken"))) == 500
+        await assert_lives(site)
+    assert "without a response" in caplog.text
+
+
+async def test_an_application_that_returns_when_the_client_left_is_no_error(caplog: pytest.LogCaptureFixture) -> None:
+    async def broken(receive: Receive, send: Send) -> None:
+        await read_body(receive)
+        await receive()
+
+    async with serving(beside_hello(broken)) as site:
+        client = site.connect()
+        await client.send_all(get("/broken"))
+        await settled()
+        client.abort()
+        await settled()
+        assert site.connections == 0
+    assert not caplog.records
+
+
+# -- nonsense --------------------------------------------------------------------------------------------------------
+
+
+BODY = "http.response.body"
+START = {"type": "http.response.start", "status": 200}
+NONSENSE: list[Any] = [
+    pytest.param([None], id="no message"),
+    pytest.param([{}], id="no type"),
+    pytest.param([{"type": "http.nonsense"}], id="unknown type"),
+    pytest.param([{"type": BODY}], id="body before start"),
+    pytest.param([START, START], id="two starts"),
+    pytest.param([{"type": START["type"], "status": "200"}], id="status is text"),
+    pytest.param([{"type": START["type"], "status": 100}], id="interim status"),
+    pytest.param([START | {"headers": [(b"a", b"b\r\nc: d")]}], id="response splitting"),
+    pytest.param([START | {"headers": [("a", "b")]}], id="headers are text"),
+    pytest.param([START, {"type": BODY, "body": "text"}], id="body is text"),
+    pytest.param([START | {"headers": [(b"content-length", b"1")]}, {"type": BODY, "body": b"ab"}], id="too long"),
+    pytest.param([START | {"headers": [(b"content-length", b"9")]}, {"type": BODY, "body": b"ab"}], id="too short"),
+]
+
+
+@pytest.mark.parametrize("messages", NONSENSE)
+async def test_nonsense_raises_out_of_send_and_is_a_500(
+    messages: list[Any], caplog: pytest.LogCaptureFixture
+) -> None:  # ASGI core, "Error Handling"
+    raised: list[Exception] = []
+
+    async def broken(receive: Receive, send: Send) -> None:
+        try:
+            for message in messages:
+                await send(message)
+        except Exception as exc:
+            raised.append(exc)
+            raise
+
+    async with serving(beside_hello(broken)) as site:
+        assert status_of(await site.everything_after(get("/broken"))) == 500
+        await assert_lives(site)
+    assert len(raised) == 1
+    assert len(caplog.records) == 1
+
+
+async def test_an_application_may_recover_from_its_own_nonsense() -> None:
+    async def broken(receive: Receive, send: Send) -> None:
+        with pytest.raises(RuntimeError):
+            await send({"type": "http.nonsense"})
+        await reply(send, b"recovered")
+
+    async with serving(beside_hello(broken)) as site:
+        assert await site.answer_to(get("/broken")) == ok(b"recovered")
+
+
+async def test_keys_that_nobody_knows_are_ignored() -> None:  # ASGI core, "Extensions"
+    async def broken(receive: Receive, send: Send) -> None:
+        await send({**START, "unknown": 1})
+        await send({"type": BODY, "body": b"fine", "unknown": 2})
+
+    async with serving(beside_hello(broken)) as site:
+        assert await site.answer_to(get("/broken")) == ok(b"fine")
+
+
+def not_async(scope: Scope, receive: Receive, send: Send) -> None:
+    """What a beginner writes, or a WSGI application is."""
+
+
+async def test_an_application_that_is_no_coroutine_function(caplog: pytest.LogCaptureFixture) -> None:
+    async with serving(not_async) as site:  # type: ignore[arg-type]  # the mistake
+        assert status_of(await site.everything_after(get())) == 500
+        assert status_of(await site.everything_after(get())) == 500
+    assert len(caplog.records) == 2
+
+
+# -- cancellation that nobody asked for ------------------------------------------------------------------------------
+
+
+only_asyncio = pytest.mark.parametrize("anyio_backend", ["asyncio"], indirect=True)
+
+
+async def raise_cancelled(receive: Receive, send: Send) -> None:
+    await read_body(receive)
+    raise asyncio.CancelledError
+
+
+async def await_a_cancelled_future(receive: Receive, send: Send) -> None:
+    future = asyncio.get_running_loop().create_future()
+    future.cancel()
+    await future
+
+
+async def await_a_cancelled_task(receive: Receive, send: Send) -> None:
+    task = asyncio.create_task(asyncio.sleep(3600))
+    await asyncio.sleep(1)
+    task.cancel()
+    await task
+
+
+async def cancel_itself(receive: Receive, send: Send) -> None:
+    task = asyncio.current_task()
+    assert task is not None
+    task.cancel()
+    await asyncio.sleep(3600)
+
+
+@only_asyncio
+@pytest.mark.parametrize("broken", [raise_cancelled, await_a_cancelled_future, await_a_cancelled_task, cancel_itself])
+async def test_a_stray_cancelled_error_is_a_500(broken: BrokenApp, caplog: pytest.LogCaptureFixture) -> None:
+    async with serving(beside_hello(broken)) as site:
+        assert status_of(await site.everything_after(get("/broken"))) == 500
+        await assert_lives(site)
+    assert len(caplog.records) == 1
+
+
+@only_asyncio
+async def test_a_stray_cancelled_error_after_the_response_is_only_logged() -> None:
+    async def broken(receive: Receive, send: Send) -> None:
+        await reply(send, b"done")
+        raise asyncio.CancelledError
+
+    async with serving(beside_hello(broken)) as site:
+        client = site.connect()
+        for _ in range(2):
+            await client.send_all(get("/broken"))
+            assert await receive_response(client) == ok(b"done")
+        await client.send_all(get("/next"))
+        assert await receive_response(client) == ok(b"/next")
+
+
+@only_asyncio
+async def test_native_timeouts_of_asyncio_work_in_an_application() -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            async with asyncio.timeout(5):
+                await receive()
+                await receive()
+        except TimeoutError:
+            await reply(send, b"timed out")
+
+    async with serving(app) as site:
+        client = site.connect()
+        for _ in range(2):
+            await client.send_all(get())
+            assert await receive_response(client) == ok(b"timed out")
+
+
+# -- contextvars -----------------------------------------------------------------------------------------------------
+
+
+seen_by_all = contextvars.ContextVar[str]("seen_by_all", default="unset")
+request_only = contextvars.ContextVar[str]("request_only", default="unset")
+
+
+async def with_context(scope: Scope, receive: Receive, send: Send) -> None:
+    if scope["type"] == "lifespan":
+        seen_by_all.set("lifespan")
+        await receive()
+        await send({"type": "lifespan.startup.complete"})
+        seen_by_all.set("too late")
+        await receive()
+        await send({"type": "lifespan.shutdown.complete"})
+        return
+    before = request_only.get()
+    request_only.set(scope["path"])
+    await read_body(receive)
+    await anyio.sleep(1)
+    await reply(send, f"{seen_by_all.get()} {before} {request_only.get()}".encode())
+    request_only.set("background")
+
+
+async def test_requests_see_what_the_lifespan_set_before_startup_complete() -> None:
+    async with serving(with_context, lifespan="on") as site:
+        assert await site.answer_to(get("/a")) == ok(b"lifespan unset /a")
+
+
+async def test_what_a_request_sets_is_gone_with_it() -> None:
+    async with serving(with_context, lifespan="on") as site:
+        client = site.connect()
+        for target in (b"/a", b"/b"):
+            await client.send_all(get(target.decode()))
+            assert await receive_response(client) == ok(b"lifespan unset " + target)
+
+
+async def test_requests_side_by_side_do_not_see_each_other() -> None:
+    async with serving(with_context, lifespan="on") as site:
+        one, two = site.connect(), site.connect()
+        await one.send_all(post(b"", target="/one", length=1))
+        await two.send_all(get("/two"))
+        await settled()
+        await one.send_all(b"x")
+        assert await receive_response(two) == ok(b"lifespan unset /two")
+        assert await receive_response(one) == ok(b"lifespan unset /one")
+
+
+async def test_child_tasks_of_a_request_share_its_context() -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        async def child() -> None:
+            await reply(send, request_only.get().encode())
+
+        request_only.set("parent")
+        async with anyio.create_task_group() as children:
+            children.start_soon(child)
+
+    async with serving(app) as site:
+        assert await site.answer_to(get()) == ok(b"parent")
+
+
+async def test_a_context_variable_can_be_reset_by_its_token() -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        token = request_only.set("inner")
+        await anyio.sleep(1)
+        request_only.reset(token)
+        await reply(send, request_only.get().encode())
+
+    async with serving(app) as site:
+        assert await site.answer_to(get()) == ok(b"unset")

@@ -1,0 +1,242 @@
+"""How many connections, how many requests at once, how many in all."""
+
+import anyio
+import pytest
+
+from tests.helpers.apps import hello, read_body, reply
+from tests.helpers.serving import Site, seconds_passed, serving, settled
+from tests.helpers.transcripts import get, ok, post, receive_response, status_of
+from trioserve._connection import Turnstile
+from trioserve._streams.memory import MemoryClient
+from trioserve._types import Receive, Scope, Send
+
+
+async def sleeper(scope: Scope, receive: Receive, send: Send) -> None:
+    """Answers ``/3`` after 3 seconds."""
+    await anyio.sleep(float(scope["path"][1:]))
+    await reply(send, scope["path"].encode())
+
+
+async def ask(site: Site, target: str) -> MemoryClient:
+    """A connection whose request is in the server."""
+    client = site.connect()
+    await client.send_all(get(target))
+    await settled()
+    return client
+
+
+# -- limit_concurrency -----------------------------------------------------------------------------------------------
+
+
+async def test_concurrency_one_more_waits_for_a_free_slot() -> None:
+    async with serving(sleeper, limit_concurrency=2) as site:
+        running = [await ask(site, "/0.5"), await ask(site, "/0.7")]
+        waiting = await ask(site, "/10")
+        with seconds_passed() as elapsed:
+            assert await receive_response(waiting) == ok(b"/10")
+        assert elapsed.seconds == pytest.approx(10.5)
+        for client in running:
+            await receive_response(client)
+
+
+async def test_concurrency_who_waits_too_long_gets_503_and_may_come_again() -> None:  # RFC 9110 §15.6.4
+    async with serving(sleeper, limit_concurrency=1) as site:
+        await ask(site, "/10")
+        with seconds_passed() as elapsed:
+            response = await receive_response(await ask(site, "/0"))
+        assert elapsed.seconds == 1
+    assert status_of(response) == 503
+    assert b"retry-after: 1\r\n" in response
+
+
+async def test_concurrency_a_full_queue_refuses_at_once() -> None:
+    async with serving(sleeper, limit_concurrency=2) as site:
+        for target in ("/10", "/10", "/0", "/0"):
+            await ask(site, target)
+        with seconds_passed() as elapsed:
+            assert status_of(await receive_response(await ask(site, "/0"))) == 503
+    assert elapsed.seconds == 0
+
+
+async def test_concurrency_first_come_first_served() -> None:
+    served: list[str] = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        served.append(scope["path"])
+        await anyio.sleep(0.2)
+        await reply(send)
+
+    async with serving(app, limit_concurrency=3) as site:
+        clients = [await ask(site, f"/{number}") for number in range(6)]
+        for client in clients:
+            await receive_response(client)
+    assert served == [f"/{number}" for number in range(6)]
+
+
+async def test_concurrency_idle_connections_do_not_count() -> None:
+    async with serving(hello, limit_concurrency=1) as site:
+        clients = [site.connect() for _ in range(10)]
+        for client in clients * 2:
+            await client.send_all(get())
+            assert await receive_response(client) == ok(b"/")
+
+
+async def test_concurrency_a_failing_request_gives_its_slot_back() -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["path"] == "/fail":
+            raise ValueError
+        await hello(scope, receive, send)
+
+    async with serving(app, limit_concurrency=1) as site:
+        for _ in range(3):
+            assert status_of(await site.answer_to(get("/fail"))) == 500
+        assert await site.answer_to(get()) == ok(b"/")
+
+
+async def test_concurrency_a_cancelled_request_gives_its_slot_back() -> None:
+    async with serving(sleeper, limit_concurrency=1, timeout_request=5) as site:
+        assert status_of(await site.answer_to(get("/100"))) == 504
+        assert await site.answer_to(get("/0")) == ok(b"/0")
+
+
+async def test_concurrency_a_request_refused_with_its_body_unread_can_be_read() -> None:  # RFC 9112 §9.6
+    async with serving(sleeper, limit_concurrency=1) as site:
+        await ask(site, "/10")
+        client = site.connect()
+        client.send_nowait(post(b"x" * 500_000, target="/0"))
+        await anyio.sleep(2)
+        assert status_of(await client.receive_rest()) == 503
+        assert not client.lost
+
+
+# -- limit_connections -----------------------------------------------------------------------------------------------
+
+
+async def test_connections_further_ones_wait_in_the_backlog() -> None:
+    async with serving(hello, limit_connections=2) as site:
+        clients = [await ask(site, "/") for _ in range(3)]
+        assert site.connections == 2
+        assert site.listener.waiting == 1
+        assert await receive_response(clients[0]) == ok(b"/")
+        await clients[0].aclose()
+        assert await receive_response(clients[2]) == ok(b"/")
+        assert site.listener.waiting == 0
+
+
+async def test_connections_a_broken_one_gives_its_place_back() -> None:
+    async with serving(hello, limit_connections=1) as site:
+        for _ in range(5):
+            (await ask(site, "/")).abort()
+            await settled()
+        assert await site.answer_to(get()) == ok(b"/")
+
+
+# -- limit_max_requests ----------------------------------------------------------------------------------------------
+
+
+async def test_max_requests_stops_gracefully_after_the_last() -> None:
+    async with serving(hello, limit_max_requests=3) as site:
+        client = site.connect()
+        for _ in range(2):
+            await client.send_all(get())
+            assert await receive_response(client) == ok(b"/")
+        await client.send_all(get())
+        assert (await client.receive_rest()).startswith(b"HTTP/1.1 200 OK\r\n")
+        assert not client.lost
+        with pytest.raises(ConnectionRefusedError):
+            site.connect()
+
+
+async def test_max_requests_lets_requests_in_progress_complete() -> None:
+    async with serving(sleeper, limit_max_requests=2) as site:
+        first, last = await ask(site, "/9"), await ask(site, "/5")
+        assert await receive_response(last) == ok(b"/5", "connection: close")
+        assert await receive_response(first) == ok(b"/9", "connection: close")
+
+
+async def test_max_requests_jitter_only_ever_adds() -> None:
+    async with serving(hello, limit_max_requests=2, limit_max_requests_jitter=3) as site:
+        client = site.connect()
+        for _ in range(2):
+            await client.send_all(get())
+            await receive_response(client)
+        await client.receive_rest()
+
+
+# -- the turnstile itself --------------------------------------------------------------------------------------------
+
+
+async def test_turnstile_a_place_in_the_queue_is_given_up_when_cancelled() -> None:
+    turnstile = Turnstile(1, None, on_spent=lambda: None)
+    assert await turnstile.enter()
+    with anyio.move_on_after(0.5) as impatience:
+        await turnstile.enter()
+    assert impatience.cancelled_caught
+    turnstile.leave()
+    assert await turnstile.enter()
+
+
+async def test_turnstile_a_slot_that_comes_together_with_a_cancellation_is_not_lost() -> None:
+    turnstile = Turnstile(1, None, on_spent=lambda: None)
+    assert await turnstile.enter()
+    async with anyio.create_task_group() as waiting:
+        waiting.start_soon(turnstile.enter)
+        await settled()
+        turnstile.leave()
+        waiting.cancel_scope.cancel()
+    with anyio.fail_after(0.5):
+        assert await turnstile.enter()
+
+
+async def test_turnstile_a_slot_that_comes_at_the_last_moment_is_not_lost() -> None:
+    turnstile = Turnstile(1, None, on_spent=lambda: None)
+    entered: list[bool] = []
+
+    async def enter() -> None:
+        entered.append(await turnstile.enter())
+
+    await enter()
+    async with anyio.create_task_group() as waiting:
+        waiting.start_soon(enter)
+        await settled()
+        await anyio.sleep(1)  # just as long as the queue's patience
+        turnstile.leave()
+    if not entered[1]:
+        assert await turnstile.enter()
+
+
+async def test_turnstile_counts_in_all() -> None:
+    spent: list[int] = []
+    turnstile = Turnstile(None, 3, on_spent=lambda: spent.append(1))
+    for _ in range(5):
+        assert await turnstile.enter()
+        turnstile.leave()
+    assert spent == [1]
+
+
+async def test_turnstile_serves_the_queue_in_order() -> None:
+    turnstile = Turnstile(2, None, on_spent=lambda: None)
+    order: list[int] = []
+
+    async def visit(number: int) -> None:
+        assert await turnstile.enter()
+        order.append(number)
+        await anyio.sleep(0.1)
+        turnstile.leave()
+
+    async with anyio.create_task_group() as visitors:
+        for number in range(4):
+            visitors.start_soon(visit, number)
+            await settled()
+    assert order == [0, 1, 2, 3]
+
+
+async def test_one_request_with_its_body_takes_one_slot() -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await reply(send, await read_body(receive))
+
+    async with serving(app, limit_concurrency=1) as site:
+        client = site.connect()
+        for body in (b"one", b"two"):
+            await client.send_all(post(body))
+            assert await receive_response(client) == ok(body)

@@ -1,0 +1,109 @@
+"""Quart-Trio: handlers may open nurseries."""
+
+import sys
+from collections.abc import AsyncIterator
+from typing import Any
+
+import trio
+from quart import ResponseReturnValue, request
+from quart_trio import QuartTrio
+
+app = QuartTrio(__name__)
+
+
+def say(text: str) -> None:
+    print(f"quart: {text}", file=sys.stderr, flush=True)
+
+
+@app.before_serving
+async def begin() -> None:
+    say("before serving")
+
+
+@app.after_serving
+async def end() -> None:
+    say("after serving")
+
+
+@app.get("/json")
+async def json() -> dict[str, Any]:
+    return {"path": request.path, "query": request.args.to_dict()}
+
+
+@app.post("/form")
+async def form() -> dict[str, Any]:
+    fields = await request.form
+    uploads = await request.files
+    return {"name": fields["name"], "bytes": len(uploads["upload"].read())}
+
+
+@app.get("/nursery")
+async def nursery() -> dict[str, list[int]]:
+    """Three children, one after the other by a chain of events, so that only tasks that run together get through."""
+    links = [trio.Event() for _ in range(4)]
+    order: list[int] = []
+
+    async def child(number: int) -> None:
+        await links[number + 1].wait()
+        order.append(number)
+        links[number].set()
+
+    async with trio.open_nursery() as children:
+        for number in range(3):
+            children.start_soon(child, number)
+        links[3].set()
+    return {"order": order}
+
+
+@app.get("/stream")
+async def stream() -> ResponseReturnValue:
+    async def numbers() -> AsyncIterator[bytes]:
+        for number in range(100):
+            yield b"%d\n" % number
+            await trio.lowlevel.checkpoint()
+
+    return numbers(), 200, {"content-type": "text/plain"}
+
+
+@app.get("/endless")
+async def endless() -> ResponseReturnValue:
+    async def ticks() -> AsyncIterator[bytes]:
+        try:
+            while True:
+                yield b"tick\n"
+                await trio.sleep(0.01)
+        finally:
+            say("the stream is closed")
+
+    return ticks(), 200
+
+
+@app.post("/upload")
+async def upload() -> dict[str, int]:
+    count = 0
+    async for piece in request.body:
+        count += len(piece)
+    return {"bytes": count}
+
+
+@app.get("/fail")
+async def fail() -> None:
+    raise ValueError("on purpose, in Quart")
+
+
+@app.get("/fail_in_nursery")
+async def fail_in_nursery() -> None:
+    async with trio.open_nursery() as children:
+        children.start_soon(trio.sleep_forever)
+        children.start_soon(fail)
+
+
+@app.get("/hang")
+async def hang() -> None:
+    async with trio.open_nursery() as children:
+        children.start_soon(trio.sleep_forever)
+        say("hanging")
+        try:
+            await trio.sleep_forever()
+        finally:
+            say("the nursery is cancelled")

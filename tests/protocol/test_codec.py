@@ -1,0 +1,164 @@
+"""The codec as its caller sees it: what it gives, what it keeps, requests one after the other (RFC 9112 §9.3.2)."""
+
+import pytest
+
+from tests.helpers.wire_feeding import ENGINES, accepted, read_every_way, request
+from trioserve._errors import PeerError
+from trioserve._protocol import Http1Codec, Http1Limits, ParseFields, RequestHead
+
+pytestmark = pytest.mark.parametrize("engine", ENGINES)
+
+POST = b"POST / HTTP/1.1"
+
+
+@pytest.fixture
+def codec(engine: ParseFields) -> Http1Codec:
+    return Http1Codec(engine, Http1Limits())
+
+
+def head_of(codec: Http1Codec, wire: bytes) -> RequestHead:
+    codec.receive_data(wire)
+    head = codec.next_head()
+    assert head is not None
+    return head
+
+
+# -- one request -------------------------------------------------------------------------------------------------------
+
+
+def test_a_fresh_codec_waits(codec: Http1Codec) -> None:
+    assert codec.next_head() is None
+    assert (codec.take_body(), codec.body_complete, codec.body_remaining, codec.trailing_data) == (b"", True, 0, b"")
+
+
+def test_without_a_body_it_is_complete_with_the_head(codec: Http1Codec) -> None:
+    head_of(codec, request())
+    assert (codec.take_body(), codec.body_complete, codec.body_remaining, codec.trailing_data) == (b"", True, 0, b"")
+
+
+def test_body_with_length_counts_down(codec: Http1Codec) -> None:
+    head_of(codec, request(b"Content-Length: 5", line=POST, body=b"he"))
+    assert (codec.body_complete, codec.body_remaining) == (False, 5)
+    assert codec.take_body() == b"he"
+    assert (codec.body_complete, codec.body_remaining) == (False, 3)
+    assert codec.take_body() == b""
+    codec.receive_data(b"llo and more")
+    assert codec.take_body() == b"llo"
+    assert (codec.body_complete, codec.body_remaining, codec.trailing_data) == (True, 0, b" and more")
+    assert codec.take_body() == b""
+    assert codec.trailing_data == b" and more"
+
+
+def test_chunked_body_ends_when_it_ends(codec: Http1Codec) -> None:
+    head_of(codec, request(b"Transfer-Encoding: chunked", line=POST, body=b"3\r\nab"))
+    assert (codec.body_complete, codec.body_remaining) == (False, None)
+    assert codec.take_body() == b"ab"
+    codec.receive_data(b"c\r\n0\r\n")
+    assert (codec.take_body(), codec.body_complete, codec.body_remaining) == (b"c", False, None)
+    codec.receive_data(b"\r\nand more")
+    assert (codec.take_body(), codec.body_complete, codec.body_remaining) == (b"", True, 0)
+    assert codec.trailing_data == b"and more"
+
+
+def test_chunks_that_are_there_come_together(codec: Http1Codec) -> None:
+    head_of(codec, request(b"Transfer-Encoding: chunked", line=POST, body=b"1\r\na\r\n2\r\nbc\r\n3\r\nde"))
+    assert codec.take_body() == b"abcde"
+
+
+def test_a_large_body_passes_without_being_kept(codec: Http1Codec) -> None:
+    piece = 1000 * b"x"
+    head_of(codec, request(b"Content-Length: 1000000", line=POST))
+    for _ in range(1000):
+        codec.receive_data(piece)
+        assert codec.take_body() is piece
+        assert codec.trailing_data == b""
+    assert codec.body_complete
+
+
+def test_repr_names_the_request(codec: Http1Codec) -> None:
+    assert repr(head_of(codec, request(line=b"GET /a?b HTTP/1.0"))) == "<RequestHead GET b'/a?b' HTTP/1.0>"
+
+
+def test_a_refusal_has_a_status_and_a_reason_that_does_not_quote_the_request(codec: Http1Codec) -> None:
+    codec.receive_data(request(b"Secret word: hush"))
+    with pytest.raises(PeerError) as refusal:
+        codec.next_head()
+    assert refusal.value.status == 400
+    assert str(refusal.value) == f"400: {refusal.value.reason}"
+    assert "hush" not in str(refusal.value) and "Secret" not in str(refusal.value)
+
+
+# -- §9.3.2 pipelining -------------------------------------------------------------------------------------------------
+
+
+MIXED = [
+    (request(line=b"GET /1 HTTP/1.1"), ("GET", "/1", b"")),
+    (request(b"Content-Length: 3", line=b"PUT /2 HTTP/1.1", body=b"abc"), ("PUT", "/2", b"abc")),
+    (request(b"Transfer-Encoding: chunked", line=b"POST /3 HTTP/1.1", body=b"2\r\nde\r\n0\r\nX: y\r\n\r\n"),
+     ("POST", "/3", b"de")),
+    (request(line=b"OPTIONS * HTTP/1.1"), ("OPTIONS", "*", b"")),
+    (request(b"Content-Length: 0", line=b"POST /5 HTTP/1.1"), ("POST", "/5", b"")),
+    (request(line=b"GET http://b/6 HTTP/1.1"), ("GET", "/6", b"")),
+    (request(line=b"HEAD /7 HTTP/1.0", host=None), ("HEAD", "/7", b"")),
+]  # fmt: skip
+
+
+def test_9_3_2_requests_one_after_the_other(engine: ParseFields) -> None:
+    wire = b"".join(wire for wire, _ in MIXED)
+    assert accepted(engine, wire).requests == [expected for _, expected in MIXED]
+
+
+@pytest.mark.parametrize("first", MIXED, ids=lambda mixed: mixed[1][1])
+@pytest.mark.parametrize("second", MIXED, ids=lambda mixed: mixed[1][1])
+def test_9_3_2_each_after_each(
+    engine: ParseFields, first: tuple[bytes, tuple[str, str, bytes]], second: tuple[bytes, tuple[str, str, bytes]]
+) -> None:
+    assert accepted(engine, first[0] + second[0] + first[0]).requests == [first[1], second[1], first[1]]
+
+
+def test_9_3_2_what_comes_before_a_refusal_is_served(engine: ParseFields) -> None:
+    reading = read_every_way(engine, MIXED[0][0] + MIXED[1][0] + request(b"X : y") + MIXED[0][0])
+    assert (reading.requests, reading.refused) == ([MIXED[0][1], MIXED[1][1]], 400)
+
+
+def test_requests_with_equal_fields_share_none_of_their_headers(codec: Http1Codec) -> None:
+    codec.receive_data(3 * request(b"X: a"))
+    first = codec.next_head()
+    assert first is not None
+    first.headers.clear()
+    second = codec.next_head()
+    assert second is not None
+    second.headers.append((b"y", b"b"))
+    third = codec.next_head()
+    assert third is not None
+    assert third.headers == [(b"host", b"a"), (b"x", b"a")]
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        pytest.param(b"X: a", b"X: b", id="value"),
+        pytest.param(b"X: a", b"x: a", id="case of a name"),
+        pytest.param(b"Connection: close", b"Connection: close ", id="white space"),
+        pytest.param(b"Content-Length: 0", b"Content-Length: 1", id="length"),
+    ],
+)
+def test_fields_are_the_requests_own_however_alike(engine: ParseFields, first: bytes, second: bytes) -> None:
+    lines = [first, second, first, second]
+    wire = b"".join(request(line, body=b"x" if line.endswith(b"1") else b"") for line in lines)
+    readings = [accepted(engine, request(line, body=b"x" if line.endswith(b"1") else b"")) for line in lines]
+    reading = accepted(engine, wire)
+    assert reading.heads == [alone.heads[0] for alone in readings]
+    assert reading.bodies == [alone.bodies[0] for alone in readings]
+
+
+def test_fields_larger_than_a_codec_remembers(engine: ParseFields) -> None:
+    large = request(b"Cookie: " + 1500 * b"c")
+    codec = Http1Codec(engine, Http1Limits())
+    for _ in range(3):
+        assert head_of(codec, large).headers[1] == (b"cookie", 1500 * b"c")
+
+
+def test_body_limit_counts_for_each_request(engine: ParseFields) -> None:
+    wire = request(b"Transfer-Encoding: chunked", line=POST, body=b"3\r\nabc\r\n0\r\n\r\n")
+    assert accepted(engine, 4 * wire, Http1Limits(body=3)).complete == 4
