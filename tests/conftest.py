@@ -1,15 +1,39 @@
 """What all tests share: the backends they run on, each with a virtual clock, and loggers as they were before."""
 
+import functools
+import inspect
 import logging
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
+from typing import Any, Final
 
+import anyio
 import pytest
 
-from tests.helpers.virtual_clock import Backend, virtual_backend
+from tests.helpers.virtual_clock import Backend, clock_is_virtual, virtual_backend
+
+A_LONG_TIME: Final = 50.0  # seconds; less than the blanket timeout of pytest, which cannot end an event loop properly
+A_WEEK: Final = 7 * 24 * 3600.0  # seconds of virtual time: a test in which nothing can happen any more ends at once
 
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "real_clock: run on the backends' own clocks, because real sockets take part")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if isinstance(item, pytest.Function) and inspect.iscoroutinefunction(item.obj):
+            item.obj = within_its_time(item.obj)
+
+
+def within_its_time(test: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[None]]:
+    """``test``, with a deadline: what hangs is a failure."""
+
+    @functools.wraps(test)
+    async def limited(**fixtures: Any) -> None:
+        with anyio.fail_after(A_WEEK if clock_is_virtual() else A_LONG_TIME):
+            await test(**fixtures)
+
+    return limited
 
 
 @pytest.fixture(params=["trio", "asyncio"])

@@ -10,8 +10,9 @@ import anyio.lowlevel
 import pytest
 
 from tests.helpers.apps import hello, part, read_body, reply, start
-from tests.helpers.serving import Site, serving, settled
+from tests.helpers.serving import Site, serving
 from tests.helpers.transcripts import get, ok, post, receive_response, status_of
+from tests.helpers.virtual_clock import settled
 from trioserve._types import App, Receive, Scope, Send
 
 BrokenApp = Callable[[Receive, Send], Awaitable[None]]

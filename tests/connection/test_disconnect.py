@@ -1,13 +1,14 @@
 """A client that leaves: ``http.disconnect``, ``ClientDisconnected`` and ``on_disconnect`` (ASGI HTTP 2.4)."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 import anyio
 import pytest
 
 from tests.helpers.apps import hello, part, read_body, reply, start
-from tests.helpers.serving import seconds_passed, serving, settled
+from tests.helpers.serving import seconds_passed, serving
 from tests.helpers.transcripts import get, ok, post, receive_response
+from tests.helpers.virtual_clock import settled
 from trioserve import ClientDisconnected
 from trioserve._streams.memory import MemoryClient
 from trioserve._types import Message, Receive, Scope, Send
@@ -84,7 +85,7 @@ LEAVE = pytest.mark.parametrize("leave", [leave_by_eof, leave_by_close, leave_by
 
 
 @LEAVE
-async def test_disconnect_when_the_client_leaves(leave: Callable[[MemoryClient], None]) -> None:
+async def test_disconnect_when_the_client_leaves(leave: Callable[[MemoryClient], Awaitable[None]]) -> None:
     received: list[Message] = []
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
@@ -219,11 +220,11 @@ async def raise_from_nested_groups(send: Send) -> None:
 
 @pytest.mark.parametrize("send_reply", [reply, raise_from_group, raise_from_nested_groups])
 async def test_client_disconnected_is_no_error(
-    send_reply: Callable[[Send], None], caplog: pytest.LogCaptureFixture
+    send_reply: Callable[[Send], Awaitable[None]], caplog: pytest.LogCaptureFixture
 ) -> None:
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         await anyio.sleep(10)
-        await send_reply(send)  # type: ignore[func-returns-value]
+        await send_reply(send)
 
     async with serving(app) as site:
         client = site.connect()
@@ -279,7 +280,7 @@ class Worker:
 
 @LEAVE
 async def test_cancel_ends_the_request_of_a_client_that_leaves(
-    leave: Callable[[MemoryClient], None], caplog: pytest.LogCaptureFixture
+    leave: Callable[[MemoryClient], Awaitable[None]], caplog: pytest.LogCaptureFixture
 ) -> None:
     app = Worker(answer_at=50)
     async with serving(app, on_disconnect="cancel") as site:

@@ -9,8 +9,9 @@ import anyio.lowlevel
 import pytest
 
 from tests.helpers.apps import hello, ignore, part, read_body, reply, start
-from tests.helpers.serving import Site, seconds_passed, serving, settled
+from tests.helpers.serving import Site, seconds_passed, serving
 from tests.helpers.transcripts import get, ok, post, receive_response, status_of
+from tests.helpers.virtual_clock import settled
 from trioserve._types import App, Receive, Scope, Send
 
 

@@ -4,8 +4,9 @@ import anyio
 import pytest
 
 from tests.helpers.apps import echo, hello, part, read_body, reply, start
-from tests.helpers.serving import seconds_passed, serving, settled
+from tests.helpers.serving import seconds_passed, serving
 from tests.helpers.transcripts import get, ok, post, receive_response, status_of
+from tests.helpers.virtual_clock import settled
 from trioserve._types import Message, Receive, Scope, Send
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"

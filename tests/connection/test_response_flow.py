@@ -1,4 +1,4 @@
-"""When the bytes of a response leave: together if the application does not wait, at once if it does (ASGI HTTP, "Send").
+"""When the bytes of a response leave: together if the application does not wait, at once if it does (ASGI HTTP 2.5).
 
 A memory stream keeps what was sent by one call as one piece, so the pieces show the system calls.
 """
@@ -10,8 +10,9 @@ import anyio.lowlevel
 import pytest
 
 from tests.helpers.apps import hello, part, read_body, reply, start
-from tests.helpers.serving import seconds_passed, serving, settled
+from tests.helpers.serving import seconds_passed, serving
 from tests.helpers.transcripts import get, ok, post, receive_response, status_of
+from tests.helpers.virtual_clock import settled
 from trioserve._streams.memory import MemoryClient
 from trioserve._types import Receive, Scope, Send
 

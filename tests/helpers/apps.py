@@ -2,9 +2,9 @@
 
 from collections.abc import Iterable
 
-from trioserve._types import Message, Receive, Scope, Send
+from trioserve._types import Receive, Scope, Send
 
-__all__ = ["echo", "hello", "ignore", "read_body", "reply", "start"]
+__all__ = ["echo", "hello", "ignore", "part", "read_body", "reply", "start"]
 
 
 async def start(send: Send, status: int = 200, headers: Iterable[tuple[bytes, bytes]] = ()) -> None:
@@ -27,8 +27,8 @@ async def read_body(receive: Receive) -> bytes:
     while True:
         message = await receive()
         if message["type"] == "http.disconnect":
-            raise EOFError(body)
-        body += message["body"]
+            raise EOFError(f"the client left after {len(body)} bytes")
+        body += bytes(message["body"])
         if not message["more_body"]:
             return body
 
@@ -45,7 +45,3 @@ async def echo(scope: Scope, receive: Receive, send: Send) -> None:
 
 async def ignore(scope: Scope, receive: Receive, send: Send) -> None:
     """Returns without a response."""
-
-
-def is_disconnect(message: Message) -> bool:
-    return message["type"] == "http.disconnect"

@@ -18,7 +18,7 @@ from typing import IO, Final
 __all__ = [
     "APPS",
     "EVERY_FLAVOUR", "FLAVOURS", "GENERATORS_LEFT_BEHIND", "STRICT", "WAIT_SECONDS", "Flavour", "Output",
-    "ServerProcess", "serve", "wait_until",
+    "ServerProcess", "check_log", "running", "serve", "wait_until",
 ]
 
 APPS: Final = Path(__file__).parents[1] / "e2e" / "apps"
@@ -78,6 +78,12 @@ def wait_until(condition: Callable[[], bool], what: str, seconds: float = WAIT_S
         time.sleep(0.02)
 
 
+def check_log(text: str, *, errors_expected: bool = False) -> None:
+    """Nothing in it tells of a leak or, if none is expected, of an error."""
+    for sign in _LEFT_BEHIND if errors_expected else _LEFT_BEHIND + _ERRORS:
+        assert sign not in text, f"{sign!r} in the log\n{text}"
+
+
 class Output:
     """The lines of a process, read by a thread as they come."""
 
@@ -134,7 +140,9 @@ class ServerProcess:
         stdout: its access log.
     """
 
-    def __init__(self, command: Sequence[str], environment: dict[str, str]) -> None:
+    def __init__(self, command: Sequence[str | Path]) -> None:
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("TRIOSERVE_")}
+        environment.pop("PORT", None)
         self._process = subprocess.Popen(
             command, cwd=APPS, env=environment, text=True,
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
@@ -183,8 +191,7 @@ class ServerProcess:
         """The same, when the server has been told already."""
         code = self.wait_exit()
         assert code == 0, f"exit code {code}\n{self.report}"
-        for text in _LEFT_BEHIND if errors_expected else _LEFT_BEHIND + _ERRORS:
-            assert text not in self.stderr.text, f"{text!r} in the log\n{self.report}"
+        check_log(self.stderr.text, errors_expected=errors_expected)
 
     def kill(self, number: signal.Signals = signal.SIGKILL) -> None:
         if self._process.poll() is None:
@@ -222,12 +229,15 @@ def serve(
 
     A server that the test itself has ended, with ``wait_exit`` or ``judge_end``, is left alone.
     """
-    command = [sys.executable, *python_options, "-m", "trioserve", app, "--port", "0", *flavour.options, *options]
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(("TRIOSERVE_", "PYTHON"))}
-    environment.pop("PORT", None)
-    if "PYTHONPATH" in os.environ:
-        environment["PYTHONPATH"] = os.environ["PYTHONPATH"]
-    server = ServerProcess(command, environment)
+    command = [*python_options, "-m", "trioserve", app, "--port", "0", *flavour.options, *options]
+    with running(command, errors_expected=errors_expected) as server:
+        yield server
+
+
+@contextmanager
+def running(command: Sequence[str | Path], *, errors_expected: bool = False) -> Iterator[ServerProcess]:
+    """The same for any Python program that serves and says so in trioserve's way; ``command`` follows ``python``."""
+    server = ServerProcess([sys.executable, *command])
     try:
         server.wait_started()
         yield server

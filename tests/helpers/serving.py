@@ -13,10 +13,9 @@ from trioserve._server import Server
 from trioserve._streams.memory import MemoryClient, MemoryListener
 from trioserve._types import App
 
-__all__ = ["Site", "seconds_passed", "serving", "settled"]
+__all__ = ["Site", "seconds_passed", "serving"]
 
 TRANSCRIPT: Final = {"date_header": False, "server_header": False, "access_log": False, "lifespan": "off"}
-A_DAY: Final = 24 * 3600.0  # seconds of virtual time; a test in which nothing can happen any more ends by it
 
 
 @dataclass
@@ -54,27 +53,21 @@ class Site:
 async def serving(app: App, *, capacity: int = 64 * 1024, **options: Any) -> AsyncIterator[Site]:
     """Serve ``app``; afterwards nothing is left of the server, neither a connection nor a task."""
     listener = MemoryListener(capacity=capacity)
-    server = Server(app, Config(**(TRANSCRIPT | options)), listeners=[listener])
+    server = Server(app, Config.from_options(TRANSCRIPT | options), listeners=[listener])
     failure: Exception | None = None
     tasks_before = len(anyio.get_running_tasks())
-    with anyio.fail_after(A_DAY):
-        async with anyio.create_task_group() as nursery:
-            await nursery.start(server.serve)
-            site = Site(server, listener)
-            try:
-                yield site
-            except Exception as exc:  # raised below, where no task group wraps it
-                failure = exc
-            nursery.cancel_scope.cancel()
+    async with anyio.create_task_group() as nursery:
+        await nursery.start(server.serve)
+        site = Site(server, listener)
+        try:
+            yield site
+        except Exception as exc:  # raised below, where no task group wraps it
+            failure = exc
+        nursery.cancel_scope.cancel()
     if failure is not None:
         raise failure
     assert site.connections == 0
     assert len(anyio.get_running_tasks()) == tasks_before
-
-
-async def settled() -> None:
-    """Wait until nothing can happen any more without time passing."""
-    await anyio.wait_all_tasks_blocked()
 
 
 @dataclass
@@ -82,7 +75,7 @@ class Elapsed:
     seconds: float = 0.0
 
 
-class seconds_passed:  # noqa: N801  # reads as a phrase: with seconds_passed() as elapsed
+class seconds_passed:  # reads as a phrase: with seconds_passed() as elapsed
     """Measures the virtual time of a block."""
 
     def __enter__(self) -> Elapsed:

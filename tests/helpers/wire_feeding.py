@@ -10,8 +10,8 @@ from trioserve._errors import PeerError
 from trioserve._protocol import Http1Codec, Http1Limits, ParseFields, RequestHead, head_h11
 
 __all__ = [
-    "ENGINES", "FAST_ENGINE", "REFERENCE_ENGINE", "Facts", "Reading", "accepted", "facts", "only_head", "read_every_way",
-    "read_wire", "refused", "request",
+    "ENGINES", "FAST_ENGINE", "REFERENCE_ENGINE", "Facts", "Reading", "accepted", "facts", "only_head",
+    "read_every_way", "read_wire", "refused", "request",
 ]  # fmt: skip
 
 REFERENCE_ENGINE: Final[ParseFields] = head_h11.parse_fields

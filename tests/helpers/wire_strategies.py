@@ -90,11 +90,12 @@ def sent_requests(draw: st.DrawFn) -> Sent:
 
 
 _SPICES: Final = [
-    b"\r", b"\n", b"\r\n", b"\r\n\r\n", b"\n\n", b"\0", b"\t", b" ", b":", b";", b",", b"\x0b", b"\x7f", b"\x80", b"\xff", b"0",
-    b"1", b"5", b"f", b"-", b"+", b"0x", b"?", b"#", b"*", b"%00", b"HTTP/1.0", b"HTTP/1.1", b"HTTP/2.0", b"GET / HTTP/1.1\r\n",
-    b"Host: a\r\n", b"Host:", b"Content-Length: 5\r\n", b"content-length:", b"Transfer-Encoding: chunked\r\n",
-    b"transfer-encoding:", b"chunked", b"Connection: close\r\n", b"close", b"keep-alive", b"upgrade",
-    b"Expect: 100-continue\r\n", b"TE: trailers\r\n", b"http://a", b"CONNECT ", b"OPTIONS * ", b"0\r\n\r\n", b"5\r\nhello\r\n",
+    b"\r", b"\n", b"\r\n", b"\r\n\r\n", b"\n\n", b"\0", b"\t", b" ", b":", b";", b",", b"\x0b", b"\x7f", b"\x80",
+    b"\xff", b"0", b"1", b"5", b"f", b"-", b"+", b"0x", b"?", b"#", b"*", b"%00", b"HTTP/1.0", b"HTTP/1.1",
+    b"HTTP/2.0", b"GET / HTTP/1.1\r\n", b"Host: a\r\n", b"Host:", b"Content-Length: 5\r\n", b"content-length:",
+    b"Transfer-Encoding: chunked\r\n", b"transfer-encoding:", b"chunked", b"Connection: close\r\n", b"close",
+    b"keep-alive", b"upgrade", b"Expect: 100-continue\r\n", b"TE: trailers\r\n", b"http://a", b"CONNECT ",
+    b"OPTIONS * ", b"0\r\n\r\n", b"5\r\nhello\r\n",
 ]  # fmt: skip
 
 
@@ -121,11 +122,15 @@ def _either(*parts: Any) -> st.SearchStrategy[bytes]:
 @st.composite
 def framing_wires(draw: st.DrawFn) -> bytes:
     """Heads that say where their body ends in every dubious manner, and bodies to go with them."""
-    names = _either(b"Content-Length", b"content-length", b"Transfer-Encoding", b"TRANSFER-ENCODING", b"Host", b"Connection",
-                    b"Trailer", b"X")  # fmt: skip
-    values = _either(b"5", b"5", b"05", b"0", b"5, 5", b"5,", b"+5", b"-5", b"0x5", b"5 5", b"chunked", b"chunked", b"Chunked",
-                     b"chunked,", b"gzip, chunked", b"chunked, chunked", b"identity", b'"chunked"', b"chunked;q=1", b"",
-                     b"\x80", b"99999999999999999999", b"close", b"a")  # fmt: skip
+    names = _either(
+        b"Content-Length", b"content-length", b"Transfer-Encoding", b"TRANSFER-ENCODING", b"Host", b"Connection",
+        b"Trailer", b"X",
+    )  # fmt: skip
+    values = _either(
+        b"5", b"5", b"05", b"0", b"5, 5", b"5,", b"+5", b"-5", b"0x5", b"5 5", b"chunked", b"chunked", b"Chunked",
+        b"chunked,", b"gzip, chunked", b"chunked, chunked", b"identity", b'"chunked"', b"chunked;q=1", b"", b"\x80",
+        b"99999999999999999999", b"close", b"a",
+    )  # fmt: skip
     colons = _either(b": ", b": ", b": ", b": ", b":", b":\t", b" : ", b"\t:", b"", b":\r\n ", b":\x0b", b":\0")
     ends = _either(b"\r\n", b"\r\n", b"\r\n", b"\r\n", b"\r\n", b" \r\n", b"\n", b"\r", b"\r\r\n", b"\0\r\n", b"\r\n ")
     line = draw(_either(b"POST / HTTP/1.1", b"POST / HTTP/1.1", b"GET / HTTP/1.1", b"POST / HTTP/1.0"))
@@ -133,7 +138,9 @@ def framing_wires(draw: st.DrawFn) -> bytes:
     for _ in range(draw(st.integers(1, 3))):
         wire += draw(names) + draw(colons) + draw(values) + draw(ends)
     wire += b"\r\n"
-    sizes = _either(b"5", b"5", b"5", b"05", b"0", b"0", b"6", b"5;a", b"5 ", b" 5", b"0x5", b"-5", b"+5", b"", b"5;\n", b"5\0")
+    sizes = _either(
+        b"5", b"5", b"5", b"05", b"0", b"0", b"6", b"5;a", b"5 ", b" 5", b"0x5", b"-5", b"+5", b"", b"5;\n", b"5\0"
+    )
     chunk_ends = _either(b"\r\n", b"\r\n", b"\r\n", b"\r\n", b"\n", b"\r", b"", b"\r\r\n")
     for _ in range(draw(st.integers(0, 3))):
         wire += draw(sizes) + draw(chunk_ends) + draw(_either(b"hello", b"hello", b"", b"X: y")) + draw(chunk_ends)

@@ -97,7 +97,8 @@ def test_6_3_incomplete_body_waits(engine: ParseFields) -> None:
 
 @pytest.mark.parametrize("coding", [b"chunked", b"Chunked", b"CHUNKED", b" chunked\t"])
 def test_6_1_chunked(engine: ParseFields, coding: bytes) -> None:
-    reading = accepted(engine, request(b"Transfer-Encoding:" + coding, line=POST, body=b"5\r\nhello\r\n0\r\n\r\n") + GET)
+    wire = request(b"Transfer-Encoding:" + coding, line=POST, body=b"5\r\nhello\r\n0\r\n\r\n") + GET
+    reading = accepted(engine, wire)
     assert reading.heads[0].content_length is None
     assert reading.heads[0].headers[1] == (b"transfer-encoding", coding.strip())
     assert reading.requests == [("POST", "/", b"hello"), GOT]

@@ -4,5 +4,12 @@ from trioserve._asgi.http import COMPLETE, FIRST_BODY, Dated, HttpResponse, Stat
 from trioserve._asgi.scope import ASGI_VERSION, ScopeFactory
 
 __all__ = [
-    "ASGI_VERSION", "COMPLETE", "FIRST_BODY", "Dated", "HttpResponse", "State", "ScopeFactory", "error_response",
+    "ASGI_VERSION",
+    "COMPLETE",
+    "FIRST_BODY",
+    "Dated",
+    "HttpResponse",
+    "ScopeFactory",
+    "State",
+    "error_response",
 ]  # fmt: skip

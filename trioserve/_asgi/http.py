@@ -8,7 +8,17 @@ from enum import IntEnum
 from http import HTTPStatus
 from typing import Any, Final, Protocol, TypeAlias
 
-from trioserve._asgi.fields import CONNECTION, DATE, LENGTH, PLAIN, SERVER, check_lines, field_lines, kind_of, known_kind
+from trioserve._asgi.fields import (
+    CONNECTION,
+    DATE,
+    LENGTH,
+    PLAIN,
+    SERVER,
+    check_lines,
+    field_lines,
+    kind_of,
+    known_kind,
+)
 from trioserve._errors import AppError
 from trioserve._protocol.events import RequestHead
 from trioserve._types import Message
@@ -63,8 +73,8 @@ class HttpResponse:
     """
 
     __slots__ = (
-        "_body_left", "_chunked", "_declared", "_head", "_lines", "_send_body", "_standing_fields", "_trailer_text",
-        "_wants_trailers", "body_bytes", "has_date", "has_server", "keep_alive", "state", "status",
+        "_body_left", "_chunked", "_head", "_head_text", "_send_body", "_standing_fields", "_trailer_text",
+        "body_bytes", "has_date", "has_server", "keep_alive", "state", "status",
     )  # fmt: skip
 
     def __init__(self, head: RequestHead, standing_fields: StandingFields) -> None:
@@ -77,9 +87,13 @@ class HttpResponse:
         self.has_date = self.has_server = False
         self._chunked = False
         self._send_body = True
-        self._wants_trailers = False
-        self._declared: int | None = None  # content-length, as the application said
+        self._trailer_text: bytes | None = None  # of trailer fields that are still to come; None without any
         self._body_left: int | None = None  # of a declared content-length that counts
+
+    @property
+    def cut_is_visible(self) -> bool:
+        """The client can tell a response cut short from a whole one, because length or chunks say where it ends."""
+        return self._chunked or self._body_left is not None
 
     def encode(self, message: Message, pieces: list[bytes]) -> None:
         """Check ``message`` and append what it puts on the wire to ``pieces``.
@@ -108,44 +122,41 @@ class HttpResponse:
         if not isinstance(status, int) or not 200 <= status <= 999:
             raise AppError(f"http.response.start with status {status!r}: a whole number from 200 to 999 is expected")
         pieces = [_STATUS_LINES.get(status) or b"HTTP/1.1 %d \r\n" % status]  # RFC 9112 §4: the phrase may be empty
-        if message.get("trailers"):
-            self._wants_trailers = True
-            self._trailer_text = b""
-        self.status = status
+        declared: int | None = None  # the body's length
         try:
             for name, value in message.get("headers", ()):
                 kind = known_kind(name)
-                if kind == PLAIN or self._keeps(name, value, kind):
+                if kind == LENGTH:
+                    declared = _content_length(value, declared)
+                elif kind == PLAIN or self._keeps(name, value, kind):
                     pieces += (name, b": ", value, b"\r\n")
-            lines = b"".join(pieces)
+            text = b"".join(pieces)
         except (TypeError, ValueError) as exc:
             raise AppError(f"headers are pairs of bytes: {exc}") from exc
-        check_lines(lines, len(pieces) // 4 + 1)
+        check_lines(text, len(pieces) // 4 + 1)
+        if message.get("trailers"):  # they need chunks
+            self._trailer_text = b""
+        elif declared is not None and status != 204:  # RFC 9110 §8.6
+            text += b"content-length: %d\r\n" % declared
+            self._body_left = declared
         if status == 204 or status == 304 or self._head.method == "HEAD":
             self._send_body = False
-        elif not self._wants_trailers:
-            self._body_left = self._declared
-        self._lines = lines
+            self._body_left = None  # with HEAD and 304 the length is that of the body left out
+        self._head_text = text
+        self.status = status
         self.state = FIRST_BODY
 
     def _keeps(self, name: bytes, value: bytes, kind: int | None) -> bool:
         """Note what a special field says; true when its line is the application's nevertheless."""
         if kind is None and (kind := kind_of(name)) == PLAIN:
             return True
-        if kind == LENGTH:
-            if not value.isdigit() or self._declared not in (None, int(value)):
-                raise AppError(f"content-length {value!r:.50} is no number, or contradicts another one")
-            again = self._declared is not None
-            self._declared = int(value)
-            # Once; not beside chunks, which trailers need; not in a 204 (RFC 9110 §8.6).
-            return not again and not self._wants_trailers and self.status != 204
-        elif kind == DATE:
+        if kind == DATE:
             self.has_date = True
             return True
-        elif kind == SERVER:
+        if kind == SERVER:
             self.has_server = True
             return True
-        elif kind == CONNECTION:
+        if kind == CONNECTION:
             options = [option.strip() for option in value.lower().split(b",")]
             if b"close" in options:
                 self.keep_alive = False
@@ -163,8 +174,11 @@ class HttpResponse:
                 raise _miscounted(size - left)
             self._body_left = left - size
         if self.state == FIRST_BODY:
-            pieces += (self._lines, self._framing(size, more), self._standing_fields(self))
             self.state = BODY
+            pieces.append(self._head_text)
+            if left is None or not self.keep_alive or self._head.meaning.http_version == "1.0":
+                pieces.append(self._framing(size, more))
+            pieces.append(self._standing_fields(self))
         if size and self._send_body:
             self.body_bytes += size
             if self._chunked:
@@ -172,8 +186,11 @@ class HttpResponse:
             else:
                 pieces.append(data)
         if not more:
-            self.state = TRAILERS if self._wants_trailers else COMPLETE
-            if self._chunked and not self._wants_trailers:
+            if self._trailer_text is not None:
+                self.state = TRAILERS
+                return
+            self.state = COMPLETE
+            if self._chunked:
                 pieces.append(b"0\r\n\r\n")
 
     def _framing(self, first_body_bytes: int, more: bool) -> bytes:
@@ -181,7 +198,7 @@ class HttpResponse:
         lines = b""
         if self._body_left is not None or not self._send_body:
             pass  # the application's content-length says it, or the status and method do
-        elif not more and not self._wants_trailers:
+        elif not more and self._trailer_text is None:
             lines = b"content-length: %d\r\n" % first_body_bytes
         elif self._head.meaning.http_version == "1.1":
             self._chunked = True
@@ -197,13 +214,13 @@ class HttpResponse:
     def _encode_trailers(self, message: Message, pieces: list[bytes]) -> None:
         """Trailer fields go out only to a client that keeps them (RFC 9110 §6.5.1, ``TE: trailers``)."""
         text = field_lines(message.get("headers", ()), trailers=True)
-        if self._head.meaning.accepts_trailers:
+        if self._trailer_text is not None and self._head.meaning.accepts_trailers:
             self._trailer_text += text
         if message.get("more_trailers", False):
             return
         self.state = COMPLETE
         if self._chunked:
-            pieces.append(b"0\r\n" + self._trailer_text + b"\r\n")
+            pieces.append(b"0\r\n" + (self._trailer_text or b"") + b"\r\n")
 
     def _encode_early_hint(self, message: Message, pieces: list[bytes]) -> None:
         """``103 Early Hints`` with one Link field each (RFC 8297)."""
@@ -212,9 +229,17 @@ class HttpResponse:
             pieces.append(_STATUS_LINES[103] + text + b"\r\n")
 
 
+def _content_length(value: bytes, declared: int | None) -> int:
+    length = int(value) if value.isdigit() else -1
+    if length < 0 or (declared is not None and declared != length):
+        raise AppError(f"content-length {value!r:.50} is no number, or contradicts another one")
+    return length
+
+
 def _miscounted(surplus: int) -> AppError:
     """The application is held to its content-length, because the client counts too (RFC 9112 §6.3)."""
-    return AppError(f"response body is {abs(surplus)} bytes {'longer' if surplus > 0 else 'shorter'} than its content-length")
+    how = "longer" if surplus > 0 else "shorter"
+    return AppError(f"response body is {abs(surplus)} bytes {how} than its content-length")
 
 
 def _as_bytes(data: Any) -> bytes:

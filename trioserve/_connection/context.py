@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any, Final, Literal, Protocol
 import anyio
 
 from trioserve._asgi import Dated
-from trioserve._connection.timeouts import Timeout
 from trioserve._protocol import Http1Codec
-from trioserve._types import App
+from trioserve._types import CoroutineApp
 
 if TYPE_CHECKING:
-    from trioserve._connection.turnstile import Turnstile
     from trioserve._connection.exchange import Exchange
     from trioserve._connection.http1 import Http1Connection
+    from trioserve._connection.timeouts import Timeout
+    from trioserve._connection.turnstile import Turnstile
 
 __all__ = ["AccessLog", "Cancellable", "Lifetime", "ServerContext", "StandingFields", "Timeouts"]
 
@@ -82,7 +82,7 @@ class ServerContext:
         turnstile: lets requests through and counts them, when there is a limit to their number.
     """
 
-    app: App
+    app: CoroutineApp
     backend: str
     clock: Callable[[], float]
     root_path: str

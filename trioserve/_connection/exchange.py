@@ -12,7 +12,7 @@ import anyio
 import anyio.lowlevel
 
 from trioserve._asgi import COMPLETE, FIRST_BODY, HttpResponse
-from trioserve._connection.inline import await_point, run_inline
+from trioserve._connection.inline import await_point, continue_inline
 from trioserve._errors import ClientDisconnected, PeerError
 from trioserve._hints import backend_hint
 from trioserve._protocol import RequestHead
@@ -26,7 +26,7 @@ __all__ = ["Exchange"]
 log = logging.getLogger("trioserve")
 
 FLUSH_BYTES: Final = 64 * 1024  # body parts collect up to here before they are sent although the app did not wait
-MESSAGE_COST: Final = 64  # bytes that even an empty message counts for: nobody sends for ever without letting others run
+MESSAGE_COST: Final = 64  # bytes that even an empty message counts for: nobody sends for ever without giving way
 BODY_RECEIVE_BYTES: Final = 256 * 1024  # per syscall of an upload; a quarter of the wake-ups of 64 KiB
 SKIP_BYTES: Final = 64 * 1024  # of an unread request body: cheaper to read than to open a new connection
 BODY_GRACE_SECONDS: Final = 5.0  # before the rate counts (Apache's mod_reqtimeout gives 20)
@@ -83,11 +83,15 @@ class Exchange:
             self._begin_supervision()
         try:
             self._coro = coro = ctx.app(connection.scopes.http(self.head), self.receive, self.send)
-            await run_inline(coro, ctx.new_app_context(), self)
-            if self.response.state <= FIRST_BODY:
-                self._on_missing_response()
-            if self._pieces:
-                await self._flush()
+            context = ctx.new_app_context()
+            try:
+                trap = context.run(coro.send, None)
+            except StopIteration:
+                pass  # it never waited
+            else:
+                await continue_inline(coro, trap, context, self)
+            if self.response.state != COMPLETE:
+                await self._on_incomplete_response()
         except Exception as exc:
             self._on_app_error(exc)
         except BaseException as exc:
@@ -140,9 +144,12 @@ class Exchange:
             log.error(hint)
         self._give_up()
 
-    def _on_missing_response(self) -> None:
+    async def _on_incomplete_response(self) -> None:
+        if self._pieces:
+            await self._flush()
         if not self._told_to_stop and not self._stream.lost and self.connection.refusal is None:
-            log.error("The application returned without a response, serving %s", self.request_line)
+            what = "without a response" if self.unanswered else "before its response was complete"
+            log.error("The application returned %s, serving %s", what, self.request_line)
             self._give_up()
 
     def _give_up(self) -> None:
@@ -364,16 +371,15 @@ class Exchange:
     async def _skip_unread_body(self) -> bool:
         """Read past what the application left of the request body; false when that is too much (RFC 9112 §9.3)."""
         skipped = 0
-        while not self._codec.body_complete:
-            if self._continue_due or skipped > SKIP_BYTES:
-                return False
+        while True:
             try:
                 skipped += len(self._codec.take_body())
             except PeerError:
                 return False
-            if not self._codec.body_complete and not await self._receive_body():
+            if self._codec.body_complete:
+                return True
+            if self._continue_due or skipped > SKIP_BYTES or not await self._receive_body():
                 return False
-        return True
 
 
 def _without_disconnects(exc: BaseException) -> BaseException | None:

@@ -9,6 +9,7 @@ import anyio.lowlevel
 from trioserve._asgi import ScopeFactory, error_response
 from trioserve._connection.context import Cancellable, ServerContext
 from trioserve._connection.exchange import Exchange
+from trioserve._connection.timeouts import Timeout
 from trioserve._connection.turnstile import RETRY_AFTER_SECONDS, Turnstile
 from trioserve._errors import ClientDisconnected, PeerError
 from trioserve._protocol import RequestHead
@@ -65,20 +66,31 @@ class Http1Connection:
                 self.ctx.lifetime.end(self)
 
     async def _serve_requests(self) -> None:
-        ctx, codec, lifetime = self.ctx, self.codec, self.ctx.lifetime
+        """The hot path: wait, parse, run the application in this very task, and again."""
+        ctx, codec, stream, lifetime = self.ctx, self.codec, self.stream, self.ctx.lifetime
+        timeout = ctx.timeouts.header
         try:
             while True:
                 head = None
                 if codec.trailing_data or lifetime.draining:
                     head = await self._head_at_hand()
-                if head is None and (head := await self._wait_for_head()) is None:
-                    break
+                    if head is None and lifetime.draining and not codec.trailing_data:
+                        break
+                if head is None:
+                    timeout.arm(self)
+                    try:
+                        codec.receive_data(await stream.receive_some())
+                        if (head := codec.next_head() or await self._rest_of_head(armed=timeout)) is None:
+                            break
+                    finally:
+                        timeout.disarm(self)
                 self.exchange = Exchange(self, head)
                 del head  # an idle connection keeps nothing of its last request
                 if not await (self.exchange.run() if ctx.turnstile is None else self._pass(ctx.turnstile)):
                     break
+                self.exchange = None
+                timeout = ctx.timeouts.keep_alive
         except PeerError as exc:
-            self.exchange = None
             self.refusal = exc
 
     async def _head_at_hand(self) -> RequestHead | None:
@@ -90,26 +102,20 @@ class Http1Connection:
             codec.receive_data(self.stream.receive_nowait() or b"")
         return codec.next_head()
 
-    async def _wait_for_head(self) -> RequestHead | None:
-        """Wait for a request; ``None`` when the client is finished or the server is."""
-        codec, stream, timeouts = self.codec, self.stream, self.ctx.timeouts
-        if self.ctx.lifetime.draining and not codec.trailing_data:
-            return None
-        timeout = timeouts.header if self.exchange is None or codec.trailing_data else timeouts.keep_alive
-        self.exchange = None
-        timeout.arm(self)
+    async def _rest_of_head(self, armed: Timeout["Http1Connection"]) -> RequestHead | None:
+        """The head did not come in one piece: from its first byte on, its time runs. ``None``: the client left."""
+        codec, header_timeout = self.codec, self.ctx.timeouts.header
+        head = None
+        if armed is not header_timeout:
+            armed.disarm(self)
+            header_timeout.arm(self)
         try:
-            while data := await stream.receive_some():
+            while head is None and codec.trailing_data and (data := await self.stream.receive_some()):
                 codec.receive_data(data)
-                if (head := codec.next_head()) is not None:
-                    return head
-                if timeout is not timeouts.header:  # the first byte of a head: from here on its time runs
-                    timeout.disarm(self)
-                    timeout = timeouts.header
-                    timeout.arm(self)
-            return None
+                head = codec.next_head()
         finally:
-            timeout.disarm(self)
+            header_timeout.disarm(self)
+        return head
 
     async def _pass(self, turnstile: Turnstile) -> bool:
         """Run the exchange when the turnstile lets it through."""
@@ -135,14 +141,13 @@ class Http1Connection:
     async def _say_farewell(self) -> None:
         """End the connection so that the client learns what there is to learn, within bounded time."""
         exchange = self.exchange
-        answered = exchange is None or exchange.complete
         with anyio.move_on_after(FAREWELL_SECONDS, shield=True):
             if self.refusal is not None and (exchange is None or exchange.unanswered):
                 log.debug("%s: %s", self.stream.peer, self.refusal)
                 self.stream.send_nowait(self._refusal_answer(self.refusal))
                 await self._linger()
-            elif not answered:
-                self.stream.abort()  # a response cut short must not look complete
+            elif exchange is not None and not exchange.complete and not exchange.response.cut_is_visible:
+                self.stream.abort()  # a response cut short must not look complete (RFC 9112 §8)
             elif self.codec.trailing_data or not self.codec.body_complete:
                 await self._linger()
             await self.stream.aclose()
@@ -155,7 +160,7 @@ class Http1Connection:
         )
 
     async def _linger(self) -> None:
-        """Let the client read the answer before its unread bytes make the kernel reset the connection (RFC 9112 §9.6)."""
+        """Let the client read the answer before its unread bytes make the kernel reset it all (RFC 9112 §9.6)."""
         await self.stream.drain()
         self.stream.send_eof()
         while await self.stream.receive_some():

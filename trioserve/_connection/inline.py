@@ -9,7 +9,7 @@ from collections.abc import Callable, Coroutine, Generator
 from contextvars import Context
 from typing import Any, Protocol
 
-__all__ = ["await_point", "run_inline"]
+__all__ = ["await_point", "continue_inline"]
 
 
 class Observer(Protocol):
@@ -20,20 +20,18 @@ class Observer(Protocol):
 
 
 @types.coroutine
-def run_inline(
-    coro: Coroutine[Any, Any, None], context: Context, observer: Observer
+def continue_inline(
+    coro: Coroutine[Any, Any, None], trap: Any, context: Context, observer: Observer
 ) -> Generator[Any, Any, None]:
-    """Await ``coro`` with ``context`` as its contextvars; tell ``observer`` whenever it waits and goes on.
+    """Await the rest of ``coro``, whose first step ``context.run(coro.send, None)`` came to wait at ``trap``.
 
     What it waits for passes through to the event loop, and what the loop answers (a cancellation too) passes back.
+    ``observer`` is told whenever it waits and goes on. The first step is the caller's, because most applications
+    end in it and need no generator.
     """
-    resume: Callable[[Any], Any] = coro.send
-    answer: Any = None
+    resume: Callable[[Any], Any]
+    answer: Any
     while True:
-        try:
-            trap = context.run(resume, answer)
-        except StopIteration:
-            return
         observer.on_suspend()
         try:
             answer = yield trap
@@ -45,6 +43,10 @@ def run_inline(
         else:
             resume = coro.send
         observer.on_resume()
+        try:
+            trap = context.run(resume, answer)
+        except StopIteration:
+            return
 
 
 _MACHINERY = frozenset(("trioserve", "anyio", "trio", "asyncio", "uvloop", "outcome"))

@@ -1,8 +1,8 @@
 """The fast engine: httptools (llhttp) reads the field lines of one whole request head.
 
-It takes 0.8 us where h11 takes 14 us, and is strict about every byte of a field line. llhttp knows a fixed list of methods and versions, so a head that it refuses
-is judged by h11, the reference: both engines then refuse the same bytes, and only an attacker pays for the second
-look.
+It takes 0.8 us where h11 takes 14 us, and is strict about every byte of a field line. llhttp knows a fixed list of
+methods and versions, so a head that it refuses is judged by h11, the reference: both engines then refuse the same
+bytes, and only an attacker pays for the second look.
 """
 
 import httptools

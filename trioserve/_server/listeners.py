@@ -3,13 +3,14 @@
 import errno
 import os
 import socket
-from typing import Final
+from collections.abc import Iterable
+from typing import Any, Final
 
 import anyio
 
 from trioserve._errors import BindFailed
 
-__all__ = ["bind_sockets"]
+__all__ = ["bind_sockets", "listen_on"]
 
 _NOT_HERE: Final = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
 
@@ -44,7 +45,8 @@ async def bind_sockets(host: str, port: int) -> list[socket.socket]:
     return sockets
 
 
-async def _resolve(host: str, port: int) -> list[tuple[socket.AddressFamily, tuple]]:  # type: ignore[type-arg]  # typeshed has no better name for a sockaddr
+async def _resolve(host: str, port: int) -> list[tuple[socket.AddressFamily, Any]]:
+    found: Iterable[Any]
     try:
         try:
             found = socket.getaddrinfo(
@@ -57,7 +59,7 @@ async def _resolve(host: str, port: int) -> list[tuple[socket.AddressFamily, tup
     return list(dict.fromkeys((socket.AddressFamily(info[0]), info[4]) for info in found))
 
 
-def _bind(family: socket.AddressFamily, address: tuple, *, only_v6: bool) -> socket.socket:  # type: ignore[type-arg]  # see _resolve
+def _bind(family: socket.AddressFamily, address: Any, *, only_v6: bool) -> socket.socket:
     sock = socket.socket(family, socket.SOCK_STREAM)
     try:
         if os.name == "posix":  # elsewhere the option lets two servers share a port
@@ -70,6 +72,14 @@ def _bind(family: socket.AddressFamily, address: tuple, *, only_v6: bool) -> soc
         sock.close()
         raise
     return sock
+
+
+def listen_on(sock: socket.socket, backlog: int) -> None:
+    """``listen(2)``. Raises BindFailed when another server was faster: until one listens, two may bind one port."""
+    try:
+        sock.listen(backlog)
+    except OSError as exc:
+        raise BindFailed(_explain(*sock.getsockname()[:2], exc)) from exc
 
 
 def _explain(host: str, port: int, exc: OSError) -> str:

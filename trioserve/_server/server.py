@@ -1,11 +1,12 @@
 """The root of the tree of tasks: start-up reads from the top down, shutdown from the inside out."""
 
+import inspect
 import logging
 import math
 import random
 import socket
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import anyio
 import anyio.abc
@@ -28,9 +29,9 @@ from trioserve._server.accept import accept_loop
 from trioserve._server.access_log import AccessLogger
 from trioserve._server.engine import choose_engine
 from trioserve._server.lifespan import Lifespan
-from trioserve._server.listeners import bind_sockets
+from trioserve._server.listeners import bind_sockets, listen_on
 from trioserve._streams import Address, ByteStream, Listener, Network, open_network, running_backend
-from trioserve._types import App
+from trioserve._types import App, CoroutineApp, Receive, Scope, Send
 
 __all__ = ["Server", "serve"]
 
@@ -221,7 +222,7 @@ class Server:
         )
         access_log = AccessLogger() if config.access_log else None
         return ServerContext(
-            app=self._app,
+            app=_coroutine_app(self._app),
             backend=running_backend(),
             clock=network.clock,
             root_path=config.root_path,
@@ -270,9 +271,20 @@ async def serve(
     await Server(app, (config or Config()).replace(**options)).serve(task_status=task_status)
 
 
+def _coroutine_app(app: App) -> CoroutineApp:
+    """``app``, or a wrapper for one whose call returns another kind of awaitable."""
+    if inspect.iscoroutinefunction(app) or inspect.iscoroutinefunction(getattr(app, "__call__", None)):  # noqa: B004  # the method is wanted
+        return cast("CoroutineApp", app)
+
+    async def call(scope: Scope, receive: Receive, send: Send) -> None:
+        await app(scope, receive, send)
+
+    return call
+
+
 def _listen(sockets: list[socket.socket], network: Network, backlog: int) -> list[Listener]:
     for sock in sockets:
-        sock.listen(backlog)
+        listen_on(sock, backlog)
     return [network.listen(sock) for sock in sockets]
 
 

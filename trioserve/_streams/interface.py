@@ -1,19 +1,16 @@
 """What the server needs of a network, and nothing more. One implementation per backend, one in memory."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Any, Final, Protocol, TypeAlias
 
 import anyio.abc
 
-__all__ = ["RECEIVE_BYTES", "Address", "ByteStream", "Listener", "Network", "StartSoon"]
+__all__ = ["RECEIVE_BYTES", "Address", "ByteStream", "Listener", "Network"]
 
 RECEIVE_BYTES: Final = 64 * 1024  # bytes; one syscall holds a typical request, and malloc serves it without mmap
 
 Address: TypeAlias = tuple[str, int | None]
 """``(host, port)``, or ``(path, None)`` for a unix socket; IPv6 without flow and scope."""
-
-StartSoon: TypeAlias = Callable[..., None]
-
 
 class ByteStream(Protocol):
     """A connected, bidirectional stream of bytes. One task reads, one task writes, at a time.
@@ -100,8 +97,5 @@ class Network(Protocol):
     def listen(self, sock: Any) -> Listener:
         """A listener on a bound, listening ``socket.socket``, which it owns from now on."""
 
-    run: Callable[..., Awaitable[None]]
-    """A task for the server's nursery: whatever the streams need done in the background; runs until cancelled."""
-
-
-TaskStatus: TypeAlias = anyio.abc.TaskStatus[Any]
+    async def run(self, *, task_status: anyio.abc.TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
+        """A task for the server's nursery: whatever the streams need done in the background; until cancelled."""

@@ -105,8 +105,8 @@ class SocketStream(asyncio.Protocol):
     """One connection, which is its transport's protocol."""
 
     __slots__ = (
-        "_closed", "_cork", "_corked", "_drained", "_ended", "_loop", "_paused", "_readable", "_received", "_sock", "_transport",
-        "_watchers", "congested", "local", "lost", "peer",
+        "_closed", "_cork", "_corked", "_drained", "_ended", "_loop", "_paused", "_readable", "_received", "_sock",
+        "_transport", "_watchers", "congested", "local", "lost", "peer",
     )  # fmt: skip
 
     def __init__(self, sock: socket.socket, peer: Address | None, local: Address | None, cork: Cork) -> None:
@@ -138,7 +138,7 @@ class SocketStream(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)  # uvloop's is one in all but name
-        transport.set_write_buffer_limits(high=UNSENT_BYTES, low=0)
+        self._transport.set_write_buffer_limits(high=UNSENT_BYTES, low=0)
 
     def data_received(self, data: bytes) -> None:
         self._received = self._received + data if self._received else data

@@ -1,5 +1,6 @@
 """Facts about socket addresses, the same on every backend."""
 
+import contextlib
 import socket
 import struct
 from typing import Any, Final
@@ -26,7 +27,5 @@ _RESET: Final = struct.pack("ii", 1, 0)  # linger for 0 seconds
 
 def reset_on_close(sock: socket.socket) -> None:
     """Make ``close`` send a reset, so that a message cut short cannot be taken for a whole one (RFC 9112 §8)."""
-    try:
+    with contextlib.suppress(OSError):  # the connection is gone already: there is nobody to tell
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
-    except OSError:
-        pass  # the connection is gone already: there is nobody to tell

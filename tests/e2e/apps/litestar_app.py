@@ -18,8 +18,8 @@ from litestar.enums import RequestEncodingType
 from litestar.params import Body
 from litestar.response import Stream
 
-
-warnings.simplefilter("ignore", DeprecationWarning)     # of parameters without a mark, which older versions do not have
+# Of parameters without a mark; older versions have no marks.
+warnings.simplefilter("ignore", DeprecationWarning)
 
 
 def say(text: str) -> None:

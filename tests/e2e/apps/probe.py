@@ -145,6 +145,13 @@ async def watch(visit: Visit) -> None:
     visit.say((await visit.receive())["type"])
 
 
+async def hold(visit: Visit) -> None:
+    """Reads nothing and says nothing for as long as any test pushes."""
+    visit.say("holding")
+    await anyio.sleep(1.5)
+    await visit.answer(b"let go")
+
+
 async def hang(visit: Visit) -> None:
     visit.say("hanging")
     try:
@@ -268,7 +275,7 @@ def name_of_loop() -> str:
 HANDLERS = {
     f"/{handler.__name__}": handler
     for handler in (
-        hello, echo, digest, mirror, parts, endless, events, watch, hang, hang_midway, spin, fail, fail_in_group,
+        hello, echo, digest, mirror, parts, endless, events, watch, hold, hang, hang_midway, spin, fail, fail_in_group,
         fail_midway, leave_process, return_early, return_midway, return_short, nonsense, census,
     )
 }
@@ -293,3 +300,12 @@ async def app(scope: Scope, receive: Receive, send: Send) -> None:
         await visit.answer(b"no such behaviour", 404)
     else:
         await handler(visit)
+
+
+async def never_ending(scope: Scope, receive: Receive, send: Send) -> None:
+    """Its resources take for ever to close."""
+    if scope["type"] == "lifespan":
+        await receive()
+        await send({"type": "lifespan.startup.complete"})
+        await anyio.sleep_forever()
+    await app(scope, receive, send)

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import trio
-from quart import ResponseReturnValue, request
+from quart import Response, request
 from quart_trio import QuartTrio
 
 app = QuartTrio(__name__)
@@ -56,17 +56,17 @@ async def nursery() -> dict[str, list[int]]:
 
 
 @app.get("/stream")
-async def stream() -> ResponseReturnValue:
+async def stream() -> Response:
     async def numbers() -> AsyncIterator[bytes]:
         for number in range(100):
             yield b"%d\n" % number
             await trio.lowlevel.checkpoint()
 
-    return numbers(), 200, {"content-type": "text/plain"}
+    return Response(numbers(), content_type="text/plain")
 
 
 @app.get("/endless")
-async def endless() -> ResponseReturnValue:
+async def endless() -> Response:
     async def ticks() -> AsyncIterator[bytes]:
         try:
             while True:
@@ -75,7 +75,7 @@ async def endless() -> ResponseReturnValue:
         finally:
             say("the stream is closed")
 
-    return ticks(), 200
+    return Response(ticks())
 
 
 @app.post("/upload")
@@ -87,19 +87,20 @@ async def upload() -> dict[str, int]:
 
 
 @app.get("/fail")
-async def fail() -> None:
+async def fail() -> str:
     raise ValueError("on purpose, in Quart")
 
 
 @app.get("/fail_in_nursery")
-async def fail_in_nursery() -> None:
+async def fail_in_nursery() -> str:
     async with trio.open_nursery() as children:
         children.start_soon(trio.sleep_forever)
         children.start_soon(fail)
+    return "no child failed"
 
 
 @app.get("/hang")
-async def hang() -> None:
+async def hang() -> str:
     async with trio.open_nursery() as children:
         children.start_soon(trio.sleep_forever)
         say("hanging")
@@ -107,3 +108,4 @@ async def hang() -> None:
             await trio.sleep_forever()
         finally:
             say("the nursery is cancelled")
+    return "nobody left"

@@ -66,7 +66,7 @@ async def fail_midway(request: Request) -> Response:
 async def wait_disconnected(request: Request) -> Response:
     """Asks again and again, as an endpoint with much to compute does."""
     say(f"asks, disconnected: {await request.is_disconnected()}")
-    while not await request.is_disconnected():
+    while not await request.is_disconnected():  # noqa: ASYNC110  # there is nothing else to wait for
         await anyio.sleep(0.01)
     say("sees the client leave")
     return PlainTextResponse("to nobody")

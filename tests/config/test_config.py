@@ -1,0 +1,306 @@
+"""Config: defaults, types, bounds, changes (every option, from the one place where it is defined)."""
+
+import copy
+import dataclasses
+import math
+import pickle
+import typing
+from typing import Any, Literal
+
+import pytest
+
+import trioserve
+from trioserve._config import Config, Option, Seconds, options
+from trioserve._errors import ConfigError, TrioserveError
+
+OPTIONS = options()
+NAMES = [name for name, *_ in OPTIONS]
+
+
+def optional(hint: Any) -> bool:
+    return type(None) in typing.get_args(hint)
+
+
+def base(hint: Any) -> Any:
+    """The type of an option's value, ``None`` aside."""
+    if typing.get_origin(hint) in (Literal, tuple):
+        return typing.get_origin(hint)
+    return next((part for part in typing.get_args(hint) if part is not type(None)), hint)
+
+
+def of_type(*wanted: Any) -> list[Any]:
+    return [pytest.param(name, known, id=name) for name, hint, _, known in OPTIONS if base(hint) in wanted]
+
+
+def kept(name: str, value: Any) -> Any:
+    """What becomes of this value."""
+    return getattr(Config.from_options({name: value}), name)
+
+
+def problem_of(name: str, value: Any) -> str:
+    """What is wrong with this value."""
+    with pytest.raises(ConfigError) as error:
+        Config.from_options({name: value})
+    assert error.value.option == name
+    assert str(error.value) == f"{name}: {error.value.problem}"
+    assert "\n" not in error.value.problem
+    return error.value.problem
+
+
+# -- defaults ----------------------------------------------------------------------------------------------------------
+
+
+def test_the_defaults_are_fine() -> None:
+    config = Config()
+    for name, _, default, _ in OPTIONS:
+        assert getattr(config, name) == default
+    assert config == Config()
+    assert hash(config) == hash(Config())
+
+
+def test_some_defaults_that_users_rely_on() -> None:
+    config = Config()
+    assert (config.host, config.port, config.backend, config.lifespan) == ("127.0.0.1", 8000, "trio", "auto")
+    assert (config.timeout_header, config.timeout_keep_alive, config.timeout_request) == (10.0, 75.0, None)
+    assert config.limit_request_body is None
+
+
+def test_each_option_says_what_it_is() -> None:
+    assert len(set(NAMES)) == len(NAMES)
+    for name, hint, default, known in OPTIONS:
+        assert isinstance(known, Option)
+        assert known.help.endswith(".") and known.help[0].isupper(), name
+        assert known.group
+        assert known.minimum <= known.maximum
+        assert default is not None or optional(hint)
+
+
+def test_timeouts_are_seconds_and_can_be_switched_off() -> None:
+    timeouts = [(name, hint) for name, hint, *_ in OPTIONS if name.startswith("timeout_")]
+    assert len(timeouts) >= 5
+    for name, hint in timeouts:
+        assert hint == Seconds
+        assert kept(name, None) is None
+
+
+def test_it_is_frozen_and_takes_keywords_only() -> None:
+    config = Config()
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        config.port = 1  # type: ignore[misc]
+    with pytest.raises(TypeError):
+        Config(True)  # type: ignore[call-arg]
+
+
+def test_it_travels_between_processes() -> None:
+    config = Config(port=1, header=("a: b",), timeout_header=None)
+    assert pickle.loads(pickle.dumps(config)) == config
+    assert copy.deepcopy(config) == config
+
+
+def test_it_is_public() -> None:
+    assert trioserve.Config is Config
+    assert trioserve.ConfigError is ConfigError
+    assert issubclass(ConfigError, TrioserveError)
+    assert ConfigError("a", "b").exit_code == 2
+
+
+# -- types -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("name", "known"), of_type(bool))
+def test_switches(name: str, known: Option) -> None:
+    for value in (True, False):
+        assert kept(name, value) is value
+    values: list[Any] = [1, 0, "yes", "", 1.0, []]
+    for wrong in values:
+        assert "is not true or false" in problem_of(name, wrong)
+
+
+@pytest.mark.parametrize(("name", "known"), of_type(int))
+def test_whole_numbers(name: str, known: Option) -> None:
+    values: list[Any] = [True, 1.0, "1", "", b"1", [1]]
+    for wrong in values:
+        assert "is not a whole number" in problem_of(name, wrong)
+
+
+@pytest.mark.parametrize(("name", "known"), of_type(float))
+def test_numbers(name: str, known: Option) -> None:
+    assert kept(name, 3) == 3.0
+    assert type(kept(name, 3)) is float
+    assert kept(name, 0.5) == 0.5
+    values: list[Any] = [True, "1", "", b"1", [1.0], 1j]
+    for wrong in values:
+        assert "is not a number" in problem_of(name, wrong)
+
+
+@pytest.mark.parametrize(("name", "known"), of_type(str))
+def test_texts(name: str, known: Option) -> None:
+    assert kept(name, "text") == "text"
+    values: list[Any] = [5, b"text", True, ["text"]]
+    for wrong in values:
+        assert "is not a text" in problem_of(name, wrong)
+
+
+@pytest.mark.parametrize("name", [name for name, hint, *_ in OPTIONS if not optional(hint) and name != "header"])
+def test_none_is_no_value(name: str) -> None:
+    problem_of(name, None)
+
+
+@pytest.mark.parametrize("name", [name for name, hint, *_ in OPTIONS if optional(hint)])
+def test_none_is_a_value_where_the_type_says_so(name: str) -> None:
+    assert kept(name, None) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "choices"),
+    [pytest.param(name, typing.get_args(hint), id=name) for name, hint, *_ in OPTIONS if base(hint) is Literal],
+)
+def test_choices(name: str, choices: tuple[str, ...]) -> None:
+    for choice in choices:
+        assert kept(name, choice) == choice
+    for wrong in ("", "unheard-of", choices[0].upper(), 5, True, b"auto", [choices[0]]):
+        problem = problem_of(name, wrong)
+        assert all(choice in problem for choice in choices)
+
+
+def test_a_choice_that_is_nearly_right_is_named() -> None:
+    assert problem_of("backend", "asynciio").endswith("; did you mean 'asyncio'?")
+    assert problem_of("http", "httptool").endswith("; did you mean 'httptools'?")
+    assert "did you mean" not in problem_of("log_level", "xxxxxxxx")
+
+
+# -- bounds ------------------------------------------------------------------------------------------------------------
+
+NUMBERS = of_type(int, float)
+
+
+@pytest.mark.parametrize(("name", "known"), NUMBERS)
+def test_lower_bound(name: str, known: Option) -> None:
+    assert math.isfinite(known.minimum)
+    assert kept(name, int(known.minimum)) == known.minimum
+    assert "out of range" in problem_of(name, int(known.minimum) - 1)
+    assert f"{known.minimum:g}" in problem_of(name, -(10**9))
+
+
+@pytest.mark.parametrize(("name", "known"), NUMBERS)
+def test_upper_bound(name: str, known: Option) -> None:
+    if known.maximum == math.inf:
+        assert kept(name, 10**9) == 10**9
+    else:
+        assert kept(name, int(known.maximum)) == known.maximum
+        problem = problem_of(name, int(known.maximum) + 1)
+        assert f"between {known.minimum:g} and {known.maximum:g}" in problem
+
+
+@pytest.mark.parametrize(("name", "known"), of_type(float))
+def test_a_length_of_time_is_a_number_from_0(name: str, known: Option) -> None:
+    for wrong in (-0.001, -math.inf, math.nan):
+        assert "at least 0" in problem_of(name, wrong)
+
+
+@pytest.mark.xfail(reason="a whole number too large for a float raises OverflowError", strict=True)
+@pytest.mark.parametrize(("name", "known"), of_type(float))
+def test_a_length_of_time_beyond_all_numbers(name: str, known: Option) -> None:
+    problem_of(name, 10**400)
+
+
+@pytest.mark.parametrize(
+    ("name", "minimum", "maximum"),
+    [
+        ("port", 0, 65535),
+        ("backlog", 1, math.inf),
+        ("limit_request_line", 64, math.inf),
+        ("limit_header_bytes", 256, math.inf),
+        ("limit_header_count", 1, math.inf),
+        ("limit_request_body", 0, math.inf),
+        ("limit_connections", 1, math.inf),
+        ("limit_concurrency", 1, math.inf),
+        ("limit_max_requests", 1, math.inf),
+        ("limit_max_requests_jitter", 0, math.inf),
+    ],
+)
+def test_bounds_that_are_promised(name: str, minimum: float, maximum: float) -> None:
+    [known] = [known for other, _, _, known in OPTIONS if other == name]
+    assert (known.minimum, known.maximum) == (minimum, maximum)
+
+
+# -- header ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("value", [["a: b", "C:d"], ("a: b", "C:d")])
+def test_headers_become_a_tuple(value: Any) -> None:
+    assert Config(header=value).header == ("a: b", "C:d")
+
+
+@pytest.mark.parametrize("line", ["a:b", "a: b", "a:", "X-A: b: c", "a:\tb", "a: \xe9", "!#$%&'*+.^_`|~-9: v"])
+def test_header_lines(line: str) -> None:
+    assert Config(header=(line,)).header == (line,)
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["", "a", ":", ": b", "a b: c", "a : b", " a: b", "a: b\r\nc: d", "a: b\n", "a: b\r", "a: \0", "a: \x7f", "\xe9: a",
+     "a: \u20ac", "(a): b"],
+)  # fmt: skip
+def test_what_is_no_header_line(line: str) -> None:
+    assert "Name:Value" in problem_of("header", (line,))
+    assert "Name:Value" in problem_of("header", ("fine: yes", line))
+
+
+@pytest.mark.parametrize("value", ["a: b", [b"a: b"], [("a", "b")], [None], {1: "a"}, b"a: b"])
+def test_what_is_no_list_of_header_lines(value: Any) -> None:
+    assert "is not a list of strings" in problem_of("header", value)
+
+
+@pytest.mark.xfail(reason="it is looked through once to check it, and is empty when it is kept", strict=True)
+def test_headers_from_an_iterator() -> None:
+    assert Config(header=(line for line in ("a: b",))).header == ("a: b",)  # type: ignore[arg-type]
+
+
+@pytest.mark.xfail(reason="what cannot be iterated raises TypeError", strict=True)
+@pytest.mark.parametrize("value", [None, 5, True])
+def test_what_is_no_list_at_all(value: Any) -> None:
+    problem_of("header", value)
+
+
+# -- from_options, replace ---------------------------------------------------------------------------------------------
+
+
+def test_from_options() -> None:
+    assert Config.from_options({}) == Config()
+    assert Config.from_options({"port": 1, "timeout_header": 2}) == Config(port=1, timeout_header=2.0)
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("prot", "port"), ("timeout_keepalive", "timeout_keep_alive"), ("keep_alive_timeout", None),
+        ("log-level", "log_level"), ("headers", "header"), ("xyzzy", None), ("", None),
+    ],
+)  # fmt: skip
+def test_an_unknown_option_is_named_with_the_nearest_known_one(name: str, meant: str | None) -> None:
+    with pytest.raises(ConfigError) as error:
+        Config.from_options({"port": 1, name: 1})
+    assert error.value.option == name
+    assert error.value.problem.startswith("no such option")
+    if meant is not None:
+        assert error.value.problem.endswith(f"; did you mean {meant!r}?")
+
+
+def test_from_options_checks_values() -> None:
+    with pytest.raises(ConfigError, match="port: 65536 is out of range"):
+        Config.from_options({"port": 65536})
+
+
+def test_replace_changes_a_copy() -> None:
+    config = Config(port=1, header=("a: b",))
+    changed = config.replace(port=2)
+    assert (config.port, changed.port, changed.header) == (1, 2, ("a: b",))
+    assert config.replace() == config
+
+
+def test_replace_checks_like_everything_else() -> None:
+    with pytest.raises(ConfigError, match=r"^port: "):
+        Config().replace(port=-1)
+    with pytest.raises(ConfigError, match="no such option; did you mean 'port'"):
+        Config().replace(prot=1)

@@ -1,0 +1,170 @@
+"""``run_inline``: an application in its caller's task, in a context of its own."""
+
+import contextvars
+
+import anyio
+import anyio.lowlevel
+import pytest
+
+from trioserve._connection.inline import await_point, run_inline
+
+variable = contextvars.ContextVar[str]("variable", default="unset")
+
+
+class Observer:
+    def __init__(self) -> None:
+        self.seen: list[str] = []
+
+    def on_suspend(self) -> None:
+        self.seen.append("suspend")
+
+    def on_resume(self) -> None:
+        self.seen.append("resume")
+
+
+async def test_the_context_is_the_applications_own() -> None:
+    context = contextvars.copy_context()
+
+    async def app() -> None:
+        variable.set("inner")
+        await anyio.lowlevel.checkpoint()
+        assert variable.get() == "inner"
+
+    await run_inline(app(), context, Observer())
+    assert variable.get() == "unset"
+    assert context[variable] == "inner"
+
+
+async def test_the_observer_sees_each_suspension() -> None:
+    observer = Observer()
+
+    async def app() -> None:
+        observer.seen.append("app")
+        await anyio.sleep(1)
+        observer.seen.append("app")
+
+    await run_inline(app(), contextvars.copy_context(), observer)
+    assert observer.seen[0] == observer.seen[-1] == "app"
+    pauses = observer.seen[1:-1]
+    assert pauses == ["suspend", "resume"] * (len(pauses) // 2)
+    assert pauses
+
+
+async def test_an_application_that_never_waits_is_not_observed() -> None:
+    observer = Observer()
+
+    async def app() -> None:
+        pass
+
+    await run_inline(app(), contextvars.copy_context(), observer)
+    assert observer.seen == []
+
+
+async def test_exceptions_pass_through() -> None:
+    async def app() -> None:
+        await anyio.lowlevel.checkpoint()
+        raise ValueError("the application's own")
+
+    with pytest.raises(ValueError, match="own"):
+        await run_inline(app(), contextvars.copy_context(), Observer())
+
+
+async def test_cancellation_reaches_the_application_and_passes_through() -> None:
+    cleaned_up: list[str] = []
+
+    async def app() -> None:
+        try:
+            await anyio.sleep_forever()
+        finally:
+            cleaned_up.append(variable.get())
+
+    context = contextvars.copy_context()
+    context.run(variable.set, "inner")
+    with anyio.move_on_after(5) as scope:
+        await run_inline(app(), context, Observer())
+    assert scope.cancelled_caught
+    assert cleaned_up == ["inner"]
+
+
+async def test_an_application_that_cleans_up_may_wait_under_a_shield() -> None:
+    done: list[bool] = []
+
+    async def app() -> None:
+        try:
+            await anyio.sleep_forever()
+        finally:
+            with anyio.CancelScope(shield=True):
+                await anyio.sleep(5)
+                done.append(True)
+
+    with anyio.move_on_after(5):
+        await run_inline(app(), contextvars.copy_context(), Observer())
+    assert done == [True]
+
+
+async def test_nurseries_and_scopes_of_the_application_work() -> None:
+    async def app() -> None:
+        with anyio.move_on_after(5) as scope:
+            async with anyio.create_task_group() as children:
+                children.start_soon(anyio.sleep_forever)
+        assert scope.cancelled_caught
+
+    await run_inline(app(), contextvars.copy_context(), Observer())
+
+
+def test_an_abandoned_application_is_closed_in_its_context() -> None:
+    closed: list[str] = []
+
+    async def app() -> None:
+        variable.set("inner")
+        try:
+            await _suspension()
+        finally:
+            closed.append(variable.get())
+
+    async def driver() -> None:
+        await run_inline(app(), contextvars.copy_context(), Observer())
+
+    coro = driver()
+    coro.send(None)
+    coro.close()
+    assert closed == ["inner"]
+
+
+class _suspension:  # awaited like a function
+    def __await__(self):  # type: ignore[no-untyped-def]
+        yield
+
+
+def test_the_await_point_is_the_applications_innermost_line() -> None:
+    async def innermost() -> None:
+        await _suspension()
+
+    async def outermost() -> None:
+        await innermost()
+
+    coro = outermost()
+    assert "outermost" in await_point(coro)  # not begun: it stands at its first line
+    coro.send(None)
+    assert await_point(coro).startswith(__file__)
+    assert await_point(coro).endswith("innermost)") or "__await__" in await_point(coro)
+    coro.close()
+    assert await_point(coro) == "not started or finished"
+
+
+async def test_the_await_point_leaves_out_the_machinery() -> None:
+    points: list[str] = []
+
+    async def app() -> None:
+        await anyio.sleep(5)
+
+    coro = app()
+
+    async def look() -> None:
+        await anyio.sleep(1)
+        points.append(await_point(coro))
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(look)
+        await run_inline(coro, contextvars.copy_context(), Observer())
+    assert points[0].endswith("app)")

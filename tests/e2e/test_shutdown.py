@@ -1,0 +1,224 @@
+"""SIGTERM and SIGINT: who is being served is served, the lifespan ends properly, and it all takes bounded time."""
+
+import signal
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from tests.helpers.raw_http import RawClient, fetch
+from tests.helpers.server_process import Flavour, ServerProcess, serve
+
+BOTH_SIGNALS = pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "SIGINT"])
+
+
+@pytest.fixture
+def server(flavour: Flavour) -> Iterator[ServerProcess]:
+    with serve("probe:app", flavour) as server:
+        yield server
+
+
+@pytest.fixture
+def impatient_server(flavour: Flavour) -> Iterator[ServerProcess]:
+    """Two seconds for everything, a tenth of them for the lifespan."""
+    with serve("probe:app", flavour, "--timeout-graceful-shutdown", "2") as server:
+        yield server
+
+
+def judge(server: ServerProcess, number: signal.Signals = signal.SIGTERM, *, within: float = 5) -> None:
+    """The server ends by itself, with code 0 and after the lifespan."""
+    began = time.monotonic()
+    server.judge_end()
+    assert time.monotonic() - began < within
+    lines = server.stderr.text.splitlines()
+    assert lines[-1].endswith("Stopped")
+    assert lines[-2] == "probe: lifespan ended"
+    assert server.stderr.lines_with(f"Shutting down ({number.name})")
+
+
+@BOTH_SIGNALS
+def test_idle_connections_are_closed(server: ServerProcess, number: signal.Signals) -> None:
+    with RawClient(server.address) as used, RawClient(server.address) as unused:
+        used.get("/hello")
+        assert used.receive_response().status == 200
+        server.send_signal(number)
+        assert used.is_closed()
+        assert unused.is_closed()
+        judge(server, number)
+
+
+@BOTH_SIGNALS
+def test_a_request_in_progress_is_finished(server: ServerProcess, number: signal.Signals) -> None:
+    with RawClient(server.address) as client:
+        client.send(b"POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nfirst")
+        server.stderr.wait_for("/echo entered")
+        server.send_signal(number)
+        server.stderr.wait_for("Shutting down")
+        with pytest.raises(OSError), RawClient(server.address) as late:       # refused, or reset at once
+            late.get("/hello")
+            late.receive_exactly(1)
+            raise OSError("the server answered a request that came too late")
+        client.send(b" last")
+        response = client.receive_response()
+        assert response.body == b"first last"
+        assert response.headers["connection"] == "close"
+        assert client.is_closed()
+        judge(server, number)
+
+
+def test_a_response_in_progress_is_finished(server: ServerProcess) -> None:
+    """The head has promised to keep the connection; it is closed all the same."""
+    with RawClient(server.address) as client:
+        client.send(b"POST /mirror HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nfirst")
+        head = client.receive_until(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.1 200 ")
+        assert client.receive_chunk() == b"first"
+        server.send_signal(signal.SIGTERM)
+        server.stderr.wait_for("Shutting down")
+        client.send(b" last")
+        assert client.receive_chunk() == b" last"
+        assert client.receive_chunk() == b""
+        assert client.is_closed()
+        judge(server)
+
+
+def test_a_pipelined_request_is_answered_or_left_alone(server: ServerProcess) -> None:
+    """Or left alone, which a client can tell from the end of the connection; not answered in part."""
+    with RawClient(server.address) as client:
+        client.send(b"POST /mirror HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nfirst")
+        assert b"first" in client.receive_until(b"first\r\n")
+        server.send_signal(signal.SIGTERM)
+        server.stderr.wait_for("Shutting down")
+        client.send(b" lastGET /hello HTTP/1.1\r\nHost: a\r\n\r\n")
+        assert client.receive_until(b"0\r\n\r\n")
+        answer = client.receive_all()
+    assert answer == b"" or b"Hello, world!" in answer      # RFC 9112 §9.6: it may be left unanswered
+    judge(server)
+
+
+def test_a_request_already_in_the_socket_is_answered(server: ServerProcess) -> None:
+    """The server, stopped for a moment, finds the request and the signal at once."""
+    with RawClient(server.address) as client:
+        client.get("/hello")
+        assert client.receive_response().status == 200
+        server.send_signal(signal.SIGSTOP)
+        client.get("/hello")
+        server.send_signal(signal.SIGTERM)
+        server.send_signal(signal.SIGCONT)
+        assert client.receive_response().body == b"Hello, world!"
+        assert client.is_closed()
+        judge(server)
+
+
+def test_a_request_already_in_the_backlog_is_answered(server: ServerProcess) -> None:
+    """The kernel has told this client that it is connected."""
+    server.send_signal(signal.SIGSTOP)
+    with RawClient(server.address) as client:
+        client.get("/hello")
+        server.send_signal(signal.SIGTERM)
+        server.send_signal(signal.SIGCONT)
+        assert client.receive_response().body == b"Hello, world!"
+        judge(server)
+
+
+@BOTH_SIGNALS
+def test_a_hanging_request_is_cancelled_at_the_deadline(
+    impatient_server: ServerProcess, number: signal.Signals
+) -> None:
+    server = impatient_server
+    with RawClient(server.address) as client:
+        client.get("/hang")
+        server.stderr.wait_for("/hang hanging")
+        server.send_signal(number)
+        assert client.is_closed()
+        judge(server, number)
+    server.stderr.wait_for("/hang cancelled")
+    line = server.stderr.wait_for("shutdown-deadline: ended GET /hang after ")
+    assert "probe.py" in line
+    assert line.endswith("(hang)")
+
+
+def test_an_event_stream_is_cut_at_the_deadline(impatient_server: ServerProcess) -> None:
+    """Its end does not look like one: browsers connect again."""
+    with RawClient(impatient_server.address) as client:
+        client.get("/events")
+        assert client.receive_until(b"data: tick\n\n")
+        impatient_server.send_signal(signal.SIGTERM)
+        try:
+            rest = client.receive_all()
+        except ConnectionResetError:
+            pass
+        else:
+            assert not rest.endswith(b"0\r\n\r\n")
+        judge(impatient_server)
+    impatient_server.stderr.wait_for("shutdown-deadline: ended GET /events after ")
+    impatient_server.stderr.wait_for("/events cancelled")
+
+
+def test_a_client_that_does_not_read_is_not_waited_for(impatient_server: ServerProcess) -> None:
+    with RawClient(impatient_server.address, receive_buffer=4096) as client:
+        client.get("/endless")
+        assert client.receive_exactly(1000)
+        impatient_server.send_signal(signal.SIGTERM)
+        judge(impatient_server)
+
+
+@BOTH_SIGNALS
+def test_a_second_signal_forces(server: ServerProcess, number: signal.Signals) -> None:
+    """The graceful time is 30 seconds; the lifespan ends properly nevertheless."""
+    with RawClient(server.address) as client:
+        client.get("/hang")
+        server.stderr.wait_for("/hang hanging")
+        server.send_signal(number)
+        server.stderr.wait_for("Shutting down")
+        server.send_signal(number)
+        server.stderr.wait_for(f"{number.name} again")
+        assert client.is_closed()
+        judge(server, number)
+    server.stderr.wait_for("shutdown-deadline: ended GET /hang after ")
+
+
+def test_the_other_signal_forces_too(server: ServerProcess) -> None:
+    with RawClient(server.address) as client:
+        client.get("/hang")
+        server.stderr.wait_for("/hang hanging")
+        server.send_signal(signal.SIGINT)
+        server.stderr.wait_for("Shutting down")
+        server.send_signal(signal.SIGTERM)
+        judge(server, signal.SIGINT)
+
+
+def test_a_lifespan_that_does_not_end(flavour: Flavour) -> None:
+    with serve("probe:never_ending", flavour, "--timeout-graceful-shutdown", "1", errors_expected=True) as server:
+        assert fetch(server.address, "/hello").status == 200
+        server.send_signal(signal.SIGTERM)
+        server.judge_end(errors_expected=True)
+        server.stderr.wait_for("shutdown-deadline: the application's lifespan did not end in time")
+
+
+def test_shutdown_delay(flavour: Flavour) -> None:
+    """A load balancer has not noticed yet: its requests are served, and each is the last on its connection."""
+    with serve("probe:app", flavour, "--shutdown-delay", "1") as server:
+        server.send_signal(signal.SIGTERM)
+        server.stderr.wait_for("Shutting down")
+        for _ in range(3):
+            assert fetch(server.address, "/hello").status == 200
+        judge(server)
+
+
+def test_a_maximum_of_requests(flavour: Flavour) -> None:
+    with serve("probe:app", flavour, "--limit-max-requests", "3") as server:
+        for _ in range(3):
+            assert fetch(server.address, "/hello").status == 200
+        server.judge_end()
+        server.stderr.wait_for("Shutting down (limit-max-requests)")
+        assert server.stderr.lines_with("probe: lifespan ended")
+
+
+def test_the_access_log_is_complete(server: ServerProcess) -> None:
+    """Lines are written in batches; the last batch is not lost."""
+    for _ in range(5):
+        assert fetch(server.address, "/hello").status == 200
+    server.send_signal(signal.SIGTERM)
+    judge(server)
+    assert len(server.stdout.lines_with('"GET /hello HTTP/1.1" 200 OK 13 B')) == 5

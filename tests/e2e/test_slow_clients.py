@@ -1,0 +1,212 @@
+"""Clients that take their time, or take nothing at all: each wait ends, and nobody else has to wait for it."""
+
+import socket
+import sys
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from tests.helpers.raw_http import RawClient, fetch
+from tests.helpers.server_process import Flavour, ServerProcess, serve, wait_until
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads the server's memory from /proc")
+
+BODY = b"POST /echo?token=%s HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\n"
+MEBIBYTE = 1024 * 1024
+
+
+@pytest.fixture(scope="module")
+def server(flavour: Flavour) -> Iterator[ServerProcess]:
+    """Every timeout lasts a second."""
+    options = [f"--timeout-{name}=1" for name in ("header", "body", "write", "keep-alive")]
+    with serve("probe:app", flavour, *options, "--log-level", "debug") as server:
+        yield server
+
+
+@pytest.fixture
+def client(server: ServerProcess) -> Iterator[RawClient]:
+    with RawClient(server.address) as client:
+        yield client
+
+
+def drip(client: RawClient, data: bytes, every_seconds: float) -> float:
+    """Send ``data`` byte by byte, for ever, until the server says something; return how long it took, in seconds."""
+    began = time.monotonic()
+    patience = client.sock.gettimeout()
+    client.sock.settimeout(every_seconds)
+    try:
+        while time.monotonic() - began < 30:
+            for byte in data:
+                client.send(bytes([byte]))
+                try:
+                    client.sock.recv(1, socket.MSG_PEEK)
+                except TimeoutError:
+                    continue
+                return time.monotonic() - began
+    finally:
+        client.sock.settimeout(patience)
+    raise AssertionError("the server has more patience than anybody should have")
+
+
+def test_header_drip(client: RawClient) -> None:
+    client.send(b"GET /hello HTTP/1.1\r\n")
+    seconds = drip(client, b"X-Name: value\r\n", 0.05)
+    assert 0.9 < seconds < 5
+    response = client.receive_response()
+    assert response.status == 408
+    assert response.headers["connection"] == "close"
+    assert client.is_closed()
+
+
+def test_header_drip_in_a_later_request(client: RawClient) -> None:
+    client.get("/hello")
+    assert client.receive_response().status == 200
+    client.send(b"GET")
+    assert 0.9 < drip(client, b"Y" * 100, 0.05) < 5
+    assert client.receive_response().status == 408
+
+
+def test_a_silent_connection_is_closed(client: RawClient) -> None:
+    assert client.is_closed()
+
+
+def test_an_idle_connection_is_closed(client: RawClient) -> None:
+    client.get("/hello")
+    assert client.receive_response().status == 200
+    assert client.is_closed()
+
+
+def test_a_body_that_does_not_come(client: RawClient, server: ServerProcess) -> None:
+    client.send(BODY % b"stall" + b"some of it")
+    response = client.receive_response()
+    assert response.status == 408
+    assert client.is_closed()
+    server.stderr.wait_for("body-timeout: ended POST /echo?token=stall")
+    server.stderr.wait_for("stall disconnected")
+
+
+def test_body_drip(client: RawClient, server: ServerProcess) -> None:
+    """Never silent for a second, and slower than anybody is after the first five."""
+    client.send(BODY % b"drip")
+    assert 4.9 < drip(client, b"x" * 100, 0.1) < 15
+    assert client.receive_response().status == 408
+    server.stderr.wait_for("drip disconnected")
+
+
+def test_a_client_that_never_reads(server: ServerProcess) -> None:
+    before = server.resident_bytes()
+    with RawClient(server.address, receive_buffer=4096) as client:
+        client.get("/endless?token=unread")
+        server.stderr.wait_for("write-timeout: ended GET /endless?token=unread")
+        server.stderr.wait_for("unread ClientDisconnected")
+        assert server.resident_bytes() - before < 8 * MEBIBYTE
+    assert fetch(server.address, "/hello").status == 200
+
+
+def test_a_client_that_never_reads_a_long_pipeline(server: ServerProcess) -> None:
+    """Thousands of answers to small requests, none of which is read."""
+    before = server.resident_bytes()
+    with RawClient(server.address, receive_buffer=4096) as client:
+        push_until_stuck(client, b"GET /parts?count=10&size=5000 HTTP/1.1\r\nHost: a\r\n\r\n" * 100)
+        server.stderr.wait_for("write-timeout: ended GET /parts?count=10&size=5000")
+        assert server.resident_bytes() - before < 8 * MEBIBYTE
+    assert fetch(server.address, "/hello").status == 200
+
+
+def test_a_client_that_reads_slowly_is_left_alone(server: ServerProcess) -> None:
+    with RawClient(server.address, receive_buffer=65536) as client:
+        client.get("/parts?count=200&size=50000&slow")
+        deadline = time.monotonic() + 3.5
+        received = len(client.receive_until(b"\r\n\r\n"))
+        while time.monotonic() < deadline:
+            received += len(client.receive_exactly(100_000))
+            time.sleep(0.2)         # the point of it: longer than a moment, shorter than the timeout
+        while data := client.sock.recv(MEBIBYTE):
+            received += len(data)
+            if data.endswith(b"\r\n0\r\n\r\n"):
+                break
+    assert received > 10_000_000
+    assert not server.stderr.lines_with("&slow")
+
+
+def push_until_stuck(client: RawClient, data: bytes) -> int:
+    """Send ``data`` again and again until nobody has taken a byte for half a second; return how many were taken."""
+    patience = client.sock.gettimeout()
+    client.sock.settimeout(0.5)
+    pushed = 0
+    try:
+        while pushed < 200 * MEBIBYTE:
+            pushed += client.sock.send(data)
+    except TimeoutError:
+        return pushed
+    finally:
+        client.sock.settimeout(patience)
+    raise AssertionError("the server takes more than anybody asked for")
+
+
+def test_an_upload_that_nobody_reads(server: ServerProcess) -> None:
+    """The application waits for something else: the client has to wait, too."""
+    before = server.resident_bytes()
+    with RawClient(server.address) as client:
+        client.send(b"POST /hold HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000000\r\n\r\n")
+        push_until_stuck(client, b"x" * 65536)
+        assert server.resident_bytes() - before < 8 * MEBIBYTE
+
+
+def test_requests_pushed_while_one_runs(server: ServerProcess) -> None:
+    before = server.resident_bytes()
+    with RawClient(server.address) as client:
+        client.get("/hold")
+        push_until_stuck(client, b"GET /hello HTTP/1.1\r\nHost: a\r\n\r\n" * 1000)
+        assert server.resident_bytes() - before < 8 * MEBIBYTE
+
+
+# -- half-close ------------------------------------------------------------------------------------------------------
+
+
+def test_half_close_after_a_request(client: RawClient) -> None:
+    """As ``printf ... | nc`` does: the answer is still wanted."""
+    client.get("/parts?count=300&size=10000")
+    client.half_close()
+    assert len(client.receive_response().body) == 3_000_000
+    assert client.is_closed()
+
+
+def test_half_close_after_several_requests(client: RawClient) -> None:
+    client.send(b"GET /hello HTTP/1.1\r\nHost: a\r\n\r\n" * 3)
+    client.half_close()
+    assert [client.receive_response().status for _ in range(3)] == [200, 200, 200]
+    assert client.is_closed()
+
+
+def test_half_close_in_a_head(client: RawClient) -> None:
+    client.send(b"GET /hello HTTP/1.1\r\nHo")
+    client.half_close()
+    answer = client.receive_all()
+    assert answer == b"" or answer.startswith(b"HTTP/1.1 400 ")
+
+
+def test_half_close_in_a_body(client: RawClient, server: ServerProcess) -> None:
+    """A body cut short is never taken for a whole one (RFC 9112 §8)."""
+    client.send(BODY % b"half" + b"half of it")
+    client.half_close()
+    assert client.receive_response().status == 400
+    assert client.is_closed()
+    server.stderr.wait_for("half disconnected")
+
+
+def test_half_close_of_an_idle_connection(client: RawClient, server: ServerProcess) -> None:
+    client.get("/hello")
+    client.receive_response()
+    client.half_close()
+    assert client.is_closed()
+
+
+def test_nothing_is_left_of_them(server: ServerProcess) -> None:
+    """Last in this file, so that it counts what the others left; alone, it says what a fresh server has."""
+    def quiet() -> bool:
+        census = fetch(server.address, "/census").json()
+        return bool(census["visits"] == 1)
+
+    wait_until(quiet, "requests of clients that have gone are over")

@@ -1,0 +1,466 @@
+"""The end of a server, from the inside out: listeners, idle connections, requests in progress, the lifespan."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import anyio
+import anyio.abc
+import pytest
+
+from tests.helpers.apps import echo, part, reply, start
+from tests.helpers.lifespans import LifespanApp
+from tests.helpers.serving import seconds_passed, serving
+from tests.helpers.transcripts import get, ok, post, receive_response, status_of
+from tests.helpers.virtual_clock import settled
+from trioserve import Config
+from trioserve._server import Server
+from trioserve._streams.memory import MemoryListener
+from trioserve._types import Receive, Scope, Send
+
+CLOSE = "connection: close"
+
+
+async def sleeper(scope: Scope, receive: Receive, send: Send) -> None:
+    """Answers ``/3`` after 3 seconds."""
+    await anyio.sleep(float(scope["path"][1:] or 0))
+    await reply(send, scope["path"].encode())
+
+
+class Running:
+    """A server whose end the test waits for itself."""
+
+    def __init__(self, app: LifespanApp, **options: Any) -> None:
+        self.app = app
+        self.listener = MemoryListener()
+        quiet = {"date_header": False, "server_header": False, "access_log": False, "lifespan": "on"}
+        self.server = Server(app, Config.from_options(quiet | options), listeners=[self.listener])
+        self.ended = anyio.Event()
+        self.scope = anyio.CancelScope()
+
+
+@asynccontextmanager
+async def running(app: LifespanApp, **options: Any) -> AsyncIterator[Running]:
+    """A server in a nursery; the block's end waits until it has ended."""
+    this = Running(app, **options)
+    async with anyio.create_task_group() as nursery:
+
+        async def serve(*, task_status: anyio.abc.TaskStatus[Any]) -> None:
+            with this.scope:
+                await this.server.serve(task_status=task_status)
+            this.ended.set()
+
+        await nursery.start(serve)
+        yield this
+
+
+def by_cancellation(site: Running) -> None:
+    site.scope.cancel()
+
+
+def by_request(site: Running) -> None:
+    site.server.request_shutdown("test")
+
+
+GRACEFULLY = pytest.mark.parametrize("stop", [by_cancellation, by_request])
+Stop = Callable[[Running], None]
+
+
+# -- a graceful stop -------------------------------------------------------------------------------------------------
+
+
+@GRACEFULLY
+async def test_a_request_in_progress_is_answered(stop: Stop) -> None:
+    async with running(LifespanApp(sleeper)) as site:
+        client = site.listener.connect()
+        await client.send_all(get("/20"))
+        await anyio.sleep(5)
+        stop(site)
+        with seconds_passed() as elapsed:
+            assert await client.receive_rest() == ok(b"/20", CLOSE)
+        assert elapsed.seconds == 15
+        assert not client.lost
+        await site.ended.wait()
+    assert site.app.events[-3:] == ["end of /20", "shutdown", "stopped"]
+
+
+@GRACEFULLY
+async def test_idle_connections_are_closed_at_once(stop: Stop) -> None:
+    async with running(LifespanApp(sleeper)) as site:
+        new, used = site.listener.connect(), site.listener.connect()
+        await used.send_all(get("/0"))
+        await receive_response(used)
+        await settled()
+        with seconds_passed() as elapsed:
+            stop(site)
+            assert await new.receive_rest() == b""
+            assert await used.receive_rest() == b""
+            await site.ended.wait()
+    assert not new.lost
+    assert not used.lost
+    assert elapsed.seconds == 0
+    assert site.app.events[-2:] == ["shutdown", "stopped"]
+
+
+@GRACEFULLY
+async def test_new_connections_are_refused(stop: Stop) -> None:
+    async with running(LifespanApp(sleeper)) as site:
+        client = site.listener.connect()
+        await client.send_all(get("/20"))
+        await settled()
+        stop(site)
+        await settled()
+        with pytest.raises(ConnectionRefusedError):
+            site.listener.connect()
+        await client.receive_rest()
+
+
+async def test_a_request_that_comes_at_the_same_moment_is_answered() -> None:  # RFC 9112 §9.5, the race
+    async with running(LifespanApp(sleeper)) as site:
+        client = site.listener.connect()
+        await client.send_all(get("/0"))
+        await receive_response(client)
+        await settled()
+        client.send_nowait(get("/1"))
+        by_request(site)
+        assert await client.receive_rest() == ok(b"/1", CLOSE)
+
+
+async def test_a_new_connection_with_its_request_at_the_same_moment_is_answered() -> None:
+    async with running(LifespanApp(sleeper)) as site:
+        client = site.listener.connect()
+        await settled()
+        client.send_nowait(get("/1"))
+        by_request(site)
+        assert await client.receive_rest() == ok(b"/1", CLOSE)
+
+
+async def test_a_request_whose_head_has_begun_is_answered() -> None:
+    async with running(LifespanApp(sleeper)) as site:
+        client = site.listener.connect()
+        await client.send_all(get("/1")[:9])
+        await settled()
+        by_request(site)
+        await anyio.sleep(3)
+        await client.send_all(get("/1")[9:])
+        assert await client.receive_rest() == ok(b"/1", CLOSE)
+
+
+async def test_a_body_may_still_arrive() -> None:
+    async with running(LifespanApp(echo)) as site:
+        client = site.listener.connect()
+        await client.send_all(post(b"ha", length=4))
+        await settled()
+        by_request(site)
+        await anyio.sleep(3)
+        await client.send_all(b"lf")
+        assert await client.receive_rest() == ok(b"half", CLOSE)
+
+
+async def test_pipelined_requests_end_with_the_one_in_progress() -> None:
+    async with running(LifespanApp(sleeper)) as site:
+        client = site.listener.connect()
+        await client.send_all(get("/1") + get("/2") + get("/3"))
+        await settled()
+        by_request(site)
+        assert await client.receive_rest() == ok(b"/1", CLOSE)
+        assert not client.lost
+
+
+async def test_a_streamed_response_goes_on_to_its_end() -> None:
+    async def stream(scope: Scope, receive: Receive, send: Send) -> None:
+        await start(send)
+        for _ in range(10):
+            await part(send, b"x")
+            await anyio.sleep(1)
+        await part(send, b"", more=False)
+
+    async with running(LifespanApp(stream)) as site:
+        client = site.listener.connect()
+        await client.send_all(get())
+        await anyio.sleep(5)
+        by_request(site)
+        assert (await client.receive_rest()).endswith(b"1\r\nx\r\n0\r\n\r\n")
+        assert not client.lost
+
+
+async def test_work_after_a_response_may_finish() -> None:
+    async def background(scope: Scope, receive: Receive, send: Send) -> None:
+        await reply(send)
+        await anyio.sleep(10)
+
+    async with running(LifespanApp(background)) as site:
+        client = site.listener.connect()
+        await client.send_all(get())
+        await receive_response(client)
+        by_request(site)
+        with seconds_passed() as elapsed:
+            await site.ended.wait()
+    assert elapsed.seconds == 10
+    assert "end of /" in site.app.events
+
+
+async def test_the_reason_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "trioserve")
+    async with running(LifespanApp(sleeper)) as site:
+        site.server.request_shutdown("first reason")
+        site.server.request_shutdown("second reason")
+    assert caplog.text.count("Shutting down") == 1
+    assert "Shutting down (first reason)" in caplog.text
+
+
+# -- the deadline ----------------------------------------------------------------------------------------------------
+
+
+@GRACEFULLY
+async def test_the_deadline_cancels_and_names_what_is_left(stop: Stop, caplog: pytest.LogCaptureFixture) -> None:
+    async with running(LifespanApp(sleeper), timeout_graceful_shutdown=30) as site:
+        client = site.listener.connect()
+        await client.send_all(get("/3600?a=b"))
+        await settled()
+        with seconds_passed() as elapsed:
+            stop(site)
+            assert await client.receive_rest() == b""
+            await site.ended.wait()
+    assert elapsed.seconds == 28  # two seconds are kept for the lifespan
+    assert site.app.events[-3:] == ["/3600 cancelled", "shutdown", "stopped"]
+    [record] = caplog.records
+    assert record.getMessage().startswith("shutdown-deadline: ended GET /3600?a=b after ")
+    assert record.getMessage().endswith("(sleeper)")
+
+
+async def test_a_response_cut_off_by_the_deadline_is_a_reset() -> None:  # RFC 9112 §8
+    async def endless(scope: Scope, receive: Receive, send: Send) -> None:
+        await start(send)
+        await part(send, b"begun")
+        await anyio.sleep_forever()
+
+    async with running(LifespanApp(endless), timeout_graceful_shutdown=10) as site:
+        client = site.listener.connect()
+        await client.send_all(get())
+        await settled()
+        by_request(site)
+        assert (await client.receive_rest()).endswith(b"begun\r\n")
+        assert client.lost
+
+
+async def test_one_budget_for_requests_and_lifespan() -> None:
+    app = LifespanApp(sleeper, shutdown_seconds=3600)
+    async with running(app, timeout_graceful_shutdown=10) as site:
+        client = site.listener.connect()
+        await client.send_all(get("/3600"))
+        await settled()
+        with seconds_passed() as elapsed:
+            by_request(site)
+            await site.ended.wait()
+    assert elapsed.seconds == 10
+    assert app.events[-3:] == ["/3600 cancelled", "shutdown", "lifespan cancelled"]
+
+
+async def test_what_requests_leave_of_the_budget_is_the_lifespans() -> None:
+    app = LifespanApp(sleeper, shutdown_seconds=25)
+    async with running(app, timeout_graceful_shutdown=30) as site:
+        by_request(site)
+    assert app.events[-1] == "stopped"
+
+
+async def test_without_a_budget_requests_take_their_time() -> None:
+    async with running(LifespanApp(sleeper), timeout_graceful_shutdown=None) as site:
+        client = site.listener.connect()
+        await client.send_all(get("/36000"))
+        await settled()
+        by_request(site)
+        assert await client.receive_rest() == ok(b"/36000", CLOSE)
+
+
+async def test_a_budget_of_nothing_cancels_at_once_and_still_tells_the_lifespan() -> None:
+    async with running(LifespanApp(sleeper), timeout_graceful_shutdown=0) as site:
+        client = site.listener.connect()
+        await client.send_all(get("/3600"))
+        await settled()
+        with seconds_passed() as elapsed:
+            by_request(site)
+            await site.ended.wait()
+    assert elapsed.seconds == 0
+    assert "/3600 cancelled" in site.app.events
+    assert "shutdown" in site.app.events
+
+
+async def test_an_application_that_shields_itself_is_waited_for() -> None:
+    async def stubborn(scope: Scope, receive: Receive, send: Send) -> None:
+        with anyio.CancelScope(shield=True):
+            await anyio.sleep(60)
+
+    async with running(LifespanApp(stubborn), timeout_graceful_shutdown=10) as site:
+        client = site.listener.connect()
+        await client.send_all(get())
+        await settled()
+        with seconds_passed() as elapsed:
+            by_request(site)
+            await site.ended.wait()
+    assert elapsed.seconds >= 60
+    assert "shutdown" in site.app.events
+
+
+# -- force -----------------------------------------------------------------------------------------------------------
+
+
+async def test_force_does_not_wait_for_requests(caplog: pytest.LogCaptureFixture) -> None:
+    async with running(LifespanApp(sleeper)) as site:
+        client = site.listener.connect()
+        await client.send_all(get("/3600"))
+        await settled()
+        with seconds_passed() as elapsed:
+            site.server.force_shutdown()
+            await site.ended.wait()
+    assert elapsed.seconds == 0
+    assert site.app.events[-3:] == ["/3600 cancelled", "shutdown", "stopped"]
+    assert "GET /3600" in caplog.text
+
+
+@GRACEFULLY
+async def test_force_cuts_a_graceful_stop_short(stop: Stop) -> None:
+    async with running(LifespanApp(sleeper)) as site:
+        client = site.listener.connect()
+        await client.send_all(get("/3600"))
+        await settled()
+        with seconds_passed() as elapsed:
+            stop(site)
+            await anyio.sleep(5)
+            assert not site.ended.is_set()
+            site.server.force_shutdown()
+            site.server.force_shutdown()
+            await site.ended.wait()
+    assert elapsed.seconds == 5
+    assert site.app.events[-3:] == ["/3600 cancelled", "shutdown", "stopped"]
+
+
+# -- shutdown_delay --------------------------------------------------------------------------------------------------
+
+
+async def test_with_a_delay_connections_are_accepted_a_while_longer() -> None:
+    async with running(LifespanApp(sleeper), shutdown_delay=10) as site:
+        by_request(site)
+        await anyio.sleep(9)
+        client = site.listener.connect()
+        await client.send_all(get("/0"))
+        assert status_of(await receive_response(client)) == 200
+        await anyio.sleep(2)
+        with pytest.raises(ConnectionRefusedError):
+            site.listener.connect()
+
+
+async def test_the_budget_begins_after_the_delay() -> None:
+    async with running(LifespanApp(sleeper), shutdown_delay=10, timeout_graceful_shutdown=30) as site:
+        client = site.listener.connect()
+        await client.send_all(get("/25"))
+        await anyio.sleep(1)
+        by_request(site)
+        assert await client.receive_rest() == ok(b"/25", CLOSE)
+
+
+async def test_force_skips_the_delay() -> None:
+    async with running(LifespanApp(sleeper), shutdown_delay=3600) as site:
+        with seconds_passed() as elapsed:
+            by_request(site)
+            await anyio.sleep(5)
+            site.server.force_shutdown()
+            await site.ended.wait()
+    assert elapsed.seconds == 5
+
+
+# -- cancellation from outside ---------------------------------------------------------------------------------------
+
+
+async def test_a_deadline_around_serve_is_a_graceful_stop() -> None:
+    app = LifespanApp(sleeper)
+    listener = MemoryListener()
+    server = Server(app, Config(access_log=False), listeners=[listener])
+    client = listener.connect()
+    client.send_nowait(get("/20"))
+    with seconds_passed() as elapsed, anyio.move_on_after(5) as scope:
+        await server.serve()
+    assert scope.cancelled_caught
+    assert elapsed.seconds == 20
+    assert app.events[-3:] == ["end of /20", "shutdown", "stopped"]
+
+
+async def test_a_failing_sibling_stops_the_server_gracefully() -> None:
+    app = LifespanApp(sleeper)
+    listener = MemoryListener()
+    server = Server(app, Config(access_log=False), listeners=[listener])
+    client = listener.connect()
+    client.send_nowait(get("/20"))
+
+    async def fail() -> None:
+        await anyio.sleep(5)
+        raise ValueError("a sibling's")
+
+    with pytest.raises(ExceptionGroup) as raised:
+        async with anyio.create_task_group() as nursery:
+            nursery.start_soon(server.serve)
+            nursery.start_soon(fail)
+    assert raised.group_contains(ValueError, match="a sibling's", depth=1)
+    assert app.events[-3:] == ["end of /20", "shutdown", "stopped"]
+
+
+only_asyncio = pytest.mark.parametrize("anyio_backend", ["asyncio"], indirect=True)
+
+
+@only_asyncio
+async def test_native_cancel_of_the_task_is_a_graceful_stop() -> None:
+    app = LifespanApp(sleeper)
+    listener = MemoryListener()
+    task = asyncio.create_task(Server(app, Config(access_log=False), listeners=[listener]).serve())
+    client = listener.connect()
+    client.send_nowait(get("/20"))
+    await asyncio.sleep(5)
+    task.cancel()
+    assert status_of(await receive_response(client)) == 200
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert app.events[-3:] == ["end of /20", "shutdown", "stopped"]
+
+
+@only_asyncio
+async def test_a_second_native_cancel_changes_nothing() -> None:
+    app = LifespanApp(sleeper)
+    listener = MemoryListener()
+    task = asyncio.create_task(Server(app, Config(access_log=False), listeners=[listener]).serve())
+    client = listener.connect()
+    client.send_nowait(get("/20"))
+    for _ in range(3):
+        await asyncio.sleep(5)
+        task.cancel()
+    assert status_of(await receive_response(client)) == 200
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert app.events[-3:] == ["end of /20", "shutdown", "stopped"]
+
+
+@only_asyncio
+async def test_a_native_task_group_and_timeout_stop_gracefully() -> None:
+    app = LifespanApp(sleeper)
+    listener = MemoryListener()
+    server = Server(app, Config(access_log=False), listeners=[listener])
+    client = listener.connect()
+    client.send_nowait(get("/20"))
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(5):
+            await server.serve()
+    assert app.events[-3:] == ["end of /20", "shutdown", "stopped"]
+
+
+async def test_nothing_is_left_when_everything_happens_at_once() -> None:
+    async with serving(LifespanApp(sleeper), lifespan="on", timeout_graceful_shutdown=5) as site:
+        clients = [site.connect() for _ in range(20)]
+        for number, client in enumerate(clients):
+            await client.send_all(get(f"/{number}"))
+        await anyio.sleep(3)
+        clients[1].abort()
+        clients[15].abort()
+        site.server.request_shutdown("test")
+        await anyio.sleep(1)
+        site.server.force_shutdown()
