@@ -174,12 +174,15 @@ def spellings(name: bytes, first: int) -> list[bytes]:
     return [bytes(c ^ 0x20 if c != 0x2D and number >> i & 1 else c for i, c in enumerate(name)) for number in numbers]
 
 
-def test_a_name_has_no_case_even_when_it_is_new() -> None:
+def test_content_length_has_no_case_even_when_it_is_new() -> None:
     for name in spellings(b"content-length", 40):
         assert answer(start(200, [(name, b"2")]), body(b"a", more=True), body(b"b")).content == b"ab"
     for name in spellings(b"content-length", 60):
         with pytest.raises(AppError):
             answer(start(200, [(name, b"2")]), body(b"abc"))
+
+
+def test_a_name_has_no_case_even_when_it_is_new() -> None:
     for name in spellings(b"transfer-encoding", 40):
         assert with_headers((name, b"gzip")).values(b"transfer-encoding") == []
     for name in spellings(b"connection", 40):
@@ -257,18 +260,11 @@ def test_values_are_bytes(name: bytes, value: Any) -> None:
         with_headers((name, value))
 
 
-@pytest.mark.xfail(reason="special fields look into values before they know that these are bytes", strict=True)
 @pytest.mark.parametrize("name", [b"content-length", b"connection"])
-@pytest.mark.parametrize("value", [None, 5, [b"a"]])
+@pytest.mark.parametrize("value", [None, 5, [b"a"], "1", "close"])
 def test_values_of_special_fields_are_bytes(name: bytes, value: Any) -> None:
     with pytest.raises(AppError):
         with_headers((name, value))
-
-
-@pytest.mark.parametrize("name", [b"content-length", b"connection"])
-def test_values_of_special_fields_are_no_text(name: bytes) -> None:
-    with pytest.raises(AppError):
-        with_headers((name, "1"))
 
 
 # -- answers of the server's own ---------------------------------------------------------------------------------------

@@ -1,12 +1,14 @@
-"""``run_inline``: an application in its caller's task, in a context of its own."""
+"""An application runs in its caller's task, in a context of its own."""
 
 import contextvars
+from collections.abc import Coroutine
+from typing import Any
 
 import anyio
 import anyio.lowlevel
 import pytest
 
-from trioserve._connection.inline import await_point, run_inline
+from trioserve._connection.inline import await_point, continue_inline
 
 variable = contextvars.ContextVar[str]("variable", default="unset")
 
@@ -20,6 +22,15 @@ class Observer:
 
     def on_resume(self) -> None:
         self.seen.append("resume")
+
+
+async def run_inline(app: Coroutine[Any, Any, None], context: contextvars.Context, observer: Observer) -> None:
+    """The first step, and the rest if there is one."""
+    try:
+        trap = context.run(app.send, None)
+    except StopIteration:
+        return
+    await continue_inline(app, trap, context, observer)
 
 
 async def test_the_context_is_the_applications_own() -> None:

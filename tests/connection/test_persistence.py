@@ -6,6 +6,7 @@ import pytest
 from tests.helpers.apps import echo, hello, part, reply, start
 from tests.helpers.serving import seconds_passed, serving
 from tests.helpers.transcripts import get, ok, post, receive_response
+from tests.helpers.virtual_clock import settled
 from trioserve._types import Receive, Scope, Send
 
 
@@ -70,6 +71,16 @@ async def test_requests_after_connection_close_are_not_served() -> None:  # RFC 
     async with serving(hello) as site:
         received = await site.everything_after(get("/a", "connection: close") + get("/b"))
     assert received == ok(b"/a", "connection: close")
+
+
+async def test_bytes_after_connection_close_do_not_cost_the_client_its_answer() -> None:  # RFC 9112 §9.6
+    async with serving(hello) as site:
+        client = site.connect()
+        await client.send_all(get("/a", "connection: close"))
+        await client.send_all(b"\r\n")  # some clients put one after a request
+        await settled()
+        assert await client.receive_rest() == ok(b"/a", "connection: close")
+        assert not client.lost
 
 
 async def test_connection_close_of_the_application_closes() -> None:  # RFC 9112 §9.6

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.helpers.server_process import EVERY_FLAVOUR, FLAVOURS, Flavour
+from tests.helpers.server_process import EVERY_FLAVOUR, FLAVOURS, LOOPS, Flavour
 
 
 def params_of(flavours: Iterable[Flavour]) -> list[Any]:
@@ -28,5 +28,12 @@ def flavour(request: pytest.FixtureRequest) -> Flavour:
 @pytest.fixture(scope="module", params=params_of(EVERY_FLAVOUR))
 def every_flavour(request: pytest.FixtureRequest) -> Flavour:
     """Each parser on each event loop."""
+    found: Flavour = request.param
+    return found
+
+
+@pytest.fixture(scope="module", params=params_of(LOOPS))
+def loop(request: pytest.FixtureRequest) -> Flavour:
+    """All three event loops."""
     found: Flavour = request.param
     return found

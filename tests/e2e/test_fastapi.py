@@ -18,6 +18,12 @@ def server(flavour: Flavour) -> Iterator[ServerProcess]:
     assert len(server.stderr.lines_with("fastapi: lifespan ended")) == 1
 
 
+@pytest.fixture(scope="module")
+def cancelling_server(flavour: Flavour) -> Iterator[ServerProcess]:
+    with serve("fastapi_app:app", flavour, "--on-disconnect", "cancel") as server:
+        yield server
+
+
 @pytest.fixture
 def client(server: ServerProcess) -> Iterator[httpx.Client]:
     with httpx.Client(base_url=server.url, trust_env=False, timeout=30) as client:
@@ -85,24 +91,25 @@ def test_docs_page(client: httpx.Client) -> None:
 
 
 @pytest.mark.parametrize("on_disconnect", ["notify", "cancel"])
-def test_a_background_task_survives_its_client(flavour: Flavour, on_disconnect: str, token: str) -> None:
-    with serve("fastapi_app:app", flavour, "--on-disconnect", on_disconnect) as server:
-        with RawClient(server.address) as client:
-            client.send(f"POST /background?token={token} HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n".encode())
-            assert client.receive_response().json() == {"status": "accepted"}
-            server.stderr.wait_for(f"{token} working")
-            client.reset()
-        httpx.post(f"{server.url}/release", trust_env=False).raise_for_status()
-        server.stderr.wait_for(f"{token} finished")
+def test_a_background_task_survives_its_client(
+    server: ServerProcess, cancelling_server: ServerProcess, on_disconnect: str, token: str
+) -> None:
+    chosen = server if on_disconnect == "notify" else cancelling_server
+    with RawClient(chosen.address) as client:
+        client.send(f"POST /background?token={token} HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n".encode())
+        assert client.receive_response().json() == {"status": "accepted"}
+        chosen.stderr.wait_for(f"{token} working")
+        client.reset()
+    httpx.post(f"{chosen.url}/release", params={"token": token}, trust_env=False).raise_for_status()
+    chosen.stderr.wait_for(f"{token} finished")
 
 
-def test_a_cancelled_request_closes_its_dependency(flavour: Flavour, token: str) -> None:
-    with serve("fastapi_app:app", flavour, "--on-disconnect", "cancel") as server:
-        with RawClient(server.address) as client:
-            client.get(f"/dependency/hang?token={token}")
-            server.stderr.wait_for(f"{token} opened")
-        server.stderr.wait_for(f"{token} closed")
-        server.stderr.wait_for("client-disconnect: ended GET /dependency/hang")
+def test_a_cancelled_request_closes_its_dependency(cancelling_server: ServerProcess, token: str) -> None:
+    with RawClient(cancelling_server.address) as client:
+        client.get(f"/dependency/hang?token={token}")
+        cancelling_server.stderr.wait_for(f"{token} opened")
+    cancelling_server.stderr.wait_for(f"{token} closed")
+    cancelling_server.stderr.wait_for(f"client-disconnect: ended GET /dependency/hang?token={token}")
 
 
 def test_an_exception_is_a_500_and_a_traceback(flavour: Flavour) -> None:

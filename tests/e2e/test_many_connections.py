@@ -30,10 +30,10 @@ def many_descriptors() -> Iterator[int]:
     resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
-def test_many_idle_connections(flavour: Flavour, many_descriptors: int) -> None:
+def test_many_idle_connections(loop: Flavour, many_descriptors: int) -> None:
     count = min(WANTED, many_descriptors - OTHER_DESCRIPTORS)
     assert count >= AT_LEAST, f"this test needs {AT_LEAST + OTHER_DESCRIPTORS} descriptors (ulimit -Hn)"
-    with serve("probe:app", flavour, "--no-access-log", python_options=()) as server:
+    with serve("probe:app", loop, "--no-access-log", python_options=()) as server:
         assert fetch(server.address, "/hello").status == 200
         descriptors, memory = server.descriptors(), server.resident_bytes()
         with ExitStack() as connected:
@@ -61,8 +61,8 @@ def source_of(number: int) -> str:
     return f"127.0.1.{1 + number % 8}"
 
 
-def test_shutdown_with_many_idle_connections(flavour: Flavour) -> None:
-    with serve("probe:app", flavour) as server, ExitStack() as connected:
+def test_shutdown_with_many_idle_connections(loop: Flavour) -> None:
+    with serve("probe:app", loop) as server, ExitStack() as connected:
         clients = [connected.enter_context(RawClient(server.address)) for _ in range(300)]
         for client in clients:
             client.get("/hello")
@@ -71,9 +71,9 @@ def test_shutdown_with_many_idle_connections(flavour: Flavour) -> None:
         assert all(client.is_closed() for client in clients)
 
 
-def test_no_descriptors_left(flavour: Flavour) -> None:
+def test_no_descriptors_left(loop: Flavour) -> None:
     """The others wait in the backlog; the log has one complaint; when somebody leaves, all goes on."""
-    with serve("probe:app", flavour, errors_expected=True) as server, ExitStack() as connected:
+    with serve("probe:app", loop, errors_expected=True) as server, ExitStack() as connected:
         assert fetch(server.address, "/hello").status == 200
         server.limit_descriptors(server.descriptors() + 20)
         clients = [connected.enter_context(RawClient(server.address)) for _ in range(60)]
@@ -90,9 +90,9 @@ def test_no_descriptors_left(flavour: Flavour) -> None:
         assert len(server.stderr.text.splitlines()) < 20
 
 
-def test_a_limit_on_connections(flavour: Flavour) -> None:
+def test_a_limit_on_connections(loop: Flavour) -> None:
     """The one too many waits in the backlog until there is room."""
-    with serve("probe:app", flavour, "--limit-connections", "3") as server:
+    with serve("probe:app", loop, "--limit-connections", "3") as server:
         clients = [RawClient(server.address) for _ in range(4)]
         for client in clients:
             client.get("/hello")
@@ -107,9 +107,9 @@ def test_a_limit_on_connections(flavour: Flavour) -> None:
             client.close()
 
 
-def test_a_limit_on_requests_in_progress(flavour: Flavour) -> None:
+def test_a_limit_on_requests_in_progress(loop: Flavour) -> None:
     """One runs, one waits for a second, the third is told at once to come back; idle connections do not count."""
-    with serve("probe:app", flavour, "--limit-concurrency", "1") as server, ExitStack() as connected:
+    with serve("probe:app", loop, "--limit-concurrency", "1") as server, ExitStack() as connected:
         idle, busy, queued, refused = (connected.enter_context(RawClient(server.address)) for _ in range(4))
         idle.get("/hello")
         assert idle.receive_response().status == 200

@@ -15,8 +15,8 @@ CUT_SHORT = (EOFError, ConnectionResetError)
 
 
 @pytest.fixture(scope="module")
-def server(flavour: Flavour) -> Iterator[ServerProcess]:
-    with serve("probe:app", flavour, "--timeout-request", "1", errors_expected=True) as server:
+def server(loop: Flavour) -> Iterator[ServerProcess]:
+    with serve("probe:app", loop, "--timeout-request", "1", errors_expected=True) as server:
         yield server
 
 
@@ -157,7 +157,7 @@ def test_others_get_their_turn(server: ServerProcess, path: str) -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads the server's memory from /proc")
-def test_memory_does_not_grow(flavour: Flavour) -> None:
+def test_memory_does_not_grow(loop: Flavour) -> None:
     """The same mix again and again, ten times as often as was needed to get warm."""
     mix = ("/hello", "/fail", "/fail_in_group", "/fail_midway", "/return_early", "/return_midway", "/parts?count=5",
            "/nonsense?kind=header-injection", "/nonsense?kind=body-too-long", "/leave_process")
@@ -169,7 +169,7 @@ def test_memory_does_not_grow(flavour: Flavour) -> None:
                     client.get(path)
                     client.receive_until(b"\r\n\r\n")
 
-    with serve("probe:app", flavour, "--no-access-log", python_options=(), errors_expected=True) as server:
+    with serve("probe:app", loop, "--no-access-log", python_options=(), errors_expected=True) as server:
         visit(server, 10)
         fetch(server.address, "/census")        # collects garbage
         memory, descriptors = server.resident_bytes(), server.descriptors()

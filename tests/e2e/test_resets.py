@@ -18,9 +18,9 @@ Point: TypeAlias = Callable[[RawClient, ServerProcess, str], None]
 
 
 @pytest.fixture(scope="module")
-def server(flavour: Flavour) -> Iterator[ServerProcess]:
+def server(loop: Flavour) -> Iterator[ServerProcess]:
     """An error in the log, such as a traceback for a client that left, fails the last test that uses it."""
-    with serve("probe:app", flavour) as server:
+    with serve("probe:app", loop) as server:
         yield server
 
 
@@ -99,9 +99,9 @@ def test_nothing_stays(server: ServerProcess, leave: Leave, point: Point) -> Non
     check_nothing_stays(server, leave, point)
 
 
-def test_nothing_stays_of_a_refused_request(flavour: Flavour, leave: Leave) -> None:
+def test_nothing_stays_of_a_refused_request(loop: Flavour, leave: Leave) -> None:
     """A server of its own: while the refusal lingers, the client is already gone."""
-    with serve("probe:app", flavour) as server:
+    with serve("probe:app", loop) as server:
         check_nothing_stays(server, leave, after_refusal)
 
 
@@ -133,9 +133,9 @@ def test_an_application_learns_of_each(server: ServerProcess, leave: Leave) -> N
 
 
 def test_an_application_that_does_not_look_is_cancelled_when_asked_for(
-    flavour: Flavour, leave: Leave
+    loop: Flavour, leave: Leave
 ) -> None:
-    with serve("probe:app", flavour, "--on-disconnect", "cancel") as server:
+    with serve("probe:app", loop, "--on-disconnect", "cancel") as server:
         for path in ("/hang", "/hang_midway", "/spin"):
             with RawClient(server.address) as client:
                 client.get(path)

@@ -3,6 +3,7 @@
 import signal
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 
 import pytest
 
@@ -13,15 +14,15 @@ BOTH_SIGNALS = pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT]
 
 
 @pytest.fixture
-def server(flavour: Flavour) -> Iterator[ServerProcess]:
-    with serve("probe:app", flavour) as server:
+def server(loop: Flavour) -> Iterator[ServerProcess]:
+    with serve("probe:app", loop) as server:
         yield server
 
 
 @pytest.fixture
-def impatient_server(flavour: Flavour) -> Iterator[ServerProcess]:
+def impatient_server(loop: Flavour) -> Iterator[ServerProcess]:
     """Two seconds for everything, a tenth of them for the lifespan."""
-    with serve("probe:app", flavour, "--timeout-graceful-shutdown", "2") as server:
+    with serve("probe:app", loop, "--timeout-graceful-shutdown", "2") as server:
         yield server
 
 
@@ -122,37 +123,26 @@ def test_a_request_already_in_the_backlog_is_answered(server: ServerProcess) -> 
 
 
 @BOTH_SIGNALS
-def test_a_hanging_request_is_cancelled_at_the_deadline(
+def test_whoever_is_not_finished_at_the_deadline_is_cancelled(
     impatient_server: ServerProcess, number: signal.Signals
 ) -> None:
+    """A request that hangs, and an event stream; its end does not look like one, so browsers connect again."""
     server = impatient_server
-    with RawClient(server.address) as client:
-        client.get("/hang")
+    with RawClient(server.address) as hanging, RawClient(server.address) as listening:
+        hanging.get("/hang")
+        listening.get("/events")
         server.stderr.wait_for("/hang hanging")
+        assert listening.receive_until(b"data: tick\n\n")
         server.send_signal(number)
-        assert client.is_closed()
+        with suppress(ConnectionResetError):
+            assert not listening.receive_all().endswith(b"\r\n0\r\n\r\n")
+        assert hanging.is_closed()
         judge(server, number)
-    server.stderr.wait_for("/hang cancelled")
-    line = server.stderr.wait_for("shutdown-deadline: ended GET /hang after ")
-    assert "probe.py" in line
-    assert line.endswith("(hang)")
-
-
-def test_an_event_stream_is_cut_at_the_deadline(impatient_server: ServerProcess) -> None:
-    """Its end does not look like one: browsers connect again."""
-    with RawClient(impatient_server.address) as client:
-        client.get("/events")
-        assert client.receive_until(b"data: tick\n\n")
-        impatient_server.send_signal(signal.SIGTERM)
-        try:
-            rest = client.receive_all()
-        except ConnectionResetError:
-            pass
-        else:
-            assert not rest.endswith(b"0\r\n\r\n")
-        judge(impatient_server)
-    impatient_server.stderr.wait_for("shutdown-deadline: ended GET /events after ")
-    impatient_server.stderr.wait_for("/events cancelled")
+    for path, where in (("/hang", "(hang)"), ("/events", "(events)")):
+        server.stderr.wait_for(f"{path} cancelled")
+        line = server.stderr.wait_for(f"shutdown-deadline: ended GET {path} after ")
+        assert "probe.py" in line
+        assert line.endswith(where)
 
 
 def test_a_client_that_does_not_read_is_not_waited_for(impatient_server: ServerProcess) -> None:
@@ -188,17 +178,17 @@ def test_the_other_signal_forces_too(server: ServerProcess) -> None:
         judge(server, signal.SIGINT)
 
 
-def test_a_lifespan_that_does_not_end(flavour: Flavour) -> None:
-    with serve("probe:never_ending", flavour, "--timeout-graceful-shutdown", "1", errors_expected=True) as server:
+def test_a_lifespan_that_does_not_end(loop: Flavour) -> None:
+    with serve("probe:never_ending", loop, "--timeout-graceful-shutdown", "1", errors_expected=True) as server:
         assert fetch(server.address, "/hello").status == 200
         server.send_signal(signal.SIGTERM)
         server.judge_end(errors_expected=True)
         server.stderr.wait_for("shutdown-deadline: the application's lifespan did not end in time")
 
 
-def test_shutdown_delay(flavour: Flavour) -> None:
+def test_shutdown_delay(loop: Flavour) -> None:
     """A load balancer has not noticed yet: its requests are served, and each is the last on its connection."""
-    with serve("probe:app", flavour, "--shutdown-delay", "1") as server:
+    with serve("probe:app", loop, "--shutdown-delay", "1") as server:
         server.send_signal(signal.SIGTERM)
         server.stderr.wait_for("Shutting down")
         for _ in range(3):
@@ -206,8 +196,8 @@ def test_shutdown_delay(flavour: Flavour) -> None:
         judge(server)
 
 
-def test_a_maximum_of_requests(flavour: Flavour) -> None:
-    with serve("probe:app", flavour, "--limit-max-requests", "3") as server:
+def test_a_maximum_of_requests(loop: Flavour) -> None:
+    with serve("probe:app", loop, "--limit-max-requests", "3") as server:
         for _ in range(3):
             assert fetch(server.address, "/hello").status == 200
         server.judge_end()

@@ -16,9 +16,8 @@ from pathlib import Path
 from typing import IO, Final
 
 __all__ = [
-    "APPS",
-    "EVERY_FLAVOUR", "FLAVOURS", "GENERATORS_LEFT_BEHIND", "STRICT", "WAIT_SECONDS", "Flavour", "Output",
-    "ServerProcess", "check_log", "running", "serve", "wait_until",
+    "APPS", "EVERY_FLAVOUR", "FLAVOURS", "GENERATORS_LEFT_BEHIND", "LOOPS", "STRICT", "WAIT_SECONDS",
+    "Flavour", "Output", "ServerProcess", "check_log", "running", "serve", "wait_until",
 ]
 
 APPS: Final = Path(__file__).parents[1] / "e2e" / "apps"
@@ -42,7 +41,7 @@ class Flavour:
     """One way to run the same server."""
 
     backend: str
-    http: str
+    http: str = "auto"
     loop: str = "auto"
 
     @property
@@ -52,11 +51,12 @@ class Flavour:
     @property
     def missing(self) -> str | None:
         """The optional package that this flavour needs and that is not installed."""
-        needed = (self.http if self.http != "h11" else None, self.loop if self.loop == "uvloop" else None)
-        return next((name for name in needed if name is not None and importlib.util.find_spec(name) is None), None)
+        needed = {"httptools", "uvloop"} & {self.http, self.loop}
+        return next((name for name in sorted(needed) if importlib.util.find_spec(name) is None), None)
 
     def __str__(self) -> str:
-        return f"{self.loop if self.backend == 'asyncio' else self.backend}-{self.http}"
+        loop = self.loop if self.backend == "asyncio" else self.backend
+        return loop if self.http == "auto" else f"{loop}-{self.http}"
 
 
 FLAVOURS: Final = (
@@ -65,9 +65,13 @@ FLAVOURS: Final = (
     Flavour("asyncio", "httptools", "asyncio"),
     Flavour("asyncio", "httptools", "uvloop"),
 )
-"""Both parsers and all three event loops; what depends on how the two go together is tested in every flavour."""
+"""Both parsers and all three event loops."""
 
 EVERY_FLAVOUR: Final = (*FLAVOURS, Flavour("asyncio", "h11", "asyncio"), Flavour("asyncio", "h11", "uvloop"))
+"""Each parser on each event loop."""
+
+LOOPS: Final = (Flavour("trio"), Flavour("asyncio", loop="asyncio"), Flavour("asyncio", loop="uvloop"))
+"""All three event loops, for what takes its time and does not depend on the parser."""
 
 
 def wait_until(condition: Callable[[], bool], what: str, seconds: float = WAIT_SECONDS) -> None:

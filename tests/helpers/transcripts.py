@@ -4,7 +4,7 @@ import re
 
 from trioserve._streams.memory import MemoryClient
 
-__all__ = ["body_of", "get", "ok", "post", "receive_response", "status_of"]
+__all__ = ["body_of", "get", "looks_whole", "ok", "post", "receive_response", "status_of"]
 
 
 def get(target: str = "/", *fields: str, method: str = "GET", version: str = "1.1") -> bytes:
@@ -35,6 +35,16 @@ async def receive_response(client: MemoryClient, *, head_only: bool = False) -> 
     if b"\r\ntransfer-encoding: chunked\r\n" in head:
         return head + await client.receive_until(b"0\r\n\r\n")
     return head + await client.receive_rest()
+
+
+def looks_whole(response: bytes, client: MemoryClient) -> bool:
+    """A client that has received ``response``, and nothing after it, takes it for complete (RFC 9112 §8)."""
+    head, _, body = response.partition(b"\r\n\r\n")
+    if length := re.search(rb"\r\ncontent-length: (\d+)", head):
+        return len(body) == int(length[1])
+    if b"\r\ntransfer-encoding: chunked" in head:
+        return body.endswith(b"0\r\n\r\n")
+    return not client.lost  # the end of the connection is the end of the body
 
 
 def status_of(response: bytes) -> int:

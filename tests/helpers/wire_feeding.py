@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from typing import Final
 
 import pytest
@@ -16,18 +17,15 @@ __all__ = [
 
 REFERENCE_ENGINE: Final[ParseFields] = head_h11.parse_fields
 FAST_ENGINE: ParseFields | None = None
-try:
+if find_spec("httptools") is not None:  # not in the plain installation
     from trioserve._protocol import head_httptools
-except ImportError:  # the plain installation
-    pass
-else:
+
     FAST_ENGINE = head_httptools.parse_fields
 
 ENGINES: Final = [
-    pytest.param(REFERENCE_ENGINE, id="h11"),
-    pytest.param(
-        FAST_ENGINE, id="httptools", marks=pytest.mark.skipif(FAST_ENGINE is None, reason="httptools is not installed")
-    ),
+    pytest.param(engine, id=name)
+    for name, engine in (("h11", REFERENCE_ENGINE), ("httptools", FAST_ENGINE))
+    if engine is not None
 ]
 
 

@@ -142,6 +142,7 @@ def test_6_1_both_framings_are_refused(engine: ParseFields) -> None:
         pytest.param(b"1\r\na\r\n2\r\nbc\r\n0\r\n\r\n", b"abc", id="two chunks"),
         pytest.param(b"A\r\n0123456789\r\n0\r\n\r\n", b"0123456789", id="upper case size"),
         pytest.param(b"a\r\n0123456789\r\n0\r\n\r\n", b"0123456789", id="lower case size"),
+        pytest.param(b"1F\r\n" + 31 * b"a" + b"\r\n0\r\n\r\n", 31 * b"a", id="two digits"),
         pytest.param(b"0000000000000003\r\nabc\r\n0\r\n\r\n", b"abc", id="sixteen digits"),
         pytest.param(b"1\r\na\r\n0000\r\n\r\n", b"a", id="zeros at the end"),
         pytest.param(b"2\r\n\r\n\r\n0\r\n\r\n", b"\r\n", id="chunk of CRLF"),
@@ -239,6 +240,14 @@ def test_7_1_incomplete_chunks_wait(engine: ParseFields, wire: bytes) -> None:
     assert accepted(engine, chunked(wire)).complete == 0
 
 
+@pytest.mark.parametrize(
+    "wire", [b"g", b" ", b"1 ", b"0x", b"-", b";", b"\n", b"1\n", b"1\rx", b"1;\n", b"1;\rx", b"00000000000000001",
+             b"1\r\na0", b"1\r\na\n", b"1\r\na\r\r", b"0\r\nX: y\n", b"0\r\n\n"],
+)  # fmt: skip
+def test_7_1_what_cannot_become_a_chunk_is_refused_before_it_is_complete(engine: ParseFields, wire: bytes) -> None:
+    assert refused(engine, chunked(wire)) == 400
+
+
 # -- sizes -------------------------------------------------------------------------------------------------------------
 
 
@@ -299,3 +308,8 @@ def test_limit_of_the_trailer_section(engine: ParseFields, length: int, status: 
     section = b"X: ".ljust(length - 4, b"a") + b"\r\n\r\n"
     for pieces in pieces_around_the_end(chunked(b"0\r\n"), section):
         assert read_wire(engine, pieces).refused == status
+
+
+def test_limit_of_a_trailer_section_that_never_ends(engine: ParseFields) -> None:
+    assert read_wire(engine, [chunked(b"0\r\n"), b"X: ".ljust(8191, b"a")]).refused is None
+    assert read_wire(engine, [chunked(b"0\r\n"), b"X: ".ljust(8192, b"a")]).refused == 431

@@ -73,8 +73,8 @@ class HttpResponse:
     """
 
     __slots__ = (
-        "_body_left", "_chunked", "_head", "_head_text", "_send_body", "_standing_fields", "_trailer_text",
-        "body_bytes", "has_date", "has_server", "keep_alive", "state", "status",
+        "_body_left", "_chunked", "_head", "_head_text", "_says_close", "_send_body", "_standing_fields",
+        "_trailer_text", "body_bytes", "has_date", "has_server", "keep_alive", "state", "status",
     )  # fmt: skip
 
     def __init__(self, head: RequestHead, standing_fields: StandingFields) -> None:
@@ -84,16 +84,11 @@ class HttpResponse:
         self.state: int = START
         self.status = 0
         self.body_bytes = 0
-        self.has_date = self.has_server = False
+        self.has_date = self.has_server = self._says_close = False
         self._chunked = False
         self._send_body = True
         self._trailer_text: bytes | None = None  # of trailer fields that are still to come; None without any
         self._body_left: int | None = None  # of a declared content-length that counts
-
-    @property
-    def cut_is_visible(self) -> bool:
-        """The client can tell a response cut short from a whole one, because length or chunks say where it ends."""
-        return self._chunked or self._body_left is not None
 
     def encode(self, message: Message, pieces: list[bytes]) -> None:
         """Check ``message`` and append what it puts on the wire to ``pieces``.
@@ -123,15 +118,18 @@ class HttpResponse:
             raise AppError(f"http.response.start with status {status!r}: a whole number from 200 to 999 is expected")
         pieces = [_STATUS_LINES.get(status) or b"HTTP/1.1 %d \r\n" % status]  # RFC 9112 §4: the phrase may be empty
         declared: int | None = None  # the body's length
+        self.has_date = self.has_server = self._says_close = False
         try:
             for name, value in message.get("headers", ()):
                 kind = known_kind(name)
+                if kind is None:
+                    kind = kind_of(name)
                 if kind == LENGTH:
                     declared = _content_length(value, declared)
-                elif kind == PLAIN or self._keeps(name, value, kind):
+                elif kind == PLAIN or self._keeps(kind, value):
                     pieces += (name, b": ", value, b"\r\n")
             text = b"".join(pieces)
-        except (TypeError, ValueError) as exc:
+        except (TypeError, ValueError, AttributeError) as exc:
             raise AppError(f"headers are pairs of bytes: {exc}") from exc
         check_lines(text, len(pieces) // 4 + 1)
         if message.get("trailers"):  # they need chunks
@@ -146,10 +144,8 @@ class HttpResponse:
         self.status = status
         self.state = FIRST_BODY
 
-    def _keeps(self, name: bytes, value: bytes, kind: int | None) -> bool:
+    def _keeps(self, kind: int, value: bytes) -> bool:
         """Note what a special field says; true when its line is the application's nevertheless."""
-        if kind is None and (kind := kind_of(name)) == PLAIN:
-            return True
         if kind == DATE:
             self.has_date = True
             return True
@@ -158,8 +154,7 @@ class HttpResponse:
             return True
         if kind == CONNECTION:
             options = [option.strip() for option in value.lower().split(b",")]
-            if b"close" in options:
-                self.keep_alive = False
+            self._says_close = self._says_close or b"close" in options
             return b"close" not in options and b"keep-alive" not in options
         return False
 
@@ -176,6 +171,8 @@ class HttpResponse:
         if self.state == FIRST_BODY:
             self.state = BODY
             pieces.append(self._head_text)
+            if self._says_close:
+                self.keep_alive = False
             if left is None or not self.keep_alive or self._head.meaning.http_version == "1.0":
                 pieces.append(self._framing(size, more))
             pieces.append(self._standing_fields(self))
@@ -224,13 +221,16 @@ class HttpResponse:
 
     def _encode_early_hint(self, message: Message, pieces: list[bytes]) -> None:
         """``103 Early Hints`` with one Link field each (RFC 8297)."""
-        text = field_lines([(b"link", link) for link in message.get("links", ())])
+        links = message.get("links", ())
+        if not isinstance(links, (list, tuple)):
+            raise AppError(f"the links of http.response.early_hint are a list, not {links!r:.100}")
+        text = field_lines([(b"link", link) for link in links])
         if self._head.meaning.http_version == "1.1":  # HTTP/1.0 has no interim responses
             pieces.append(_STATUS_LINES[103] + text + b"\r\n")
 
 
-def _content_length(value: bytes, declared: int | None) -> int:
-    length = int(value) if value.isdigit() else -1
+def _content_length(value: Any, declared: int | None) -> int:
+    length = int(value) if isinstance(value, bytes) and value.isdigit() else -1
     if length < 0 or (declared is not None and declared != length):
         raise AppError(f"content-length {value!r:.50} is no number, or contradicts another one")
     return length

@@ -37,7 +37,7 @@ class ScopeFactory:
         holds what works on this connection. ``state`` is a shallow copy of the lifespan's, absent without one.
         """
         root_path = self._root_path
-        scope = {
+        scope: dict[str, Any] = {
             "type": "http",
             "asgi": {"version": ASGI_VERSION, "spec_version": HTTP_SPEC_VERSION},
             "http_version": head.meaning.http_version,
@@ -46,19 +46,17 @@ class ScopeFactory:
             "scheme": self._scheme,
             "method": head.method,
             "root_path": root_path,
-            "path": root_path + head.path if root_path else head.path,
-            "raw_path": root_path.encode() + head.raw_path if root_path else head.raw_path,
+            "path": head.path,
+            "raw_path": head.raw_path,
             "query_string": head.query_string,
             "headers": head.headers,
-            "extensions": _EXTENSIONS_1_1.copy() if head.meaning.http_version == "1.1" else {},
+            "extensions": {},
         }
+        if head.meaning.http_version == "1.1":  # trailers need chunks, 103 a client that knows interim responses
+            scope["extensions"] = {"http.response.trailers": {}, "http.response.early_hint": {}}
+        if root_path and head.raw_path != b"*":
+            scope["path"] = root_path + head.path
+            scope["raw_path"] = root_path.encode() + head.raw_path
         if self._state is not None:
             scope["state"] = self._state.copy()
         return scope
-
-
-# Trailers need chunks, 103 needs a client that knows interim responses: HTTP/1.0 has neither.
-_EXTENSIONS_1_1: Final[dict[str, dict[str, Any]]] = {
-    "http.response.trailers": {},
-    "http.response.early_hint": {},
-}

@@ -191,21 +191,20 @@ class Exchange:
         if not self._codec.body_complete and response.state <= FIRST_BODY:
             self._consider_unread_body()
         response.encode(message, pieces)
-        if response.state == COMPLETE:
-            if pieces:  # now, not when the application ends: it may have other work to do
-                stream.send_nowait(b"".join(pieces))
-                pieces.clear()
-                if self._end_waits is not None:
-                    self._end_waiting_receives()
-                if stream.congested:
-                    await self._flush()
-        elif pieces:
-            self._uncounted += len(message.get("body", b"")) + MESSAGE_COST
-            if not self._app_runs:
-                await self._flush()  # a task of the application's own sends, whose suspensions nobody sees
-            elif self._uncounted >= FLUSH_BYTES:
+        if response.state == COMPLETE and pieces:  # now, not when the application ends: it may have other work to do
+            stream.send_nowait(b"".join(pieces))
+            pieces.clear()
+            if self._end_waits is not None:
+                self._end_waiting_receives()
+            if stream.congested:
                 await self._flush()
-                await self._give_way()
+            return
+        self._uncounted += len(message.get("body", b"")) + MESSAGE_COST
+        if self._uncounted >= FLUSH_BYTES:
+            await self._flush()
+            await self._give_way()
+        elif pieces and not self._app_runs:
+            await self._flush()  # a task of the application's own sends, whose suspensions nobody sees
 
     # Moving bytes.
 
@@ -284,7 +283,7 @@ class Exchange:
         self._awaited_seconds += self.connection.ctx.clock() - began
         self._awaited_bytes += len(data)
         counted = self._awaited_seconds - BODY_GRACE_SECONDS
-        if data and counted > 0 and self._awaited_bytes < BODY_BYTES_PER_SECOND * counted:
+        if data and counted > 0 and timeout.strikes and self._awaited_bytes < BODY_BYTES_PER_SECOND * counted:
             self.on_body_timeout()
         return data
 

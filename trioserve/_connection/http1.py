@@ -53,17 +53,18 @@ class Http1Connection:
     async def serve(self) -> None:
         """Answer requests until either side is finished; the stream is closed afterwards, also when cancelled."""
         try:
-            await self.stream.open()
-            await self._serve_requests()
-        except ClientDisconnected:
-            pass  # nobody is left
-        finally:
             try:
-                if not self.stream.lost:
-                    await self._end()
+                await self.stream.open()
+                await self._serve_requests()
             finally:
-                self.stream.abort()
-                self.ctx.lifetime.end(self)
+                await self._end()
+        except ClientDisconnected:
+            self.stream.abort()
+        except Exception:  # ours, then: one connection's bug must not end the others
+            log.exception("Internal error on the connection of %s", self.stream.peer)
+            self.stream.abort()
+        finally:
+            self.ctx.lifetime.end(self)
 
     async def _serve_requests(self) -> None:
         """The hot path: wait, parse, run the application in this very task, and again."""
@@ -74,8 +75,9 @@ class Http1Connection:
                 head = None
                 if codec.trailing_data or lifetime.draining:
                     head = await self._head_at_hand()
-                    if head is None and lifetime.draining and not codec.trailing_data:
+                    if head is None and not codec.trailing_data:
                         break
+                    timeout = ctx.timeouts.header
                 if head is None:
                     timeout.arm(self)
                     try:
@@ -129,14 +131,19 @@ class Http1Connection:
             turnstile.leave()
 
     async def _end(self) -> None:
-        """What is left to say on a connection that is not lost, whatever ended it."""
+        """Say what is left to say, whatever ended the connection, and close it."""
+        if self._is_done:
+            self.codec.receive_data(self.stream.receive_nowait() or b"")
+            if not self.codec.trailing_data and self.stream.close_nowait():
+                return
         try:
             if self._leaves_in_drain:  # a request may have come at the same moment; it is not lost
                 with anyio.CancelScope(shield=True) as self._draining_scope:
                     await self._serve_requests()
-            await self._say_farewell()
-        except ClientDisconnected:
-            pass  # nobody is left
+            if not self.stream.lost:
+                await self._say_farewell()
+        finally:
+            self.stream.abort()
 
     async def _say_farewell(self) -> None:
         """End the connection so that the client learns what there is to learn, within bounded time."""
@@ -146,7 +153,7 @@ class Http1Connection:
                 log.debug("%s: %s", self.stream.peer, self.refusal)
                 self.stream.send_nowait(self._refusal_answer(self.refusal))
                 await self._linger()
-            elif exchange is not None and not exchange.complete and not exchange.response.cut_is_visible:
+            elif exchange is not None and not exchange.complete:
                 self.stream.abort()  # a response cut short must not look complete (RFC 9112 §8)
             elif self.codec.trailing_data or not self.codec.body_complete:
                 await self._linger()
@@ -165,6 +172,19 @@ class Http1Connection:
         self.stream.send_eof()
         while await self.stream.receive_some():
             pass
+
+    @property
+    def _is_done(self) -> bool:
+        """The last response is complete and nothing else is on the wire, in either direction."""
+        return (
+            self.exchange is not None
+            and self.exchange.complete
+            and self.refusal is None
+            and self.codec.body_complete
+            and not self.codec.trailing_data
+            and not self.stream.congested
+            and not self.stream.lost
+        )
 
     # What the server and the timeouts call.
 

@@ -19,6 +19,8 @@ Waiter = TypeVar("Waiter")
 class Timeout(Generic[Waiter]):
     """All waits of one kind. ``arm`` and ``disarm`` are plain calls; ``run`` is a task for the server's nursery."""
 
+    strikes = True
+
     def __init__(self, seconds: float, strike: Callable[[Waiter], None], clock: Callable[[], float]) -> None:
         self.seconds = seconds
         self._strike = strike
@@ -57,6 +59,8 @@ class Timeout(Generic[Waiter]):
 
 class NoTimeout(Timeout[Waiter]):
     """A timeout that is switched off."""
+
+    strikes = False
 
     def __init__(self) -> None:
         super().__init__(math.inf, lambda waiter: None, lambda: 0.0)

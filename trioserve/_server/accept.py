@@ -32,12 +32,11 @@ async def accept_loop(
     accepted = 0
     while True:
         if room is not None:
-            await room.acquire()
+            async with room:
+                pass  # there is room; it is taken later, because a slot that waits here would be missed elsewhere
         try:
             stream = await listener.accept()
         except OSError as exc:
-            if room is not None:
-                room.release()
             if exc.errno in FATAL:
                 raise
             if exc.errno in EXHAUSTED:
@@ -46,12 +45,19 @@ async def accept_loop(
                 complained = True
                 await anyio.sleep(EXHAUSTED_SECONDS)
             continue
-        except BaseException:
-            if room is not None:
-                room.release()
-            raise
+        if room is not None:
+            await _take_slot(room, stream)
         complained = False
         start_connection(stream)
         accepted += 1
         if accepted % BURST == 0:
             await anyio.lowlevel.checkpoint()
+
+
+async def _take_slot(room: anyio.Semaphore, stream: ByteStream) -> None:
+    """Waits only when another listener has taken the last slot since there was room."""
+    try:
+        await room.acquire()
+    except BaseException:
+        stream.abort()
+        raise

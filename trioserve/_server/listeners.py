@@ -79,7 +79,8 @@ def listen_on(sock: socket.socket, backlog: int) -> None:
     try:
         sock.listen(backlog)
     except OSError as exc:
-        raise BindFailed(_explain(*sock.getsockname()[:2], exc)) from exc
+        host, port = sock.getsockname()[:2]
+        raise BindFailed(_explain(host, port, exc)) from exc
 
 
 def _explain(host: str, port: int, exc: OSError) -> str:

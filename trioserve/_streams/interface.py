@@ -69,11 +69,14 @@ class ByteStream(Protocol):
     def send_eof(self) -> None:
         """Tell the peer that no more bytes follow; receiving goes on. Does nothing on a lost connection."""
 
+    def close_nowait(self) -> bool:
+        """Close, unless bytes are still unsent; true when it is done."""
+
     async def aclose(self) -> None:
         """Send what is unsent, then close. When cancelled, the connection is aborted."""
 
     def abort(self) -> None:
-        """Close at once, dropping what is unsent. Idempotent, never raises."""
+        """Close at once with a reset, dropping what is unsent. Does nothing to a closed stream; never raises."""
 
 
 class Listener(Protocol):

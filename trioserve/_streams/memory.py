@@ -166,9 +166,13 @@ class MemoryStream:
             self._outgoing.finished = True
             self._outgoing.notify()
 
+    def close_nowait(self) -> bool:
+        if self.unsent:
+            return False
+        self._close()
+        return True
+
     async def aclose(self) -> None:
-        if self._closed:
-            return
         try:
             await self.drain()
         except ClientDisconnected:
@@ -176,17 +180,21 @@ class MemoryStream:
         except BaseException:
             self.abort()
             raise
-        if not self._incoming.is_empty:
-            self._other._lose(erase=True)
-        self.send_eof()
         self._close()
 
     def abort(self) -> None:
         if not self._closed:
             self._other._lose(erase=False)
-            self._close()
+            self._leave()
 
     def _close(self) -> None:
+        if not self._closed:
+            if not self._incoming.is_empty:
+                self._other._lose(erase=True)
+            self.send_eof()
+            self._leave()
+
+    def _leave(self) -> None:
         self._closed = True
         self._lose(erase=True)
 

@@ -243,7 +243,19 @@ class SocketStream(asyncio.Protocol):
     def send_eof(self) -> None:
         self.uncork()
         if self._transport is not None and not self._transport.is_closing():
-            self._transport.write_eof()
+            try:
+                self._transport.write_eof()
+            except OSError:  # the peer was faster
+                self.lost = True
+
+    def close_nowait(self) -> bool:
+        self.uncork()
+        if self.unsent:
+            return False
+        if self._transport is not None:
+            self._transport.close()
+        self.lost = True
+        return True
 
     async def aclose(self) -> None:
         if self._transport is None:

@@ -19,6 +19,7 @@ from trioserve._streams.sockets import address_of, is_wildcard, reset_on_close
 __all__ = ["TrioNetwork"]
 
 READ_AHEAD_BYTES: Final = 64 * 1024  # kept for receive_some while somebody watches for the peer to leave
+CLOSE_SECONDS: Final = 2.0  # for a peer to take the last bytes of a stream that nobody serves any more
 _NOTHING: Final = memoryview(b"")
 
 
@@ -31,15 +32,22 @@ class TrioNetwork:
         self._flushers: trio.Nursery | None = None
 
     def listen(self, sock: socket.socket) -> "TrioListener":
-        return TrioListener(sock, self._make_stream)
+        return TrioListener(sock, self._make_stream, self._cork_burst)
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         async with trio.open_nursery() as self._flushers:
             task_status.started()
             if self._poller is not None:
+                self._poller.closers = self._flushers
                 await self._poller.run()
             else:
                 await trio.sleep_forever()
+
+    def _cork_burst(self) -> None:
+        """Connections have been accepted in a row: their tasks will run together, so their responses leave together."""
+        if self._poller is not None and self._poller.corked is None and self._flushers is not None:
+            self._poller.corked = []
+            self._flushers.start_soon(self._poller.let_them_run)
 
     def _make_stream(self, sock: socket.socket, peer: Address | None, local: Address | None) -> ByteStream:
         if self._poller is not None:
@@ -52,11 +60,16 @@ class TrioListener:
     """Accepts on a listening socket."""
 
     def __init__(
-        self, sock: socket.socket, make_stream: Callable[[socket.socket, Address | None, Address | None], ByteStream]
+        self,
+        sock: socket.socket,
+        make_stream: Callable[[socket.socket, Address | None, Address | None], ByteStream],
+        on_burst: Callable[[], None],
     ) -> None:
         sock.setblocking(False)
         self._sock = sock
         self._make_stream = make_stream
+        self._on_burst = on_burst
+        self._in_a_row = 0
         self.address = address_of(sock.getsockname())
         self._wildcard = is_wildcard(self.address)
 
@@ -65,9 +78,13 @@ class TrioListener:
             try:
                 sock, peer = self._sock.accept()
             except BlockingIOError:
+                self._in_a_row = 0
                 await trio.lowlevel.wait_readable(self._sock)
             else:
                 break
+        self._in_a_row += 1
+        if self._in_a_row == 2:
+            self._on_burst()
         sock.setblocking(False)
         local = address_of(sock.getsockname()) if self._wildcard else self.address
         return self._make_stream(sock, address_of(peer) if peer else None, local)
@@ -165,6 +182,12 @@ class _TrioStream:
             self._sock.shutdown(socket.SHUT_WR)
         except OSError:
             self._lose()
+
+    def close_nowait(self) -> bool:
+        if self._unsent:
+            return False
+        self._close()
+        return True
 
     async def aclose(self) -> None:
         try:
@@ -275,11 +298,17 @@ class EdgePoller:
     def __init__(self) -> None:
         self._epoll = select.epoll()
         self._streams: dict[int, EdgeStream] = {}
+        self.closers: trio.Nursery | None = None
         self.corked: list[EdgeStream] | None = None  # a list while several tasks have been woken and not yet run
 
     def register(self, fd: int, stream: "EdgeStream") -> None:
         self._streams[fd] = stream
         self._epoll.register(fd, self.MASK)
+
+    def close_later(self, stream: "EdgeStream") -> None:
+        """``stream`` was closed while it was corked, and then the kernel did not take all of it."""
+        assert self.closers is not None
+        self.closers.start_soon(stream.close_patiently)
 
     def forget(self, fd: int) -> None:
         """Before ``close``, which takes the descriptor out of the epoll by itself."""
@@ -290,17 +319,19 @@ class EdgePoller:
             while True:
                 await trio.lowlevel.wait_readable(self._epoll.fileno())
                 ready = self._epoll.poll(0)
-                if len(ready) > 1:
+                uncorks = False
+                if len(ready) > 1 and (uncorks := self.corked is None):
                     self.corked = []
                 for fd, events in ready:
                     if (stream := self._streams.get(fd)) is not None:
                         stream.notice(events)
-                if self.corked is not None:
-                    await self._let_them_run()
+                if uncorks:
+                    await self.let_them_run()
         finally:
             self._epoll.close()
 
-    async def _let_them_run(self) -> None:
+    async def let_them_run(self) -> None:
+        """When every woken task has run, send what they have sent."""
         # Trio runs what is scheduled in one turn, in either order: in the next turn, or at last in the one after it,
         # every woken task has run.
         await trio.lowlevel.cancel_shielded_checkpoint()
@@ -320,13 +351,14 @@ class EdgeStream(_TrioStream):
     next byte will be a new edge (epoll(7)). ``_ended`` stays: after it every ``recv`` returns at once.
     """
 
-    __slots__ = ("_corked", "_ended", "_poller", "_readable", "_reader", "_registered", "_watchers")
+    __slots__ = ("_closes", "_corked", "_ended", "_poller", "_readable", "_reader", "_registered", "_watchers")
 
     def __init__(self, sock: socket.socket, peer: Address | None, local: Address | None, poller: EdgePoller) -> None:
         super().__init__(sock, peer, local)
         self._poller = poller
         self._registered = False  # a short connection never needs the epoll
         self._corked = b""
+        self._closes = False
         self._readable = True  # worth a try: clients send right after they connect
         self._ended = False
         self._reader: trio.lowlevel.Task | None = None
@@ -360,10 +392,22 @@ class EdgeStream(_TrioStream):
         if self._corked:
             data, self._corked = self._corked, b""
             super().send_nowait(data)
+            if self._closes and not super().close_nowait():
+                self._poller.close_later(self)
+
+    async def close_patiently(self) -> None:
+        with trio.move_on_after(CLOSE_SECONDS):
+            await super().aclose()
 
     def send_eof(self) -> None:
         self.uncork()
         super().send_eof()
+
+    def close_nowait(self) -> bool:
+        if not self._corked:
+            return super().close_nowait()
+        self._closes = True  # once the response has left with those of the others
+        return True
 
     async def aclose(self) -> None:
         self.uncork()

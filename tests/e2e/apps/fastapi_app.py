@@ -2,6 +2,7 @@
 
 import sys
 import threading
+from collections import defaultdict
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Annotated, Any
@@ -21,7 +22,7 @@ def say(text: str) -> None:
 @asynccontextmanager
 async def lifespan(app: FastAPI) -> AsyncIterator[dict[str, Any]]:
     say("lifespan began")
-    yield {"greeting": "hello from the lifespan", "released": anyio.Event()}
+    yield {"greeting": "hello from the lifespan", "released": defaultdict(anyio.Event)}
     say("lifespan ended")
 
 
@@ -80,7 +81,7 @@ async def background(request: Request, tasks: BackgroundTasks, token: str) -> di
     """Answers at once; the work waits until somebody asks for ``/release``."""
     async def work() -> None:
         say(f"{token} working")
-        await request.state.released.wait()
+        await request.state.released[token].wait()
         say(f"{token} finished")
 
     tasks.add_task(work)
@@ -88,8 +89,8 @@ async def background(request: Request, tasks: BackgroundTasks, token: str) -> di
 
 
 @app.post("/release")
-async def release(request: Request) -> None:
-    request.state.released.set()
+async def release(request: Request, token: str) -> None:
+    request.state.released[token].set()
 
 
 @app.get("/sync")

@@ -1,0 +1,220 @@
+"""Both ends of a connection, over every kind of stream there is."""
+
+import socket
+import struct
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, Final, Protocol
+
+import anyio
+
+from tests.helpers.virtual_clock import Backend, virtual_backend
+from trioserve import ClientDisconnected
+from trioserve._streams import ByteStream, Listener, Network
+from trioserve._streams.memory import MemoryClient, MemoryListener
+
+__all__ = ["KINDS", "Kind", "Pair", "Peer", "connected", "eventually", "waits"]
+
+SMALL: Final = 16 * 1024  # bytes of kernel buffer, so that little data is enough to fill one
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of stream and the backend it runs on; ``network`` is ``None`` for memory."""
+
+    name: str
+    backend: Callable[[], str | Backend]
+    network: Callable[[], Network] | None
+
+    def __str__(self) -> str:
+        return self.name
+
+
+def _trio_network(edge_triggered: bool) -> Network:
+    from trioserve._streams.on_trio import TrioNetwork
+
+    return TrioNetwork(edge_triggered=edge_triggered)
+
+
+def _asyncio_network() -> Network:
+    from trioserve._streams.on_asyncio import AsyncioNetwork
+
+    return AsyncioNetwork()
+
+
+KINDS: Final = [
+    Kind("trio-edge", lambda: "trio", lambda: _trio_network(True)),
+    Kind("trio-plain", lambda: "trio", lambda: _trio_network(False)),
+    Kind("asyncio", lambda: "asyncio", _asyncio_network),
+    Kind("uvloop", lambda: ("asyncio", {"use_uvloop": True}), _asyncio_network),
+    Kind("memory-trio", lambda: virtual_backend("trio"), None),
+    Kind("memory-asyncio", lambda: virtual_backend("asyncio"), None),
+]
+
+
+class Peer(Protocol):
+    """The client's end. A broken connection is a ``ConnectionError``."""
+
+    async def send(self, data: bytes) -> None: ...
+    async def receive(self, max_bytes: int = 65536) -> bytes: ...
+    def send_eof(self) -> None: ...
+    def close(self) -> None: ...
+    def reset(self) -> None: ...
+
+
+class SocketPeer:
+    """A plain socket, on whatever event loop runs."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        sock.setblocking(False)
+        self.sock = sock
+
+    async def send(self, data: bytes) -> None:
+        left = memoryview(data)
+        while left:
+            try:
+                left = left[self.sock.send(left):]
+            except BlockingIOError:
+                await anyio.wait_writable(self.sock)
+
+    async def receive(self, max_bytes: int = 65536) -> bytes:
+        while True:
+            try:
+                return self.sock.recv(max_bytes)
+            except BlockingIOError:
+                await anyio.wait_readable(self.sock)
+
+    def send_eof(self) -> None:
+        self.sock.shutdown(socket.SHUT_WR)
+
+    def close(self) -> None:
+        self.sock.close()
+
+    def reset(self) -> None:
+        self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.sock.close()
+
+
+class MemoryPeer:
+    """The same face for the client's end in memory."""
+
+    def __init__(self, client: MemoryClient) -> None:
+        self.client = client
+
+    async def send(self, data: bytes) -> None:
+        try:
+            await self.client.send_all(data)
+        except ClientDisconnected as exc:
+            raise ConnectionResetError from exc
+
+    async def receive(self, max_bytes: int = 65536) -> bytes:
+        try:
+            return await self.client.receive_some(max_bytes)
+        except ClientDisconnected as exc:
+            raise ConnectionResetError from exc
+
+    def send_eof(self) -> None:
+        self.client.send_eof()
+
+    def close(self) -> None:
+        if not self.client.close_nowait():
+            self.client.abort()
+
+    def reset(self) -> None:
+        self.client.abort()
+
+
+@dataclass
+class Pair:
+    """A connection: the server's end, the client's, and where it was accepted."""
+
+    stream: ByteStream
+    peer: Peer
+    listener: Listener
+
+    async def receive_all(self) -> bytes:
+        """What the server's end receives until the client has finished."""
+        received = b""
+        while data := await self.stream.receive_some():
+            received += data
+        return received
+
+    async def peer_receives(self, count: int) -> bytes:
+        """The next ``count`` bytes at the client's end."""
+        received = b""
+        while len(received) < count:
+            data = await self.peer.receive(count - len(received))
+            assert data, "the connection ended early"
+            received += data
+        return received
+
+    async def peer_receives_all(self) -> bytes:
+        received = b""
+        while data := await self.peer.receive():
+            received += data
+        return received
+
+
+@asynccontextmanager
+async def listening(kind: Kind) -> AsyncIterator[tuple[Listener, Callable[[], Peer]]]:
+    """A listener, and what connects to it."""
+    if kind.network is None:
+        memory = MemoryListener()
+        yield memory, lambda: MemoryPeer(memory.connect())
+        memory.close()
+        return
+    network = kind.network()
+    async with anyio.create_task_group() as services:
+        await services.start(network.run)
+        sock = socket.create_server(("127.0.0.1", 0))
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SMALL)  # accepted sockets inherit it
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, SMALL)
+        listener = network.listen(sock)
+        yield listener, lambda: SocketPeer(_connect(listener.address))
+        listener.close()
+        services.cancel_scope.cancel()
+
+
+def _connect(address: Any) -> socket.socket:
+    sock = socket.socket()
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SMALL)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, SMALL)
+    sock.connect(address)
+    return sock
+
+
+@asynccontextmanager
+async def connected(kind: Kind) -> AsyncIterator[Pair]:
+    """A new connection, both ends of which are closed in the end."""
+    async with listening(kind) as (listener, connect):
+        peer = connect()
+        stream = await listener.accept()
+        await stream.open()
+        try:
+            yield Pair(stream, peer, listener)
+        finally:
+            stream.abort()
+            peer.close()
+
+
+async def eventually(condition: Callable[[], object]) -> None:
+    """Wait until ``condition`` holds; the test's own deadline is the only one."""
+    while not condition():  # noqa: ASYNC110  # sockets have no event for it
+        await anyio.sleep(0.001)
+
+
+async def waits(task: Callable[[], Any]) -> bool:
+    """``task`` is still waiting when everything that could happen has happened; it is cancelled then."""
+    done = anyio.Event()
+
+    async def run() -> None:
+        await task()
+        done.set()
+
+    async with anyio.create_task_group() as running:
+        running.start_soon(run)
+        for _ in range(20):
+            await anyio.sleep(0.001)
+        running.cancel_scope.cancel()
+    return not done.is_set()

@@ -1,0 +1,309 @@
+"""The access log: one line for each response, on either path, and none is lost."""
+
+import logging
+import re
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import anyio
+import pytest
+
+from tests.helpers.apps import hello, part, read_body, reply, start
+from tests.helpers.serving import Site, serving
+from tests.helpers.transcripts import get, ok, post, receive_response
+from tests.helpers.virtual_clock import settled
+from trioserve._supervisor.logs import AccessHandler
+from trioserve._types import App, Receive, Scope, Send
+
+access_logger = logging.getLogger("trioserve.access")
+
+
+class BatchHandler(logging.Handler):
+    """Takes lines in batches."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.batches: list[list[str]] = []
+
+    def write_lines(self, lines: list[str]) -> None:
+        self.batches.append(lines)
+
+    @property
+    def lines(self) -> list[str]:
+        return [line for batch in self.batches for line in batch]
+
+
+class PlainHandler(logging.Handler):
+    """Takes records, as any handler of the standard library."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lines: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        assert record.levelno == logging.INFO
+        self.lines.append(record.getMessage())
+
+
+@pytest.fixture(params=[BatchHandler, PlainHandler], ids=["batches", "records"])
+def handler(request: pytest.FixtureRequest) -> Any:
+    return request.param()
+
+
+@pytest.fixture
+def batches() -> BatchHandler:
+    return BatchHandler()
+
+
+@asynccontextmanager
+async def logged(app: App, *handlers: logging.Handler, **options: Any) -> AsyncIterator[Site]:
+    """Serve ``app``; its access log goes to ``handlers`` alone."""
+    access_logger.handlers[:] = handlers
+    access_logger.propagate = False
+    access_logger.setLevel(logging.INFO)
+    async with serving(app, access_log=True, **options) as site:
+        yield site
+
+
+def assert_line(line: str, request_line: str, status: str, size: int) -> None:
+    pattern = rf'192\.0\.2\.1:50000 - "{re.escape(request_line)}" {status} {size} B \d+\.\d ms'
+    assert re.fullmatch(pattern, line), line
+
+
+# -- lines -----------------------------------------------------------------------------------------------------------
+
+
+async def test_a_line_for_each_response(handler: Any) -> None:
+    async with logged(hello, handler) as site:
+        client = site.connect()
+        for target in ("/a?b=c", "/d"):
+            await client.send_all(get(target))
+            await receive_response(client)
+    first, second = handler.lines
+    assert_line(first, "GET /a?b=c HTTP/1.1", "200 OK", 2)
+    assert_line(second, "GET /d HTTP/1.1", "200 OK", 2)
+
+
+async def test_lines_of_several_connections(handler: Any) -> None:
+    async with logged(hello, handler) as site:
+        clients = [site.connect() for _ in range(100)]
+        for client in clients:
+            await client.send_all(get())
+        for client in clients:
+            await receive_response(client)
+    assert len(handler.lines) == 100
+
+
+async def test_the_body_is_counted_without_its_framing(handler: Any) -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await start(send)
+        for _ in range(3):
+            await part(send, b"x" * 10)
+        await part(send, b"", more=False)
+
+    async with logged(app, handler) as site:
+        await site.answer_to(get(version="1.1"))
+        await site.answer_to(get(version="1.0"))
+    assert_line(handler.lines[0], "GET / HTTP/1.1", "200 OK", 30)
+    assert_line(handler.lines[1], "GET / HTTP/1.0", "200 OK", 30)
+
+
+async def test_a_head_response_has_no_bytes(handler: Any) -> None:
+    async with logged(hello, handler) as site:
+        await site.everything_after(get("/", "connection: close", method="HEAD"))
+    assert_line(handler.lines[0], "HEAD / HTTP/1.1", "200 OK", 0)
+
+
+async def test_an_unregistered_status_has_no_phrase(handler: Any) -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await reply(send, status=599)
+
+    async with logged(app, handler) as site:
+        await site.answer_to(get())
+    assert_line(handler.lines[0], "GET / HTTP/1.1", "599 ?", 0)
+
+
+async def test_a_failing_application_is_a_500(handler: Any) -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        raise ValueError
+
+    async with logged(app, handler) as site:
+        await site.everything_after(get())
+    [line] = handler.lines
+    assert '"GET / HTTP/1.1" 500 Internal Server Error' in line
+
+
+async def test_a_request_that_times_out_is_a_504(handler: Any) -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await anyio.sleep_forever()
+
+    async with logged(app, handler, timeout_request=5) as site:
+        await site.everything_after(get())
+    [line] = handler.lines
+    assert '"GET / HTTP/1.1" 504 Gateway Timeout' in line
+
+
+async def test_a_body_that_never_comes_is_a_408(handler: Any) -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await read_body(receive)
+
+    async with logged(app, handler) as site:
+        await site.everything_after(post(b"", length=5))
+    [line] = handler.lines
+    assert '"POST / HTTP/1.1" 408 Request Timeout' in line
+
+
+async def test_a_client_that_left_before_its_answer_is_a_499(handler: Any) -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await anyio.sleep(10)
+        await reply(send, b"too late")
+
+    async with logged(app, handler) as site:
+        client = site.connect()
+        await client.send_all(get("/gone"))
+        await settled()
+        client.abort()
+        await anyio.sleep(11)
+    [line] = handler.lines
+    assert_line(line, "GET /gone HTTP/1.1", "499 Client Closed Request", 0)
+
+
+async def test_a_request_cancelled_because_its_client_left_is_a_499(handler: Any) -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await anyio.sleep_forever()
+
+    async with logged(app, handler, on_disconnect="cancel") as site:
+        client = site.connect()
+        await client.send_all(get("/gone"))
+        await anyio.sleep(1)
+        client.abort()
+        await settled()
+    [line] = handler.lines
+    assert "499 Client Closed Request" in line
+
+
+async def test_a_client_that_left_in_the_middle_keeps_its_status(handler: Any) -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await start(send)
+        await part(send, b"x" * 10)
+        await anyio.sleep(10)
+        await part(send, b"x" * 10)
+        await anyio.sleep(10)
+        await part(send, b"", more=False)
+
+    async with logged(app, handler) as site:
+        client = site.connect()
+        await client.send_all(get("/gone"))
+        await client.receive_some()
+        client.abort()
+        await anyio.sleep(30)
+    [line] = handler.lines
+    assert '"GET /gone HTTP/1.1" 200 OK' in line
+
+
+async def test_bytes_of_the_target_that_are_no_ascii_are_one_line(handler: Any) -> None:
+    async with logged(hello, handler) as site:
+        await site.answer_to(get("/caf%C3%A9%0D%0Afake"))
+    [line] = handler.lines
+    assert "\r" not in line
+    assert "\n" not in line
+
+
+# -- when they are written -------------------------------------------------------------------------------------------
+
+
+async def test_lines_of_one_moment_are_written_together(batches: BatchHandler) -> None:
+    async with logged(hello, batches) as site:
+        for _ in range(10):
+            await site.answer_to(get())
+        await anyio.sleep(1)
+        assert [len(batch) for batch in batches.batches] == [10]
+
+
+async def test_a_line_is_written_within_a_moment(batches: BatchHandler) -> None:
+    async with logged(hello, batches) as site:
+        for count in range(1, 4):
+            await site.answer_to(get())
+            await anyio.sleep(0.2)
+            assert len(batches.lines) == count
+
+
+async def test_nothing_is_lost_when_the_server_ends_at_once(batches: BatchHandler) -> None:
+    async with logged(hello, batches) as site:
+        for _ in range(10):
+            await site.answer_to(get())
+        site.server.force_shutdown()
+    assert len(batches.lines) == 10
+
+
+async def test_requests_of_the_drain_are_logged(batches: BatchHandler) -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await anyio.sleep(5)
+        await reply(send)
+
+    async with logged(app, batches) as site:
+        client = site.connect()
+        await client.send_all(get("/last"))
+        await settled()
+        site.server.request_shutdown("test")
+        await client.receive_rest()
+    assert len(batches.lines) == 1
+
+
+async def test_requests_cancelled_at_the_deadline_are_logged(batches: BatchHandler) -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await anyio.sleep_forever()
+
+    async with logged(app, batches) as site:
+        client = site.connect()
+        await client.send_all(get("/last"))
+        await settled()
+        site.server.force_shutdown()
+    assert len(batches.lines) == 1
+
+
+# -- which path, and whether at all ----------------------------------------------------------------------------------
+
+
+async def test_the_handler_of_the_command_line_takes_batches(capsys: pytest.CaptureFixture[str]) -> None:
+    async with logged(hello, AccessHandler(sys.stdout, colors=False)) as site:
+        await site.answer_to(get())
+    line = capsys.readouterr().out
+    assert re.fullmatch(r'INFO: +192\.0\.2\.1:50000 - "GET / HTTP/1\.1" 200 OK 1 B \d+\.\d ms\n', line)
+
+
+async def test_with_another_handler_beside_it_everybody_gets_records() -> None:
+    one, other = PlainHandler(), PlainHandler()
+    one.write_lines = lambda lines: None  # type: ignore[attr-defined]  # could take batches
+    async with logged(hello, one, other) as site:
+        await site.answer_to(get())
+    assert len(one.lines) == len(other.lines) == 1
+
+
+async def test_propagated_records_reach_the_root(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "trioserve.access")
+    async with serving(hello, access_log=True) as site:
+        await site.answer_to(get("/root"))
+    assert '"GET /root HTTP/1.1" 200 OK' in caplog.text
+
+
+async def test_the_option_switches_it_off(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "trioserve.access")
+    async with serving(hello, access_log=False) as site:
+        await site.answer_to(get("/silent"))
+    assert "/silent" not in caplog.text
+
+
+async def test_the_level_switches_it_off(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.WARNING, "trioserve.access")
+    async with serving(hello, access_log=True) as site:
+        await site.answer_to(get("/silent"))
+    assert "/silent" not in caplog.text
+
+
+async def test_a_handler_that_fails_does_not_end_the_server() -> None:
+    async with logged(hello, logging.Handler()) as site:  # its emit() raises NotImplementedError
+        for _ in range(2):
+            assert await site.answer_to(get()) == ok(b"/")

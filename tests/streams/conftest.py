@@ -1,0 +1,29 @@
+"""Every test here runs over every kind of stream, on that stream's backend."""
+
+import gc
+from collections.abc import Iterator
+
+import pytest
+
+from tests.helpers.stream_pairs import KINDS, Kind
+from tests.helpers.virtual_clock import Backend
+
+
+@pytest.fixture(params=KINDS, ids=str)
+def kind(request: pytest.FixtureRequest) -> Kind:
+    kind: Kind = request.param
+    if kind.name == "uvloop":
+        pytest.importorskip("uvloop")
+    return kind
+
+
+@pytest.fixture
+def anyio_backend(kind: Kind) -> str | Backend:
+    return kind.backend()
+
+
+@pytest.fixture(autouse=True)
+def nothing_unclosed() -> Iterator[None]:
+    """A socket or transport that nobody closed warns when it is collected, and a warning is an error."""
+    yield
+    gc.collect()

@@ -1,0 +1,286 @@
+"""``receive_some``, ``receive_nowait`` and the ways a peer can end."""
+
+import anyio
+import anyio.lowlevel
+import pytest
+
+from tests.helpers.stream_pairs import Kind, connected, eventually, waits
+from trioserve import ClientDisconnected
+
+MUCH = bytes(range(256)) * 4096  # 1 MiB, more than all buffers on the way
+
+
+async def test_bytes_arrive(kind: Kind) -> None:
+    async with connected(kind) as pair:
+        await pair.peer.send(b"hello")
+        assert await pair.stream.receive_some() == b"hello"
+
+
+async def test_it_waits_for_bytes(kind: Kind) -> None:
+    async with connected(kind) as pair, anyio.create_task_group() as sending:
+        received: list[bytes] = []
+
+        @sending.start_soon
+        async def receive() -> None:
+            received.append(await pair.stream.receive_some())
+
+        assert await waits(anyio.sleep_forever)
+        assert received == []
+        await pair.peer.send(b"late")
+        await eventually(lambda: received)
+        assert received == [b"late"]
+
+
+async def test_much_arrives_whole_and_in_order(kind: Kind) -> None:
+    async with connected(kind) as pair, anyio.create_task_group() as sending:
+
+        @sending.start_soon
+        async def send() -> None:
+            await pair.peer.send(MUCH)
+            pair.peer.send_eof()
+
+        assert await pair.receive_all() == MUCH
+
+
+async def test_a_slow_reader_stops_the_peer(kind: Kind) -> None:
+    async with connected(kind) as pair:
+        assert await waits(lambda: pair.peer.send(MUCH * 4))
+
+
+async def test_a_slow_reader_gets_everything(kind: Kind) -> None:
+    async with connected(kind) as pair, anyio.create_task_group() as sending:
+
+        @sending.start_soon
+        async def send() -> None:
+            await pair.peer.send(MUCH)
+            pair.peer.send_eof()
+
+        received = b""
+        while data := await pair.stream.receive_some(10_000):
+            received += data
+            await anyio.lowlevel.checkpoint()
+        assert received == MUCH
+
+
+async def test_nowait_takes_what_is_there(kind: Kind) -> None:
+    async with connected(kind) as pair:
+        assert pair.stream.receive_nowait() is None
+        await pair.peer.send(b"hello")
+        while (received := pair.stream.receive_nowait()) is None:
+            await anyio.sleep(0.001)
+        assert received == b"hello"
+        assert pair.stream.receive_nowait() is None
+
+
+async def test_nowait_and_waiting_take_turns(kind: Kind) -> None:
+    async with connected(kind) as pair:
+        for number in range(10):
+            await pair.peer.send(b"%d" % number)
+            assert await pair.stream.receive_some() == b"%d" % number
+            assert pair.stream.receive_nowait() is None
+
+
+async def test_the_end_is_an_empty_piece_again_and_again(kind: Kind) -> None:
+    async with connected(kind) as pair:
+        await pair.peer.send(b"last")
+        pair.peer.send_eof()
+        assert await pair.stream.receive_some() == b"last"
+        for _ in range(3):
+            assert await pair.stream.receive_some() == b""
+            assert pair.stream.receive_nowait() == b""
+        assert not pair.stream.lost
+
+
+async def test_sending_goes_on_after_the_peers_end(kind: Kind) -> None:
+    async with connected(kind) as pair:
+        pair.peer.send_eof()
+        assert await pair.stream.receive_some() == b""
+        pair.stream.send_nowait(b"answer")
+        await pair.stream.drain()
+        assert await pair.peer_receives(6) == b"answer"
+
+
+async def test_receiving_goes_on_after_our_own_end(kind: Kind) -> None:
+    async with connected(kind) as pair:
+        pair.stream.send_eof()
+        assert await pair.peer.receive() == b""
+        await pair.peer.send(b"more")
+        assert await pair.stream.receive_some() == b"more"
+
+
+async def test_a_reset_ends_a_waiting_receive(kind: Kind) -> None:
+    async with connected(kind) as pair, anyio.create_task_group() as receiving:
+
+        @receiving.start_soon
+        async def receive() -> None:
+            with pytest.raises(ClientDisconnected):
+                await pair.stream.receive_some()
+            assert pair.stream.lost
+
+        await anyio.sleep(0.01)
+        pair.peer.reset()
+
+
+async def test_after_a_reset_receiving_raises(kind: Kind) -> None:
+    async with connected(kind) as pair:
+        pair.peer.reset()
+        for _ in range(3):
+            with pytest.raises(ClientDisconnected):
+                await pair.stream.receive_some()
+        with pytest.raises(ClientDisconnected):
+            pair.stream.receive_nowait()
+        assert pair.stream.lost
+
+
+async def test_after_an_abort_receiving_raises(kind: Kind) -> None:
+    async with connected(kind) as pair:
+        pair.stream.abort()
+        with pytest.raises(ClientDisconnected):
+            await pair.stream.receive_some()
+        with pytest.raises(ClientDisconnected):
+            pair.stream.receive_nowait()
+
+
+async def test_an_abort_ends_a_waiting_receive(kind: Kind) -> None:
+    async with connected(kind) as pair, anyio.create_task_group() as receiving:
+
+        @receiving.start_soon
+        async def receive() -> None:
+            with pytest.raises(ClientDisconnected):
+                await pair.stream.receive_some()
+
+        await anyio.sleep(0.01)
+        pair.stream.abort()
+
+
+async def test_a_cancelled_receive_loses_nothing(kind: Kind) -> None:
+    async with connected(kind) as pair:
+        for number in range(5):
+            assert await waits(pair.stream.receive_some)
+            await pair.peer.send(b"%d" % number)
+            assert await pair.stream.receive_some() == b"%d" % number
+
+
+# -- watching for the peer to leave ----------------------------------------------------------------------------------
+
+
+async def test_a_connected_peer_is_not_disconnected(kind: Kind) -> None:
+    async with connected(kind) as pair:
+        assert not pair.stream.is_disconnected()
+        await pair.peer.send(b"hello")
+        await pair.stream.receive_some()
+        assert not pair.stream.is_disconnected()
+        assert await waits(pair.stream.wait_disconnected)
+
+
+async def test_disconnected_when_the_end_has_been_reached(kind: Kind) -> None:
+    async with connected(kind) as pair:
+        await pair.peer.send(b"last")
+        pair.peer.send_eof()
+        await pair.stream.wait_disconnected()
+        assert not pair.stream.is_disconnected()  # there is something to receive
+        assert await pair.stream.receive_some() == b"last"
+        await eventually(pair.stream.is_disconnected)
+
+
+async def test_disconnected_after_a_reset(kind: Kind) -> None:
+    async with connected(kind) as pair:
+        pair.peer.reset()
+        await pair.stream.wait_disconnected()
+        assert pair.stream.is_disconnected()
+
+
+async def test_watching_a_peer_that_has_left_returns_at_once(kind: Kind) -> None:
+    async with connected(kind) as pair:
+        pair.peer.send_eof()
+        await pair.stream.receive_some()
+        await pair.stream.wait_disconnected()
+        await pair.stream.wait_disconnected()
+
+
+async def test_several_may_watch(kind: Kind) -> None:
+    async with connected(kind) as pair, anyio.create_task_group() as watching:
+        for _ in range(3):
+            watching.start_soon(pair.stream.wait_disconnected)
+        await anyio.sleep(0.01)
+        pair.peer.send_eof()
+
+
+async def test_an_abort_ends_watching(kind: Kind) -> None:
+    async with connected(kind) as pair, anyio.create_task_group() as watching:
+        watching.start_soon(pair.stream.wait_disconnected)
+        await anyio.sleep(0.01)
+        pair.stream.abort()
+
+
+async def test_watching_keeps_what_arrives(kind: Kind) -> None:
+    async with connected(kind) as pair:
+        async with anyio.create_task_group() as watching:
+            watching.start_soon(pair.stream.wait_disconnected)
+            await pair.peer.send(b"first ")
+            await anyio.sleep(0.01)
+            await pair.peer.send(b"second")
+            await anyio.sleep(0.01)
+            pair.peer.send_eof()
+        assert await pair.receive_all() == b"first second"
+
+
+async def test_one_watches_while_another_receives(kind: Kind) -> None:
+    async with connected(kind) as pair, anyio.create_task_group() as watching:
+        watching.start_soon(pair.stream.wait_disconnected)
+        for number in range(10):
+            await pair.peer.send(b"%d" % number)
+            assert await pair.stream.receive_some() == b"%d" % number
+        async with anyio.create_task_group() as sending:
+            sending.start_soon(pair.peer.send, MUCH)
+            received = b""
+            while len(received) < len(MUCH):
+                received += await pair.stream.receive_some()
+            assert received == MUCH
+        pair.peer.send_eof()
+        assert await pair.stream.receive_some() == b""
+
+
+async def test_a_receive_that_waits_beside_a_watcher_gets_the_bytes(kind: Kind) -> None:
+    async with connected(kind) as pair, anyio.create_task_group() as tasks:
+        received: list[bytes] = []
+
+        @tasks.start_soon
+        async def receive() -> None:
+            received.append(await pair.stream.receive_some())
+
+        await anyio.sleep(0.01)
+        tasks.start_soon(pair.stream.wait_disconnected)
+        await anyio.sleep(0.01)
+        await pair.peer.send(b"hello")
+        await eventually(lambda: received)
+        pair.peer.send_eof()
+    assert received == [b"hello"]
+
+
+async def test_a_watcher_keeps_no_more_than_its_bound(kind: Kind) -> None:
+    async with connected(kind) as pair, anyio.create_task_group() as watching:
+        watching.start_soon(pair.stream.wait_disconnected)
+        assert await waits(lambda: pair.peer.send(MUCH))  # the peer floods, and is stopped
+        watching.cancel_scope.cancel()
+
+
+async def test_what_a_flooding_peer_sent_can_be_received_beside_the_watcher(kind: Kind) -> None:
+    async with connected(kind) as pair, anyio.create_task_group() as tasks:
+        tasks.start_soon(pair.stream.wait_disconnected)
+        tasks.start_soon(pair.peer.send, MUCH)
+        assert await waits(anyio.sleep_forever)
+        received = b""
+        while len(received) < len(MUCH):
+            received += await pair.stream.receive_some()
+        assert received == MUCH
+        pair.peer.send_eof()
+
+
+async def test_a_cancelled_watcher_loses_nothing(kind: Kind) -> None:
+    async with connected(kind) as pair:
+        for number in range(5):
+            await pair.peer.send(b"%d" % number)
+            assert await waits(pair.stream.wait_disconnected)
+        pair.peer.send_eof()
+        assert await pair.receive_all() == b"01234"

@@ -1,0 +1,277 @@
+"""``send_nowait``, ``drain``, and the ways to close."""
+
+import anyio
+import pytest
+
+from tests.helpers.stream_pairs import Kind, connected, eventually, waits
+from trioserve import ClientDisconnected
+
+MUCH = bytes(range(256)) * 4096  # 1 MiB, more than all buffers on the way
+
+
+async def test_bytes_leave(kind: Kind) -> None:
+    async with connected(kind) as pair:
+        pair.stream.send_nowait(b"hello")
+        assert await pair.peer_receives(5) == b"hello"
+        assert not pair.stream.congested
+
+
+async def test_what_is_sent_back_to_back_keeps_its_order(kind: Kind) -> None:
+    async with connected(kind) as pair:
+        for number in range(10):
+            pair.stream.send_nowait(b"%d" % number)
+        assert await pair.peer_receives(10) == b"0123456789"
+
+
+async def test_an_answer_in_the_turn_of_its_request_leaves(kind: Kind) -> None:
+    async with connected(kind) as pair:
+        for number in range(10):
+            await pair.peer.send(b"?")
+            await pair.stream.receive_some()
+            pair.stream.send_nowait(b"%d" % number)
+            assert await pair.peer_receives(1) == b"%d" % number
+
+
+async def test_drain_does_not_wait_when_there_is_nothing_to_wait_for(kind: Kind) -> None:
+    async with connected(kind) as pair:
+        pair.stream.send_nowait(b"hello")
+        with anyio.CancelScope() as cancelled:
+            cancelled.cancel()
+            await pair.stream.drain()
+        assert not cancelled.cancelled_caught
+        assert await pair.peer_receives(5) == b"hello"
+
+
+async def test_a_slow_peer_congests_the_stream(kind: Kind) -> None:
+    async with connected(kind) as pair:
+        pair.stream.send_nowait(MUCH)
+        assert pair.stream.congested
+        assert 0 < pair.stream.unsent <= len(MUCH)
+        assert await waits(pair.stream.drain)
+
+
+async def test_drain_returns_when_the_peer_has_read(kind: Kind) -> None:
+    async with connected(kind) as pair, anyio.create_task_group() as tasks:
+        pair.stream.send_nowait(MUCH)
+
+        @tasks.start_soon
+        async def drain() -> None:
+            await pair.stream.drain()
+            assert not pair.stream.congested
+
+        assert await pair.peer_receives(len(MUCH)) == MUCH
+    assert pair.stream.unsent == 0
+
+
+async def test_unsent_shrinks_as_the_peer_reads(kind: Kind) -> None:
+    async with connected(kind) as pair:
+        pair.stream.send_nowait(MUCH)
+        await anyio.sleep(0.01)
+        before = pair.stream.unsent
+        await pair.peer_receives(len(MUCH) // 2)
+        await eventually(lambda: pair.stream.unsent < before)
+
+
+async def test_what_is_sent_on_a_congested_stream_follows_in_order(kind: Kind) -> None:
+    async with connected(kind) as pair:
+        for number in range(10):
+            pair.stream.send_nowait(b"%d" % number * 100_000)
+        received = await pair.peer_receives(1_000_000)
+        assert received == b"".join(b"%d" % number * 100_000 for number in range(10))
+
+
+async def test_what_is_unsent_leaves_without_anybody_waiting(kind: Kind) -> None:
+    async with connected(kind) as pair:
+        pair.stream.send_nowait(MUCH)
+        assert await pair.peer_receives(len(MUCH)) == MUCH
+        await eventually(lambda: not pair.stream.congested)
+
+
+async def test_several_may_drain_and_one_may_be_cancelled(kind: Kind) -> None:
+    async with connected(kind) as pair, anyio.create_task_group() as draining:
+        pair.stream.send_nowait(MUCH)
+        draining.start_soon(pair.stream.drain)
+        assert await waits(pair.stream.drain)
+        draining.start_soon(pair.stream.drain)
+        await pair.peer_receives(len(MUCH))
+
+
+async def test_streaming_with_drain_after_each_piece(kind: Kind) -> None:
+    async with connected(kind) as pair, anyio.create_task_group() as tasks:
+
+        @tasks.start_soon
+        async def stream() -> None:
+            for _ in range(20):
+                pair.stream.send_nowait(b"x" * 50_000)
+                await pair.stream.drain()
+            pair.stream.send_eof()
+
+        assert len(await pair.peer_receives_all()) == 1_000_000
+
+
+# -- a peer that leaves ----------------------------------------------------------------------------------------------
+
+
+async def test_a_reset_ends_a_waiting_drain(kind: Kind) -> None:
+    async with connected(kind) as pair, anyio.create_task_group() as draining:
+        pair.stream.send_nowait(MUCH)
+
+        @draining.start_soon
+        async def drain() -> None:
+            with pytest.raises(ClientDisconnected):
+                await pair.stream.drain()
+            assert pair.stream.lost
+
+        await anyio.sleep(0.01)
+        pair.peer.reset()
+
+
+async def test_sending_to_a_peer_that_has_closed_loses_the_stream_quietly(kind: Kind) -> None:
+    async with connected(kind) as pair:
+        pair.peer.close()
+
+        def send_and_see() -> bool:
+            pair.stream.send_nowait(b"x")
+            return pair.stream.lost
+
+        await eventually(send_and_see)
+        with pytest.raises(ClientDisconnected):
+            await pair.stream.drain()
+        assert pair.stream.is_disconnected()
+
+
+async def test_sending_after_an_abort_does_nothing(kind: Kind) -> None:
+    async with connected(kind) as pair:
+        pair.stream.abort()
+        pair.stream.send_nowait(b"x")
+        pair.stream.send_eof()
+        assert pair.stream.lost
+        with pytest.raises(ClientDisconnected):
+            await pair.stream.drain()
+
+
+async def test_an_abort_ends_a_waiting_drain(kind: Kind) -> None:
+    async with connected(kind) as pair, anyio.create_task_group() as draining:
+        pair.stream.send_nowait(MUCH)
+
+        @draining.start_soon
+        async def drain() -> None:
+            with pytest.raises(ClientDisconnected):
+                await pair.stream.drain()
+
+        await anyio.sleep(0.01)
+        pair.stream.abort()
+        assert pair.stream.unsent == 0
+
+
+# -- closing ---------------------------------------------------------------------------------------------------------
+
+
+async def test_our_end_arrives_after_our_bytes(kind: Kind) -> None:
+    async with connected(kind) as pair:
+        pair.stream.send_nowait(b"last")
+        pair.stream.send_eof()
+        assert await pair.peer_receives_all() == b"last"
+
+
+async def test_close_nowait_sends_what_was_handed_over(kind: Kind) -> None:
+    async with connected(kind) as pair:
+        pair.stream.send_nowait(b"last")
+        while not pair.stream.close_nowait():
+            await anyio.sleep(0.001)
+        assert await pair.peer_receives_all() == b"last"
+
+
+async def test_close_nowait_refuses_while_bytes_are_unsent(kind: Kind) -> None:
+    async with connected(kind) as pair:
+        pair.stream.send_nowait(MUCH)
+        assert not pair.stream.close_nowait()
+        assert not pair.stream.lost
+        assert await pair.peer_receives(len(MUCH)) == MUCH
+        await eventually(pair.stream.close_nowait)
+        assert await pair.peer_receives_all() == b""
+
+
+async def test_close_nowait_in_the_turn_of_the_request_sends_the_answer(kind: Kind) -> None:
+    async with connected(kind) as pair:
+        await pair.peer.send(b"?")
+        await pair.stream.receive_some()
+        pair.stream.send_nowait(b"last")
+        while not pair.stream.close_nowait():
+            await anyio.sleep(0.001)
+        assert await pair.peer_receives_all() == b"last"
+
+
+async def test_aclose_sends_what_is_unsent(kind: Kind) -> None:
+    async with connected(kind) as pair, anyio.create_task_group() as closing:
+        pair.stream.send_nowait(MUCH)
+        closing.start_soon(pair.stream.aclose)
+        assert await pair.peer_receives_all() == MUCH
+
+
+async def test_aclose_waits_for_a_slow_peer(kind: Kind) -> None:
+    async with connected(kind) as pair:
+        pair.stream.send_nowait(MUCH)
+        assert await waits(pair.stream.aclose)
+
+
+async def test_aclose_of_a_lost_stream_is_quiet(kind: Kind) -> None:
+    async with connected(kind) as pair:
+        pair.stream.send_nowait(MUCH)
+        pair.peer.reset()
+        await pair.stream.wait_disconnected()
+        await pair.stream.aclose()
+        await pair.stream.aclose()
+
+
+async def test_a_cancelled_aclose_aborts(kind: Kind) -> None:
+    async with connected(kind) as pair:
+        pair.stream.send_nowait(MUCH)
+        assert await waits(pair.stream.aclose)
+        assert pair.stream.lost
+        with pytest.raises(ConnectionError):
+            await pair.peer_receives_all()
+
+
+async def test_an_abort_is_a_reset_and_drops_what_is_unsent(kind: Kind) -> None:  # RFC 9112 §8
+    async with connected(kind) as pair:
+        pair.stream.send_nowait(MUCH)
+        pair.stream.abort()
+        pair.stream.abort()
+        with pytest.raises(ConnectionError):
+            await pair.peer_receives_all()
+
+
+async def test_an_abort_after_aclose_changes_nothing(kind: Kind) -> None:
+    async with connected(kind) as pair:
+        pair.stream.send_nowait(b"last")
+        await pair.stream.aclose()
+        pair.stream.abort()
+        assert await pair.peer_receives_all() == b"last"
+
+
+async def test_an_abort_after_close_changes_nothing(kind: Kind) -> None:
+    async with connected(kind) as pair:
+        await pair.peer.send(b"?")
+        await pair.stream.receive_some()
+        pair.stream.send_nowait(b"last")
+        while not pair.stream.close_nowait():
+            await anyio.sleep(0.001)
+        pair.stream.abort()
+        assert await pair.peer_receives_all() == b"last"
+
+
+@pytest.mark.parametrize("waiting", ["receive_some", "wait_disconnected", "drain", "aclose"])
+@pytest.mark.parametrize("ending", ["aclose", "abort"])
+async def test_after_a_cancelled_wait_the_stream_can_be_closed(kind: Kind, waiting: str, ending: str) -> None:
+    async with connected(kind) as pair:
+        if waiting in ("drain", "aclose"):
+            pair.stream.send_nowait(MUCH)
+        assert await waits(getattr(pair.stream, waiting))
+        if ending == "aclose":
+            async with anyio.create_task_group() as closing:
+                closing.start_soon(pair.stream.aclose)
+                pair.peer.close()
+        else:
+            getattr(pair.stream, ending)()
+        assert pair.stream.lost
