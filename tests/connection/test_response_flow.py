@@ -272,6 +272,22 @@ async def test_a_slow_client_stops_the_application() -> None:
     assert sent == 1600 * KIB
 
 
+@pytest.mark.parametrize("credit", [0, 64 * KIB])
+async def test_a_slow_client_gets_all_of_the_last_response(credit: int) -> None:  # RFC 9112 §9.6
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await reply(send, b"x" * 50 * KIB, headers=[(b"connection", b"close")])
+
+    async with serving(app, capacity=KIB, credit=credit) as site:
+        client = site.connect()
+        await client.send_all(get())
+        received = 0
+        while data := await client.receive_some(KIB):
+            received += len(data)
+            await anyio.sleep(1)
+        assert not client.lost
+    assert received > 50 * KIB
+
+
 async def test_a_slow_client_stops_a_child_task_of_the_application() -> None:
     sent = 0
 

@@ -21,6 +21,7 @@ __all__ = [
 ]
 
 APPS: Final = Path(__file__).parents[1] / "e2e" / "apps"
+REPORTED_LINES: Final = 200
 WAIT_SECONDS: Final = 20.0  # for what takes milliseconds on an idle machine
 STRICT: Final = ("-X", "dev", "-W", "error")
 GENERATORS_LEFT_BEHIND: Final = (*STRICT, "-W", "ignore:Async generator")
@@ -120,7 +121,7 @@ class Output:
         with self._changed:
             self._changed.wait_for(enough, seconds)
             found = self.lines_with(text)
-        assert len(found) >= times, f"{text!r}: {len(found)} of {times} lines, in\n{self.text}"
+        assert len(found) >= times, f"{text!r}: {len(found)} of {times} lines, in\n{self.end}"
         return found[times - 1]
 
     def lines_with(self, text: str) -> list[str]:
@@ -133,6 +134,11 @@ class Output:
     @property
     def text(self) -> str:
         return "\n".join(self._lines)
+
+    @property
+    def end(self) -> str:
+        """As much of it as somebody will read."""
+        return "\n".join(self._lines[-REPORTED_LINES:])
 
 
 class ServerProcess:
@@ -210,7 +216,7 @@ class ServerProcess:
 
     @property
     def report(self) -> str:
-        return f"-- stdout\n{self.stdout.text}\n-- stderr\n{self.stderr.text}\n--"
+        return f"-- stdout\n{self.stdout.end}\n-- stderr\n{self.stderr.end}\n--"
 
     # What the kernel knows (Linux).
 

@@ -50,9 +50,9 @@ class Site:
 
 
 @asynccontextmanager
-async def serving(app: App, *, capacity: int = 64 * 1024, **options: Any) -> AsyncIterator[Site]:
+async def serving(app: App, *, capacity: int = 64 * 1024, credit: int = 0, **options: Any) -> AsyncIterator[Site]:
     """Serve ``app``; afterwards nothing is left of the server, neither a connection nor a task."""
-    listener = MemoryListener(capacity=capacity)
+    listener = MemoryListener(capacity=capacity, credit=credit)
     server = Server(app, Config.from_options(TRANSCRIPT | options), listeners=[listener])
     failure: Exception | None = None
     tasks_before = len(anyio.get_running_tasks())

@@ -14,7 +14,7 @@ from trioserve import ClientDisconnected
 from trioserve._streams import ByteStream, Listener, Network
 from trioserve._streams.memory import MemoryClient, MemoryListener
 
-__all__ = ["KINDS", "Kind", "Pair", "Peer", "connected", "eventually", "waits"]
+__all__ = ["KINDS", "Kind", "Pair", "Peer", "connect_to", "connected", "eventually", "listening", "waits"]
 
 SMALL: Final = 16 * 1024  # bytes of kernel buffer, so that little data is enough to fill one
 
@@ -171,17 +171,19 @@ async def listening(kind: Kind) -> AsyncIterator[tuple[Listener, Callable[[], Pe
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SMALL)  # accepted sockets inherit it
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, SMALL)
         listener = network.listen(sock)
-        yield listener, lambda: SocketPeer(_connect(listener.address))
-        listener.close()
+        try:
+            yield listener, lambda: connect_to(listener.address)
+        finally:
+            listener.close()
         services.cancel_scope.cancel()
 
 
-def _connect(address: Any) -> socket.socket:
+def connect_to(address: Any) -> Peer:
     sock = socket.socket()
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SMALL)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, SMALL)
     sock.connect(address)
-    return sock
+    return SocketPeer(sock)
 
 
 @asynccontextmanager

@@ -4,6 +4,7 @@ import anyio
 import pytest
 
 from tests.helpers.stream_pairs import Kind, connected, listening, waits
+from trioserve._streams import ByteStream
 
 
 async def test_both_ends_have_an_address(kind: Kind) -> None:
@@ -74,8 +75,11 @@ async def test_a_peer_that_has_left_before_it_was_accepted(kind: Kind) -> None:
 async def test_many_connections_side_by_side(kind: Kind) -> None:
     async with listening(kind) as (listener, connect), anyio.create_task_group() as tasks:
 
-        async def answer() -> None:
-            stream = await listener.accept()
+        async def accept() -> None:
+            for _ in range(50):
+                tasks.start_soon(answer, await listener.accept())
+
+        async def answer(stream: ByteStream) -> None:
             await stream.open()
             while data := await stream.receive_some():
                 stream.send_nowait(data.upper())
@@ -91,6 +95,6 @@ async def test_many_connections_side_by_side(kind: Kind) -> None:
             assert await peer.receive() == b""
             peer.close()
 
+        tasks.start_soon(accept)
         for number in range(50):
             tasks.start_soon(ask, number)
-            tasks.start_soon(answer)

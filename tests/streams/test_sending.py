@@ -161,7 +161,7 @@ async def test_an_abort_ends_a_waiting_drain(kind: Kind) -> None:
 
         await anyio.sleep(0.01)
         pair.stream.abort()
-        assert pair.stream.unsent == 0
+        await eventually(lambda: pair.stream.unsent == 0)
 
 
 # -- closing ---------------------------------------------------------------------------------------------------------
@@ -177,8 +177,7 @@ async def test_our_end_arrives_after_our_bytes(kind: Kind) -> None:
 async def test_close_nowait_sends_what_was_handed_over(kind: Kind) -> None:
     async with connected(kind) as pair:
         pair.stream.send_nowait(b"last")
-        while not pair.stream.close_nowait():
-            await anyio.sleep(0.001)
+        await eventually(pair.stream.close_nowait)
         assert await pair.peer_receives_all() == b"last"
 
 
@@ -197,8 +196,7 @@ async def test_close_nowait_in_the_turn_of_the_request_sends_the_answer(kind: Ki
         await pair.peer.send(b"?")
         await pair.stream.receive_some()
         pair.stream.send_nowait(b"last")
-        while not pair.stream.close_nowait():
-            await anyio.sleep(0.001)
+        await eventually(pair.stream.close_nowait)
         assert await pair.peer_receives_all() == b"last"
 
 
@@ -255,8 +253,7 @@ async def test_an_abort_after_close_changes_nothing(kind: Kind) -> None:
         await pair.peer.send(b"?")
         await pair.stream.receive_some()
         pair.stream.send_nowait(b"last")
-        while not pair.stream.close_nowait():
-            await anyio.sleep(0.001)
+        await eventually(pair.stream.close_nowait)
         pair.stream.abort()
         assert await pair.peer_receives_all() == b"last"
 

@@ -73,8 +73,8 @@ class HttpResponse:
     """
 
     __slots__ = (
-        "_body_left", "_chunked", "_head", "_head_text", "_says_close", "_send_body", "_standing_fields",
-        "_trailer_text", "body_bytes", "has_date", "has_server", "keep_alive", "state", "status",
+        "_body_left", "_chunk_bytes", "_chunk_line", "_chunked", "_head", "_head_text", "_says_close", "_send_body",
+        "_standing_fields", "_trailer_text", "body_bytes", "has_date", "has_server", "keep_alive", "state", "status",
     )  # fmt: skip
 
     def __init__(self, head: RequestHead, standing_fields: StandingFields) -> None:
@@ -86,6 +86,7 @@ class HttpResponse:
         self.body_bytes = 0
         self.has_date = self.has_server = self._says_close = False
         self._chunked = False
+        self._chunk_bytes = 0
         self._send_body = True
         self._trailer_text: bytes | None = None  # of trailer fields that are still to come; None without any
         self._body_left: int | None = None  # of a declared content-length that counts
@@ -179,7 +180,10 @@ class HttpResponse:
         if size and self._send_body:
             self.body_bytes += size
             if self._chunked:
-                pieces += (b"%x\r\n" % size, data, b"\r\n")
+                if size != self._chunk_bytes:  # most chunks are as large as the one before
+                    self._chunk_bytes = size
+                    self._chunk_line = b"%x\r\n" % size
+                pieces += (self._chunk_line, data, b"\r\n")
             else:
                 pieces.append(data)
         if not more:

@@ -45,7 +45,9 @@ class Exchange:
     """
 
     # Defaults of the class, not of each instance: most requests never touch these.
-    _uncounted = 0  # bytes moved since others last got a turn
+    _messages = 0  # sent by the application
+    _flush_at = FLUSH_BYTES  # what is sent by then is flushed, and others get a turn
+    _received_in_a_row = 0  # bytes of the request body that were there without waiting
     _wait_for_body: anyio.CancelScope | None = None
     _awaited_bytes = 0
     _awaited_seconds = 0.0
@@ -146,7 +148,7 @@ class Exchange:
 
     async def _on_incomplete_response(self) -> None:
         if self._pieces:
-            await self._flush()
+            await self.flush()
         if not self._told_to_stop and not self._stream.lost and self.connection.refusal is None:
             what = "without a response" if self.unanswered else "before its response was complete"
             log.error("The application returned %s, serving %s", what, self.request_line)
@@ -197,14 +199,14 @@ class Exchange:
             if self._end_waits is not None:
                 self._end_waiting_receives()
             if stream.congested:
-                await self._flush()
+                await self.flush()
             return
-        self._uncounted += len(message.get("body", b"")) + MESSAGE_COST
-        if self._uncounted >= FLUSH_BYTES:
-            await self._flush()
+        self._messages += 1
+        if response.body_bytes + self._messages * MESSAGE_COST >= self._flush_at:
+            await self.flush()
             await self._give_way()
         elif pieces and not self._app_runs:
-            await self._flush()  # a task of the application's own sends, whose suspensions nobody sees
+            await self.flush()  # a task of the application's own sends, whose suspensions nobody sees
 
     # Moving bytes.
 
@@ -214,7 +216,7 @@ class Exchange:
         pieces.clear()
         self._stream.send_nowait(data)
 
-    async def _flush(self) -> None:
+    async def flush(self) -> None:
         """Send what has collected, and wait while the client is slow."""
         if self._pieces:
             self._hand_over()
@@ -232,7 +234,8 @@ class Exchange:
 
     async def _give_way(self) -> None:
         """Let others run: much was moved without waiting for anything."""
-        self._uncounted = 0
+        self._flush_at = self.response.body_bytes + self._messages * MESSAGE_COST + FLUSH_BYTES
+        self._received_in_a_row = 0
         await anyio.lowlevel.checkpoint()
 
     def on_write_timeout(self) -> None:
@@ -258,8 +261,8 @@ class Exchange:
             if data is None:
                 data = await self._await_body()
             else:
-                self._uncounted += len(data)
-                if self._uncounted >= 4 * BODY_RECEIVE_BYTES:
+                self._received_in_a_row += len(data)
+                if self._received_in_a_row >= 4 * BODY_RECEIVE_BYTES:
                     await self._give_way()
         except ClientDisconnected:
             return False

@@ -56,6 +56,7 @@ class Http1Connection:
             try:
                 await self.stream.open()
                 await self._serve_requests()
+                await self._finish_sending()
             finally:
                 await self._end()
         except ClientDisconnected:
@@ -129,6 +130,12 @@ class Http1Connection:
             return await self.exchange.run()
         finally:
             turnstile.leave()
+
+    async def _finish_sending(self) -> None:
+        """Let a slow client have the end of its last response, as long as it takes some of it now and then."""
+        if self.exchange is not None and self._is_done and self.stream.unsent:
+            self.stream.be_strict()
+            await self.exchange.flush()
 
     async def _end(self) -> None:
         """Say what is left to say, whatever ended the connection, and close it."""

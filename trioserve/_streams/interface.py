@@ -53,6 +53,9 @@ class ByteStream(Protocol):
             ClientDisconnected: the connection broke, and bytes were lost.
         """
 
+    def be_strict(self) -> None:
+        """From now on the stream is congested as long as a single byte is unsent."""
+
     @property
     def unsent(self) -> int:
         """Bytes that the network has not taken yet."""

@@ -28,10 +28,13 @@ class _Pipe:
         waiting_bytes: handed over by the writer, beyond what the network holds.
     """
 
-    __slots__ = ("_capacity", "_changed", "_held", "_held_bytes", "_waiting", "_writer", "finished", "waiting_bytes")
+    __slots__ = (
+        "_capacity", "_changed", "_credit", "_held", "_held_bytes", "_waiting", "_writer", "finished", "waiting_bytes",
+    )  # fmt: skip
 
-    def __init__(self, capacity: int, writer: "MemoryStream") -> None:
+    def __init__(self, capacity: int, credit: int, writer: "MemoryStream") -> None:
         self._capacity = capacity
+        self._credit = credit
         self._writer = writer
         self._held: deque[bytes] = deque()
         self._held_bytes = 0
@@ -39,6 +42,10 @@ class _Pipe:
         self._changed = anyio.Event()
         self.waiting_bytes = 0
         self.finished = False
+
+    def be_strict(self) -> None:
+        self._credit = 0
+        self._move()
 
     def put(self, data: bytes) -> None:
         self._waiting.append(data)
@@ -73,7 +80,10 @@ class _Pipe:
             self.waiting_bytes -= len(data)
             self._held.append(data)
             self._held_bytes += len(data)
-        self._writer.congested = bool(self._waiting)
+        if not self._waiting:
+            self._writer.congested = False
+        elif self.waiting_bytes > self._credit:
+            self._writer.congested = True
         self.notify()
 
     @property
@@ -144,6 +154,9 @@ class MemoryStream:
         else:
             self._outgoing.put(data)
 
+    def be_strict(self) -> None:
+        self._outgoing.be_strict()
+
     async def drain(self) -> None:
         while self.congested and not self.lost:
             await self._outgoing.wait_for_change()
@@ -174,9 +187,8 @@ class MemoryStream:
 
     async def aclose(self) -> None:
         try:
-            await self.drain()
-        except ClientDisconnected:
-            pass  # that is what closing is for
+            while self.unsent:
+                await self._outgoing.wait_for_change()
         except BaseException:
             self.abort()
             raise
@@ -216,7 +228,10 @@ class MemoryClient(MemoryStream):
     async def send_all(self, data: bytes) -> None:
         """Send ``data``, waiting while the server is slow. Raises ClientDisconnected when the connection broke."""
         self.send_nowait(data)
-        await self.drain()
+        while self.unsent:
+            await self._outgoing.wait_for_change()
+        if self.lost:
+            raise ClientDisconnected("the connection is broken")
 
     async def receive_until(self, ending: bytes) -> bytes:
         """All bytes up to and including ``ending``; those after it stay.
@@ -255,22 +270,31 @@ class MemoryClient(MemoryStream):
 
 
 def memory_stream_pair(
-    capacity: int = IN_FLIGHT_BYTES, *, client: Address | None = CLIENT_ADDRESS, server: Address | None = SERVER_ADDRESS
+    capacity: int = IN_FLIGHT_BYTES,
+    *,
+    credit: int = 0,
+    client: Address | None = CLIENT_ADDRESS,
+    server: Address | None = SERVER_ADDRESS,
 ) -> tuple[MemoryClient, MemoryStream]:
-    """Both ends of a new connection, the client's first; ``capacity`` bytes are in flight at most, each way."""
+    """Both ends of a new connection, the client's first.
+
+    ``capacity`` bytes are in flight at most, each way. A stream is congested as soon as more than ``credit`` bytes
+    wait beyond that, and until none does: trio's streams have a credit of 0, asyncio's of 64 KiB.
+    """
     near, far = MemoryClient(peer=server, local=client), MemoryStream(peer=client, local=server)
     near._other, far._other = far, near
-    near._outgoing = far._incoming = _Pipe(capacity, writer=near)
-    far._outgoing = near._incoming = _Pipe(capacity, writer=far)
+    near._outgoing = far._incoming = _Pipe(capacity, credit, writer=near)
+    far._outgoing = near._incoming = _Pipe(capacity, credit, writer=far)
     return near, far
 
 
 class MemoryListener:
     """A ``Listener``: what ``connect`` makes, ``accept`` takes. The backlog has no bound, ``waiting`` is its length."""
 
-    def __init__(self, address: Address = SERVER_ADDRESS, *, capacity: int = IN_FLIGHT_BYTES) -> None:
+    def __init__(self, address: Address = SERVER_ADDRESS, *, capacity: int = IN_FLIGHT_BYTES, credit: int = 0) -> None:
         self.address = address
         self._capacity = capacity
+        self._credit = credit
         self._backlog: deque[MemoryStream] = deque()
         self._connected = anyio.Event()
         self._closed = False
@@ -284,7 +308,7 @@ class MemoryListener:
         """A new connection from ``client``. Raises ConnectionRefusedError once the listener is closed."""
         if self._closed:
             raise ConnectionRefusedError(f"nobody listens on {self.address}")
-        near, far = memory_stream_pair(self._capacity, client=client, server=self.address)
+        near, far = memory_stream_pair(self._capacity, credit=self._credit, client=client, server=self.address)
         self._backlog.append(far)
         self._connected.set()
         return near

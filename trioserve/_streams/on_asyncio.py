@@ -105,8 +105,8 @@ class SocketStream(asyncio.Protocol):
     """One connection, which is its transport's protocol."""
 
     __slots__ = (
-        "_closed", "_cork", "_corked", "_drained", "_ended", "_loop", "_paused", "_readable", "_received", "_sock",
-        "_transport", "_watchers", "congested", "local", "lost", "peer",
+        "_closed", "_cork", "_corked", "_drained", "_ended", "_is_closed", "_loop", "_paused", "_readable", "_received",
+        "_sock", "_transport", "_watchers", "congested", "local", "lost", "peer",
     )  # fmt: skip
 
     def __init__(self, sock: socket.socket, peer: Address | None, local: Address | None, cork: Cork) -> None:
@@ -115,6 +115,7 @@ class SocketStream(asyncio.Protocol):
         self.peer = peer
         self.local = local
         self.lost = False
+        self._is_closed = False  # by us, with nothing left to send
         self._sock = sock
         self._transport: asyncio.Transport | None = None
         self._loop = asyncio.get_running_loop()
@@ -219,6 +220,11 @@ class SocketStream(asyncio.Protocol):
             if self._transport is not None:
                 self._transport.write(data)
 
+    def be_strict(self) -> None:
+        self.uncork()
+        if self._transport is not None:
+            self._transport.set_write_buffer_limits(high=0)
+
     async def drain(self) -> None:
         while self.congested and not self.lost:
             if self._drained is None:
@@ -254,31 +260,29 @@ class SocketStream(asyncio.Protocol):
             return False
         if self._transport is not None:
             self._transport.close()
-        self.lost = True
+        self.lost = self._is_closed = True
         return True
 
     async def aclose(self) -> None:
-        if self._transport is None:
-            self.abort()
+        if self.close_nowait():
             return
+        assert self._transport is not None, "only a transport has unsent bytes"
+        self._transport.close()  # it sends them first
+        self._closed = asyncio.Event()
         try:
-            self.uncork()
-            self._transport.close()
-            if self._transport.get_write_buffer_size():  # else it is closed within this turn of the loop
-                self._closed = asyncio.Event()
-                await self._closed.wait()
-        finally:
+            await self._closed.wait()
+        except BaseException:
             self.abort()
+            raise
 
     def abort(self) -> None:
-        self.lost = True
         self._corked = b""
-        if self._transport is not None:
-            if not self._transport.is_closing():
-                reset_on_close(self._sock)
-            self._transport.abort()
-        else:
+        if self._transport is None:
             self._sock.close()
+        elif not self._is_closed:
+            reset_on_close(self._sock)
+            self._transport.abort()
+        self.lost = self._is_closed = True
 
 
 def _set_result(future: "asyncio.Future[Any]") -> None:

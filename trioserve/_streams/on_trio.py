@@ -151,6 +151,9 @@ class _TrioStream:
             self._drained.set()
         return True
 
+    def be_strict(self) -> None:
+        """Nothing to change: on trio what the kernel has not taken is congestion."""
+
     async def drain(self) -> None:
         while self.congested and not self.lost:
             if self._drained is None or self._drained.is_set():
@@ -161,6 +164,8 @@ class _TrioStream:
 
     def _receive(self, max_bytes: int) -> bytes:
         """``recv(2)``: raises BlockingIOError, or ClientDisconnected."""
+        if self.lost:  # the kernel tells of a reset only once
+            raise ClientDisconnected("the client has gone")
         try:
             return self._sock.recv(max_bytes)
         except BlockingIOError:
@@ -213,7 +218,7 @@ class _TrioStream:
 class PlainStream(_TrioStream):
     """Portable: trio's own readiness."""
 
-    __slots__ = ("_ahead", "_finished", "_flushers", "_reading")
+    __slots__ = ("_ahead", "_finished", "_flushers", "_reading", "_room_ahead")
 
     def __init__(
         self, sock: socket.socket, peer: Address | None, local: Address | None, flushers: trio.Nursery
@@ -222,12 +227,12 @@ class PlainStream(_TrioStream):
         self._flushers = flushers  # owned by the network: a flush may outlive the call that began it
         self._reading = trio.Lock()  # receive_some and wait_disconnected take turns at the socket
         self._ahead = b""
+        self._room_ahead = trio.Event()  # set when somebody has taken what was read ahead
         self._finished = False
 
     def receive_nowait(self, max_bytes: int = RECEIVE_BYTES) -> bytes | None:
         if self._ahead or self._finished:
-            data, self._ahead = self._ahead, b""
-            return data
+            return self._take_ahead()
         try:
             return self._receive(max_bytes)
         except BlockingIOError:
@@ -237,11 +242,17 @@ class PlainStream(_TrioStream):
         async with self._reading:
             if not self._ahead and not self._finished:
                 return await self._wait_and_receive(max_bytes)
-            data, self._ahead = self._ahead, b""
-            return data
+            return self._take_ahead()
+
+    def _take_ahead(self) -> bytes:
+        data, self._ahead = self._ahead, b""
+        self._room_ahead.set()
+        return data
 
     async def _wait_and_receive(self, max_bytes: int) -> bytes:
         while True:
+            if self.lost:
+                raise ClientDisconnected("the connection was closed")
             try:
                 await trio.lowlevel.wait_readable(self._sock)
             except (trio.ClosedResourceError, OSError) as exc:
@@ -258,9 +269,10 @@ class PlainStream(_TrioStream):
 
     async def wait_disconnected(self) -> None:
         while not self.lost and not self._finished:
+            if len(self._ahead) >= READ_AHEAD_BYTES:  # the peer is flooding, not leaving
+                self._room_ahead = trio.Event()
+                await self._room_ahead.wait()
             async with self._reading:
-                if len(self._ahead) >= READ_AHEAD_BYTES:
-                    await trio.sleep_forever()  # the peer is flooding, not leaving; whoever waits here gets cancelled
                 try:
                     data = await self._wait_and_receive(READ_AHEAD_BYTES)
                 except ClientDisconnected:

@@ -1,0 +1,221 @@
+"""The whole server on loopback, over every kind of socket stream."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+
+import trioserve
+from tests.helpers.apps import hello, read_body, reply
+from tests.helpers.stream_pairs import KINDS, Kind, Peer, connect_to
+from tests.helpers.transcripts import get, ok, post
+from tests.helpers.virtual_clock import Backend
+from trioserve._types import App, Receive, Scope, Send
+
+SOCKET_KINDS = [kind for kind in KINDS if kind.network is not None]
+MUCH = bytes(range(256)) * 2048  # 512 KiB, several times what all buffers hold
+FDS = Path("/proc/self/fd")
+
+
+@pytest.fixture(params=SOCKET_KINDS, ids=str)
+def kind(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Kind:
+    kind: Kind = request.param
+    if kind.name == "uvloop":
+        pytest.importorskip("uvloop")
+    monkeypatch.setattr("trioserve._server.server.open_network", kind.network)
+    return kind
+
+
+@pytest.fixture
+def anyio_backend(kind: Kind) -> str | Backend:
+    return kind.backend()
+
+
+class Loopback:
+    """A server on loopback: makes connections to it, and can be stopped."""
+
+    def __init__(self, address: Any, scope: anyio.CancelScope) -> None:
+        self.address = address
+        self.stop = scope.cancel
+        self.peers: list[Peer] = []
+
+    def connect(self) -> Peer:
+        self.peers.append(connect_to(self.address))
+        return self.peers[-1]
+
+
+@asynccontextmanager
+async def serving_on_loopback(app: App, **options: Any) -> AsyncIterator[Loopback]:
+    quiet = {"port": 0, "access_log": False, "date_header": False, "server_header": False, "lifespan": "off"}
+    config = trioserve.Config.from_options(quiet | options)
+    async with anyio.create_task_group() as nursery:
+        [address] = await nursery.start(trioserve.serve, app, config)
+        site = Loopback(address, nursery.cancel_scope)
+        try:
+            yield site
+        finally:
+            for peer in site.peers:
+                peer.close()
+            site.stop()
+
+
+async def receive_exactly(peer: Peer, count: int) -> bytes:
+    received = b""
+    while len(received) < count:
+        data = await peer.receive(count - len(received))
+        assert data, received
+        received += data
+    return received
+
+
+async def test_requests_on_one_connection() -> None:
+    async with serving_on_loopback(hello) as site:
+        peer = site.connect()
+        for target in ("/a", "/b", "/c"):
+            await peer.send(get(target))
+            assert await receive_exactly(peer, len(ok(target.encode()))) == ok(target.encode())
+
+
+async def test_many_connections_at_once() -> None:
+    async with serving_on_loopback(hello) as site, anyio.create_task_group() as visitors:
+
+        async def visit(number: int) -> None:
+            peer = site.connect()
+            for turn in range(3):
+                target = f"/{number}/{turn}"
+                await peer.send(get(target))
+                assert await receive_exactly(peer, len(ok(target.encode()))) == ok(target.encode())
+            peer.close()
+
+        for number in range(50):
+            visitors.start_soon(visit, number)
+
+
+async def test_pipelined_requests() -> None:
+    async with serving_on_loopback(hello) as site:
+        peer = site.connect()
+        await peer.send(get("/a") * 100)
+        assert await receive_exactly(peer, 100 * len(ok(b"/a"))) == ok(b"/a") * 100
+
+
+async def test_a_large_body_there_and_back() -> None:
+    async def echo(scope: Scope, receive: Receive, send: Send) -> None:
+        await reply(send, await read_body(receive))
+
+    async with serving_on_loopback(echo) as site, anyio.create_task_group() as sending:
+        peer = site.connect()
+        sending.start_soon(peer.send, post(MUCH))
+        assert await receive_exactly(peer, len(ok(MUCH))) == ok(MUCH)
+
+
+async def test_a_client_that_sends_all_before_it_reads_gets_the_answer() -> None:  # RFC 9112 §9.6
+    async with serving_on_loopback(hello) as site:
+        peer = site.connect()
+        await peer.send(post(MUCH))
+        answer = ok(b"/", "connection: close")
+        assert await receive_exactly(peer, len(answer)) == answer
+        assert await peer.receive() == b""
+
+
+async def test_connection_close() -> None:  # RFC 9112 §9.6
+    async with serving_on_loopback(hello) as site:
+        for _ in range(10):
+            peer = site.connect()
+            await peer.send(get("/", "connection: close"))
+            answer = ok(b"/", "connection: close")
+            assert await receive_exactly(peer, len(answer)) == answer
+            assert await peer.receive() == b""
+
+
+@pytest.mark.parametrize("leave", ["reset", "close", "send_eof"])
+async def test_a_client_that_leaves_cancels_its_request(leave: str) -> None:
+    begun, ended = anyio.Event(), anyio.Event()
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        begun.set()
+        try:
+            await anyio.sleep_forever()
+        finally:
+            ended.set()
+
+    async with serving_on_loopback(app, on_disconnect="cancel") as site:
+        peer = site.connect()
+        await peer.send(get())
+        await begun.wait()
+        getattr(peer, leave)()
+        await ended.wait()
+
+
+async def test_a_client_that_leaves_is_a_disconnect() -> None:
+    begun, disconnected = anyio.Event(), anyio.Event()
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await read_body(receive)
+        begun.set()
+        assert (await receive())["type"] == "http.disconnect"
+        disconnected.set()
+
+    async with serving_on_loopback(app) as site:
+        peer = site.connect()
+        await peer.send(get())
+        await begun.wait()
+        peer.reset()
+        await disconnected.wait()
+
+
+async def test_a_request_in_progress_is_answered_and_idle_connections_are_closed() -> None:
+    begun, may_end = anyio.Event(), anyio.Event()
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        begun.set()
+        await may_end.wait()
+        await reply(send, b"finished")
+
+    async with serving_on_loopback(app) as site:
+        idle, busy = site.connect(), site.connect()
+        await busy.send(get())
+        await begun.wait()
+        site.stop()
+        with anyio.CancelScope(shield=True):
+            assert await idle.receive() == b""
+            may_end.set()
+            answer = ok(b"finished", "connection: close")
+            assert await receive_exactly(busy, len(answer)) == answer
+            assert await busy.receive() == b""
+
+
+async def test_a_write_that_stalls_is_given_up() -> None:
+    ended = anyio.Event()
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await reply(send, MUCH * 32)
+        finally:
+            ended.set()
+
+    async with serving_on_loopback(app, timeout_write=0.1) as site:
+        peer = site.connect()
+        await peer.send(get())
+        await ended.wait()
+
+
+def open_files() -> int:
+    return len(list(FDS.iterdir()))
+
+
+@pytest.mark.skipif(not FDS.is_dir(), reason="counts what the kernel lists there")
+async def test_every_socket_is_closed_in_the_end() -> None:
+    async def use_it() -> int:
+        async with serving_on_loopback(hello) as site:
+            for fields in [(), ("connection: close",), ()]:
+                peer = site.connect()
+                await peer.send(get("/", *fields))
+                await peer.receive()
+        return open_files()
+
+    await use_it()  # an event loop opens what it needs itself
+    before = await use_it()
+    assert await use_it() <= before
