@@ -216,7 +216,7 @@ async def waits(task: Callable[[], Any]) -> bool:
 
     async with anyio.create_task_group() as running:
         running.start_soon(run)
-        for _ in range(20):
+        for _ in range(10):
             await anyio.sleep(0.001)
         running.cancel_scope.cancel()
     return not done.is_set()

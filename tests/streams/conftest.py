@@ -22,6 +22,13 @@ def anyio_backend(kind: Kind) -> str | Backend:
     return kind.backend()
 
 
+@pytest.fixture(scope="module", autouse=True)
+def little_to_collect() -> None:
+    """What is there already is not looked at each time."""
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.fixture(autouse=True)
 def nothing_unclosed() -> Iterator[None]:
     """A socket or transport that nobody closed warns when it is collected, and a warning is an error."""
