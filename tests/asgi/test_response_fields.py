@@ -43,6 +43,14 @@ def test_9112_7_1_a_body_in_parts_goes_out_in_chunks() -> None:
     assert made.content == b"5\r\nhello\r\na\r\n0123456789\r\n1\r\n!\r\n0\r\n\r\n"
 
 
+def test_9112_7_1_each_chunk_says_its_own_size() -> None:
+    parts = [5 * b"a", 5 * b"b", 16 * b"c", 16 * b"d", b"", 5 * b"e"]
+    made = answer(start(), *(body(part, more=True) for part in parts), body())
+    assert made.content == b"5\r\naaaaa\r\n5\r\nbbbbb\r\n10\r\n%b\r\n10\r\n%b\r\n5\r\neeeee\r\n0\r\n\r\n" % (
+        16 * b"c", 16 * b"d",
+    )  # fmt: skip
+
+
 def test_9112_7_1_an_empty_part_is_no_last_chunk() -> None:
     made = answer(start(), body(b"", more=True), body(b"a", more=True), body(b"", more=True), body(b""))
     assert made.content == b"1\r\na\r\n0\r\n\r\n"
@@ -60,8 +68,9 @@ def test_9112_6_3_http_1_0_reads_until_the_end_of_the_connection() -> None:
 
 
 def test_9112_6_3_with_a_declared_length_parts_are_no_chunks() -> None:
-    for head in (None, KEEP_1_0):
+    for head, options in ((None, []), (KEEP_1_0, [b"keep-alive"])):
         made = answer(start(200, [(b"content-length", b"6")]), body(b"hello", more=True), body(b"!"), head=head)
+        assert made.values(b"connection") == options
         assert made.content == b"hello!"
         assert made.values(b"content-length") == [b"6"]
         assert made.values(b"transfer-encoding") == []

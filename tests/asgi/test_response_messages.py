@@ -285,20 +285,21 @@ def test_the_last_message_may_come_alone() -> None:
 
 
 @pytest.mark.parametrize(
-    ("length", "before", "last"),
+    ("length", "before", "last", "problem"),
     [
-        pytest.param(5, [], body(b"hello!"), id="longer"),
-        pytest.param(5, [], body(b"hello!", more=True), id="longer with more to come"),
-        pytest.param(5, [body(b"hello", more=True)], body(b"!"), id="longer later"),
-        pytest.param(0, [], body(b"!"), id="longer than nothing"),
-        pytest.param(5, [], body(b"hell"), id="shorter"),
-        pytest.param(5, [], body(), id="nothing"),
-        pytest.param(5, [body(b"hel", more=True)], body(b"l"), id="shorter later"),
+        pytest.param(5, [], body(b"hello!"), "1 bytes longer", id="longer"),
+        pytest.param(5, [], body(b"hello!!", more=True), "2 bytes longer", id="longer with more to come"),
+        pytest.param(5, [body(b"hello", more=True)], body(b"!"), "1 bytes longer", id="longer later"),
+        pytest.param(0, [], body(b"!"), "1 bytes longer", id="longer than nothing"),
+        pytest.param(5, [], body(b"hell"), "1 bytes shorter", id="shorter"),
+        pytest.param(5, [], body(), "5 bytes shorter", id="nothing"),
+        pytest.param(5, [body(b"hel", more=True)], body(b"l"), "1 bytes shorter", id="shorter later"),
     ],
 )
-def test_body_of_another_length_is_refused(length: int, before: list[dict[str, Any]], last: dict[str, Any]) -> None:
-    made = answer(declared(length), *before)
-    assert "content-length" in refuses(made, last)
+def test_body_of_another_length_is_refused(
+    length: int, before: list[dict[str, Any]], last: dict[str, Any], problem: str
+) -> None:
+    assert f"{problem} than its content-length" in refuses(answer(declared(length), *before), last)
 
 
 def test_after_a_refused_body_the_right_one_may_follow() -> None:

@@ -177,7 +177,8 @@ async def test_turnstile_a_place_in_the_queue_is_given_up_when_cancelled() -> No
     assert await turnstile.enter()
 
 
-async def test_turnstile_a_slot_that_comes_together_with_a_cancellation_is_not_lost() -> None:
+@pytest.mark.parametrize("cancel_first", [False, True])
+async def test_turnstile_a_slot_that_comes_together_with_a_cancellation_is_not_lost(cancel_first: bool) -> None:
     turnstile = Turnstile(1, None, on_spent=lambda: None)
 
     async def visit() -> None:
@@ -188,6 +189,8 @@ async def test_turnstile_a_slot_that_comes_together_with_a_cancellation_is_not_l
     async with anyio.create_task_group() as waiting:
         waiting.start_soon(visit)
         await settled()
+        if cancel_first:
+            waiting.cancel_scope.cancel()
         turnstile.leave()
         waiting.cancel_scope.cancel()
     with anyio.fail_after(0.5):

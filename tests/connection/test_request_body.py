@@ -177,6 +177,14 @@ async def test_no_continue_after_a_final_status_and_the_connection_closes() -> N
     assert received == ok(b"/", "connection: close")
 
 
+async def test_the_connection_closes_after_expected_chunks_that_were_not_read() -> None:  # RFC 9110 §10.1.1
+    async with serving(hello) as site:
+        with seconds_passed() as elapsed:
+            received = await site.everything_after(get("/", EXPECT, "transfer-encoding: chunked", method="POST"))
+    assert received == ok(b"/", "connection: close")
+    assert elapsed.seconds <= 3
+
+
 async def test_a_final_status_is_not_followed_by_continue_when_the_body_is_asked_for_late() -> None:
     first: list[Message] = []
 

@@ -121,6 +121,20 @@ async def test_what_is_armed_before_it_runs_is_struck_too() -> None:
         running.cancel_scope.cancel()
 
 
+async def test_a_deadline_that_passes_while_it_looks_is_no_error() -> None:
+    began = anyio.current_time()
+    looks = iter(range(1000))
+    struck: list[str] = []
+    timeout: Timeout[str] = Timeout(1.5, struck.append, lambda: began + next(looks))  # each look takes a second
+    timeout.arm("a")
+    async with anyio.create_task_group() as running:
+        running.start_soon(timeout.run)
+        timeout.arm("b")
+        await anyio.sleep(10)
+        running.cancel_scope.cancel()
+    assert struck == ["a", "b"]
+
+
 async def test_no_timeout_never_strikes() -> None:
     timeout: NoTimeout[str] = NoTimeout()
     timeout.arm("a")

@@ -2,7 +2,7 @@
 
 import logging
 import re
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
 import anyio
@@ -329,6 +329,30 @@ async def test_request_timeout_after_the_response_has_begun_aborts(caplog: pytes
         assert not looks_whole(received, client)
     assert elapsed.seconds == 60
     assert reasons(caplog) == ["request-timeout"]
+
+
+async def swallow_and_return(send: Send) -> None:
+    pass
+
+
+async def swallow_and_reply(send: Send) -> None:
+    await reply(send, b"too late")
+
+
+@pytest.mark.parametrize("afterwards", [swallow_and_return, swallow_and_reply])
+async def test_request_timeout_of_an_application_that_swallows_its_cancellation(
+    afterwards: Callable[[Send], Awaitable[None]]
+) -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await anyio.sleep_forever()
+        except BaseException:
+            await afterwards(send)
+
+    async with serving(app, timeout_request=60) as site:
+        with seconds_passed() as elapsed:
+            assert status_of(await site.everything_after(get())) == 504
+    assert elapsed.seconds <= 62
 
 
 async def test_request_timeout_leaves_requests_in_time_alone() -> None:

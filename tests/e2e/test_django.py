@@ -7,13 +7,13 @@ import httpx
 import pytest
 
 from tests.helpers.raw_http import RawClient
-from tests.helpers.server_process import FLAVOURS, STRICT, Flavour, ServerProcess, serve
+from tests.helpers.server_process import LOOPS, STRICT, Flavour, ServerProcess, serve
 
 ON_ASYNCIO = [
     pytest.param(
         flavour, id=str(flavour),
         marks=pytest.mark.skipif(flavour.missing is not None, reason=f"{flavour.missing} is not installed"))
-    for flavour in FLAVOURS if flavour.backend == "asyncio"
+    for flavour in LOOPS if flavour.backend == "asyncio"
 ]
 
 

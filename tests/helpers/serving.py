@@ -13,7 +13,7 @@ from trioserve._server import Server
 from trioserve._streams.memory import MemoryClient, MemoryListener
 from trioserve._types import App
 
-__all__ = ["Site", "seconds_passed", "serving"]
+__all__ = ["TRANSCRIPT", "Site", "seconds_passed", "serving"]
 
 TRANSCRIPT: Final = {"date_header": False, "server_header": False, "access_log": False, "lifespan": "off"}
 

@@ -1,5 +1,6 @@
 """Both ends of a connection, over every kind of stream there is."""
 
+import select
 import socket
 import struct
 from collections.abc import AsyncIterator, Callable
@@ -8,13 +9,16 @@ from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 import anyio
+import pytest
 
 from tests.helpers.virtual_clock import Backend, virtual_backend
 from trioserve import ClientDisconnected
 from trioserve._streams import ByteStream, Listener, Network
 from trioserve._streams.memory import MemoryClient, MemoryListener
 
-__all__ = ["KINDS", "Kind", "Pair", "Peer", "connect_to", "connected", "eventually", "listening", "waits"]
+__all__ = [
+    "KINDS", "Kind", "Pair", "Peer", "connect_to", "connected", "eventually", "listening", "skip_if_missing", "waits",
+]  # fmt: skip
 
 SMALL: Final = 16 * 1024  # bytes of kernel buffer, so that little data is enough to fill one
 
@@ -51,6 +55,14 @@ KINDS: Final = [
     Kind("memory-trio", lambda: virtual_backend("trio"), None),
     Kind("memory-asyncio", lambda: virtual_backend("asyncio"), None),
 ]
+
+
+def skip_if_missing(kind: Kind) -> None:
+    """Not every machine has every kind."""
+    if kind.name == "uvloop":
+        pytest.importorskip("uvloop")
+    if kind.name == "trio-edge" and not hasattr(select, "epoll"):
+        pytest.skip("this machine has no epoll")
 
 
 class Peer(Protocol):

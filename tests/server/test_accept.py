@@ -98,6 +98,20 @@ async def test_a_broken_listener_ends_the_server(number: int) -> None:
     assert raised.group_contains(OSError, match=errno.errorcode[number])
 
 
+async def test_a_server_that_breaks_closes_all_its_listeners_and_connections() -> None:
+    broken, healthy = TroubledListener([]), MemoryListener()
+    server = Server(hello, Config(lifespan="off", access_log=False), listeners=[broken, healthy])
+    client = healthy.connect()
+    broken.errors = [errno.EBADF]
+    with pytest.raises(BaseExceptionGroup):
+        await server.serve()
+    with pytest.raises(ConnectionRefusedError):
+        healthy.connect()
+    await client.receive_rest()
+    assert client.is_disconnected()
+    assert server._lifetime.connections == set()
+
+
 async def test_several_listeners_are_served() -> None:
     listeners = [MemoryListener(("192.0.2.1", 80)), MemoryListener(("192.0.2.2", 80))]
     async with Serving(*listeners) as site:

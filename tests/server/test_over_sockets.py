@@ -10,7 +10,7 @@ import pytest
 
 import trioserve
 from tests.helpers.apps import hello, read_body, reply
-from tests.helpers.stream_pairs import KINDS, Kind, Peer, connect_to
+from tests.helpers.stream_pairs import KINDS, Kind, Peer, connect_to, skip_if_missing
 from tests.helpers.transcripts import get, ok, post
 from tests.helpers.virtual_clock import Backend
 from trioserve._types import App, Receive, Scope, Send
@@ -23,8 +23,7 @@ FDS = Path("/proc/self/fd")
 @pytest.fixture(params=SOCKET_KINDS, ids=str)
 def kind(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Kind:
     kind: Kind = request.param
-    if kind.name == "uvloop":
-        pytest.importorskip("uvloop")
+    skip_if_missing(kind)
     monkeypatch.setattr("trioserve._server.server.open_network", kind.network)
     return kind
 

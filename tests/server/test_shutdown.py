@@ -338,6 +338,16 @@ async def test_force_cuts_a_graceful_stop_short(stop: Stop) -> None:
     assert site.app.events[-3:] == ["/3600 cancelled", "shutdown", "stopped"]
 
 
+@pytest.mark.parametrize("stop", [Server.force_shutdown, lambda server: server.request_shutdown("test")])
+async def test_a_server_stopped_before_it_began_ends_at_once(stop: Callable[[Server], None]) -> None:
+    app = LifespanApp()
+    listener = MemoryListener()
+    server = Server(app, Config(), listeners=[listener])
+    stop(server)
+    await server.serve()
+    assert "request" not in app.events
+
+
 # -- shutdown_delay --------------------------------------------------------------------------------------------------
 
 

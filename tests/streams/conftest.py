@@ -5,15 +5,14 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.helpers.stream_pairs import KINDS, Kind
+from tests.helpers.stream_pairs import KINDS, Kind, skip_if_missing
 from tests.helpers.virtual_clock import Backend
 
 
 @pytest.fixture(params=KINDS, ids=str)
 def kind(request: pytest.FixtureRequest) -> Kind:
     kind: Kind = request.param
-    if kind.name == "uvloop":
-        pytest.importorskip("uvloop")
+    skip_if_missing(kind)
     return kind
 
 

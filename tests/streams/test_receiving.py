@@ -290,3 +290,24 @@ async def test_a_cancelled_watcher_loses_nothing(kind: Kind) -> None:
             assert await waits(pair.stream.wait_disconnected)
         pair.peer.send_eof()
         assert await pair.receive_all() == b"01234"
+
+
+async def test_a_second_receiver_is_refused_or_served_but_never_forgotten(kind: Kind) -> None:
+    async with connected(kind) as pair, anyio.create_task_group() as receiving:
+        outcomes: list[bytes | Exception] = []
+
+        async def receive() -> None:
+            try:
+                outcomes.append(await pair.stream.receive_some())
+            except Exception as exc:
+                outcomes.append(exc)
+
+        receiving.start_soon(receive)
+        await anyio.sleep(0.01)
+        receiving.start_soon(receive)
+        await anyio.sleep(0.01)
+        await pair.peer.send(b"x")
+        await eventually(lambda: b"x" in outcomes)
+        pair.peer.send_eof()
+        with anyio.fail_after(5):
+            await eventually(lambda: len(outcomes) == 2)

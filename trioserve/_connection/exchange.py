@@ -52,7 +52,7 @@ class Exchange:
     _awaited_bytes = 0
     _awaited_seconds = 0.0
     _end_waits: list[anyio.CancelScope] | None = None
-    _unsent_seen = 0
+    _untaken_seen = 0  # when the write timeout was armed
     _told_to_stop = False  # an http.disconnect has been received
     _watch: anyio.CancelScope | None = None
 
@@ -138,7 +138,7 @@ class Exchange:
 
     def _on_app_error(self, exc: BaseException) -> None:
         error = _without_disconnects(exc)
-        if error is None:
+        if error is None or (self._stream.lost and _follows_disconnect(error)):
             return
         log.error("Exception in the application, serving %s", self.request_line, exc_info=error)
         hint = backend_hint(error, self.connection.ctx.backend)
@@ -223,7 +223,7 @@ class Exchange:
         stream = self._stream
         if stream.congested:
             timeout = self.connection.ctx.timeouts.write
-            self._unsent_seen = stream.unsent
+            self._untaken_seen = stream.untaken()
             timeout.arm(self)
             try:
                 await stream.drain()
@@ -240,9 +240,9 @@ class Exchange:
 
     def on_write_timeout(self) -> None:
         """Nothing was taken for a whole ``timeout_write``; if something was, wait for more."""
-        unsent = self._stream.unsent
-        if unsent < self._unsent_seen:
-            self._unsent_seen = unsent
+        untaken = self._stream.untaken()
+        if untaken < self._untaken_seen:
+            self._untaken_seen = untaken
             self.connection.ctx.timeouts.write.arm(self)
         else:
             self.log_end("write-timeout")
@@ -391,3 +391,11 @@ def _without_disconnects(exc: BaseException) -> BaseException | None:
     if isinstance(exc, BaseExceptionGroup):
         return exc.split(ClientDisconnected)[1]
     return exc
+
+
+def _follows_disconnect(exc: BaseException) -> bool:
+    """``exc`` is what the application, or its framework, made of ClientDisconnected (Starlette raises its own)."""
+    cause: BaseException | None = exc
+    while cause is not None and not isinstance(cause, ClientDisconnected):
+        cause = cause.__cause__ or cause.__context__
+    return cause is not None

@@ -17,7 +17,10 @@ Waiter = TypeVar("Waiter")
 
 
 class Timeout(Generic[Waiter]):
-    """All waits of one kind. ``arm`` and ``disarm`` are plain calls; ``run`` is a task for the server's nursery."""
+    """All waits of one kind. ``arm`` and ``disarm`` are plain calls; ``run`` is a task for the server's nursery.
+
+    ``clock`` is the event loop's; the network has it as a plain function, which costs less than to ask anyio.
+    """
 
     strikes = True
 
@@ -41,20 +44,20 @@ class Timeout(Generic[Waiter]):
     async def run(self) -> None:
         """Strike whoever's deadline has passed; never returns."""
         while True:
-            for waiter in self._take_due():
-                self._strike(waiter)
+            self._strike_due()
             if self._deadlines:
-                await anyio.sleep(next(iter(self._deadlines.values())) - self._clock())
+                await anyio.sleep_until(next(iter(self._deadlines.values())))
             else:
                 self._armed = anyio.Event()
                 await self._armed.wait()
 
-    def _take_due(self) -> list[Waiter]:
+    def _strike_due(self) -> None:
         now = self._clock()
         due = list(itertools.takewhile(lambda waiter: self._deadlines[waiter] <= now, self._deadlines))
         for waiter in due:
             del self._deadlines[waiter]
-        return due
+        for waiter in due:
+            self._strike(waiter)
 
 
 class NoTimeout(Timeout[Waiter]):

@@ -153,14 +153,16 @@ class Server:
                     services.start_soon(timeout.run)
                 if isinstance(ctx.access_log, AccessLogger):
                     services.start_soon(ctx.access_log.run)
-                async with anyio.create_task_group() as accepting:
-                    self._start_accepting(listeners, ctx, accepting)
-                    self._announce(listeners, engine)
-                    await self._shutdown_requested.wait()
-                    await self._delay_shutdown()
-                    accepting.cancel_scope.cancel()
-                for listener in listeners:
-                    listener.close()
+                try:
+                    async with anyio.create_task_group() as accepting:
+                        self._start_accepting(listeners, ctx, accepting)
+                        self._announce(listeners, engine)
+                        await self._shutdown_requested.wait()
+                        await self._delay_shutdown()
+                        accepting.cancel_scope.cancel()
+                finally:
+                    for listener in listeners:
+                        listener.close()
                 deadline = self._begin_drain(connections, services)
             services.cancel_scope.cancel()
         for connection in list(self._lifetime.connections):  # cancelled before their tasks took their first step

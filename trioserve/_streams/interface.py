@@ -60,6 +60,9 @@ class ByteStream(Protocol):
     def unsent(self) -> int:
         """Bytes that the network has not taken yet."""
 
+    def untaken(self) -> int:
+        """Bytes that the peer has not acknowledged, as far as that can be known: a measure of its progress."""
+
     def is_disconnected(self) -> bool:
         """The peer has finished sending and all its bytes have been received, or the connection broke."""
 

@@ -167,6 +167,9 @@ class MemoryStream:
     def unsent(self) -> int:
         return self._outgoing.waiting_bytes
 
+    def untaken(self) -> int:
+        return self.unsent
+
     def is_disconnected(self) -> bool:
         return self.lost or (self._incoming.end_has_arrived and self._incoming.is_empty)
 

@@ -12,7 +12,7 @@ import anyio.abc
 
 from trioserve._errors import ClientDisconnected
 from trioserve._streams.interface import RECEIVE_BYTES, Address, ByteStream
-from trioserve._streams.sockets import address_of, is_wildcard, reset_on_close
+from trioserve._streams.sockets import address_of, is_wildcard, kernel_queue, reset_on_close
 
 __all__ = ["AsyncioNetwork"]
 
@@ -236,6 +236,9 @@ class SocketStream(asyncio.Protocol):
     @property
     def unsent(self) -> int:
         return self._transport.get_write_buffer_size() if self._transport is not None else 0
+
+    def untaken(self) -> int:
+        return self.unsent + (kernel_queue(self._sock) if not self.lost else 0)
 
     def is_disconnected(self) -> bool:
         return self.lost or (self._ended and not self._received)

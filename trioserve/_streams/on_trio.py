@@ -14,7 +14,7 @@ import trio
 
 from trioserve._errors import ClientDisconnected
 from trioserve._streams.interface import RECEIVE_BYTES, Address, ByteStream
-from trioserve._streams.sockets import address_of, is_wildcard, reset_on_close
+from trioserve._streams.sockets import address_of, is_wildcard, kernel_queue, reset_on_close
 
 __all__ = ["TrioNetwork"]
 
@@ -113,6 +113,9 @@ class _TrioStream:
     @property
     def unsent(self) -> int:
         return len(self._unsent)
+
+    def untaken(self) -> int:
+        return len(self._unsent) + kernel_queue(self._sock)
 
     def send_nowait(self, data: bytes) -> None:
         if self.lost:

@@ -3,11 +3,16 @@
 import contextlib
 import socket
 import struct
+import sys
 from typing import Any, Final
 
 from trioserve._streams.interface import Address
 
-__all__ = ["address_of", "is_wildcard", "reset_on_close"]
+if sys.platform != "win32":
+    import fcntl
+    import termios
+
+__all__ = ["address_of", "is_wildcard", "kernel_queue", "reset_on_close"]
 
 
 def address_of(sockname: Any) -> Address:
@@ -29,3 +34,17 @@ def reset_on_close(sock: socket.socket) -> None:
     """Make ``close`` send a reset, so that a message cut short cannot be taken for a whole one (RFC 9112 §8)."""
     with contextlib.suppress(OSError):  # the connection is gone already: there is nobody to tell
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+
+
+def kernel_queue(sock: socket.socket) -> int:
+    """Bytes in the kernel's send queue that the peer has not acknowledged (tcp(7), SIOCOUTQ); 0 if it does not say.
+
+    The kernel asks for more only when a good part of its buffer is free, so a peer that reads slowly but steadily
+    makes progress here long before a stream has anything to send.
+    """
+    if sys.platform == "win32" or sock.fileno() < 0:
+        return 0
+    try:
+        return int.from_bytes(fcntl.ioctl(sock, termios.TIOCOUTQ, bytes(4)), sys.byteorder)
+    except OSError:
+        return 0
