@@ -11,7 +11,7 @@ import math
 import re
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal, TypeAlias
 
@@ -178,15 +178,19 @@ def _checked(name: str, value: Any, hint: Any, known: Option) -> Any:
             raise ConfigError(name, f"{value!r} is not one of {', '.join(choices)}{nearest(str(value), choices)}")
         return value
     if typing.get_origin(hint) is tuple:
-        if isinstance(value, str) or not all(isinstance(item, str) for item in value):
+        items = tuple(value) if isinstance(value, Iterable) and not isinstance(value, str) else None
+        if items is None or not all(isinstance(item, str) for item in items):
             raise ConfigError(name, f"{value!r} is not a list of strings")
-        return tuple(value)
+        return items
     if isinstance(hint, types.UnionType):
         if value is None:
             return None
         hint = next(part for part in typing.get_args(hint) if part is not types.NoneType)
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
-        value = float(value)
+        try:
+            value = float(value)
+        except OverflowError:
+            raise ConfigError(name, "the number is too large") from None
     if not isinstance(value, hint) or (isinstance(value, bool) and hint is not bool):
         raise ConfigError(name, f"{value!r} is not {_ARTICLED[hint]}")
     if hint in (int, float) and not (known.minimum <= value <= known.maximum):

@@ -226,7 +226,7 @@ class HttpResponse:
     def _encode_early_hint(self, message: Message, pieces: list[bytes]) -> None:
         """``103 Early Hints`` with one Link field each (RFC 8297)."""
         links = message.get("links", ())
-        if not isinstance(links, (list, tuple)):
+        if not isinstance(links, Iterable):
             raise AppError(f"the links of http.response.early_hint are a list, not {links!r:.100}")
         text = field_lines([(b"link", link) for link in links])
         if self._head.meaning.http_version == "1.1":  # HTTP/1.0 has no interim responses

@@ -367,7 +367,7 @@ class Exchange:
     def _consider_unread_body(self) -> None:
         """What is left of the request body may make the connection unfit for another request; then say so."""
         remaining = self._codec.body_remaining
-        if remaining and (remaining > SKIP_BYTES or self._continue_due):
+        if self._continue_due or (remaining is not None and remaining > SKIP_BYTES):
             self.response.keep_alive = False
 
     async def _skip_unread_body(self) -> bool:
