@@ -272,3 +272,18 @@ async def test_after_a_cancelled_wait_the_stream_can_be_closed(kind: Kind, waiti
         else:
             getattr(pair.stream, ending)()
         assert pair.stream.lost
+
+
+async def test_a_strict_stream_gives_no_credit(kind: Kind) -> None:
+    async with connected(kind) as pair:
+        sent = 0
+        while not pair.stream.unsent:  # a little more than the network takes
+            pair.stream.send_nowait(b"x" * 1000)
+            sent += 1000
+            await anyio.sleep(0.001)
+        pair.stream.be_strict()
+        assert pair.stream.congested
+        assert await waits(pair.stream.drain)
+        await pair.peer_receives(sent)
+        await eventually(lambda: not pair.stream.congested)
+        assert pair.stream.unsent == 0

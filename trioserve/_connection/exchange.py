@@ -52,6 +52,7 @@ class Exchange:
     _awaited_bytes = 0
     _awaited_seconds = 0.0
     _end_waits: list[anyio.CancelScope] | None = None
+    _drain_waits = 0  # tasks that wait for a slow client
     _untaken_seen = 0  # when the write timeout was armed
     _told_to_stop = False  # an http.disconnect has been received
     _watch: anyio.CancelScope | None = None
@@ -223,12 +224,16 @@ class Exchange:
         stream = self._stream
         if stream.congested:
             timeout = self.connection.ctx.timeouts.write
-            self._untaken_seen = stream.untaken()
-            timeout.arm(self)
+            if not self._drain_waits:
+                self._untaken_seen = stream.untaken()
+                timeout.arm(self)
+            self._drain_waits += 1
             try:
                 await stream.drain()
             finally:
-                timeout.disarm(self)
+                self._drain_waits -= 1
+                if not self._drain_waits:
+                    timeout.disarm(self)
         if stream.lost:
             raise ClientDisconnected("the client has gone")
 

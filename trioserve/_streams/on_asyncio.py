@@ -196,10 +196,14 @@ class SocketStream(asyncio.Protocol):
 
     async def receive_some(self, max_bytes: int = RECEIVE_BYTES) -> bytes:
         while (data := self.receive_nowait(max_bytes)) is None:
+            if self._readable is not None:
+                raise anyio.BusyResourceError("receiving from")
             readable = self._readable = self._loop.create_future()
             try:
                 await readable
             finally:
+                if self._readable is readable:
+                    self._readable = None  # cancelled
                 if readable.done() and not readable.cancelled():
                     self._cork.woken -= 1
         return data
