@@ -18,6 +18,8 @@ import trio
 
 import trioserve
 
+BEFORE = signal.getsignal(signal.SIGTERM)  # the default, or what a coverage run has put there
+
 Running: TypeAlias = tuple[str, Callable[[], object]]       # the server's URL; how to stop it
 Serve: TypeAlias = Callable[..., AbstractAsyncContextManager[Running]]
 
@@ -119,7 +121,7 @@ async def cancel_with_a_request_in_progress(serve: Serve) -> None:
 
 async def leave_the_program_alone(serve: Serve) -> None:
     async with serve(App()) as (_, stop):
-        print(signal.getsignal(signal.SIGTERM) is signal.SIG_DFL)
+        print(signal.getsignal(signal.SIGTERM) == BEFORE)
         print(logging.getLogger("trioserve").handlers, logging.getLogger("trioserve.access").handlers)
         stop()
 
