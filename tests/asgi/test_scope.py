@@ -100,6 +100,13 @@ def test_without_lifespan_state_there_is_no_key() -> None:
     assert "state" not in factory().http(head_of())
 
 
+def test_headers_are_the_scopes_own() -> None:
+    """A head may be used again for the client's next request."""
+    head = head_of(b"X-A: b")
+    factory().http(head)["headers"].clear()
+    assert factory().http(head)["headers"] == [(b"host", b"a"), (b"x-a", b"b")]
+
+
 def test_state_is_a_shallow_copy() -> None:
     shared: list[str] = []
     state = {"shared": shared}

@@ -9,6 +9,7 @@ from trioserve._protocol import Http1Codec, Http1Limits, ParseFields, RequestHea
 pytestmark = pytest.mark.parametrize("engine", ENGINES)
 
 POST = b"POST / HTTP/1.1"
+HOST = (b"host", b"a")
 
 
 @pytest.fixture
@@ -121,17 +122,30 @@ def test_9_3_2_what_comes_before_a_refusal_is_served(engine: ParseFields) -> Non
     assert (reading.requests, reading.refused) == ([MIXED[0][1], MIXED[1][1]], 400)
 
 
-def test_requests_with_equal_fields_share_none_of_their_headers(codec: Http1Codec) -> None:
-    codec.receive_data(3 * request(b"X: a"))
-    first = codec.next_head()
-    assert first is not None
-    first.headers.clear()
-    second = codec.next_head()
-    assert second is not None
-    second.headers.append((b"y", b"b"))
-    third = codec.next_head()
-    assert third is not None
-    assert third.headers == [(b"host", b"a"), (b"x", b"a")]
+def test_a_head_that_is_repeated_is_framed_each_time(codec: Http1Codec) -> None:
+    text = b"POST /a?b HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\n"
+    for body in (b"abc", b"def", b"ghi"):
+        codec.receive_data(text + body[:1])
+        head = codec.next_head()
+        assert head is not None
+        assert (head.method, head.path, head.query_string, codec.body_complete) == ("POST", "/a", b"b", False)
+        codec.receive_data(body[1:])
+        assert (codec.take_body(), codec.body_complete, codec.trailing_data) == (body, True, b"")
+
+
+def test_a_head_that_begins_like_the_last_one_is_another(codec: Http1Codec) -> None:
+    codec.receive_data(request(b"X: a") + request(b"X: a", b"Y: b"))
+    first, second = codec.next_head(), codec.next_head()
+    assert first is not None and second is not None
+    assert (first.headers, second.headers) == ([HOST, (b"x", b"a")], [HOST, (b"x", b"a"), (b"y", b"b")])
+
+
+def test_an_empty_line_is_forgiven_before_a_repeated_head_too(codec: Http1Codec) -> None:
+    codec.receive_data(request() + b"\r\n" + request() + b"\r\n\r\n" + request())
+    assert codec.next_head() is not None
+    assert codec.next_head() is not None
+    with pytest.raises(PeerError):
+        codec.next_head()
 
 
 @pytest.mark.parametrize(

@@ -9,15 +9,16 @@ from http import HTTPStatus
 from typing import Any, Final, Protocol, TypeAlias
 
 from trioserve._asgi.fields import (
-    CONNECTION,
+    CLOSE,
     DATE,
     LENGTH,
     PLAIN,
     SERVER,
-    check_lines,
+    Field,
     field_lines,
-    kind_of,
-    known_kind,
+    iterate,
+    known_field,
+    read_field,
 )
 from trioserve._errors import AppError
 from trioserve._protocol.events import RequestHead
@@ -73,7 +74,7 @@ class HttpResponse:
     """
 
     __slots__ = (
-        "_body_left", "_chunk_bytes", "_chunk_line", "_chunked", "_head", "_head_text", "_says_close", "_send_body",
+        "_body_left", "_chunk_bytes", "_chunk_line", "_chunked", "_head", "_head_lines", "_says_close", "_send_body",
         "_standing_fields", "_trailer_text", "body_bytes", "has_date", "has_server", "keep_alive", "state", "status",
     )  # fmt: skip
 
@@ -117,47 +118,45 @@ class HttpResponse:
         status = message.get("status")
         if not isinstance(status, int) or not 200 <= status <= 999:
             raise AppError(f"http.response.start with status {status!r}: a whole number from 200 to 999 is expected")
-        pieces = [_STATUS_LINES.get(status) or b"HTTP/1.1 %d \r\n" % status]  # RFC 9112 §4: the phrase may be empty
-        declared: int | None = None  # the body's length
+        lines = [_STATUS_LINES.get(status) or b"HTTP/1.1 %d \r\n" % status]  # RFC 9112 §4: the phrase may be empty
         self.has_date = self.has_server = self._says_close = False
-        try:
-            for name, value in message.get("headers", ()):
-                kind = known_kind(name)
-                if kind is None:
-                    kind = kind_of(name)
-                if kind == LENGTH:
-                    declared = _content_length(value, declared)
-                elif kind == PLAIN or self._keeps(kind, value):
-                    pieces += (name, b": ", value, b"\r\n")
-            text = b"".join(pieces)
-        except (TypeError, ValueError, AttributeError) as exc:
-            raise AppError(f"headers are pairs of bytes: {exc}") from exc
-        check_lines(text, len(pieces) // 4 + 1)
+        declared: Field | None = None  # the body's length
+        for header in iterate(message.get("headers", ())):
+            try:
+                field = known_field(header) or read_field(header)
+            except TypeError:  # no hash: lists are pairs too
+                field = read_field(header)
+            kind, line, length = field
+            if kind == PLAIN:
+                lines.append(line)
+            elif kind != LENGTH:
+                self._note(kind, line, lines)
+            elif declared is None or declared[2] == length:
+                declared = field
+            else:
+                raise AppError(f"content-length {length} contradicts another one, {declared[2]}")
         if message.get("trailers"):  # they need chunks
             self._trailer_text = b""
         elif declared is not None and status != 204:  # RFC 9110 §8.6
-            text += b"content-length: %d\r\n" % declared
-            self._body_left = declared
+            lines.append(declared[1])
+            self._body_left = declared[2]
         if status == 204 or status == 304 or self._head.method == "HEAD":
             self._send_body = False
             self._body_left = None  # with HEAD and 304 the length is that of the body left out
-        self._head_text = text
+        self._head_lines = lines
         self.status = status
         self.state = FIRST_BODY
 
-    def _keeps(self, kind: int, value: bytes) -> bool:
-        """Note what a special field says; true when its line is the application's nevertheless."""
-        if kind == DATE:
+    def _note(self, kind: int, line: bytes, lines: list[bytes]) -> None:
+        """A field that says something to the server, too."""
+        if kind == CLOSE:
+            self._says_close = True
+        elif kind == DATE:
             self.has_date = True
-            return True
-        if kind == SERVER:
+            lines.append(line)
+        elif kind == SERVER:
             self.has_server = True
-            return True
-        if kind == CONNECTION:
-            options = [option.strip() for option in value.lower().split(b",")]
-            self._says_close = self._says_close or b"close" in options
-            return b"close" not in options and b"keep-alive" not in options
-        return False
+            lines.append(line)
 
     def _encode_body(self, message: Message, pieces: list[bytes]) -> None:
         data = message.get("body", b"")
@@ -171,7 +170,7 @@ class HttpResponse:
             self._body_left = left - size
         if self.state == FIRST_BODY:
             self.state = BODY
-            pieces.append(self._head_text)
+            pieces += self._head_lines
             if self._says_close:
                 self.keep_alive = False
             if left is None or not self.keep_alive or self._head.meaning.http_version == "1.0":
@@ -231,13 +230,6 @@ class HttpResponse:
         text = field_lines([(b"link", link) for link in links])
         if self._head.meaning.http_version == "1.1":  # HTTP/1.0 has no interim responses
             pieces.append(_STATUS_LINES[103] + text + b"\r\n")
-
-
-def _content_length(value: Any, declared: int | None) -> int:
-    length = int(value) if isinstance(value, bytes) and value.isdigit() else -1
-    if length < 0 or (declared is not None and declared != length):
-        raise AppError(f"content-length {value!r:.50} is no number, or contradicts another one")
-    return length
 
 
 def _miscounted(surplus: int) -> AppError:

@@ -49,7 +49,7 @@ class ScopeFactory:
             "path": head.path,
             "raw_path": head.raw_path,
             "query_string": head.query_string,
-            "headers": head.headers,
+            "headers": head.headers.copy(),
             "extensions": {},
         }
         if head.meaning.http_version == "1.1":  # trailers need chunks, 103 a client that knows interim responses

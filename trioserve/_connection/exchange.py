@@ -191,7 +191,7 @@ class Exchange:
         stream, response, pieces = self._stream, self.response, self._pieces
         if stream.lost or self.connection.refusal is not None:
             raise ClientDisconnected("the client has gone")
-        if not self._codec.body_complete and response.state <= FIRST_BODY:
+        if response.state <= FIRST_BODY and not self._codec.body_complete:
             self._consider_unread_body()
         response.encode(message, pieces)
         if response.state == COMPLETE and pieces:  # now, not when the application ends: it may have other work to do

@@ -29,6 +29,8 @@ class Meaning:
 class RequestHead:
     """One request line with its field lines, checked and interpreted (RFC 9112 §3, §5).
 
+    Not to be changed: a client's next request may be the same one.
+
     Attributes:
         method: upper case, for example ``"GET"``.
         target: the request target as it came, for the log.

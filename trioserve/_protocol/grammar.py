@@ -5,13 +5,14 @@ from typing import Final
 
 from trioserve._errors import PeerError
 
-__all__ = ["HOST", "METHOD", "ORIGIN_FORM_LINE", "TEXT", "TOKEN", "check_text", "read_unusual_line"]
+__all__ = ["FIELD_VALUE", "HOST", "METHOD", "ORIGIN_FORM_LINE", "TEXT", "TOKEN", "check_text", "read_unusual_line"]
 
 TOKEN: Final = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")  # RFC 9110 §5.6.2
 METHOD: Final = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Z]+")  # methods are case-sensitive, all registered ones upper case
 
 # HTAB, SP, visible characters and obs-text: what a field line may consist of (RFC 9110 §5.5).
 TEXT: Final = bytes(code for code in range(256) if code == 0x09 or 0x20 <= code <= 0x7E or code >= 0x80)
+FIELD_VALUE: Final = re.compile(rb"[\t\x20-\x7e\x80-\xff]*")
 
 # uri-host [ ":" port ], empty for a target without authority (RFC 9110 §7.2, RFC 3986 §3.2.2).
 HOST: Final = re.compile(

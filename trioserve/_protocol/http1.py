@@ -22,7 +22,7 @@ ParseFields = Callable[[bytes], Fields]
 """An engine: one whole head in, its field lines out; raises PeerError."""
 
 
-REMEMBERED_BYTES: Final = 1024  # of the last field section; larger ones are mostly cookies, and memory for idle ones
+REMEMBERED_BYTES: Final = 1024  # of the last head; larger ones are mostly cookies, and memory for idle connections
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +52,8 @@ class Http1Codec:
         body_complete: nothing of the last request's body is missing.
     """
 
-    __slots__ = ("_body", "_last_section", "_limits", "_parse_fields", "_scanned", "_skipped_line",
-                 "_unsuspicious", "body_complete", "trailing_data")  # fmt: skip
+    __slots__ = ("_body", "_last_head", "_last_section", "_last_text", "_limits", "_parse_fields", "_scanned",
+                 "_skipped_line", "_unsuspicious", "body_complete", "trailing_data")  # fmt: skip
 
     def __init__(self, parse_fields: ParseFields, limits: Http1Limits) -> None:
         self._parse_fields = parse_fields
@@ -62,7 +62,10 @@ class Http1Codec:
         self.trailing_data = b""
         self._scanned = 0  # bytes of the buffer known to hold no end of a head
         self._skipped_line = False  # an empty line before the request line
-        # Clients repeat themselves: the same field lines, byte for byte, mean the same again. Saves 1.4 of 2.5 us.
+        # Clients repeat themselves, and the same bytes mean the same again: the whole head where a client polls (0.2
+        # instead of 2.5 us), the field lines where it asks for one thing after the other (1.1 us).
+        self._last_head: RequestHead | None = None
+        self._last_text = b""  # of the last head
         self._last_section: _FieldSection | None = None
         self._body: BodyReader | None = None
         self.body_complete = True
@@ -82,36 +85,41 @@ class Http1Codec:
         Raises:
             PeerError: the head is malformed, ambiguous or too large; the connection is only good for an answer.
         """
+        head = self._last_head
+        if head is not None and self.trailing_data.startswith(self._last_text):
+            self.trailing_data = self.trailing_data[len(self._last_text) :]
+        elif (head := self._read_head()) is None:
+            return None
+        self._scanned = 0
+        self._skipped_line = False
+        if head.meaning.content_length == 0:
+            self._body = None
+            self.body_complete = True
+        else:
+            self._frame_body(head.meaning.content_length)
+        return head
+
+    def _read_head(self) -> RequestHead | None:
         buffer = self.trailing_data
         end = buffer.find(b"\r\n\r\n", self._scanned) + 4
         if end == 3:
             return self._wait_for_more()
-        head = buffer[:end]
-        self.trailing_data = buffer[end:]
-        self._scanned = 0
+        text = buffer[:end]
         if end > self._unsuspicious:
-            self._check_size(head)
-        match = ORIGIN_FORM_LINE.match(head)
-        if match is None:
-            return self._read_unusual_head(head)
+            self._check_size(text)
+        match = ORIGIN_FORM_LINE.match(text)
+        if match is None or match[1] == b"CONNECT":  # its target has another form
+            return self._read_unusual_head(text)
+        self.trailing_data = buffer[end:]
         method, target, path, query = match.groups()
-        if method == b"CONNECT":  # its target has another form
-            return self._read_unusual_head(head)
-        section = head[match.end(2) :]
-        last = self._last_section
-        if last is None or last.text != section:
-            last = self._read_section(head, section)
-        self._skipped_line = False
-        meaning = last.meaning
-        if meaning.content_length == 0:
-            self._body = None
-            self.body_complete = True
-        else:
-            self._frame_body(meaning.content_length)
-        return RequestHead(
+        section = self._section(text, match.end(2))
+        head = RequestHead(
             method.decode("ascii"), target, path.decode("ascii") if b"%" not in path else _unquote(path), path,
-            query or b"", last.fields.copy(), meaning,
+            query or b"", section.fields, section.meaning,
         )  # fmt: skip
+        self._last_head = head if end <= REMEMBERED_BYTES else None
+        self._last_text = text if end <= REMEMBERED_BYTES else b""
+        return head
 
     def take_body(self) -> bytes:
         """The body bytes that have arrived; sets ``body_complete`` when they were the last.
@@ -128,10 +136,8 @@ class Http1Codec:
     def _wait_for_more(self) -> RequestHead | None:
         """No head yet: skip an empty line, and refuse early what cannot become a request any more."""
         buffer = self.trailing_data
-        if buffer.startswith(b"\r\n") and not self._skipped_line:  # one is forgiven (RFC 9112 §2.2)
-            self._skipped_line = True
-            self.trailing_data = buffer[2:]
-            return self.next_head()
+        if buffer.startswith(b"\r\n") and not self._skipped_line:
+            return self._skip_line()
         if not buffer or (buffer == b"\r" and not self._skipped_line):
             return None
         if not METHOD.match(buffer):
@@ -151,23 +157,30 @@ class Http1Codec:
         if len(head) > limits.head:
             raise PeerError(431, f"request head over the limit of {limits.head} bytes")
 
-    def _read_unusual_head(self, head: bytes) -> RequestHead | None:
+    def _read_unusual_head(self, text: bytes) -> RequestHead | None:
         """An empty line comes first, or the target is not in origin-form (RFC 9112 §2.2, §3.2)."""
-        if head.startswith(b"\r\n") and not self._skipped_line:
-            self._skipped_line = True
-            self.trailing_data = head[2:] + self.trailing_data
-            return self.next_head()
-        method, target, path, query, authority, target_end = read_unusual_line(head)
-        section = self._read_section(head, head[target_end:])
-        self._skipped_line = False
-        fields = section.fields.copy()
+        if text.startswith(b"\r\n") and not self._skipped_line:
+            return self._skip_line()
+        method, target, path, query, authority, target_end = read_unusual_line(text)
+        section = self._section(text, target_end)
+        self.trailing_data = self.trailing_data[len(text) :]
+        fields = section.fields
         if authority is not None:  # it overrides the Host field (RFC 9112 §3.2.2)
             fields = [(b"host", authority), *(field for field in fields if field[0] != b"host")]
-        self._frame_body(section.meaning.content_length)
         return RequestHead(method.decode("ascii"), target, _unquote(path), path, query, fields, section.meaning)
 
-    def _read_section(self, head: bytes, text: bytes) -> _FieldSection:
-        """Let the engine read the field lines, and understand them."""
+    def _skip_line(self) -> RequestHead | None:
+        """One empty line before the request line is forgiven (RFC 9112 §2.2)."""
+        self._skipped_line = True
+        self._scanned = 0
+        self.trailing_data = self.trailing_data[2:]
+        return self._read_head()
+
+    def _section(self, head: bytes, target_end: int) -> _FieldSection:
+        """What follows the target: the last one again, or what the engine reads, understood."""
+        text = head[target_end:]
+        if (last := self._last_section) is not None and last.text == text:
+            return last
         fields = self._parse_fields(head)
         if len(fields) > self._limits.fields:
             raise PeerError(431, f"more than {self._limits.fields} header fields")
