@@ -48,6 +48,9 @@ _STATUS_LINES: Final = {
 }
 
 
+MESSAGE_COST: Final = 64  # bytes that even an empty message counts for: nobody sends for ever without giving way
+
+
 class Dated(Protocol):
     """What decides which standing fields a response gets."""
 
@@ -69,6 +72,7 @@ class HttpResponse:
         state: what is awaited next.
         status: of the response, 0 before ``http.response.start``.
         body_bytes: body bytes encoded so far, without framing.
+        work: body bytes and messages that the application has sent, in bytes; a message counts as MESSAGE_COST.
         keep_alive: the connection may carry another request after this response; final once the head is encoded.
         has_date, has_server: the application sent its own Date, or Server.
     """
@@ -76,6 +80,7 @@ class HttpResponse:
     __slots__ = (
         "_body_left", "_chunk_bytes", "_chunk_line", "_chunked", "_head", "_head_lines", "_says_close", "_send_body",
         "_standing_fields", "_trailer_text", "body_bytes", "has_date", "has_server", "keep_alive", "state", "status",
+        "work",
     )  # fmt: skip
 
     def __init__(self, head: RequestHead, standing_fields: StandingFields) -> None:
@@ -84,7 +89,7 @@ class HttpResponse:
         self.keep_alive = head.meaning.keep_alive
         self.state: int = START
         self.status = 0
-        self.body_bytes = 0
+        self.body_bytes = self.work = 0
         self.has_date = self.has_server = self._says_close = False
         self._chunked = False
         self._chunk_bytes = 0
@@ -102,10 +107,49 @@ class HttpResponse:
             kind = message["type"]
         except (TypeError, KeyError, IndexError):
             raise AppError(f"send() takes a dict with a 'type', not {message!r:.100}") from None
+        if kind != "http.response.body" or not FIRST_BODY <= self.state <= BODY:
+            self._encode_other(kind, message, pieces)
+            return
+        data = message.get("body", b"")
+        if type(data) is not bytes:
+            data = _as_bytes(data)
+        more = message.get("more_body", False)
+        size = len(data)
+        self.work += size + MESSAGE_COST
+        if (left := self._body_left) is not None:
+            if size != left and (size > left or not more):
+                raise _miscounted(size - left)
+            self._body_left = left - size
+        if self.state == FIRST_BODY:
+            self.state = BODY
+            pieces += self._head_lines
+            if self._says_close:
+                self.keep_alive = False
+            if left is None or not self.keep_alive or self._head.meaning.http_version == "1.0":
+                pieces.append(self._framing(size, more))
+            pieces.append(self._standing_fields(self))
+        if size and self._send_body:
+            self.body_bytes += size
+            if self._chunked:
+                if size != self._chunk_bytes:  # most chunks are as large as the one before
+                    self._chunk_bytes = size
+                    self._chunk_line = b"%x\r\n" % size
+                pieces += (self._chunk_line, data, b"\r\n")
+            else:
+                pieces.append(data)
+        if not more:
+            if self._trailer_text is not None:
+                self.state = TRAILERS
+                return
+            self.state = COMPLETE
+            if self._chunked:
+                pieces.append(b"0\r\n\r\n")
+
+    def _encode_other(self, kind: Any, message: Message, pieces: list[bytes]) -> None:
+        """What is no body, or comes at the wrong time."""
+        self.work += MESSAGE_COST
         state = self.state
-        if kind == "http.response.body" and FIRST_BODY <= state <= BODY:
-            self._encode_body(message, pieces)
-        elif kind == "http.response.start" and state == START:
+        if kind == "http.response.start" and state == START:
             self._start(message)
         elif kind == "http.response.early_hint" and state <= FIRST_BODY:
             self._encode_early_hint(message, pieces)
@@ -157,41 +201,6 @@ class HttpResponse:
         elif kind == SERVER:
             self.has_server = True
             lines.append(line)
-
-    def _encode_body(self, message: Message, pieces: list[bytes]) -> None:
-        data = message.get("body", b"")
-        if type(data) is not bytes:
-            data = _as_bytes(data)
-        more = message.get("more_body", False)
-        size = len(data)
-        if (left := self._body_left) is not None:
-            if size != left and (size > left or not more):
-                raise _miscounted(size - left)
-            self._body_left = left - size
-        if self.state == FIRST_BODY:
-            self.state = BODY
-            pieces += self._head_lines
-            if self._says_close:
-                self.keep_alive = False
-            if left is None or not self.keep_alive or self._head.meaning.http_version == "1.0":
-                pieces.append(self._framing(size, more))
-            pieces.append(self._standing_fields(self))
-        if size and self._send_body:
-            self.body_bytes += size
-            if self._chunked:
-                if size != self._chunk_bytes:  # most chunks are as large as the one before
-                    self._chunk_bytes = size
-                    self._chunk_line = b"%x\r\n" % size
-                pieces += (self._chunk_line, data, b"\r\n")
-            else:
-                pieces.append(data)
-        if not more:
-            if self._trailer_text is not None:
-                self.state = TRAILERS
-                return
-            self.state = COMPLETE
-            if self._chunked:
-                pieces.append(b"0\r\n\r\n")
 
     def _framing(self, first_body_bytes: int, more: bool) -> bytes:
         """How the client will know where the body ends, and whether the connection does too (RFC 9112 §6.3, §9.3)."""

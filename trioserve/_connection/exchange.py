@@ -26,7 +26,6 @@ __all__ = ["Exchange"]
 log = logging.getLogger("trioserve")
 
 FLUSH_BYTES: Final = 64 * 1024  # body parts collect up to here before they are sent although the app did not wait
-MESSAGE_COST: Final = 64  # bytes that even an empty message counts for: nobody sends for ever without giving way
 BODY_RECEIVE_BYTES: Final = 256 * 1024  # per syscall of an upload; a quarter of the wake-ups of 64 KiB
 SKIP_BYTES: Final = 64 * 1024  # of an unread request body: cheaper to read than to open a new connection
 BODY_GRACE_SECONDS: Final = 5.0  # before the rate counts (Apache's mod_reqtimeout gives 20)
@@ -45,8 +44,7 @@ class Exchange:
     """
 
     # Defaults of the class, not of each instance: most requests never touch these.
-    _messages = 0  # sent by the application
-    _flush_at = FLUSH_BYTES  # what is sent by then is flushed, and others get a turn
+    _flush_at = FLUSH_BYTES  # response.work: what is sent by then is flushed, and others get a turn
     _received_in_a_row = 0  # bytes of the request body that were there without waiting
     _wait_for_body: anyio.CancelScope | None = None
     _awaited_bytes = 0
@@ -202,8 +200,7 @@ class Exchange:
             if stream.congested:
                 await self.flush()
             return
-        self._messages += 1
-        if response.body_bytes + self._messages * MESSAGE_COST >= self._flush_at:
+        if response.work >= self._flush_at:
             await self.flush()
             await self._give_way()
         elif pieces and not self._app_runs:
@@ -239,7 +236,7 @@ class Exchange:
 
     async def _give_way(self) -> None:
         """Let others run: much was moved without waiting for anything."""
-        self._flush_at = self.response.body_bytes + self._messages * MESSAGE_COST + FLUSH_BYTES
+        self._flush_at = self.response.work + FLUSH_BYTES
         self._received_in_a_row = 0
         await anyio.lowlevel.checkpoint()
 
