@@ -1,6 +1,6 @@
 """Sockets on asyncio and uvloop: a small Protocol that wakes one task per connection.
 
-The transport owns sending: what the kernel does not take, it keeps and sends as the peer reads.
+The transport, once there is one, owns sending: what the kernel does not take, it keeps and sends as the peer reads.
 """
 
 import asyncio
@@ -12,11 +12,12 @@ import anyio.abc
 
 from trioserve._errors import ClientDisconnected
 from trioserve._streams.interface import RECEIVE_BYTES, Address, ByteStream
-from trioserve._streams.sockets import address_of, is_wildcard, kernel_queue, reset_on_close
+from trioserve._streams.sockets import address_of, is_wildcard, kernel_queue, peek_end, reset_on_close
 
 __all__ = ["AsyncioNetwork"]
 
 PAUSE_BYTES: Final = 64 * 1024  # received and not yet asked for: from here on the transport stops reading
+_NOTHING: Final = memoryview(b"")
 UNSENT_BYTES: Final = 64 * 1024  # asyncio's default; below it uvloop sends once per turn of its loop, for all at once
 
 
@@ -87,7 +88,7 @@ class AsyncioListener:
                 break
         sock.setblocking(False)
         local = address_of(sock.getsockname()) if self._wildcard else self.address
-        return SocketStream(sock, address_of(peer) if peer else None, local, self._cork)
+        return SocketStream(sock, address_of(peer) if peer else None, local, self._cork, self._loop)
 
     async def _wait_readable(self) -> None:
         readable = self._loop.create_future()
@@ -102,14 +103,22 @@ class AsyncioListener:
 
 
 class SocketStream(asyncio.Protocol):
-    """One connection, which is its transport's protocol."""
+    """One connection.
+
+    As long as nobody has to wait for the peer, the socket is read and written directly; many short connections never
+    need more. The first wait makes a transport, whose protocol the stream is, and from then on the event loop moves
+    the bytes.
+    """
 
     __slots__ = (
-        "_closed", "_cork", "_corked", "_drained", "_ended", "_is_closed", "_loop", "_paused", "_readable", "_received",
-        "_sock", "_transport", "_watchers", "congested", "local", "lost", "peer",
+        "_closed", "_cork", "_corked", "_direct", "_drained", "_ended", "_is_closed", "_loop", "_opening", "_paused",
+        "_readable", "_received", "_sock", "_transport", "_unsent", "_watchers", "congested", "local", "lost", "peer",
     )  # fmt: skip
 
-    def __init__(self, sock: socket.socket, peer: Address | None, local: Address | None, cork: Cork) -> None:
+    def __init__(
+        self, sock: socket.socket, peer: Address | None, local: Address | None, cork: Cork,
+        loop: asyncio.AbstractEventLoop,
+    ) -> None:  # fmt: skip
         self._cork = cork
         self._corked = b""
         self.peer = peer
@@ -118,8 +127,11 @@ class SocketStream(asyncio.Protocol):
         self._is_closed = False  # by us, with nothing left to send
         self._sock = sock
         self._transport: asyncio.Transport | None = None
-        self._loop = asyncio.get_running_loop()
+        self._direct = True  # no transport has been asked for
+        self._opening: asyncio.Future[None] | None = None  # while it is being made
+        self._loop = loop
         self._received = b""
+        self._unsent = _NOTHING  # while there is no transport
         self._ended = False  # the peer has finished sending
         self._paused = False
         self.congested = False  # the peer is slower than we are
@@ -129,17 +141,39 @@ class SocketStream(asyncio.Protocol):
         self._closed: asyncio.Event | None = None
 
     async def open(self) -> None:
+        """Nothing: an accepted socket is ready."""
+
+    async def _make_transport(self) -> None:
+        """Let the event loop move the bytes from now on. One task makes the transport, others wait for it."""
+        if self._opening is not None:
+            await asyncio.shield(self._opening)
+            return
+        self._opening = self._loop.create_future()
+        if self._unsent:
+            self._loop.remove_writer(self._sock)
+        self._direct = False
         try:
             await self._loop.connect_accepted_socket(lambda: self, self._sock)
-        except OSError as exc:
-            self.lost = True
-            raise ClientDisconnected("the client has gone") from exc
+        except BaseException as exc:
+            self.connection_lost(None)
+            if isinstance(exc, OSError):
+                raise ClientDisconnected("the client has gone") from exc
+            raise
+        finally:
+            self._opening.set_result(None)
+            self._opening = None
+        if self.lost and self._transport is not None:  # aborted meanwhile
+            self._transport.abort()
 
     # What the transport tells.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)  # uvloop's is one in all but name
         self._transport.set_write_buffer_limits(high=UNSENT_BYTES, low=0)
+        if self._unsent:
+            data, self._unsent = self._unsent, _NOTHING
+            self.resume_writing()
+            self._transport.write(data)
 
     def data_received(self, data: bytes) -> None:
         self._received = self._received + data if self._received else data
@@ -158,6 +192,7 @@ class SocketStream(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self.lost = True
         self._transport = None
+        self._unsent = _NOTHING
         self._wake_reader()
         self.resume_writing()
         for event in (self._watchers, self._closed):
@@ -179,7 +214,7 @@ class SocketStream(asyncio.Protocol):
             readable.set_result(None)
             self._cork.woken += 1
 
-    # What the server asks.
+    # Receiving.
 
     def receive_nowait(self, max_bytes: int = RECEIVE_BYTES) -> bytes | None:
         if self._received:
@@ -192,10 +227,25 @@ class SocketStream(asyncio.Protocol):
             return b""
         if self.lost:
             raise ClientDisconnected("the client has gone")
-        return None
+        return self._receive(max_bytes) if self._direct else None
+
+    def _receive(self, max_bytes: int) -> bytes | None:
+        """Read from the socket itself."""
+        try:
+            data = self._sock.recv(max_bytes)
+        except BlockingIOError:
+            return None
+        except OSError as exc:
+            self._break()
+            raise ClientDisconnected("the client has gone") from exc
+        self._ended = not data
+        return data
 
     async def receive_some(self, max_bytes: int = RECEIVE_BYTES) -> bytes:
         while (data := self.receive_nowait(max_bytes)) is None:
+            if self._transport is None:
+                await self._make_transport()
+                continue
             if self._readable is not None:
                 raise anyio.BusyResourceError("receiving from")
             readable = self._readable = self._loop.create_future()
@@ -208,12 +258,27 @@ class SocketStream(asyncio.Protocol):
                     self._cork.woken -= 1
         return data
 
+    def is_disconnected(self) -> bool:
+        if self._direct and not self._ended and not self.lost:
+            return peek_end(self._sock)
+        return self.lost or (self._ended and not self._received)
+
+    async def wait_disconnected(self) -> None:
+        if not self._ended and not self.lost and self._transport is None:
+            await self._make_transport()
+        if not self._ended and not self.lost:
+            if self._watchers is None:
+                self._watchers = asyncio.Event()
+            await self._watchers.wait()
+
+    # Sending.
+
     def send_nowait(self, data: bytes) -> None:
-        if self._transport is None:
+        if self.lost:
             return
         if self._corked or not self._cork.takes(self):
             self.uncork()
-            self._transport.write(data)
+            self._send(data)
         else:
             self._corked = data
 
@@ -221,8 +286,41 @@ class SocketStream(asyncio.Protocol):
         """Send what waited for the end of the turn."""
         if self._corked:
             data, self._corked = self._corked, b""
-            if self._transport is not None:
-                self._transport.write(data)
+            self._send(data)
+
+    def _send(self, data: bytes) -> None:
+        if self._transport is not None:
+            self._transport.write(data)
+        elif self._unsent:
+            self._unsent = memoryview(bytes(self._unsent) + data)
+        elif not self.lost and (sent := self._send_some(data)) < len(data):
+            self._unsent = memoryview(data)[sent:]
+            self.congested = True
+            if self._direct:
+                self._loop.add_writer(self._sock, self._send_unsent)
+
+    def _send_unsent(self) -> None:
+        """The kernel takes more, and there is no transport yet."""
+        self._unsent = self._unsent[self._send_some(self._unsent) :]
+        if not self._unsent:
+            self._loop.remove_writer(self._sock)
+            self.resume_writing()
+
+    def _send_some(self, data: bytes | memoryview) -> int:
+        """``send(2)``; what is sent to a broken connection counts as sent."""
+        try:
+            return self._sock.send(data)
+        except BlockingIOError:
+            return 0
+        except OSError:
+            self._break()
+            return len(data)
+
+    def _break(self) -> None:
+        """The socket is good for nothing any more, and there is no transport to say so."""
+        if self._unsent and self._direct:
+            self._loop.remove_writer(self._sock)
+        self.connection_lost(None)
 
     def be_strict(self) -> None:
         self.uncork()
@@ -239,27 +337,23 @@ class SocketStream(asyncio.Protocol):
 
     @property
     def unsent(self) -> int:
-        return self._transport.get_write_buffer_size() if self._transport is not None else 0
+        return self._transport.get_write_buffer_size() if self._transport is not None else len(self._unsent)
 
     def untaken(self) -> int:
         return self.unsent + (kernel_queue(self._sock) if not self.lost else 0)
 
-    def is_disconnected(self) -> bool:
-        return self.lost or (self._ended and not self._received)
-
-    async def wait_disconnected(self) -> None:
-        if not self._ended and not self.lost:
-            if self._watchers is None:
-                self._watchers = asyncio.Event()
-            await self._watchers.wait()
+    # The end.
 
     def send_eof(self) -> None:
         self.uncork()
-        if self._transport is not None and not self._transport.is_closing():
-            try:
+        try:
+            if self._transport is None:
+                if not self.lost:
+                    self._sock.shutdown(socket.SHUT_WR)
+            elif not self._transport.is_closing():
                 self._transport.write_eof()
-            except OSError:  # the peer was faster
-                self.lost = True
+        except OSError:  # the peer was faster
+            self.lost = True
 
     def close_nowait(self) -> bool:
         self.uncork()
@@ -267,28 +361,36 @@ class SocketStream(asyncio.Protocol):
             return False
         if self._transport is not None:
             self._transport.close()
+        elif self._opening is None:  # otherwise who makes it will find that the stream is lost
+            self._sock.close()
         self.lost = self._is_closed = True
         return True
 
     async def aclose(self) -> None:
-        if self.close_nowait():
-            return
-        assert self._transport is not None, "only a transport has unsent bytes"
-        self._transport.close()  # it sends them first
-        self._closed = asyncio.Event()
         try:
+            if self._transport is None and self.congested:
+                await self.drain()
+            if self.close_nowait():
+                return
+            assert self._transport is not None, "only a transport has unsent bytes now"
+            self._transport.close()  # it sends them first
+            self._closed = asyncio.Event()
             await self._closed.wait()
+        except ClientDisconnected:
+            self.abort()  # it is what closing is for
         except BaseException:
             self.abort()
             raise
 
     def abort(self) -> None:
         self._corked = b""
-        if self._transport is None:
-            self._sock.close()
-        elif not self._is_closed:
+        if not self._is_closed and self._sock.fileno() >= 0:
             reset_on_close(self._sock)
-            self._transport.abort()
+            if self._transport is not None:
+                self._transport.abort()
+            elif self._opening is None:
+                self._break()
+                self._sock.close()
         self.lost = self._is_closed = True
 
 

@@ -14,7 +14,7 @@ import trio
 
 from trioserve._errors import ClientDisconnected
 from trioserve._streams.interface import RECEIVE_BYTES, Address, ByteStream
-from trioserve._streams.sockets import address_of, is_wildcard, kernel_queue, reset_on_close
+from trioserve._streams.sockets import address_of, is_wildcard, kernel_queue, peek_end, reset_on_close
 
 __all__ = ["TrioNetwork"]
 
@@ -268,7 +268,7 @@ class PlainStream(_TrioStream):
     def is_disconnected(self) -> bool:
         if self.lost or self._ahead:
             return self.lost
-        return self._finished or _peek_end(self._sock)
+        return self._finished or peek_end(self._sock)
 
     async def wait_disconnected(self) -> None:
         while not self.lost and not self._finished:
@@ -455,7 +455,7 @@ class EdgeStream(_TrioStream):
         return trio.lowlevel.Abort.SUCCEEDED
 
     def is_disconnected(self) -> bool:
-        return self.lost or _peek_end(self._sock)
+        return self.lost or peek_end(self._sock)
 
     async def wait_disconnected(self) -> None:
         self._register()
@@ -483,13 +483,3 @@ class EdgeStream(_TrioStream):
             self._reader = None
         if self._watchers is not None:
             self._watchers.set()
-
-
-def _peek_end(sock: socket.socket) -> bool:
-    """The peer has finished sending and nothing of it is left to read."""
-    try:
-        return not sock.recv(1, socket.MSG_PEEK)
-    except BlockingIOError:
-        return False
-    except OSError:
-        return True

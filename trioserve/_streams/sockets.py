@@ -12,7 +12,7 @@ if sys.platform != "win32":
     import fcntl
     import termios
 
-__all__ = ["address_of", "is_wildcard", "kernel_queue", "reset_on_close"]
+__all__ = ["address_of", "is_wildcard", "kernel_queue", "peek_end", "reset_on_close"]
 
 
 def address_of(sockname: Any) -> Address:
@@ -48,3 +48,12 @@ def kernel_queue(sock: socket.socket) -> int:
         return int.from_bytes(fcntl.ioctl(sock, termios.TIOCOUTQ, bytes(4)), sys.byteorder)
     except OSError:
         return 0
+
+def peek_end(sock: socket.socket) -> bool:
+    """The peer has finished sending and nothing of it is left to read."""
+    try:
+        return not sock.recv(1, socket.MSG_PEEK)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True
