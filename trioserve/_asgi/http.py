@@ -46,8 +46,6 @@ _KNOWN_TYPES: Final = (*_EXPECTED[:4], "http.response.early_hint")
 _STATUS_LINES: Final = {
     int(status): f"HTTP/1.1 {int(status)} {status.phrase}\r\n".encode() for status in HTTPStatus
 }
-
-
 MESSAGE_COST: Final = 64  # bytes that even an empty message counts for: nobody sends for ever without giving way
 
 

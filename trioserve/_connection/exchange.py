@@ -26,6 +26,7 @@ __all__ = ["Exchange"]
 log = logging.getLogger("trioserve")
 
 FLUSH_BYTES: Final = 64 * 1024  # body parts collect up to here before they are sent although the app did not wait
+GIVE_WAY_BYTES: Final = 128 * 1024  # sent without a pause before others get a turn: less than a millisecond
 BODY_RECEIVE_BYTES: Final = 256 * 1024  # per syscall of an upload; a quarter of the wake-ups of 64 KiB
 SKIP_BYTES: Final = 64 * 1024  # of an unread request body: cheaper to read than to open a new connection
 BODY_GRACE_SECONDS: Final = 5.0  # before the rate counts (Apache's mod_reqtimeout gives 20)
@@ -44,7 +45,8 @@ class Exchange:
     """
 
     # Defaults of the class, not of each instance: most requests never touch these.
-    _flush_at = FLUSH_BYTES  # response.work: what is sent by then is flushed, and others get a turn
+    _flush_at = FLUSH_BYTES  # response.work by which what has collected is sent
+    _give_way_at = GIVE_WAY_BYTES  # response.work by which others get a turn
     _received_in_a_row = 0  # bytes of the request body that were there without waiting
     _wait_for_body: anyio.CancelScope | None = None
     _awaited_bytes = 0
@@ -201,8 +203,10 @@ class Exchange:
                 await self.flush()
             return
         if response.work >= self._flush_at:
+            self._flush_at = response.work + FLUSH_BYTES
             await self.flush()
-            await self._give_way()
+            if response.work >= self._give_way_at:
+                await self._give_way()
         elif pieces and not self._app_runs:
             await self.flush()  # a task of the application's own sends, whose suspensions nobody sees
 
@@ -236,7 +240,7 @@ class Exchange:
 
     async def _give_way(self) -> None:
         """Let others run: much was moved without waiting for anything."""
-        self._flush_at = self.response.work + FLUSH_BYTES
+        self._give_way_at = self.response.work + GIVE_WAY_BYTES
         self._received_in_a_row = 0
         await anyio.lowlevel.checkpoint()
 
