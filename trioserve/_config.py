@@ -37,16 +37,19 @@ class Option:
     minimum: float = -math.inf
     maximum: float = math.inf
     metavar: str | None = None
+    environment: str | None = None
+    """A variable that platforms set for any program, such as ``PORT``; ``TRIOSERVE_...`` wins."""
+    secret: bool = False
+    """``--print-config`` does not show the value."""
 
 
 def option(
     default: Any, group: str, help: str, *, minimum: float = -math.inf, maximum: float = math.inf,
-    metavar: str | None = None,
+    metavar: str | None = None, environment: str | None = None, secret: bool = False,
 ) -> Any:
     """A field of ``Config`` with what the command line and the reference say about it."""
-    return dataclasses.field(
-        default=default, metadata={"option": Option(help, group, minimum, maximum, metavar)}
-    )
+    known = Option(help, group, minimum, maximum, metavar, environment, secret)
+    return dataclasses.field(default=default, metadata={"option": known})
 
 
 def seconds(default: Seconds, help: str) -> Any:
@@ -75,7 +78,7 @@ class Config:
     host: str = option("127.0.0.1", "Binding", "Address or name to listen on.")
     port: int = option(
         8000, "Binding", "Port to listen on; 0 takes a free one and prints it.", minimum=0, maximum=65535,
-        metavar="PORT")
+        metavar="PORT", environment="PORT")
     backlog: int = option(2048, "Binding", "Connections the kernel queues before they are accepted.", minimum=1)
 
     backend: Literal["trio", "asyncio"] = option("trio", "Event loop", "Event loop family that runs the application.")

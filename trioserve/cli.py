@@ -19,7 +19,6 @@ from trioserve._version import __version__
 __all__ = ["main"]
 
 PREFIX: Final = "TRIOSERVE_"
-OTHER_VARIABLES: Final = {"port": ["PORT"]}  # what platforms set for any program; ours win
 
 
 class Number(click.types.StringParamType):
@@ -105,7 +104,7 @@ def make_option(name: str, hint: Any, default: Any, known: Option) -> click.Opti
         shape["type"] = click.Choice(typing.get_args(kind))
     elif typing.get_origin(kind) is tuple:
         shape |= {"type": Line(), "multiple": True}
-    variables = [PREFIX + name.upper(), *OTHER_VARIABLES.get(name, [])]
+    variables = [PREFIX + name.upper(), *([known.environment] if known.environment else [])]
     return click.Option(
         [name, f"--{flag}"], help=known.help, envvar=variables, show_envvar=True, show_default=default != "", **shape
     )
