@@ -20,10 +20,10 @@ from trioserve._errors import ConfigError
 __all__ = ["Config", "Option", "Seconds", "options"]
 
 Seconds: TypeAlias = float | None
-"""A length of time; ``None`` (on the command line: ``off``) switches the timeout off."""
+"""A length of time; ``None`` (everywhere else: ``off``) switches the timeout off. Every fraction is one."""
 
 Count: TypeAlias = int | None
-"""A limit; ``None`` (on the command line: ``off``) means no limit."""
+"""A limit; ``None`` (everywhere else: ``off``) means no limit."""
 
 KIBIBYTE: Final = 1024
 
@@ -52,8 +52,10 @@ def option(
     return dataclasses.field(default=default, metadata={"option": known})
 
 
-def seconds(default: Seconds, help: str) -> Any:
-    return option(default, "Timeouts", help, minimum=0, metavar="SECONDS|off" if default is not None else "SECONDS")
+def seconds(default: Seconds, help: str, *, minimum: float = 0.001) -> Any:
+    """A timeout. Most cannot be 0, which could mean "at once" as well as "never"; the latter is spelled ``off``."""
+    metavar = "SECONDS|off" if default is not None else "SECONDS"
+    return option(default, "Timeouts", help, minimum=minimum, metavar=metavar)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,6 +72,11 @@ class Config:
         "", "Application", "Look for APP in this directory first (default: the current directory).", metavar="DIR")
     env_file: str | None = option(
         None, "Application", "Read environment variables for the application from this file.", metavar="FILE")
+    interface: Literal["auto", "asgi3", "asgi2", "wsgi"] = option(
+        "auto", "Application", "Interface of the application; auto goes by the arguments that it takes.")
+    wsgi_threads: int = option(
+        40, "Application", "Most calls of a WSGI application at once; further requests wait.", minimum=1,
+        metavar="COUNT")
     lifespan: Literal["auto", "on", "off"] = option(
         "auto", "Application", "Run the application's lifespan: when it has one, always, or never.")
     root_path: str = option(
@@ -104,13 +111,14 @@ class Config:
     timeout_header: Seconds = seconds(
         10.0, "The whole request head must arrive in this time, counted from its first byte.")
     timeout_keep_alive: Seconds = seconds(
-        75.0, "Close a connection that has been idle between requests for this long.")
+        75.0, "Close a connection that has been idle between requests for this long; 0 closes it at once.",
+        minimum=0)
     timeout_body: Seconds = seconds(
         30.0, "An awaited request body must bring bytes at least this often, and 240 bytes per second after 5 seconds.")
     timeout_write: Seconds = seconds(30.0, "A client must take some bytes of a waiting response at least this often.")
     timeout_request: Seconds = seconds(None, "Cancel the application when one request takes longer than this.")
     timeout_graceful_shutdown: Seconds = seconds(
-        30.0, "Budget of a graceful shutdown, from the signal to the end of the lifespan.")
+        30.0, "Budget of a graceful shutdown, from the signal to the end of the lifespan.", minimum=0)
     shutdown_delay: float = option(
         0.0, "Timeouts", "At shutdown, keep accepting connections for this long, so that load balancers can notice.",
         minimum=0, metavar="SECONDS")
@@ -185,9 +193,11 @@ def _checked(name: str, value: Any, hint: Any, known: Option) -> Any:
         if items is None or not all(isinstance(item, str) for item in items):
             raise ConfigError(name, f"{value!r} is not a list of strings")
         return items
+    or_off = ""
     if isinstance(hint, types.UnionType):
         if value is None:
             return None
+        or_off = " or off" if {int, float} & set(typing.get_args(hint)) else ""
         hint = next(part for part in typing.get_args(hint) if part is not types.NoneType)
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         try:
@@ -195,9 +205,9 @@ def _checked(name: str, value: Any, hint: Any, known: Option) -> Any:
         except OverflowError:
             raise ConfigError(name, "the number is too large") from None
     if not isinstance(value, hint) or (isinstance(value, bool) and hint is not bool):
-        raise ConfigError(name, f"{value!r} is not {_ARTICLED[hint]}")
+        raise ConfigError(name, f"{value!r} is not {_ARTICLED[hint]}{or_off}")
     if hint in (int, float) and not (known.minimum <= value <= known.maximum):
-        raise ConfigError(name, f"{value} is out of range, it must be {_range(known)}")
+        raise ConfigError(name, f"{value} is out of range, it must be {_range(known)}{or_off}")
     return value
 
 

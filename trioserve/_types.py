@@ -1,6 +1,6 @@
 """The ASGI types, written once (ASGI core specification 3.0). Imports nothing of ours."""
 
-from collections.abc import Awaitable, Callable, Coroutine, MutableMapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, MutableMapping
 from typing import Any, TypeAlias
 
 Scope: TypeAlias = MutableMapping[str, Any]
@@ -11,6 +11,11 @@ App: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 CoroutineApp: TypeAlias = Callable[[Scope, Receive, Send], Coroutine[Any, Any, None]]
 """An application whose call is a coroutine, which can be driven step by step."""
+
+DoubleCallable: TypeAlias = Callable[[Scope], Callable[[Receive, Send], Awaitable[None]]]
+WsgiApplication: TypeAlias = Callable[[dict[str, Any], Any], Iterable[bytes]]
+AnyApp: TypeAlias = App | DoubleCallable | WsgiApplication
+"""What can be served: an application of ASGI 3, ASGI 2 or WSGI (PEP 3333)."""
 
 Fields: TypeAlias = list[tuple[bytes, bytes]]
 """Field lines of one head: (lower-case name, value), in the order of the wire, never joined."""

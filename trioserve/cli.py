@@ -1,7 +1,7 @@
 """The command ``trioserve``: what a person types, made from the fields of ``Config``, and the exit code.
 
-``Config`` decides which values are right. Here texts become values, and an error learns where its value came from: a
-flag or an environment variable.
+``Config`` decides which values are right. Here flag, environment, file and default are put in this order, and an
+error learns where its value came from.
 """
 
 import os
@@ -14,6 +14,7 @@ from click.core import ParameterSource
 
 from trioserve._config import OPTIONS, Config, Option, options
 from trioserve._errors import ConfigError
+from trioserve._sources import APP, Given, as_toml, find_file, lines_of, number_of, read_file
 from trioserve._version import __version__
 
 __all__ = ["main"]
@@ -22,7 +23,7 @@ PREFIX: Final = "TRIOSERVE_"
 
 
 class Number(click.types.StringParamType):
-    """A number, or ``off`` for what can be switched off. Anything else stays a text, which ``Config`` refuses."""
+    """A number, a length of time, or ``off``. Anything else stays a text, which ``Config`` refuses."""
 
     def __init__(self, kind: type[int] | type[float], *, can_be_off: bool) -> None:
         self.name = "count" if kind is int else "seconds"
@@ -30,12 +31,7 @@ class Number(click.types.StringParamType):
         self._kind = kind
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        if self.can_be_off and value == "off":
-            return None
-        try:
-            return self._kind(value)
-        except ValueError:
-            return value
+        return number_of(value, self._kind, can_be_off=self.can_be_off)
 
 
 class Switch(click.types.BoolParamType):
@@ -49,10 +45,10 @@ class Switch(click.types.BoolParamType):
 
 
 class Line(click.types.StringParamType):
-    """A text. An environment variable holds several, one per line: field values contain spaces."""
+    """A text. An environment variable holds several, one per line."""
 
     def split_envvar_value(self, rv: str) -> list[str]:
-        return [line for line in rv.splitlines() if line.strip()]
+        return lines_of(rv)
 
 
 class UsageProblem(click.ClickException):
@@ -77,8 +73,6 @@ class ServeCommand(click.Command):
     def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
         try:
             return super().make_context(*args, **kwargs)
-        except click.MissingParameter:
-            raise UsageProblem("APP is missing: MODULE:ATTRIBUTE, such as main:app; see --help") from None
         except click.BadParameter as exc:
             where = f"{spelling(exc.ctx, exc.param)}: " if exc.ctx and exc.param else ""
             raise UsageProblem(where + exc.message) from None
@@ -123,26 +117,55 @@ def spelling(ctx: click.Context, param: click.Parameter) -> str:
     """How the user named an option: the environment variable that its value came from, or the flag."""
     if ctx.get_parameter_source(param.name or "") is ParameterSource.ENVIRONMENT:
         return next(name for name in param.envvar or () if os.environ.get(name))
-    return param.opts[0]
+    return param.opts[0] if isinstance(param, click.Option) else param.make_metavar(ctx)
 
 
 # The command.
 
 
-def start(app: str, **values: Any) -> None:
-    """Serve, and end the process with the exit code."""
+def start(config: str | None, print_config: bool, check: bool, **values: Any) -> None:
+    """Serve, or what else is asked for, and end the process with the exit code."""
     ctx = click.get_current_context()
     warn_of_unknown_variables()
-    given = {name: values[name] for name in values if ctx.get_parameter_source(name) is not ParameterSource.DEFAULT}
     try:
-        config = Config.from_options(given)
+        given = collect(ctx, values, config)
     except ConfigError as exc:
-        param = parameter(ctx, exc.option)
-        or_off = " or off" if isinstance(param.type, Number) and param.type.can_be_off else ""
-        raise UsageProblem(f"{spelling(ctx, param)}: {exc.problem}{or_off}") from None
-    from trioserve._supervisor.run import run_command  # the server itself: slow to import, and only needed from here on
+        raise UsageProblem(f"{exc.option}: {exc.problem}") from None
+    origins = {name: known.origin for name, known in given.items()}
 
-    ctx.exit(run_command(app, config, lambda option: spelling(ctx, parameter(ctx, option))))
+    def spell(option: str) -> str:
+        return origins.get(option) or parameter(ctx, option).opts[0]
+
+    app = given.pop(APP).value if APP in given else None
+    try:
+        chosen = Config.from_options({name: known.value for name, known in given.items()})
+    except ConfigError as exc:
+        raise UsageProblem(f"{spell(exc.option)}: {exc.problem}") from None
+    if print_config:
+        click.echo(as_toml(app, chosen, origins), nl=False)
+        return
+    if app is None:
+        raise UsageProblem("APP is missing: MODULE:ATTRIBUTE, such as main:app; see --help")
+    if not isinstance(app, str):
+        raise UsageProblem(f"{spell(APP)}: {app!r} is not a text of the form MODULE:ATTRIBUTE")
+    from trioserve._supervisor import run  # the server itself: slow to import, and only needed from here on
+
+    ctx.exit((run.check_command if check else run.run_command)(app, chosen, spell))
+
+
+def collect(ctx: click.Context, values: dict[str, Any], path: str | None) -> dict[str, Given]:
+    """What was given anywhere: the command line comes before the environment, the environment before the file.
+
+    Raises:
+        ConfigError: the file is not as it should be.
+    """
+    path = path or find_file()
+    given = read_file(path) if path is not None else {}
+    for param in ctx.command.params:
+        name = param.name or ""
+        if name in values and ctx.get_parameter_source(name) is not ParameterSource.DEFAULT:
+            given[name] = Given(values[name], spelling(ctx, param))
+    return given
 
 
 def parameter(ctx: click.Context, name: str) -> click.Parameter:
@@ -151,7 +174,7 @@ def parameter(ctx: click.Context, name: str) -> click.Parameter:
 
 def warn_of_unknown_variables() -> None:
     """A misspelt variable would be ignored without a word. Only a warning, as others may have names like ours."""
-    known = ["APP", *[name.upper() for name in OPTIONS]]
+    known = ["APP", "CONFIG", *[name.upper() for name in OPTIONS]]
     given = [name.removeprefix(PREFIX) for name in os.environ if name.startswith(PREFIX)]
     for name in given:
         if name not in known:
@@ -166,12 +189,22 @@ main = ServeCommand(
     "trioserve",
     callback=start,
     params=[
-        click.Argument(["app"], envvar=PREFIX + "APP"),
+        click.Argument([APP], envvar=[PREFIX + "APP"], required=False, metavar="APP"),
         *[make_option(*option) for option in options()],
+        click.Option(
+            ["--config"], metavar="FILE", envvar=[PREFIX + "CONFIG"], show_envvar=True,
+            help="TOML file with options (default: trioserve.toml, or [tool.trioserve] in pyproject.toml, of the "
+                 "current directory)."),
+        click.Option(
+            ["--print-config"], is_flag=True,
+            help="Show every option with its value and where it came from, and exit."),
+        click.Option(
+            ["--check"], is_flag=True,
+            help="Load the application, run the start-up and the shutdown of its lifespan, and exit."),
         click.Option(
             ["--version"], is_flag=True, is_eager=True, expose_value=False, callback=print_version,
             help="Show the version and exit."),
     ],
-    help=f"Serve the ASGI application APP, given as MODULE:ATTRIBUTE or in {PREFIX}APP.",
+    help=f"Serve the application APP, given as MODULE:ATTRIBUTE, in {PREFIX}APP or as app in a file.",
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120},
 )

@@ -26,6 +26,12 @@ value = 5
     "site_raises": "def fail():\n    raise LookupError('no settings')\nfail()\n",
     "site_factory": "def create():\n    raise LookupError('no settings')\n",
     "site_asyncio": "import asyncio\nasyncio.get_running_loop()\n",
+    "site_lifespan": """
+async def app(scope, receive, send):
+    for kind in ("startup", "shutdown"):
+        assert (await receive())["type"] == f"lifespan.{kind}"
+        await send({"type": f"lifespan.{kind}.complete"})
+""",
     "site_refuses": """
 async def app(scope, receive, send):
     await receive()
@@ -137,6 +143,22 @@ def test_a_lifespan_that_refuses(directory: Path) -> None:
     assert code == 3
     assert lines[-1].startswith("Error: ")
     assert lines[-1].endswith("no database")
+
+
+# --check.
+
+
+@pytest.mark.parametrize("backend", ["trio", "asyncio"])
+def test_a_check_that_passes(directory: Path, backend: str) -> None:
+    code, lines = run_command(directory, "site_lifespan:app", "--check", "--backend", backend)
+    assert (code, lines) == (0, ["site_lifespan:app loads, starts and stops"])
+
+
+def test_a_check_that_does_not(directory: Path) -> None:
+    code, lines = run_command(directory, "site_refuses:app", "--check")
+    assert (code, lines) == (3, ["Error: the application failed to start: no database"])
+    assert run_command(directory, "site_raises:app", "--check")[0] == 3
+    assert run_command(directory, "site_mian:app", "--check")[0] == 2
 
 
 @pytest.fixture

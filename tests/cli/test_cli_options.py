@@ -66,7 +66,7 @@ def example(name: str) -> tuple[str, Any]:
     if int in kinds:
         return "4096", 4096
     if float in kinds:
-        return "1.5", 1.5
+        return "1.5s", 1.5
     if bool in kinds:
         value = not Config.__dataclass_fields__[name].default
         return str(value).lower(), value
@@ -117,6 +117,14 @@ def test_other_numbers_cannot_be_off(calls: Calls, name: str) -> None:
     result = invoke("main:app", flag(name), "off")
     assert result.exit_code == 2
     assert result.output.startswith(f"Error: {flag(name)}: 'off' is not a ")
+
+
+@pytest.mark.parametrize(("text", "seconds"), [
+    ("30", 30.0), ("30s", 30.0), ("1.5s", 1.5), ("500ms", 0.5), ("5m", 300.0), ("1h", 3600.0),
+])
+def test_lengths_of_time(calls: Calls, text: str, seconds: float) -> None:
+    invoke("main:app", "--timeout-header", text)
+    assert calls[0][1].timeout_header == seconds
 
 
 def test_a_flag_beats_a_variable(calls: Calls) -> None:
@@ -174,8 +182,10 @@ def mistake(*arguments: str, **environment: str) -> str:
     ("port", "70000", "70000 is out of range, it must be between 0 and 65535"),
     ("backlog", "0", "0 is out of range, it must be at least 1"),
     ("timeout_header", "soon", "'soon' is not a number or off"),
-    ("timeout_header", "-1", "-1.0 is out of range, it must be at least 0 or off"),
-    ("timeout_header", "nan", "nan is out of range, it must be at least 0 or off"),
+    ("timeout_header", "-1", "-1.0 is out of range, it must be at least 0.001 or off"),
+    ("timeout_request", "0", "0.0 is out of range, it must be at least 0.001 or off"),
+    ("timeout_header", "5 min", "'5 min' is not a number or off"),
+    ("timeout_header", "nan", "nan is out of range, it must be at least 0.001 or off"),
     ("limit_concurrency", "0", "0 is out of range, it must be at least 1 or off"),
     ("shutdown_delay", "soon", "'soon' is not a number"),
     ("backend", "tokio", "'tokio' is not one of 'trio', 'asyncio'."),

@@ -177,8 +177,8 @@ NUMBERS = of_type(int, float)
 @pytest.mark.parametrize(("name", "known"), NUMBERS)
 def test_lower_bound(name: str, known: Option) -> None:
     assert math.isfinite(known.minimum)
-    assert kept(name, int(known.minimum)) == known.minimum
-    assert "out of range" in problem_of(name, int(known.minimum) - 1)
+    assert kept(name, known.minimum) == known.minimum
+    assert "out of range" in problem_of(name, math.ceil(known.minimum) - 1)
     assert f"{known.minimum:g}" in problem_of(name, -(10**9))
 
 
@@ -196,6 +196,11 @@ def test_upper_bound(name: str, known: Option) -> None:
 def test_a_length_of_time_is_a_number_from_0(name: str, known: Option) -> None:
     for wrong in (-0.001, -math.inf, math.nan):
         assert "at least 0" in problem_of(name, wrong)
+
+
+@pytest.mark.parametrize("name", ["timeout_header", "timeout_body", "timeout_write", "timeout_request"])
+def test_no_time_at_all_is_not_the_same_as_off(name: str) -> None:
+    assert problem_of(name, 0) == "0.0 is out of range, it must be at least 0.001 or off"
 
 
 @pytest.mark.parametrize(("name", "known"), of_type(float))

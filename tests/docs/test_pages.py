@@ -12,6 +12,7 @@ from trioserve.cli import main
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
+OF_THE_COMMAND = {"--version", "--config", "--print-config", "--check"}  # and no options of a server
 FLAGS = {flag for name, hint, _, _ in options() for flag in flags(name, hint)}
 
 
@@ -29,7 +30,7 @@ def test_the_reference_has_every_option_once() -> None:
 
 def test_the_reference_names_the_flags_of_the_command_line() -> None:
     params = [param for param in main.params if isinstance(param, click.Option)]
-    assert {flag for param in params for flag in (*param.opts, *param.secondary_opts)} == FLAGS | {"--version"}
+    assert {flag for param in params for flag in (*param.opts, *param.secondary_opts)} == FLAGS | OF_THE_COMMAND
 
 
 def test_options_that_the_guide_calls_the_same_exist_and_planned_ones_do_not() -> None:
@@ -49,7 +50,7 @@ def test_links_between_pages_lead_somewhere(page: Path) -> None:
 @pytest.mark.parametrize("page", [page for page in PAGES if page.name != "from-uvicorn.md"],
                          ids=lambda page: str(page.relative_to(ROOT)))
 def test_options_in_pages_exist(page: Path) -> None:
-    others = {"--help", "--version", "--cov"}  # of trioserve's command line, of pytest
+    others = OF_THE_COMMAND | {"--help", "--cov"}  # of pytest
     mentioned = set(re.findall(r"(?<![\w-])--[a-z][\w-]+", page.read_text("utf-8")))
     assert mentioned - FLAGS - others == set()
 

@@ -11,7 +11,7 @@ from tests.helpers.transcripts import receive_response
 from trioserve import Config
 from trioserve._server import Server
 from trioserve._streams.memory import MemoryClient, MemoryListener
-from trioserve._types import App
+from trioserve._types import AnyApp
 
 __all__ = ["TRANSCRIPT", "Site", "seconds_passed", "serving"]
 
@@ -50,7 +50,7 @@ class Site:
 
 
 @asynccontextmanager
-async def serving(app: App, *, capacity: int = 64 * 1024, credit: int = 0, **options: Any) -> AsyncIterator[Site]:
+async def serving(app: AnyApp, *, capacity: int = 64 * 1024, credit: int = 0, **options: Any) -> AsyncIterator[Site]:
     """Serve ``app``; afterwards nothing is left of the server, neither a connection nor a task."""
     listener = MemoryListener(capacity=capacity, credit=credit)
     server = Server(app, Config.from_options(TRANSCRIPT | options), listeners=[listener])

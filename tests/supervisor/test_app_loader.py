@@ -6,6 +6,7 @@ import sys
 import traceback
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -53,6 +54,12 @@ def create_none(): return None
 def create_from(settings): return app
 def create_badly(): raise LookupError("no settings\\nat all")
 def wsgi(environ, start_response): ...
+def double(scope): ...
+class Double:
+    def __init__(self, scope): ...
+    async def __call__(self, receive, send): ...
+def connection(conn): ...
+async def two(receive, send): ...
 def create_wsgi(): return wsgi
 
 instance = Callable()
@@ -80,7 +87,7 @@ def refusal(target: str, directory: Path, *, factory: bool = False) -> str:
 
 
 @pytest.mark.parametrize("attribute", [
-    "app", "instance", "partial", "anything", "unknowable", "inner.app", "PerRequest",
+    "app", "instance", "partial", "anything", "unknowable", "inner.app", "PerRequest", "wsgi", "double", "Double",
 ])
 def test_applications_of_every_shape(project: Path, attribute: str) -> None:
     expected = functools.reduce(getattr, attribute.split("."), sys.modules.get("site_main") or import_from(project))
@@ -92,7 +99,7 @@ def import_from(directory: Path) -> object:
     return sys.modules["site_main"]
 
 
-@pytest.mark.parametrize("attribute", ["create", "create_with_default", "Callable"])
+@pytest.mark.parametrize("attribute", ["create", "create_with_default", "Callable", "create_wsgi"])
 def test_factories(project: Path, attribute: str) -> None:
     assert callable(load(f"site_main:{attribute}", project, factory=True))
 
@@ -301,11 +308,36 @@ def test_a_module_without_a_file(tmp_path: Path) -> None:
     ("create", "can be called without arguments, so it looks like a factory: use --factory"),
     ("Callable", "can be called without arguments, so it looks like a factory: use --factory"),
     ("create_async", "is an async function without parameters: neither an application nor a factory"),
-    ("wsgi", "cannot be called with (scope, receive, send), it takes (environ, start_response); "
-             "a WSGI application needs an adapter, such as a2wsgi"),
+    ("create_with_default", "can be called without arguments, so it looks like a factory: use --factory"),
+    ("create_from", "cannot be called with (scope, receive, send); it takes (settings)"),
+    ("two", "cannot be called with (scope, receive, send); it takes (receive, send)"),
 ])
 def test_what_is_no_application(project: Path, attribute: str, problem: str) -> None:
     assert refusal(f"site_main:{attribute}", project) == f"'site_main:{attribute}' {problem}"
+
+
+@pytest.mark.parametrize(("attribute", "interface"), [
+    ("app", "asgi3"), ("double", "asgi2"), ("connection", "asgi2"), ("Double", "asgi2"), ("wsgi", "wsgi"),
+    ("anything", "wsgi"),
+])
+def test_what_has_the_interface_that_was_asked_for(project: Path, attribute: str, interface: Any) -> None:
+    found = load_app(f"site_main:{attribute}", factory=False, app_dir=str(project), interface=interface)
+    assert found is getattr(sys.modules["site_main"], attribute)
+
+
+@pytest.mark.parametrize(("attribute", "interface", "problem"), [
+    ("app", "wsgi", "cannot be called with (environ, start_response), as --interface wsgi says; "
+                    "it takes (scope, receive, send)"),
+    ("app", "asgi2", "cannot be called with (scope), as --interface asgi2 says; it takes (scope, receive, send)"),
+    ("wsgi", "asgi3", "cannot be called with (scope, receive, send), as --interface asgi3 says; "
+                      "it takes (environ, start_response)"),
+    ("two", "wsgi", "cannot be called with (environ, start_response), as --interface wsgi says; "
+                    "it takes (receive, send)"),
+])
+def test_what_has_another_interface(project: Path, attribute: str, interface: Any, problem: str) -> None:
+    with pytest.raises(AppNotFound) as failure:
+        load_app(f"site_main:{attribute}", factory=False, app_dir=str(project), interface=interface)
+    assert str(failure.value) == f"'site_main:{attribute}' {problem}"
 
 
 @pytest.mark.parametrize(("attribute", "problem"), [
@@ -317,8 +349,7 @@ def test_what_is_no_application(project: Path, attribute: str, problem: str) -> 
                          "not an application: it cannot be called"),
     ("create_none", "what the factory 'site_main:create_none' returned is None, "
                     "not an application: it cannot be called"),
-    ("create_wsgi", "what the factory 'site_main:create_wsgi' returned cannot be called with (scope, receive, send), "
-                    "it takes (environ, start_response); a WSGI application needs an adapter, such as a2wsgi"),
+    ("wsgi", "'site_main:wsgi' is an application, not a factory: leave --factory out"),
 ])
 def test_what_is_no_factory(project: Path, attribute: str, problem: str) -> None:
     assert refusal(f"site_main:{attribute}", project, factory=True) == problem

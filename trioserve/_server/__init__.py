@@ -1,5 +1,9 @@
 """The root nursery: listeners, the lifespan, connections, shutdown."""
 
+from trioserve._server.check import check
+from trioserve._server.interface import ARGUMENTS, can_take, has_interface, interface_of, signature_of
 from trioserve._server.server import Server, serve
 
-__all__ = ["Server", "serve"]
+__all__ = [
+    "ARGUMENTS", "Server", "can_take", "check", "has_interface", "interface_of", "serve", "signature_of",
+]

@@ -25,6 +25,7 @@ class Lifespan:
         state: what the application put in ``scope["state"]``, ``None`` when it has no lifespan.
         context: the lifespan's contextvars as of ``startup.complete``; requests run in copies of it.
         failure: why the server must not start, or must stop.
+        shutdown_failed: the application said so, or raised; it has been logged.
     """
 
     def __init__(
@@ -43,6 +44,7 @@ class Lifespan:
         self.state: dict[str, Any] | None = None
         self.context = contextvars.copy_context()
         self.failure: TrioserveError | None = None
+        self.shutdown_failed = False
 
     async def run(self, *, task_status: anyio.abc.TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
         """The lifespan's task. "Started" means that start-up has ended, one way or the other: see ``failure``."""
@@ -79,6 +81,7 @@ class Lifespan:
     def _on_error(self, exc: Exception) -> None:
         if self._shutdown_sent:
             log.error("The application's lifespan failed during shutdown", exc_info=exc)
+            self.shutdown_failed = True
         elif self._started.is_set():
             log.critical("The application's lifespan died; the server stops", exc_info=exc)
             self.failure = LifespanDied("the application's lifespan died while the server was running")
@@ -116,6 +119,7 @@ class Lifespan:
             self._shutdown_finished.set()
         elif kind == "lifespan.shutdown.failed" and self._shutdown_sent:
             log.error("The application failed to shut down: %s", message.get("message", ""))
+            self.shutdown_failed = True
             self._shutdown_finished.set()
         else:
             raise AppError(f"{kind!r} sent where the lifespan protocol does not expect it")

@@ -28,10 +28,11 @@ from trioserve._protocol import Http1Codec, Http1Limits
 from trioserve._server.accept import accept_loop
 from trioserve._server.access_log import AccessLogger
 from trioserve._server.engine import choose_engine
+from trioserve._server.interface import adapt
 from trioserve._server.lifespan import Lifespan
 from trioserve._server.listeners import bind_sockets, listen_on
 from trioserve._streams import Address, ByteStream, Listener, Network, open_network, running_backend
-from trioserve._types import App, CoroutineApp, Receive, Scope, Send
+from trioserve._types import AnyApp, App, CoroutineApp, Receive, Scope, Send
 
 __all__ = ["Server", "serve"]
 
@@ -49,8 +50,8 @@ class Server:
         addresses: what it listens on, once it does.
     """
 
-    def __init__(self, app: App, config: Config, *, listeners: list[Listener] | None = None) -> None:
-        self._app = app
+    def __init__(self, app: AnyApp, config: Config, *, listeners: list[Listener] | None = None) -> None:
+        self._app = adapt(app, config)
         self._config = config
         self._given_listeners = listeners
         self._shutdown_requested = anyio.Event()
@@ -252,7 +253,7 @@ class Server:
 
 
 async def serve(
-    app: App,
+    app: AnyApp,
     config: Config | None = None,
     *,
     task_status: anyio.abc.TaskStatus[list[Address]] = anyio.TASK_STATUS_IGNORED,
@@ -299,7 +300,8 @@ def _make_timeouts(config: Config, network: Network) -> Timeouts:
         keep_alive=timeout(config.timeout_keep_alive, Http1Connection.on_keep_alive_timeout),
         body=timeout(config.timeout_body, Exchange.on_body_timeout),
         write=timeout(config.timeout_write, Exchange.on_write_timeout),
-        request=timeout(config.timeout_request, Exchange.on_request_timeout) if config.timeout_request else None,
+        request=(timeout(config.timeout_request, Exchange.on_request_timeout)
+                 if config.timeout_request is not None else None),
         watch=timeout(WATCH_AFTER_SECONDS, Exchange.start_watch) if config.on_disconnect == "cancel" else None,
     )
 

@@ -11,21 +11,24 @@ import sys
 import traceback
 from collections.abc import Iterator
 from types import ModuleType, TracebackType
-from typing import Any, Final, cast
+from typing import Any, Final, Literal, TypeAlias, cast
 
 from trioserve._config import nearest
 from trioserve._errors import AppLoadFailed, AppNotFound, ConfigError
-from trioserve._types import App
+from trioserve._server import ARGUMENTS, can_take, has_interface, interface_of, signature_of
+from trioserve._types import AnyApp
 
 __all__ = ["load_app", "without_loader_frames"]
 
+AnyInterface: TypeAlias = Literal["auto", "asgi3", "asgi2", "wsgi"]
 _USUAL_NAMES: Final = ("app", "application")
 
 
-def load_app(target: str, *, factory: bool, app_dir: str) -> App:
+def load_app(target: str, *, factory: bool, app_dir: str, interface: AnyInterface = "auto") -> AnyApp:
     """The application that ``target`` names; ``app_dir`` (empty: the current directory) is searched first.
 
-    With ``factory`` the target names a function without parameters that returns the application.
+    With ``factory`` the target names a function without parameters that returns the application. What is returned
+    has the ``interface``, and is not adapted to ASGI 3 yet.
 
     Raises:
         AppNotFound: ``target`` names nothing that could be served.
@@ -37,8 +40,9 @@ def load_app(target: str, *, factory: bool, app_dir: str) -> App:
     module = _import(module_name, target, directory)
     found = _look_up(module, attributes, target)
     if factory:
-        return _checked(_call_factory(found, target), f"what the factory {target!r} returned", may_be_factory=False)
-    return _checked(found, repr(target), may_be_factory=True)
+        made = _call_factory(found, target)
+        return _checked(made, f"what the factory {target!r} returned", interface, may_be_factory=False)
+    return _checked(found, repr(target), interface, may_be_factory=True)
 
 
 def without_loader_frames(exc: BaseException) -> TracebackType | None:
@@ -189,8 +193,8 @@ def _obvious_application(module: ModuleType) -> str | None:
 def _looks_like_application(value: object) -> bool:
     if issubclass(type(value), type) or not callable(value):  # not isinstance: some proxies raise when they are asked
         return False
-    signature = _signature(value)
-    return signature is not None and list(signature.parameters) == ["scope", "receive", "send"]
+    signature = signature_of(value)
+    return signature is not None and tuple(signature.parameters) == ARGUMENTS["asgi3"]
 
 
 # What was found there.
@@ -199,9 +203,9 @@ def _looks_like_application(value: object) -> bool:
 def _call_factory(factory: Any, target: str) -> Any:
     if not callable(factory):
         raise AppNotFound(f"{target!r} is {_described(factory)}, not a factory: it cannot be called")
-    signature = _signature(factory)
-    if not _can_take(signature, 0):
-        if _can_take(signature, 3):
+    signature = signature_of(factory)
+    if not can_take(signature, 0):
+        if interface_of(factory) is not None:
             raise AppNotFound(f"{target!r} is an application, not a factory: leave --factory out")
         raise AppNotFound(f"the factory {target!r} needs arguments, {signature}; it is called without any")
     if inspect.iscoroutinefunction(factory):
@@ -212,23 +216,22 @@ def _call_factory(factory: Any, target: str) -> Any:
         raise _load_failed(target, "make the application", exc) from exc
 
 
-def _checked(found: Any, what: str, *, may_be_factory: bool) -> App:
-    """``found``, if it can be called with ``(scope, receive, send)``."""
+def _checked(found: Any, what: str, interface: AnyInterface, *, may_be_factory: bool) -> AnyApp:
+    """``found``, if it can be called as the interface says."""
     if inspect.iscoroutine(found):
         found.close()  # it will not be awaited, and Python would warn of it
     if not callable(found):
         raise AppNotFound(f"{what} is {_described(found)}, not an application: it cannot be called")
-    signature = _signature(found)
-    if _can_take(signature, 3):
-        return cast("App", found)
-    if may_be_factory and _can_take(signature, 0):
+    if interface_of(found) is not None if interface == "auto" else has_interface(found, interface):
+        return cast("AnyApp", found)
+    signature = signature_of(found)
+    if may_be_factory and can_take(signature, 0):
         if inspect.iscoroutinefunction(found):
             raise AppNotFound(f"{what} is an async function without parameters: neither an application nor a factory")
         raise AppNotFound(f"{what} can be called without arguments, so it looks like a factory: use --factory")
-    raise AppNotFound(
-        f"{what} cannot be called with (scope, receive, send), it takes {signature}; "
-        "a WSGI application needs an adapter, such as a2wsgi"
-    )
+    arguments = ", ".join(ARGUMENTS["asgi3" if interface == "auto" else interface])
+    asked_for = "" if interface == "auto" else f", as --interface {interface} says"
+    raise AppNotFound(f"{what} cannot be called with ({arguments}){asked_for}; it takes {signature}")
 
 
 def _described(value: object) -> str:
@@ -236,22 +239,3 @@ def _described(value: object) -> str:
         application = _obvious_application(value)
         return f"a module (did you mean '{value.__name__}:{application}'?)" if application else "a module"
     return "None" if value is None else f"of type {type(value).__name__!r}"
-
-
-def _signature(value: Any) -> inspect.Signature | None:
-    """How ``value`` can be called, ``None`` if Python does not know."""
-    try:
-        return inspect.signature(value)
-    except Exception:  # TypeError and ValueError of inspect, and whatever a proxy of the application's raises
-        return None
-
-
-def _can_take(signature: inspect.Signature | None, arguments: int) -> bool:
-    """It can be called with this many; so can what is not known."""
-    if signature is None:
-        return True
-    try:
-        signature.bind(*[None] * arguments)
-    except TypeError:
-        return False
-    return True

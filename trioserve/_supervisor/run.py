@@ -9,7 +9,7 @@ import os
 import sys
 import threading
 import traceback
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import nullcontext
 from typing import Any, Final
 
@@ -18,18 +18,18 @@ import anyio
 from trioserve._config import Config
 from trioserve._errors import AppLoadFailed, ConfigError, TrioserveError
 from trioserve._hints import backend_hint
-from trioserve._server import Server
+from trioserve._server import Server, check
 from trioserve._supervisor.app_loader import load_app, without_loader_frames
 from trioserve._supervisor.logs import set_up_logging
 from trioserve._supervisor.signals import ctrl_c_interrupts, obey_signals
-from trioserve._types import App
+from trioserve._types import AnyApp
 
-__all__ = ["run", "run_command"]
+__all__ = ["check_command", "run", "run_command"]
 
 INTERRUPTED: Final = 130  # 128 + SIGINT, a shell's exit code for Ctrl-C
 
 
-def run(app: App | str, **options: Any) -> None:
+def run(app: AnyApp | str, **options: Any) -> None:
     """Serve ``app``, an application or its name ``"module:attribute"``, until a signal stops it.
 
     ``options`` are fields of ``Config``. Logging is set up, unless the logger ``trioserve`` has a handler already.
@@ -47,7 +47,7 @@ def run(app: App | str, **options: Any) -> None:
     config = Config.from_options(options)
     if not logging.getLogger("trioserve").handlers:
         set_up_logging(config)
-    _run(app, config)
+    _run(_serve, app, config)
 
 
 def run_command(target: str, config: Config, spell: Callable[[str], str]) -> int:
@@ -55,9 +55,23 @@ def run_command(target: str, config: Config, spell: Callable[[str], str]) -> int
 
     ``spell`` says how the user named an option, for a ``ConfigError``.
     """
-    set_up_logging(config)
+    return _exit_code_of(_serve, target, config, spell)
+
+
+def check_command(target: str, config: Config, spell: Callable[[str], str]) -> int:
+    """The same for ``--check``: the application is loaded, started and stopped."""
+    code = _exit_code_of(_check, target, config, spell)
+    if code == 0:
+        print(f"{target} loads, starts and stops", file=sys.stderr)
+    return code
+
+
+def _exit_code_of(
+    serve: Callable[[AnyApp | str, Config], Awaitable[None]], target: str, config: Config, spell: Callable[[str], str]
+) -> int:
     try:
-        _run(target, config)
+        set_up_logging(config)
+        _run(serve, target, config)
     except TrioserveError as exc:
         report(exc, spell)
         return exc.exit_code
@@ -77,14 +91,14 @@ def report(error: TrioserveError, spell: Callable[[str], str]) -> None:
     print(f"Error: {text}", *getattr(error, "__notes__", ()), sep="\n", file=sys.stderr)
 
 
-def _run(app: App | str, config: Config) -> None:
+def _run(serve: Callable[[AnyApp | str, Config], Awaitable[None]], app: AnyApp | str, config: Config) -> None:
     backend_options = _backend_options(config)
     if config.env_file is not None:
         _load_env_file(config.env_file)
-    anyio.run(_serve, app, config, backend=config.backend, backend_options=backend_options)
+    anyio.run(serve, app, config, backend=config.backend, backend_options=backend_options)
 
 
-async def _serve(app: App | str, config: Config) -> None:
+async def _serve(app: AnyApp | str, config: Config) -> None:
     """Load the application and serve it; signals are heard before its start-up begins."""
     if isinstance(app, str):
         app = _load(app, config)
@@ -102,11 +116,16 @@ async def _serve(app: App | str, config: Config) -> None:
         raise failure
 
 
-def _load(target: str, config: Config) -> App:
+async def _check(app: AnyApp | str, config: Config) -> None:
+    await check(_load(app, config) if isinstance(app, str) else app, config)
+
+
+def _load(target: str, config: Config) -> AnyApp:
     """Import the application, inside the event loop: asyncio code may ask for it as soon as it is imported."""
     try:
         with ctrl_c_interrupts() if _in_main_thread() else nullcontext():
-            return load_app(target, factory=config.factory, app_dir=config.app_dir)
+            return load_app(
+                target, factory=config.factory, app_dir=config.app_dir, interface=config.interface)
     except AppLoadFailed as exc:
         if hint := backend_hint(exc, config.backend):
             exc.add_note(hint)

@@ -1,0 +1,67 @@
+"""The rehearsal of an application's start and stop."""
+
+from collections.abc import Awaitable, Callable
+
+import anyio
+import pytest
+
+from tests.helpers.apps import hello
+from tests.helpers.lifespans import COMPLETE, LifespanApp, with_lifespan
+from trioserve import Config, StartupFailed
+from trioserve._server import check
+from trioserve._types import Receive, Send
+
+
+async def test_an_application_starts_and_stops() -> None:
+    app = LifespanApp()
+    await check(app, Config())
+    assert app.events == ["startup", "started", "shutdown", "stopped"]
+
+
+async def test_an_application_without_lifespan() -> None:
+    await check(hello, Config(lifespan="off"))
+
+
+async def refuses(receive: Receive, send: Send) -> None:
+    await receive()
+    await send({"type": "lifespan.startup.failed", "message": "no database"})
+
+
+async def raises(receive: Receive, send: Send) -> None:
+    await receive()
+    raise LookupError
+
+
+async def raises_at_the_end(receive: Receive, send: Send) -> None:
+    await receive()
+    await send(COMPLETE)
+    await receive()
+    raise LookupError
+
+
+async def fails_at_the_end(receive: Receive, send: Send) -> None:
+    await receive()
+    await send(COMPLETE)
+    await receive()
+    await send({"type": "lifespan.shutdown.failed", "message": "still busy"})
+
+
+async def never_ends(receive: Receive, send: Send) -> None:
+    await receive()
+    await send(COMPLETE)
+    await anyio.sleep_forever()
+
+
+@pytest.mark.parametrize(("lifespan", "problem"), [
+    (refuses, "the application failed to start: no database"),
+    (raises, "the application's lifespan raised during startup"),
+    (raises_at_the_end, "the application's lifespan failed during shutdown"),
+    (fails_at_the_end, "the application's lifespan failed during shutdown"),
+    (never_ends, "the application's lifespan did not end within 30 s"),
+])
+async def test_applications_that_do_not(
+    lifespan: Callable[[Receive, Send], Awaitable[None]], problem: str
+) -> None:
+    with pytest.raises(StartupFailed) as failure:
+        await check(with_lifespan(lifespan), Config())
+    assert str(failure.value) == problem

@@ -1,0 +1,32 @@
+"""A rehearsal: does the application start and stop?"""
+
+import anyio
+
+from trioserve._config import Config
+from trioserve._errors import StartupFailed
+from trioserve._server.interface import adapt
+from trioserve._server.lifespan import Lifespan
+from trioserve._streams import running_backend
+from trioserve._types import AnyApp
+
+__all__ = ["check"]
+
+
+async def check(app: AnyApp, config: Config) -> None:
+    """Run the start-up and the shutdown of the application's lifespan; nothing is bound, no request served.
+
+    Raises:
+        StartupFailed: the application refused to start, failed to stop, or did not stop within the shutdown's budget.
+    """
+    lifespan = Lifespan(adapt(app, config), config.lifespan, running_backend(), lambda reason: None)
+    async with anyio.create_task_group() as app_lifetime:
+        await app_lifetime.start(lifespan.run)
+        with anyio.move_on_after(config.timeout_graceful_shutdown) as budget:
+            await lifespan.shutdown()
+        app_lifetime.cancel_scope.cancel()
+    if lifespan.failure is not None:
+        raise lifespan.failure
+    if budget.cancelled_caught:
+        raise StartupFailed(f"the application's lifespan did not end within {config.timeout_graceful_shutdown:g} s")
+    if lifespan.shutdown_failed:
+        raise StartupFailed("the application's lifespan failed during shutdown")
