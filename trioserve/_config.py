@@ -26,6 +26,7 @@ Count: TypeAlias = int | None
 """A limit; ``None`` (everywhere else: ``off``) means no limit."""
 
 KIBIBYTE: Final = 1024
+DEFAULT_ACCESS_FORMAT: Final = '%(client)s - "%(r)s" %(s)s %(st)s %(B)s B %(ms)s ms'
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +108,17 @@ class Config:
         "info", "Logging", "Least severe level that is logged.")
     access_log: bool = option(True, "Logging", "Log one line for each response.")
     use_colors: bool | None = option(None, "Logging", "Colour the log (default: on a terminal only).")
+    log_format: Literal["text", "json"] = option(
+        "text", "Logging", "Log lines of text, or one JSON object per line.")
+    access_log_format: str = option(
+        DEFAULT_ACCESS_FORMAT, "Logging", "What an access line says, in Apache's atoms as gunicorn spells them.",
+        metavar="FORMAT")
+    log_config: str | None = option(
+        None, "Logging", "Set logging up from this file instead: .json, .yaml or .toml for dictConfig, others for "
+        "fileConfig.", metavar="FILE")
+    request_id_header: str = option(
+        "x-request-id", "Logging",
+        "Header field in which a trusted proxy names a request; off: requests have no names.", metavar="NAME|off")
 
     timeout_header: Seconds = seconds(
         10.0, "The whole request head must arrive in this time, counted from its first byte.")
@@ -141,6 +153,8 @@ class Config:
     def __post_init__(self) -> None:
         for name, hint in _field_types().items():
             object.__setattr__(self, name, _checked(name, getattr(self, name), hint, OPTIONS[name]))
+        if not _FIELD_NAME.fullmatch(self.request_id_header):
+            raise ConfigError("request_id_header", f"{self.request_id_header!r} is no name of a header field")
         for line in self.header:
             if not _HEADER.fullmatch(line):
                 raise ConfigError("header", f"{line!r} is not of the form Name:Value")
@@ -158,6 +172,7 @@ class Config:
         return Config.from_options({name: getattr(self, name) for name in OPTIONS} | changes)
 
 
+_FIELD_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110 §5.1
 _HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+:[\t\x20-\x7e\x80-\xff]*")  # RFC 9110 §5.1, §5.5
 
 OPTIONS: Final[dict[str, Option]] = {field.name: field.metadata["option"] for field in dataclasses.fields(Config)}

@@ -84,6 +84,13 @@ def run_command(directory: Path, *arguments: str, **environment: str) -> tuple[i
     ("site_main:app --backend tokio", ["--backend: 'tokio' is not one of 'trio', 'asyncio'"]),
     ("site_main:app --loop uvloop", ["--loop: 'uvloop' is an event loop of asyncio", "--backend asyncio"]),
     ("site_main:app --env-file nowhere.env", ["--env-file: "]),
+    ("site_main:app --log-config nowhere.json", ["--log-config: 'nowhere.json' cannot be read: No such file"]),
+    ("site_main:app --access-log-format %(x)s", ["--access-log-format: %(x)s is no atom; atoms are h l u"]),
+    ("site_main:app --access-log-format %(x)s --check", ["--access-log-format: %(x)s is no atom"]),
+    ("site_main:app --request-id-header a:b", ["--request-id-header: 'a:b' is no name of a header field"]),
+    ("site_main:app --interface wsgi", ["cannot be called with (environ, start_response), as --interface wsgi says"]),
+    ("site_main:app --timeout-request 0", ["--timeout-request: 0.0 is out of range", "or off"]),
+    ("site_main:app --config nowhere.toml", ["nowhere.toml: the file cannot be read: No such file"]),
 ])
 def test_a_mistake_is_one_line(directory: Path, arguments: str, parts: list[str]) -> None:
     code, lines = run_command(directory, *arguments.split())

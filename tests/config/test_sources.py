@@ -85,7 +85,7 @@ def test_a_pyproject_elsewhere(directory: Path) -> None:
      "trioserve.toml: limits: no such option; options stand at the top of the file, not in tables"),
     ("log-level = 'info'\nlog_level = 'debug'",
      "trioserve.toml: log_level: the option is there twice, with - and with _"),
-    ("config = 'other.toml'", "trioserve.toml: config: no such option"),
+    ("config = 'other.toml'", "trioserve.toml: config: no such option; did you mean 'log-config'?"),
     ("xyzzy = 1", "trioserve.toml: xyzzy: no such option"),
     ("port = ", "trioserve.toml: the file is not TOML: Invalid value (at end of document)"),
 ])

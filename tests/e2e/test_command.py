@@ -1,10 +1,12 @@
 """The real command: it starts, says where it listens, answers, and ends when it is told to."""
 
+import json
 import os
 import re
 import signal
 import subprocess
 import sys
+import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -18,6 +20,7 @@ import trioserve
 ROOT = Path(trioserve.__file__).parents[1]
 
 APP = '''
+import json
 import os
 import signal
 import anyio
@@ -177,3 +180,32 @@ def test_the_environment_configures_it(tmp_path: Path) -> None:
             assert answer.headers["X-Served-By"] == "us, as ever"
         running.signal(signal.SIGTERM)
         assert running.end()[0] == 0
+
+
+def test_json_logs_with_the_names_of_requests(tmp_path: Path, backend: str) -> None:
+    source = APP.replace("/stuck", "/fail").replace('print("stuck", flush=True)', "1/0")
+    with command(tmp_path, "--backend", backend, "--log-format", "json", source=source) as running:
+        url = running.url()
+        request = urllib.request.Request(f"{url}/fail?a=b", headers={"X-Request-ID": "from-a-proxy"})
+        with pytest.raises(urllib.error.HTTPError, match="500"):
+            urllib.request.urlopen(request, timeout=10)
+        running.signal(signal.SIGTERM)
+        code, output = running.end()
+    assert code == 0
+    access = json.loads(output.splitlines()[0])
+    assert (access["status"], access["path"], access["query"]) == (500, "/fail", "a=b")
+    [failure] = [json.loads(line) for line in running.log if "exception" in line]
+    assert failure["exception"].endswith("ZeroDivisionError: division by zero")
+    assert failure["request_id"] == access["request_id"] == "from-a-proxy"
+
+
+def test_a_file_configures_it(tmp_path: Path, backend: str) -> None:
+    (tmp_path / "trioserve.toml").write_text(f"""
+        backend = "{backend}"
+        access-log-format = '%(m)s %(U)s %(s)s %({{x-request-id}}i)s'
+        timeout-graceful-shutdown = "10s"
+        """)
+    with command(tmp_path) as running:
+        assert get(running.url()) == b"hello"
+        running.signal(signal.SIGTERM)
+        assert running.end() == (0, "GET / 200 -\nclosed\n")

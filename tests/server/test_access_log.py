@@ -268,7 +268,7 @@ async def test_requests_cancelled_at_the_deadline_are_logged(batches: BatchHandl
 
 
 async def test_the_handler_of_the_command_line_takes_batches(capsys: pytest.CaptureFixture[str]) -> None:
-    async with logged(hello, AccessHandler(sys.stdout, colors=False)) as site:
+    async with logged(hello, AccessHandler(sys.stdout, prefix="INFO:     ")) as site:
         await site.answer_to(get())
     line = capsys.readouterr().out
     assert re.fullmatch(r'INFO: +192\.0\.2\.1:50000 - "GET / HTTP/1\.1" 200 OK 1 B \d+\.\d ms\n', line)
@@ -307,3 +307,56 @@ async def test_a_handler_that_fails_does_not_end_the_server() -> None:
     async with logged(hello, logging.Handler()) as site:  # its emit() raises NotImplementedError
         for _ in range(2):
             assert await site.answer_to(get()) == ok(b"/")
+
+
+# -- every way to end a request before its time ----------------------------------------------------------------------
+
+REASON = "%(s)s %(st)s; %(reason)s"
+
+
+async def stuck(scope: Scope, receive: Receive, send: Send) -> None:
+    await anyio.sleep_forever()
+
+
+async def reading(scope: Scope, receive: Receive, send: Send) -> None:
+    await read_body(receive)
+
+
+async def flooding(scope: Scope, receive: Receive, send: Send) -> None:
+    await start(send)
+    while True:
+        await part(send, b"x" * 10_000)
+
+
+@pytest.mark.parametrize(("app", "request_", "options", "line"), [
+    (stuck, get(), {"timeout_request": 5}, "504 Gateway Timeout; request-timeout"),
+    (reading, post(b"", length=5), {}, "408 Request Timeout; body-timeout"),
+    (flooding, get(), {}, "200 OK; write-timeout"),
+])
+async def test_a_timeout_is_the_reason(
+    batches: BatchHandler, app: App, request_: bytes, options: dict[str, Any], line: str
+) -> None:
+    async with logged(app, batches, access_log_format=REASON, **options) as site:
+        client = site.connect()
+        await client.send_all(request_)
+        await anyio.sleep(100)
+    assert batches.lines == [line]
+
+
+async def test_a_client_that_left_is_the_reason(batches: BatchHandler) -> None:
+    async with logged(stuck, batches, access_log_format=REASON, on_disconnect="cancel") as site:
+        client = site.connect()
+        await client.send_all(get())
+        await anyio.sleep(1)
+        client.abort()
+        await settled()
+    assert batches.lines == ["499 Client Closed Request; client-disconnect"]
+
+
+async def test_a_shutdown_is_not_the_clients_doing(batches: BatchHandler) -> None:
+    async with logged(stuck, batches, access_log_format=REASON) as site:
+        client = site.connect()
+        await client.send_all(get())
+        await settled()
+        site.server.force_shutdown()
+    assert batches.lines == ["0 shutdown-deadline; shutdown-deadline"]

@@ -1,10 +1,12 @@
 """Where log lines go and how they look."""
 
 import io
+import json
 import logging
 import os
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -133,7 +135,6 @@ def test_colors(
     access.info("line")
     [handler] = access.handlers
     assert isinstance(handler, AccessHandler)
-    assert handler.color_status is colored
     assert err.getvalue() == out.getvalue() == ("\x1b[32mINFO\x1b[0m:     line\n" if colored else "INFO:     line\n")
     assert handler.prefix + "line\n" == out.getvalue()
 
@@ -151,7 +152,7 @@ def test_a_level_with_a_long_name_keeps_its_distance(monkeypatch: pytest.MonkeyP
 
 def test_a_batch_is_one_write_and_one_flush() -> None:
     stream = Stream()
-    AccessHandler(stream, colors=False).write_lines([f"line {number}" for number in range(100)])
+    AccessHandler(stream, prefix="INFO:     ").write_lines([f"line {number}" for number in range(100)])
     assert (stream.writes, stream.flushes) == (1, 1)
     assert stream.getvalue().splitlines() == [f"INFO:     line {number}" for number in range(100)]
 
@@ -174,7 +175,7 @@ def test_a_real_pipe_that_nobody_reads(monkeypatch: pytest.MonkeyPatch) -> None:
     reading, writing = os.pipe()
     os.close(reading)
     with os.fdopen(writing, "w", buffering=1) as pipe:
-        handler = AccessHandler(pipe, colors=False)
+        handler = AccessHandler(pipe, prefix="")
         set_up_logging(Config())
         handler.write_lines(["first"])
         handler.write_lines(["second"])
@@ -208,7 +209,7 @@ def test_a_full_disk_is_reported_once_until_there_is_room_again(monkeypatch: pyt
 def test_letters_that_the_terminal_does_not_know_are_escaped() -> None:
     raw = io.BytesIO()
     with io.TextIOWrapper(raw, encoding="ascii") as stream:
-        AccessHandler(stream, colors=False).write_lines(["/caf\xe9", "/"])
+        AccessHandler(stream, prefix="INFO:     ").write_lines(["/caf\xe9", "/"])
         assert raw.getvalue() == b"INFO:     /caf\\xe9\nINFO:     /\n"
 
 
@@ -218,3 +219,48 @@ def test_a_process_without_stdout(monkeypatch: pytest.MonkeyPatch) -> None:
     set_up_logging(Config())
     access.info("line")
     assert err.getvalue() == ""
+
+
+# JSON.
+
+
+def test_lines_of_json(monkeypatch: pytest.MonkeyPatch) -> None:
+    out, err = streams(monkeypatch, terminal=True)
+    set_up_logging(Config(log_format="json"))
+    log.info("started %s\n", "well", extra={"worker": 5, "path": Path("/a")})
+    try:
+        raise ValueError("why")
+    except ValueError:
+        log.exception("failed", stack_info=True)
+    access.info("GET /", extra={"status": 200})
+    first, second = map(json.loads, err.getvalue().splitlines())
+    assert first.pop("time")[-1] == "Z"
+    assert first == {"level": "info", "logger": "trioserve", "message": "started well\n", "worker": 5, "path": "/a"}
+    assert second["message"] == "failed"
+    assert second["exception"].startswith("Traceback") and second["exception"].endswith("ValueError: why")
+    assert second["stack"].startswith("Stack")
+    line = json.loads(out.getvalue())
+    assert (line["logger"], line["message"], line["status"]) == ("trioserve.access", "GET /", 200)
+
+
+def test_lines_that_are_json_already_are_written_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    out, _ = streams(monkeypatch)
+    set_up_logging(Config(log_format="json"))
+    [handler] = access.handlers
+    assert isinstance(handler, AccessHandler)
+    handler.write_lines(["{}", "{}"])
+    assert out.getvalue() == "{}\n{}\n"
+
+
+def test_lines_of_the_users_own_format_have_no_prefix(monkeypatch: pytest.MonkeyPatch) -> None:
+    out, _ = streams(monkeypatch)
+    set_up_logging(Config(access_log_format="%(h)s"))
+    access.info("192.0.2.1")
+    assert out.getvalue() == "192.0.2.1\n"
+
+
+def test_the_name_of_a_request_follows_its_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    _, err = streams(monkeypatch)
+    set_up_logging(Config())
+    log.error("failed", exc_info=ValueError("why"), extra={"request_id": "abc-1"})
+    assert err.getvalue() == "ERROR:    failed [abc-1]\nValueError: why\n"

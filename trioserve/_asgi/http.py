@@ -143,6 +143,13 @@ class HttpResponse:
             if self._chunked:
                 pieces.append(b"0\r\n\r\n")
 
+    def field(self, name: bytes) -> bytes | None:
+        """The first of the application's own fields of that name, once ``http.response.start`` was sent."""
+        if self.state == START:
+            return None
+        lines = (line.partition(b":") for line in self._head_lines[1:])
+        return next((value.strip() for known, _, value in lines if known.lower() == name), None)
+
     def _encode_other(self, kind: Any, message: Message, pieces: list[bytes]) -> None:
         """What is no body, or comes at the wrong time."""
         self.work += MESSAGE_COST

@@ -15,6 +15,7 @@ from trioserve._types import CoroutineApp
 if TYPE_CHECKING:
     from trioserve._connection.exchange import Exchange
     from trioserve._connection.http1 import Http1Connection
+    from trioserve._connection.request_ids import RequestIds
     from trioserve._connection.timeouts import Timeout
     from trioserve._connection.turnstile import Turnstile
 
@@ -79,6 +80,7 @@ class ServerContext:
         state: the lifespan's state, or ``None`` if the application has none.
         start_soon: starts a task in the server's nursery of connections.
         supervise: requests are watched from outside, by ``timeouts.request`` or ``timeouts.watch``.
+        request_ids: names of requests, when they have any.
         turnstile: lets requests through and counts them, when there is a limit to their number.
     """
 
@@ -94,6 +96,7 @@ class ServerContext:
     access_log: AccessLog | None
     turnstile: "Turnstile | None"
     new_app_context: Callable[[], Context]
+    request_ids: "RequestIds | None" = None
     state: dict[str, Any] | None = None
     lifetime: Lifetime = field(default_factory=Lifetime)
     supervise: bool = field(init=False)

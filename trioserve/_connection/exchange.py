@@ -16,6 +16,7 @@ from trioserve._connection.inline import await_point, continue_inline
 from trioserve._errors import ClientDisconnected, PeerError
 from trioserve._hints import backend_hint
 from trioserve._protocol import RequestHead
+from trioserve._streams import Address
 from trioserve._types import Message
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ class Exchange:
         head: the request.
         response: how far the response is.
         started: when the request began, in ``time.perf_counter`` seconds.
+        end_reason: why it was ended before its time, as it is logged; empty otherwise.
     """
 
     # Defaults of the class, not of each instance: most requests never touch these.
@@ -56,6 +58,8 @@ class Exchange:
     _untaken_seen = 0  # when the write timeout was armed
     _told_to_stop = False  # an http.disconnect has been received
     _watch: anyio.CancelScope | None = None
+    _request_id: str | None = None
+    end_reason = ""  # of what ended it before its time
 
     def __init__(self, connection: "Http1Connection", head: RequestHead) -> None:
         ctx = connection.ctx
@@ -85,7 +89,10 @@ class Exchange:
         if ctx.supervise:
             self._begin_supervision()
         try:
-            self._coro = coro = ctx.app(connection.scopes.http(self.head), self.receive, self.send)
+            scope = connection.scopes.http(self.head)
+            if ctx.request_ids is not None:
+                scope["extensions"]["trioserve.request_id"] = self.request_id
+            self._coro = coro = ctx.app(scope, self.receive, self.send)
             context = ctx.new_app_context()
             try:
                 trap = context.run(coro.send, None)
@@ -141,7 +148,7 @@ class Exchange:
         error = _without_disconnects(exc)
         if error is None or (self._stream.lost and _follows_disconnect(error)):
             return
-        log.error("Exception in the application, serving %s", self.request_line, exc_info=error)
+        log.error("Exception in the application, serving %s", self.request_line, exc_info=error, extra=self._log_extra)
         hint = backend_hint(error, self.connection.ctx.backend)
         if hint is not None:
             log.error(hint)
@@ -152,7 +159,7 @@ class Exchange:
             await self.flush()
         if not self._told_to_stop and not self._stream.lost and self.connection.refusal is None:
             what = "without a response" if self.unanswered else "before its response was complete"
-            log.error("The application returned %s, serving %s", what, self.request_line)
+            log.error("The application returned %s, serving %s", what, self.request_line, extra=self._log_extra)
             self._give_up()
 
     def _give_up(self) -> None:
@@ -344,15 +351,35 @@ class Exchange:
 
     def log_end(self, reason: str) -> None:
         """One line for whoever asks why: the reason, the request, its age and where it stood."""
+        self.end_reason = reason
         where = await_point(self._coro) if self._coro is not None else "its start"
         age = time.perf_counter() - self.started
-        log.warning("%s: ended %s after %.1f s, waiting at %s", reason, self.request_line, age, where)
+        log.warning("%s: ended %s after %.1f s, waiting at %s", reason, self.request_line, age, where,
+                    extra=self._log_extra)
 
     # What the connection asks.
 
     @property
     def request_line(self) -> str:
         return f"{self.head.method} {self.head.target.decode('latin-1')}"
+
+    def request_id(self) -> str | None:
+        """The name of this request, found or made when it is first asked for; ``None`` when requests have none."""
+        ids = self.connection.ctx.request_ids
+        if self._request_id is None and ids is not None:
+            self._request_id = ids.name(self._stream.peer, self._stream.local, self.head.headers)
+        return self._request_id
+
+    @property
+    def _log_extra(self) -> dict[str, str] | None:
+        """For each line about this request."""
+        request_id = self.request_id()
+        return {"request_id": request_id} if request_id is not None else None
+
+    @property
+    def client(self) -> Address | None:
+        """Who asks."""
+        return self._stream.peer
 
     @property
     def final_status(self) -> int:

@@ -17,11 +17,13 @@ from trioserve._connection import (
     Http1Connection,
     Lifetime,
     NoTimeout,
+    RequestIds,
     ServerContext,
     StandingFields,
     Timeout,
     Timeouts,
     Turnstile,
+    peer_is_local,
 )
 from trioserve._errors import LifespanDied, TrioserveError
 from trioserve._protocol import Http1Codec, Http1Limits
@@ -53,6 +55,7 @@ class Server:
     def __init__(self, app: AnyApp, config: Config, *, listeners: list[Listener] | None = None) -> None:
         self._app = adapt(app, config)
         self._config = config
+        self._access_log = AccessLogger(config) if config.access_log else None
         self._given_listeners = listeners
         self._shutdown_requested = anyio.Event()
         self._shutdown_forced = anyio.Event()
@@ -223,7 +226,7 @@ class Server:
             fields=config.limit_header_count,
             body=config.limit_request_body,
         )
-        access_log = AccessLogger() if config.access_log else None
+        access_log = self._access_log
         return ServerContext(
             app=_coroutine_app(self._app),
             backend=running_backend(),
@@ -238,6 +241,7 @@ class Server:
             start_soon=start_soon,
             access_log=access_log if access_log is not None and access_log.enabled else None,
             turnstile=self._make_turnstile(),
+            request_ids=_make_request_ids(config),
             new_app_context=lifespan.context.copy,
             state=lifespan.state,
             lifetime=self._lifetime,
@@ -289,6 +293,12 @@ def _listen(sockets: list[socket.socket], network: Network, backlog: int) -> lis
     for sock in sockets:
         listen_on(sock, backlog)
     return [network.listen(sock) for sock in sockets]
+
+
+def _make_request_ids(config: Config) -> RequestIds | None:
+    if config.request_id_header == "off":
+        return None
+    return RequestIds(config.request_id_header, trusts=peer_is_local)
 
 
 def _make_timeouts(config: Config, network: Network) -> Timeouts:

@@ -4,14 +4,17 @@
 logging is that program's affair.
 """
 
+import json
 import logging
 import os
 import sys
-from typing import Final, TextIO
+from typing import Any, Final, TextIO
 
-from trioserve._config import Config
+from trioserve._config import DEFAULT_ACCESS_FORMAT, Config
+from trioserve._server import utc_time
+from trioserve._supervisor.log_config import apply_log_config
 
-__all__ = ["TRACE", "AccessHandler", "LevelFormatter", "set_up_logging"]
+__all__ = ["TRACE", "AccessHandler", "JsonFormatter", "LevelFormatter", "set_up_logging"]
 
 TRACE: Final = 5  # below DEBUG (10), as in uvicorn
 
@@ -26,14 +29,37 @@ log = logging.getLogger("trioserve")
 
 
 def set_up_logging(config: Config) -> None:
-    """Give both loggers their handlers and level, in the place of any that they had."""
+    """Give both loggers their handlers and level, in the place of any that they had; or do what ``log_config`` says.
+
+    Raises:
+        ConfigError: ``log_config`` cannot be read, or cannot be done.
+    """
     logging.addLevelName(TRACE, "TRACE")
+    if config.log_config is not None:
+        apply_log_config(config.log_config)
+        return
     level = TRACE if config.log_level == "trace" else config.log_level.upper()
     errors = logging.StreamHandler(sys.stderr)
-    errors.setFormatter(LevelFormatter(colors=_wants_colors(config, sys.stderr)))
+    errors.setFormatter(_formatter(config, sys.stderr))
     _equip(log, level, errors)
-    access = AccessHandler(sys.stdout, colors=_wants_colors(config, sys.stdout)) if config.access_log else None
-    _equip(logging.getLogger("trioserve.access"), level, access or logging.NullHandler())
+    _equip(logging.getLogger("trioserve.access"), level, _access_handler(config))
+
+
+def _formatter(config: Config, stream: TextIO | None) -> logging.Formatter:
+    return JsonFormatter() if config.log_format == "json" else LevelFormatter(colors=_wants_colors(config, stream))
+
+
+def _access_handler(config: Config) -> logging.Handler:
+    """A line says its level unless it is JSON, which does it in its way, or the user has said what is in a line."""
+    if not config.access_log:
+        return logging.NullHandler()
+    if config.log_format == "json":
+        handler = AccessHandler(sys.stdout, prefix="")
+        handler.setFormatter(JsonFormatter())
+        return handler
+    plain = config.access_log_format == DEFAULT_ACCESS_FORMAT
+    return AccessHandler(
+        sys.stdout, prefix=level_prefix(logging.INFO, _wants_colors(config, sys.stdout)) if plain else "")
 
 
 def _equip(logger: logging.Logger, level: int | str, handler: logging.Handler) -> None:
@@ -57,28 +83,47 @@ def level_prefix(level: int, colors: bool) -> str:
 
 
 class LevelFormatter(logging.Formatter):
-    """``INFO:     message``, then the traceback if there is one."""
+    """``INFO:     message [request id]``, then the traceback if there is one."""
 
     def __init__(self, *, colors: bool) -> None:
         super().__init__()
         self._colors = colors
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # the standard library's name
-        return level_prefix(record.levelno, self._colors) + record.message
+        request_id = getattr(record, "request_id", None)
+        named = f" [{request_id}]" if request_id is not None else ""
+        return f"{level_prefix(record.levelno, self._colors)}{record.message}{named}"
+
+
+_STANDARD: Final = {*vars(logging.makeLogRecord({})), "message", "asctime", "taskName"}  # no keys of somebody's own
+
+
+class JsonFormatter(logging.Formatter):
+    """One JSON object per line: time, level, logger, message; what the record has besides; exception and stack."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        line: dict[str, Any] = {
+            "time": utc_time(record.created), "level": record.levelname.lower(), "logger": record.name,
+            "message": record.getMessage(),
+        }  # fmt: skip
+        line |= {key: value for key, value in vars(record).items() if key not in _STANDARD}
+        if record.exc_info:
+            line["exception"] = self.formatException(record.exc_info)
+        if record.stack_info:
+            line["stack"] = self.formatStack(record.stack_info)
+        return json.dumps(line, default=str)
 
 
 class AccessHandler(logging.Handler):
     """Writes access lines, one or many at a time. When nobody reads them any more it says so once, and stops.
 
     Attributes:
-        prefix: what each line begins with: ``INFO:     ``, possibly with a coloured level.
-        color_status: whether the maker of a line may colour its status.
+        prefix: what each line begins with, such as ``INFO:     ``.
     """
 
-    def __init__(self, stream: TextIO | None, *, colors: bool) -> None:
+    def __init__(self, stream: TextIO | None, *, prefix: str) -> None:
         super().__init__()
-        self.prefix = level_prefix(logging.INFO, colors)
-        self.color_status = colors
+        self.prefix = prefix
         self._stream = stream  # None: the process has no stdout
         self._complained = False
 
@@ -88,10 +133,10 @@ class AccessHandler(logging.Handler):
 
     def write_lines(self, lines: list[str]) -> None:
         """Write ``lines``, given without prefix and newline, by one ``write()`` and one ``flush()``. Never raises."""
-        prefix = self.prefix
+        separator = f"\n{self.prefix}"
         self.acquire()  # as Handler.handle does around emit
         try:
-            self._write("".join([f"{prefix}{line}\n" for line in lines]))
+            self._write(f"{self.prefix}{separator.join(lines)}\n")
         finally:
             self.release()
 

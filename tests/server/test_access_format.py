@@ -1,0 +1,261 @@
+"""What access lines say: every atom, JSON, and mistakes in a format."""
+
+import base64
+import json
+import logging
+import os
+import re
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.helpers.apps import part, reply, start
+from tests.helpers.serving import serving
+from tests.helpers.transcripts import get
+from tests.server.test_access_log import BatchHandler, PlainHandler, logged
+from trioserve._config import DEFAULT_ACCESS_FORMAT, Config
+from trioserve._errors import ConfigError
+from trioserve._server import access_format, check
+from trioserve._server.access_format import compile_format, local_time, utc_time
+from trioserve._types import App, Receive, Scope, Send
+
+
+async def app(scope: Scope, receive: Receive, send: Send) -> None:
+    """Thirteen bytes and two fields of its own; nothing for /empty."""
+    body = b"" if scope["path"] == "/empty" else b"Hello, world!"
+    await reply(send, body, 201, [(b"Content-Type", b"text/plain"), (b"x-of-app", b' with "quotes" ')])
+
+
+async def line_of(text: str, request: bytes = b"", **options: Any) -> str:
+    """The access line for one request."""
+    handler = BatchHandler()
+    async with logged(options.pop("app", app), handler, access_log_format=text, **options) as site:
+        await site.answer_to(request or get("/a%20b?c=d"))
+    [line] = handler.lines
+    return line
+
+
+# -- atoms -----------------------------------------------------------------------------------------------------------
+
+CREDENTIALS = base64.b64encode(b"ann:secret").decode()
+FIELDS = (
+    "referer: http://a/", 'user-agent: say "hi"\t\x9b31m', f"authorization: Basic {CREDENTIALS}", "X-Of-Client: 1")
+
+
+@pytest.mark.parametrize(("text", "line"), [
+    ("%(h)s", "192.0.2.1"),
+    ("%(l)s", "-"),
+    ("%(u)s", "ann"),
+    ("%(r)s", "GET /a%20b?c=d HTTP/1.1"),
+    ("%(m)s", "GET"),
+    ("%(U)s", "/a%20b"),
+    ("%(q)s", "c=d"),
+    ("%(H)s", "HTTP/1.1"),
+    ("%(s)s", "201"),
+    ("%(st)s", "Created"),
+    ("%(B)s %(b)s", "13 13"),
+    ("%(f)s", "http://a/"),
+    ("%(a)s", r"say \"hi\"\x09\x9b31m"),
+    ("%(p)s", f"<{os.getpid()}>"),
+    ("%(client)s", "192.0.2.1:50000"),
+    ("%(reason)s", "-"),
+    ("%({x-of-client}i)s%({X-OF-CLIENT}i)s", "11"),
+    ("%({content-type}o)s", "text/plain"),
+    ("%({X-Of-App}o)s", r"with \"quotes\""),
+    ("%({X_TEST}e)s", r"of \"the\" environment"),
+    ("%({missing}i)s%({missing}o)s%({MISSING}e)s", "---"),
+    ("no atom", "no atom"),
+    ("100 %% {of} 'it' \\ \" %(s)s%(m)s%%", "100 % {of} 'it' \\ \" 201GET%"),
+    ("", ""),
+])
+async def test_atoms(monkeypatch: pytest.MonkeyPatch, text: str, line: str) -> None:
+    monkeypatch.setenv("X_TEST", 'of "the" environment')
+    assert await line_of(text, get("/a%20b?c=d", *FIELDS)) == line
+
+
+@pytest.mark.parametrize(("text", "pattern"), [
+    ("%(t)s", r"\[\d\d/[A-Z][a-z][a-z]/\d{4}:\d\d:\d\d:\d\d [+-]\d{4}\]"),
+    ("%(T)s", r"0"), ("%(M)s", r"\d+"), ("%(D)s", r"\d+"), ("%(L)s", r"0\.\d{6}"), ("%(ms)s", r"\d+\.\d"),
+    ("%(id)s", r"[0-9a-f]{12}-1"),
+])
+async def test_atoms_that_are_another_each_time(text: str, pattern: str) -> None:
+    line = await line_of(text)
+    assert re.fullmatch(pattern, line), line
+
+
+async def test_what_is_not_there_is_a_dash() -> None:
+    line = await line_of("%(u)s %(f)s %(a)s %(b)s %(B)s [%(q)s]", get("/empty"))
+    assert line == "- - - - 0 []"
+
+
+@pytest.mark.parametrize("credentials", ["Bearer abc", "Basic !!!", "Basic", "Basic YQ"])
+async def test_credentials_that_name_nobody(credentials: str) -> None:
+    assert await line_of("%(u)s", get("/", f"authorization: {credentials}")) == "-"
+
+
+async def test_a_user_name_cannot_forge_a_line() -> None:
+    name = base64.b64encode(b"a\n\x1b[31m:").decode()
+    assert await line_of("%(u)s", get("/", f"authorization: basic {name}")) == r"a\x0a\x1b[31m"
+
+
+async def test_a_quote_in_the_target_does_not_end_it() -> None:
+    for text in (DEFAULT_ACCESS_FORMAT, "%(r)s", "%(U)s"):
+        assert r'/a\"b' in await line_of(text, get('/a"b'))
+
+
+async def test_a_response_that_the_server_made() -> None:
+    async def failing(scope: Scope, receive: Receive, send: Send) -> None:
+        raise ValueError
+
+    assert await line_of("%(s)s %(st)s %({server}o)s", app=failing) == "500 Internal Server Error -"
+
+
+async def test_every_atom_works_before_there_is_a_response() -> None:
+    async def nothing(scope: Scope, receive: Receive, send: Send) -> None:
+        """Returns without a response."""
+
+    text = "|".join(f"%({atom})s" for atom in access_format._ATOMS)
+    assert len((await line_of(text, app=nothing)).split("|")) == len(access_format._ATOMS)
+
+
+def test_the_default_is_what_its_atoms_say(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The hand-written line is the compiled one, only faster."""
+
+    class Fake:
+        end_reason = ""
+
+        def __init__(self, client: Any, status: int, state: int, final: int) -> None:
+            self.client = client
+            self.final_status = final
+            self.head = type("Head", (), {"method": "GET", "target": b'/"', "meaning": type(
+                "Meaning", (), {"http_version": "1.0"})})
+            self.response = type("Response", (), {"state": state, "status": status, "body_bytes": 5})
+
+    fast = compile_format(DEFAULT_ACCESS_FORMAT)
+    monkeypatch.setattr(access_format, "DEFAULT_ACCESS_FORMAT", "another")
+    plain = compile_format(DEFAULT_ACCESS_FORMAT)
+    assert fast is not plain
+    for client in (("192.0.2.1", 5), ("::1", 5), None):
+        for status, state, final in ((200, 4, 200), (599, 2, 599), (0, 0, 0), (200, 1, 504), (0, 0, 408)):
+            exchange: Any = Fake(client, status, state, final)
+            assert fast(exchange, 0.00123) == plain(exchange, 0.00123)
+
+
+# -- mistakes --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("text", "problem"), [
+    ("%(x)s", "%(x)s is no atom; atoms are h l u t r"),
+    ("%(statu)s", "%(statu)s is no atom"),
+    ("a %s b", "'%s' is no atom; an atom looks like %(h)s"),
+    ("%(h)d x", "'%(h)d' is no atom"),
+    ("%({a}x)s", "'%({a}x)s' is no atom"),
+    ("%({}i)s", "'%({}i)s' is no atom"),
+    ("100%", "'%' is no atom"),
+    ("%h %l", "'%h' is no atom"),
+])
+@pytest.mark.parametrize("log_format", ["text", "json"])
+async def test_what_is_no_atom_is_named(text: str, problem: str, log_format: str) -> None:
+    with pytest.raises(ConfigError) as failure:
+        async with serving(app, access_log=True, access_log_format=text, log_format=log_format):
+            raise NotImplementedError
+    assert failure.value.option == "access_log_format"
+    assert failure.value.problem.startswith(problem)
+    with pytest.raises(ConfigError):
+        await check(app, Config(access_log_format=text))
+
+
+# -- JSON ------------------------------------------------------------------------------------------------------------
+
+
+async def test_a_line_of_json() -> None:
+    request = get('/a%20b?c="d', 'user-agent: "caf\xe9"')
+    line = json.loads(await line_of(DEFAULT_ACCESS_FORMAT, request, log_format="json"))
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", line.pop("time"))
+    assert 0 < line.pop("duration_ms") < 60_000
+    assert re.fullmatch("[0-9a-f]{12}-1", line.pop("request_id"))
+    assert line == {
+        "level": "info", "logger": "trioserve.access", "message": "GET /a%20b 201", "client": "192.0.2.1",
+        "client_port": 50000, "method": "GET", "path": "/a%20b", "query": 'c="d', "http_version": "1.1", "status": 201,
+        "bytes": 13, "user_agent": '"caf\xe9"', "reason": None,
+    }
+
+
+async def test_the_message_of_a_json_line_is_what_the_format_says() -> None:
+    assert json.loads(await line_of('"%(m)s" %%', log_format="json"))["message"] == '"GET" %'
+
+
+async def test_an_absent_user_agent_is_null() -> None:
+    assert json.loads(await line_of(DEFAULT_ACCESS_FORMAT, log_format="json"))["user_agent"] is None
+
+
+async def test_without_names_the_request_id_is_null() -> None:
+    line = await line_of(DEFAULT_ACCESS_FORMAT, log_format="json", request_id_header="off")
+    assert json.loads(line)["request_id"] is None
+    assert await line_of("%(id)s", request_id_header="off") == "-"
+
+
+async def test_ordinary_records_carry_the_same_fields() -> None:
+    class Records(PlainHandler):
+        def __init__(self) -> None:
+            super().__init__()
+            self.records: list[logging.LogRecord] = []
+
+        def emit(self, record: logging.LogRecord) -> None:
+            super().emit(record)
+            self.records.append(record)
+
+    handler = Records()
+    async with logged(app, handler, log_format="json") as site:
+        await site.answer_to(get("/a?b"))
+    [record] = handler.records
+    assert record.getMessage().startswith('192.0.2.1:50000 - "GET /a?b HTTP/1.1" 201 Created 13 B ')
+    assert {key: vars(record)[key] for key in ("path", "query", "status", "bytes", "client")} == {
+        "path": "/a", "query": "b", "status": 201, "bytes": 13, "client": "192.0.2.1"}
+
+
+# -- times -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def zone(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setenv("TZ", "XXX+03:30")
+    time.tzset()
+    yield
+    monkeypatch.undo()
+    time.tzset()
+
+
+def test_local_time(zone: None) -> None:
+    assert local_time(1_700_000_001) == "[14/Nov/2023:18:43:21 -0330]"
+    assert local_time(1_700_000_002) == "[14/Nov/2023:18:43:22 -0330]"
+
+
+def test_utc_time() -> None:
+    assert utc_time(1_700_000_000.0016) == "2023-11-14T22:13:20.001Z"
+    assert utc_time(1_700_000_000.9999) == "2023-11-14T22:13:20.999Z"
+    assert utc_time(1_700_000_001) == "2023-11-14T22:13:21.000Z"
+
+
+# -- what ended a request --------------------------------------------------------------------------------------------
+
+
+async def half(scope: Scope, receive: Receive, send: Send) -> None:
+    await start(send)
+    await part(send, b"x")
+    await receive()
+    await receive()
+    await part(send, b"x")
+
+
+@pytest.mark.parametrize("ending", [app, half])
+async def test_a_request_that_was_not_ended_has_no_reason(ending: App) -> None:
+    handler = BatchHandler()
+    async with logged(ending, handler, access_log_format="%(reason)s %(s)s") as site:
+        client = site.connect()
+        await client.send_all(get())
+        await client.receive_some()
+        client.abort()
+    assert handler.lines[0].split()[0] == "-"

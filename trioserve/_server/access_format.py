@@ -1,0 +1,276 @@
+"""What an access line says: Apache's atoms, compiled once, or one JSON object; and the same as fields of a record."""
+
+import base64
+import binascii
+import os
+import re
+import time
+from collections.abc import Callable, Iterable
+from http import HTTPStatus
+from json.encoder import encode_basestring_ascii as quoted
+from typing import Any, Final, TypeAlias
+
+from trioserve._asgi import FIRST_BODY
+from trioserve._config import DEFAULT_ACCESS_FORMAT, nearest
+from trioserve._connection import Exchange
+from trioserve._errors import ConfigError
+
+__all__ = ["Format", "access_fields", "access_line", "compile_format", "json_format", "utc_time"]
+
+Format: TypeAlias = Callable[[Exchange, float], str]
+"""A line about a finished exchange that took so many seconds, without a newline."""
+
+CLIENT_GONE: Final = 499  # nginx's status for a client that left before it got an answer
+ATOM: Final = re.compile(r"%(?:(%)|\((?:\{([^{}]+)\}([ioe])|([A-Za-z]+))\)s)")
+
+_PHRASES: Final = {int(status): status.phrase for status in HTTPStatus} | {CLIENT_GONE: "Client Closed Request"}
+_STATUSES: Final = {status: f"{status} {phrase}" for status, phrase in _PHRASES.items()}
+_MONTHS: Final = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+# What others send must neither end the line nor a quoted part of it, nor move a terminal's cursor.
+_ESCAPES: Final = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160))} | {34: '\\"', 92: "\\\\"}
+
+
+# What is known of an exchange.
+
+
+def status_of(exchange: Exchange) -> int:
+    """What the client got; without an answer 499 if it left, 0 if we ended the request."""
+    if status := exchange.final_status:
+        return status
+    return CLIENT_GONE if exchange.end_reason in ("", "client-disconnect") else 0
+
+
+def phrase_of(exchange: Exchange) -> str:
+    """The reason phrase of the status; where there is no status, the reason why."""
+    status = status_of(exchange)
+    return _PHRASES.get(status, "") if status else exchange.end_reason
+
+
+def field_of(exchange: Exchange, name: bytes) -> bytes | None:
+    """The first field of that name in the request."""
+    for known, value in exchange.head.headers:
+        if known == name:
+            return value
+    return None
+
+
+def client_of(exchange: Exchange) -> str:
+    client = exchange.client
+    return f"{client[0]}:{client[1]}" if client is not None else "-"
+
+
+def request_line(exchange: Exchange) -> str:
+    head = exchange.head
+    target = head.target.decode("latin-1").replace('"', '\\"')  # visible ASCII is all that gets through the parser
+    return f"{head.method} {target} HTTP/{head.meaning.http_version}"
+
+
+def user_of(exchange: Exchange) -> str:
+    """The user name of Basic authentication (RFC 7617 §2), whether it was accepted or not."""
+    scheme, _, credentials = (field_of(exchange, b"authorization") or b"").partition(b" ")
+    if scheme.lower() != b"basic":
+        return "-"
+    try:
+        return shown(base64.b64decode(credentials.strip()).partition(b":")[0])
+    except binascii.Error:
+        return "-"
+
+
+def variable(name: str) -> str:
+    """An environment variable."""
+    return os.environ.get(name, "-").translate(_ESCAPES)
+
+
+def process_id() -> str:
+    """In gunicorn's angle brackets."""
+    return f"<{os.getpid()}>"
+
+
+def shown(value: bytes | None) -> str:
+    """A value that came from outside, fit for a line."""
+    if not value:
+        return "-"
+    text = value.decode("latin-1")
+    if text.isprintable() and '"' not in text and "\\" not in text:  # most are; saves 0.3 us
+        return text
+    return text.translate(_ESCAPES)
+
+
+# Text.
+
+
+def access_line(exchange: Exchange, seconds: float) -> str:
+    """``127.0.0.1:53412 - "GET / HTTP/1.1" 200 OK 13 B 0.8 ms``: the default format.
+
+    The same as its compiled form, at little more than half of the price (0.55 against 1.0 us).
+    """
+    head, response, client = exchange.head, exchange.response, exchange.client
+    address = f"{client[0]}:{client[1]}" if client is not None else "-"
+    target = head.target.decode("latin-1").replace('"', '\\"')
+    status = _STATUSES.get(response.status) if response.state > FIRST_BODY else None
+    if status is None:
+        status = f"{status_of(exchange)} {phrase_of(exchange)}"
+    return (
+        f'{address} - "{head.method} {target} HTTP/{head.meaning.http_version}" '
+        f"{status} {response.body_bytes} B {seconds * 1000:.1f} ms"
+    )
+
+
+def compile_format(text: str) -> Format:
+    """A function for a format with atoms such as ``%(h)s`` and ``%({user-agent}i)s``; ``%%`` is a percent sign.
+
+    Raises:
+        ConfigError: something in the format is no atom; the text names it.
+    """
+    return access_line if text == DEFAULT_ACCESS_FORMAT else _compiled(_source(text))
+
+
+def _source(text: str) -> str:
+    """The Python expression that makes the line; ``ConfigError`` as above."""
+    template, position = "", 0
+    parts: list[str] = []
+    for match in ATOM.finditer(text):
+        template += _literal(text[position : match.start()])
+        position = match.end()
+        if match[1]:
+            template += "%%"
+        else:
+            template += "%s"
+            parts.append(_expression(match[2], match[3], match[4]))
+    template += _literal(text[position:])
+    return _filled(template, parts)
+
+
+def _filled(template: str, parts: Iterable[str]) -> str:
+    return f"{template!r} % ({''.join(f'{part}, ' for part in parts)})"
+
+
+def _compiled(source: str) -> Format:
+    """One function for the whole line: one for each of its parts would cost three times as much."""
+    function: Format = eval(f"lambda exchange, seconds: {source}", globals())
+    return function
+
+
+def _literal(text: str) -> str:
+    if "%" in text:
+        stray = text[text.index("%") :].split()[0]
+        raise ConfigError("access_log_format", f"{stray!r} is no atom; an atom looks like %(h)s, a percent sign is %%")
+    return text
+
+
+def _expression(name: str | None, kind: str | None, atom: str) -> str:
+    """The Python expression for ``%({name}kind)s`` or ``%(atom)s``."""
+    if name is None:
+        if atom not in _ATOMS:
+            known = " ".join(_ATOMS)
+            raise ConfigError("access_log_format", f"%({atom})s is no atom{nearest(atom, _ATOMS)}; atoms are {known}")
+        return _ATOMS[atom]
+    field = name.lower().encode("latin-1", "replace")
+    return {
+        "i": f"shown(field_of(exchange, {field!r}))",
+        "o": f"shown(exchange.response.field({field!r}))",
+        "e": f"variable({name!r})",
+    }[kind or ""]
+
+
+_ATOMS: Final = {
+    "h": "exchange.client[0] if exchange.client is not None else '-'",
+    "l": "'-'",
+    "u": "user_of(exchange)",
+    "t": "local_time(int(time.time() - seconds))",
+    "r": "request_line(exchange)",
+    "m": "exchange.head.method",
+    "U": "shown(exchange.head.raw_path)",
+    "q": "exchange.head.query_string and shown(exchange.head.query_string) or ''",
+    "H": "'HTTP/' + exchange.head.meaning.http_version",
+    "s": "status_of(exchange)",
+    "st": "phrase_of(exchange)",
+    "B": "exchange.response.body_bytes",
+    "b": "exchange.response.body_bytes or '-'",
+    "f": "shown(field_of(exchange, b'referer'))",
+    "a": "shown(field_of(exchange, b'user-agent'))",
+    "T": "int(seconds)",
+    "M": "int(seconds * 1000)",
+    "D": "int(seconds * 1_000_000)",
+    "L": "'%.6f' % seconds",
+    "p": "process_id()",
+    "client": "client_of(exchange)",
+    "ms": "'%.1f' % (seconds * 1000)",
+    "id": "exchange.request_id() or '-'",
+    "reason": "exchange.end_reason or '-'",
+}
+
+
+# JSON.
+
+_TEXT, _NUMBER, _MAYBE = "quoted({})", "{}", "as_json({})"  # how a value becomes JSON: the cheapest way that is right
+_KEYS: Final = {  # none of them is an attribute of logging.LogRecord
+    "client": (_MAYBE, "exchange.client[0] if exchange.client is not None else None"),
+    "client_port": (_MAYBE, "exchange.client[1] if exchange.client is not None else None"),
+    "method": (_TEXT, "exchange.head.method"),
+    "path": (_TEXT, "exchange.head.raw_path.decode('latin-1')"),
+    "query": (_TEXT, "exchange.head.query_string.decode('latin-1')"),
+    "http_version": (_TEXT, "exchange.head.meaning.http_version"),
+    "status": (_NUMBER, "status_of(exchange)"),
+    "bytes": (_NUMBER, "exchange.response.body_bytes"),
+    "duration_ms": (_NUMBER, "round(seconds * 1000, 3)"),
+    "user_agent": (_MAYBE, "text_of(field_of(exchange, b'user-agent'))"),
+    "request_id": (_MAYBE, "exchange.request_id()"),
+    "reason": (_MAYBE, "exchange.end_reason or None"),
+}
+
+
+def text_of(value: bytes | None) -> str | None:
+    return value.decode("latin-1") if value is not None else None
+
+
+def as_json(value: str | float | None) -> str:
+    """JSON of what a key can have for a value."""
+    return "null" if value is None else quoted(value) if type(value) is str else repr(value)
+
+
+access_fields: Final[Callable[[Exchange, float], dict[str, Any]]] = eval(
+    f"lambda exchange, seconds: {{{''.join(f'{key!r}: {part}, ' for key, (_, part) in _KEYS.items())}}}")
+
+
+def json_format(message: str) -> Format:
+    """A function for lines of JSON with the same fields, and a message in the given format.
+
+    Raises:
+        ConfigError: as for ``compile_format``.
+    """
+    if message == DEFAULT_ACCESS_FORMAT:  # the fields say the rest
+        message = "%(m)s %(U)s %(s)s"
+    keys = "".join(f', "{key}": %s' for key in _KEYS)
+    template = f'{{"time": "%s", "level": "info", "logger": "trioserve.access", "message": %s{keys}}}'
+    parts = ["utc_time(time.time())", f"quoted({_source(message)})"]
+    return _compiled(_filled(template, parts + [way.format(part) for way, part in _KEYS.values()]))
+
+
+# Times.
+
+
+class _LastTime:
+    """The last second that was formatted: busy servers write many lines in one."""
+
+    local = utc = -1
+    local_text = utc_text = ""
+
+
+def local_time(second: int) -> str:
+    """``[21/Nov/2026:11:03:26 +0000]``, in English whatever the locale."""
+    if second != _LastTime.local:
+        t = time.localtime(second)
+        sign, minutes = "-" if t.tm_gmtoff < 0 else "+", abs(t.tm_gmtoff) // 60
+        _LastTime.local, _LastTime.local_text = second, (
+            f"[{t.tm_mday:02}/{_MONTHS[t.tm_mon - 1]}/{t.tm_year}:{t.tm_hour:02}:{t.tm_min:02}:{t.tm_sec:02} "
+            f"{sign}{minutes // 60:02}{minutes % 60:02}]")
+    return _LastTime.local_text
+
+
+def utc_time(seconds: float) -> str:
+    """``2026-11-21T11:03:26.123Z`` (RFC 3339)."""
+    second = int(seconds)
+    if second != _LastTime.utc:
+        _LastTime.utc, _LastTime.utc_text = second, time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
+    return f"{_LastTime.utc_text}.{int((seconds - second) * 1000):03}Z"
