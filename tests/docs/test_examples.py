@@ -13,6 +13,7 @@ import httpx
 import pytest
 
 import trioserve
+from trioserve._sources import read_file
 
 EXAMPLES = Path(__file__).parents[2] / "docs" / "examples"
 
@@ -75,6 +76,37 @@ async def test_streaming_goes_on_until_the_client_leaves(capsys: pytest.CaptureF
     assert capsys.readouterr().out.startswith("stopped after ")  # the server has stopped, so the example has
 
 
+@pytest.mark.anyio
+async def test_request_id(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", "shop")
+    async with client_of(load("request_id").app) as client:
+        answer = await client.get("/hat", headers={"x-request-id": "from-a-proxy"})
+    assert answer.headers["x-request-id"] == "from-a-proxy"
+    [record] = [record for record in caplog.records if record.name == "shop"]
+    assert vars(record)["request_id"] == "from-a-proxy"
+
+
+@pytest.mark.anyio
+async def test_hello_flask() -> None:
+    async with client_of(load("hello_flask").app) as client:
+        assert (await client.get("/reader")).json() == {"message": "Hello, reader"}
+
+
+def test_trioserve_toml() -> None:
+    given = {name: known.value for name, known in read_file(str(EXAMPLES / "trioserve.toml")).items()}
+    assert given.pop("app") == "main:app"
+    assert trioserve.Config(**given).timeout_request == 60
+
+
+def test_logging_yaml() -> None:
+    program = "import logging; from trioserve._supervisor.log_config import apply_log_config; "
+    program += f"apply_log_config({str(EXAMPLES / 'logging.yaml')!r}); logging.getLogger('trioserve').info('started')"
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=EXAMPLES.parents[1],
+        capture_output=True, text=True, timeout=30, check=True)
+    assert done.stdout.endswith(" INFO trioserve: started\n")
+
+
 def test_embed_trio() -> None:
     assert run_program("embed_trio") == ["a child of your nursery"]
 
@@ -92,11 +124,11 @@ def test_graceful_shutdown(backend: str) -> None:
 
 def test_every_example_has_a_test() -> None:
     tested = {name.removeprefix("test_") for name in globals() if name.startswith("test_")}
-    for path in EXAMPLES.glob("*.py"):
+    for path in EXAMPLES.glob("*.*"):
         assert any(name.startswith(path.stem) for name in tested), path.name
 
 
 def test_every_example_is_in_a_page_or_a_guide_links_to_it() -> None:
     pages = "".join(page.read_text("utf-8") for page in EXAMPLES.parent.rglob("*.md"))
-    for path in EXAMPLES.glob("*.py"):
+    for path in EXAMPLES.glob("*.*"):
         assert f"examples/{path.name}" in pages, path.name

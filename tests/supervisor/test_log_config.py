@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from trioserve._config import Config
 from trioserve._errors import ConfigError
@@ -57,8 +56,8 @@ args=(sys.stdout,)
 [formatter_short]
 format=%(levelname)s|%(name)s|%(message)s
 """
-FILES = {"a.json": json.dumps(DICT), "a.yaml": yaml.safe_dump(DICT), "a.YML": yaml.safe_dump(DICT), "a.toml": TOML,
-         "a.ini": INI, "a.conf": INI}
+JSON = json.dumps(DICT)  # which is YAML too
+FILES = {"a.json": JSON, "a.yaml": JSON, "a.YML": JSON, "a.toml": TOML, "a.ini": INI, "a.conf": INI}
 
 
 @pytest.fixture(autouse=True)
