@@ -7,6 +7,8 @@ import os
 import re
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass, field
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -17,9 +19,10 @@ from tests.helpers.transcripts import get
 from tests.server.test_access_log import BatchHandler, PlainHandler, logged
 from trioserve._config import DEFAULT_ACCESS_FORMAT, Config
 from trioserve._errors import ConfigError
+from trioserve._protocol.events import Meaning, RequestHead
 from trioserve._server import access_format, check
-from trioserve._server.access_format import compile_format, local_time, utc_time
-from trioserve._types import App, Receive, Scope, Send
+from trioserve._server.access_format import access_fields, compile_format, json_format, local_time, utc_time
+from trioserve._types import App, Fields, Receive, Scope, Send
 
 
 async def app(scope: Scope, receive: Receive, send: Send) -> None:
@@ -120,27 +123,56 @@ async def test_every_atom_works_before_there_is_a_response() -> None:
     assert len((await line_of(text, app=nothing)).split("|")) == len(access_format._ATOMS)
 
 
+@dataclass
+class Fake:
+    """An exchange as far as a line can see it."""
+
+    client: tuple[str, int | None] | None
+    status: int  # that the application sent
+    state: int  # of the response
+    final_status: int
+    end_reason: str = ""
+    name: str | None = None
+    headers: Fields = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.head = RequestHead("GET", b'/"?"', '/"', b'/"', b'"', self.headers, Meaning("1.0", True, 0, False, False))
+        self.response = SimpleNamespace(state=self.state, status=self.status, body_bytes=5)
+
+    def request_id(self) -> str | None:
+        return self.name
+
+
+EXCHANGES: list[Any] = [
+    Fake(client, *status, reason, name, headers)
+    for client in (("192.0.2.1", 5), ("::1", None), None)
+    for status in ((200, 4, 200), (599, 2, 599), (0, 0, 0), (200, 1, 504), (0, 0, 408))
+    for reason, name, headers in (("", None, []), ("shutdown-deadline", 'a"b', [(b"user-agent", b'"\xe9\\')]))
+]
+
+
+def test_a_json_line_has_the_fields_of_a_record() -> None:
+    line = json_format(DEFAULT_ACCESS_FORMAT)
+    for exchange in EXCHANGES:
+        found = json.loads(line(exchange, 0.0012344))
+        assert {found.pop(key) for key in ("level", "logger")} == {"info", "trioserve.access"}
+        assert found.pop("message") == f'GET /" {access_format.status_of(exchange)}'
+        assert found.pop("time")
+        assert found == access_fields(exchange, 0.0012344)
+
+
+def test_fields_can_be_those_of_a_record() -> None:
+    assert not access_fields(EXCHANGES[0], 0).keys() & vars(logging.makeLogRecord({})).keys()
+
+
 def test_the_default_is_what_its_atoms_say(monkeypatch: pytest.MonkeyPatch) -> None:
     """The hand-written line is the compiled one, only faster."""
-
-    class Fake:
-        end_reason = ""
-
-        def __init__(self, client: Any, status: int, state: int, final: int) -> None:
-            self.client = client
-            self.final_status = final
-            self.head = type("Head", (), {"method": "GET", "target": b'/"', "meaning": type(
-                "Meaning", (), {"http_version": "1.0"})})
-            self.response = type("Response", (), {"state": state, "status": status, "body_bytes": 5})
-
     fast = compile_format(DEFAULT_ACCESS_FORMAT)
     monkeypatch.setattr(access_format, "DEFAULT_ACCESS_FORMAT", "another")
     plain = compile_format(DEFAULT_ACCESS_FORMAT)
     assert fast is not plain
-    for client in (("192.0.2.1", 5), ("::1", 5), None):
-        for status, state, final in ((200, 4, 200), (599, 2, 599), (0, 0, 0), (200, 1, 504), (0, 0, 408)):
-            exchange: Any = Fake(client, status, state, final)
-            assert fast(exchange, 0.00123) == plain(exchange, 0.00123)
+    for exchange in EXCHANGES:
+        assert fast(exchange, 0.00123) == plain(exchange, 0.00123)
 
 
 # -- mistakes --------------------------------------------------------------------------------------------------------

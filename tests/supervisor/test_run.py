@@ -124,6 +124,13 @@ def test_a_program_that_has_set_up_logging_keeps_it(monkeypatch: pytest.MonkeyPa
     assert logging.getLogger("trioserve").handlers == [handler]
 
 
+def test_a_file_for_logging_is_obeyed_all_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(logging.getLogger("trioserve"), "handlers", [logging.NullHandler()])
+    (tmp_path / "a.json").write_text('{"version": 1, "loggers": {"trioserve": {"handlers": []}}}')
+    trioserve.run(app, log_config=str(tmp_path / "a.json"))
+    assert logging.getLogger("trioserve").handlers == []
+
+
 def test_a_program_that_has_not_gets_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(logging.getLogger("trioserve"), "handlers", [])
     trioserve.run(app)

@@ -5,8 +5,8 @@ up or made before somebody asks: most requests are never asked for their name.
 """
 
 import itertools
+import os
 import re
-import secrets
 from collections.abc import Callable
 from typing import Final, TypeAlias
 
@@ -27,7 +27,7 @@ class RequestIds:
     def __init__(self, header: str, trusts: TrustsPeer) -> None:
         self._name = header.lower().encode("latin-1")
         self._trusts = trusts
-        self._prefix = secrets.token_hex(6)
+        self._prefix = os.urandom(6).hex()
         self._numbers = itertools.count(1)
 
     def name(self, peer: Address | None, local: Address | None, fields: Fields) -> str:

@@ -203,48 +203,55 @@ _ATOMS: Final = {
 
 # JSON.
 
-_TEXT, _NUMBER, _MAYBE = "quoted({})", "{}", "as_json({})"  # how a value becomes JSON: the cheapest way that is right
-_KEYS: Final = {  # none of them is an attribute of logging.LogRecord
-    "client": (_MAYBE, "exchange.client[0] if exchange.client is not None else None"),
-    "client_port": (_MAYBE, "exchange.client[1] if exchange.client is not None else None"),
-    "method": (_TEXT, "exchange.head.method"),
-    "path": (_TEXT, "exchange.head.raw_path.decode('latin-1')"),
-    "query": (_TEXT, "exchange.head.query_string.decode('latin-1')"),
-    "http_version": (_TEXT, "exchange.head.meaning.http_version"),
-    "status": (_NUMBER, "status_of(exchange)"),
-    "bytes": (_NUMBER, "exchange.response.body_bytes"),
-    "duration_ms": (_NUMBER, "round(seconds * 1000, 3)"),
-    "user_agent": (_MAYBE, "text_of(field_of(exchange, b'user-agent'))"),
-    "request_id": (_MAYBE, "exchange.request_id()"),
-    "reason": (_MAYBE, "exchange.end_reason or None"),
-}
 
-
-def text_of(value: bytes | None) -> str | None:
-    return value.decode("latin-1") if value is not None else None
-
-
-def as_json(value: str | float | None) -> str:
-    """JSON of what a key can have for a value."""
-    return "null" if value is None else quoted(value) if type(value) is str else repr(value)
-
-
-access_fields: Final[Callable[[Exchange, float], dict[str, Any]]] = eval(
-    f"lambda exchange, seconds: {{{''.join(f'{key!r}: {part}, ' for key, (_, part) in _KEYS.items())}}}")
+def access_fields(exchange: Exchange, seconds: float) -> dict[str, Any]:
+    """What a record, or a line of JSON, says about an exchange. No key is an attribute of ``logging.LogRecord``."""
+    head, client, agent = exchange.head, exchange.client, field_of(exchange, b"user-agent")
+    return {
+        "client": client[0] if client is not None else None,
+        "client_port": client[1] if client is not None else None,
+        "method": head.method,
+        "path": head.raw_path.decode("latin-1"),
+        "query": head.query_string.decode("latin-1"),
+        "http_version": head.meaning.http_version,
+        "status": status_of(exchange),
+        "bytes": exchange.response.body_bytes,
+        "duration_ms": round(seconds * 1000, 3),
+        "user_agent": agent.decode("latin-1") if agent is not None else None,
+        "request_id": exchange.request_id(),
+        "reason": exchange.end_reason or None,
+    }
 
 
 def json_format(message: str) -> Format:
-    """A function for lines of JSON with the same fields, and a message in the given format.
+    """A function for lines of JSON with these fields, and a message in the given format.
 
     Raises:
         ConfigError: as for ``compile_format``.
     """
-    if message == DEFAULT_ACCESS_FORMAT:  # the fields say the rest
-        message = "%(m)s %(U)s %(s)s"
-    keys = "".join(f', "{key}": %s' for key in _KEYS)
-    template = f'{{"time": "%s", "level": "info", "logger": "trioserve.access", "message": %s{keys}}}'
-    parts = ["utc_time(time.time())", f"quoted({_source(message)})"]
-    return _compiled(_filled(template, parts + [way.format(part) for way, part in _KEYS.values()]))
+    make = compile_format(message) if message != DEFAULT_ACCESS_FORMAT else None  # whose parts are fields anyway
+
+    def line(exchange: Exchange, seconds: float) -> str:
+        head, response, client = exchange.head, exchange.response, exchange.client
+        status = response.status if response.state > FIRST_BODY else status_of(exchange)
+        path = quoted(head.raw_path.decode("latin-1"))
+        text = f'"{head.method} {path[1:-1]} {status}"' if make is None else quoted(make(exchange, seconds))
+        agent = field_of(exchange, b"user-agent")
+        name = exchange.request_id()
+        reason = exchange.end_reason
+        return (  # by hand, because json.dumps would cost more than the rest of the line
+            f'{{"time": "{utc_time(time.time())}", "level": "info", "logger": "trioserve.access", "message": {text}, '
+            f'"client": {quoted(client[0]) if client is not None else "null"}, '
+            f'"client_port": {client[1] if client is not None and client[1] is not None else "null"}, '
+            f'"method": "{head.method}", "path": {path}, "query": {quoted(head.query_string.decode("latin-1"))}, '
+            f'"http_version": "{head.meaning.http_version}", "status": {status}, "bytes": {response.body_bytes}, '
+            f'"duration_ms": {seconds * 1000:.3f}, '
+            f'"user_agent": {quoted(agent.decode("latin-1")) if agent is not None else "null"}, '
+            f'"request_id": {quoted(name) if name is not None else "null"}, '
+            f'"reason": {quoted(reason) if reason else "null"}}}'
+        )
+
+    return line
 
 
 # Times.

@@ -55,7 +55,7 @@ class Server:
     def __init__(self, app: AnyApp, config: Config, *, listeners: list[Listener] | None = None) -> None:
         self._app = adapt(app, config)
         self._config = config
-        self._access_log = AccessLogger(config) if config.access_log else None
+        self._access_log = AccessLogger(config) if config.access_log else None  # a mistake in its format shows now
         self._given_listeners = listeners
         self._shutdown_requested = anyio.Event()
         self._shutdown_forced = anyio.Event()
@@ -265,9 +265,9 @@ async def serve(
 ) -> None:
     """Serve ``app`` inside a running trio or asyncio program, until cancelled, which is a graceful stop.
 
-    ``addresses = await nursery.start(trioserve.serve, app, config)`` returns when requests can come, with the bound
-    ``(host, port)`` pairs. No signal handlers are installed and logging is left alone. ``options`` are fields of
-    ``Config`` and override those of ``config``.
+    The application is ASGI 3, ASGI 2 or WSGI. ``addresses = await nursery.start(trioserve.serve, app, config)``
+    returns when requests can come, with the bound ``(host, port)`` pairs. No signal handlers are installed and logging
+    is left alone. ``options`` are fields of ``Config`` and override those of ``config``.
 
     Raises:
         ConfigError: an option is unknown or has a value it cannot have.

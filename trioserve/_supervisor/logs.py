@@ -12,7 +12,6 @@ from typing import Any, Final, TextIO
 
 from trioserve._config import DEFAULT_ACCESS_FORMAT, Config
 from trioserve._server import utc_time
-from trioserve._supervisor.log_config import apply_log_config
 
 __all__ = ["TRACE", "AccessHandler", "JsonFormatter", "LevelFormatter", "set_up_logging"]
 
@@ -36,6 +35,8 @@ def set_up_logging(config: Config) -> None:
     """
     logging.addLevelName(TRACE, "TRACE")
     if config.log_config is not None:
+        from trioserve._supervisor.log_config import apply_log_config  # slow to import, and seldom needed
+
         apply_log_config(config.log_config)
         return
     level = TRACE if config.log_level == "trace" else config.log_level.upper()

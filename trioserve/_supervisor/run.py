@@ -32,7 +32,8 @@ INTERRUPTED: Final = 130  # 128 + SIGINT, a shell's exit code for Ctrl-C
 def run(app: AnyApp | str, **options: Any) -> None:
     """Serve ``app``, an application or its name ``"module:attribute"``, until a signal stops it.
 
-    ``options`` are fields of ``Config``. Logging is set up, unless the logger ``trioserve`` has a handler already.
+    The application is ASGI 3, ASGI 2 or WSGI. ``options`` are fields of ``Config``. Logging is set up, unless the
+    logger ``trioserve`` has a handler already and no ``log_config`` is given.
     SIGINT and SIGTERM stop the server gracefully, a second one at once; in a thread other than the main one, where
     Python hears no signals, it runs until ``limit_max_requests`` or the end of the process.
 
@@ -45,7 +46,7 @@ def run(app: AnyApp | str, **options: Any) -> None:
         LifespanDied: the application's lifespan died later.
     """
     config = Config.from_options(options)
-    if not logging.getLogger("trioserve").handlers:
+    if config.log_config is not None or not logging.getLogger("trioserve").handlers:
         set_up_logging(config)
     _run(_serve, app, config)
 
