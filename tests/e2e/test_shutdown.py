@@ -142,7 +142,7 @@ def test_whoever_is_not_finished_at_the_deadline_is_cancelled(
         server.stderr.wait_for(f"{path} cancelled")
         line = server.stderr.wait_for(f"shutdown-deadline: ended GET {path} after ")
         assert "probe.py" in line
-        assert line.endswith(where)
+        assert f" {where} [" in line  # and the request's name
 
 
 def test_a_client_that_does_not_read_is_not_waited_for(impatient_server: ServerProcess) -> None:

@@ -360,3 +360,13 @@ async def test_a_shutdown_is_not_the_clients_doing(batches: BatchHandler) -> Non
         await settled()
         site.server.force_shutdown()
     assert batches.lines == ["0 shutdown-deadline; shutdown-deadline"]
+
+
+async def test_a_request_that_is_turned_away_has_its_line(batches: BatchHandler) -> None:
+    async with logged(stuck, batches, access_log_format="%(m)s %(U)s %(s)s", limit_concurrency=1) as site:
+        first = site.connect()
+        await first.send_all(get("/first"))
+        await settled()
+        assert b" 503 " in await site.everything_after(get("/second"))
+        await anyio.sleep(1)
+        assert batches.lines == ["GET /second 503"]

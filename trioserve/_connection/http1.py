@@ -1,6 +1,7 @@
 """The life of an HTTP/1.1 connection: requests one after the other, then a farewell (RFC 9112 §9)."""
 
 import logging
+import time
 from typing import Final
 
 import anyio
@@ -125,6 +126,8 @@ class Http1Connection:
         assert self.exchange is not None
         if not await turnstile.enter():
             self.refusal = PeerError(503, "too many requests in progress")
+            if self.ctx.access_log is not None:
+                self.ctx.access_log(self.exchange, time.perf_counter() - self.exchange.started)
             return False
         try:
             return await self.exchange.run()
