@@ -168,4 +168,5 @@ def _toml(value: Any) -> str:
         return f"{value:.12g}" if isinstance(value, float) else str(value)
     import json  # slow to import, and only needed here
 
-    return json.dumps(value)  # a string of JSON is one of TOML
+    readable = value.encode("utf-8", "backslashreplace").decode()  # a variable can have bytes that are no text
+    return json.dumps(readable, ensure_ascii=False).replace("\x7f", "\\u007f")  # nearly the same in JSON and TOML

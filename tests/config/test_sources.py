@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from trioserve import _sources as sources
 from trioserve._config import OPTIONS, Config, options
@@ -154,6 +156,16 @@ def test_the_outcome_is_a_file_that_gives_the_same(config: Config) -> None:
     assert Config.from_options(given) == config
     unset = {name for name, *_ in options() if getattr(config, name) is None}
     assert set(OPTIONS) - set(given) <= unset
+
+
+@settings(deadline=None)
+@given(st.text(st.characters(codec="utf-8")))
+def test_any_text_can_be_shown(text: str) -> None:
+    assert tomllib.loads(as_toml(text, Config(host=text), {}))["host"] == text
+
+
+def test_bytes_that_are_no_text_can_be_shown() -> None:
+    assert tomllib.loads(as_toml(None, Config(host="a\udcff"), {}))["host"] == r"a\udcff"
 
 
 def test_each_line_says_where_its_value_came_from() -> None:

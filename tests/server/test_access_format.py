@@ -12,6 +12,8 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from tests.helpers.apps import part, reply, start
 from tests.helpers.serving import serving
@@ -197,6 +199,22 @@ async def test_what_is_no_atom_is_named(text: str, problem: str, log_format: str
     assert failure.value.problem.startswith(problem)
     with pytest.raises(ConfigError):
         await check(app, Config(access_log_format=text))
+
+
+PIECES = st.sampled_from(
+    ["%", "%%", "%(h)s", "%({a}i)s", "%({a'}o)s", '%({"""}e)s', "'", '"', "\\", "{", "}", "\n", ")", "s"])
+
+
+@settings(deadline=None)
+@given(st.lists(PIECES | st.text(st.characters(codec="utf-8"), max_size=5)).map("".join))
+def test_any_text_is_a_format_or_a_mistake(text: str) -> None:
+    try:
+        line = compile_format(text)
+    except ConfigError:
+        return
+    for exchange in EXCHANGES:
+        exchange.response.field = lambda name: None
+        assert line(exchange, 0.5).count("\n") == text.count("\n")
 
 
 # -- JSON ------------------------------------------------------------------------------------------------------------
