@@ -63,7 +63,6 @@ FIELDS = (
     ("%(B)s %(b)s", "13 13"),
     ("%(f)s", "http://a/"),
     ("%(a)s", r"say \"hi\"\x09\x9b31m"),
-    ("%(p)s", f"<{os.getpid()}>"),
     ("%(client)s", "192.0.2.1:50000"),
     ("%(reason)s", "-"),
     ("%({x-of-client}i)s%({X-OF-CLIENT}i)s", "11"),
@@ -88,6 +87,10 @@ async def test_atoms(monkeypatch: pytest.MonkeyPatch, text: str, line: str) -> N
 async def test_atoms_that_are_another_each_time(text: str, pattern: str) -> None:
     line = await line_of(text)
     assert re.fullmatch(pattern, line), line
+
+
+async def test_the_process() -> None:
+    assert await line_of("%(p)s") == f"<{os.getpid()}>"
 
 
 async def test_what_is_not_there_is_a_dash() -> None:
