@@ -19,6 +19,7 @@ from trioserve._streams.sockets import address_of, is_wildcard, kernel_queue, pe
 __all__ = ["TrioNetwork"]
 
 READ_AHEAD_BYTES: Final = 64 * 1024  # kept for receive_some while somebody watches for the peer to leave
+WOKEN_AT_ONCE: Final = 256  # tasks; what they have touched shall still be in the cache when their responses leave
 CLOSE_SECONDS: Final = 2.0  # for a peer to take the last bytes of a stream that nobody serves any more
 _NOTHING: Final = memoryview(b"")
 
@@ -333,7 +334,7 @@ class EdgePoller:
         try:
             while True:
                 await trio.lowlevel.wait_readable(self._epoll.fileno())
-                ready = self._epoll.poll(0)
+                ready = self._epoll.poll(0, WOKEN_AT_ONCE)
                 uncorks = False
                 if len(ready) > 1 and (uncorks := self.corked is None):
                     self.corked = []
