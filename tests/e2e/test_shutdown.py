@@ -31,7 +31,8 @@ def judge(server: ServerProcess, number: signal.Signals = signal.SIGTERM, *, wit
     began = time.monotonic()
     server.judge_end()
     assert time.monotonic() - began < within
-    lines = server.stderr.text.splitlines()
+    # asyncio's development mode tells of callbacks that a busy machine has held up
+    lines = [line for line in server.stderr.text.splitlines() if not line.startswith("Executing <")]
     assert lines[-1].endswith("Stopped")
     assert lines[-2] == "probe: lifespan ended"
     assert server.stderr.lines_with(f"Shutting down ({number.name})")
