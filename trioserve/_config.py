@@ -11,11 +11,13 @@ import math
 import re
 import types
 import typing
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal, TypeAlias
 
+from trioserve._addresses import BindSpec, Descriptor, HostPort, UnixPath, parse_bind
 from trioserve._errors import ConfigError
+from trioserve._trust import TrustedPeers, believed_fields
 
 __all__ = ["Config", "Option", "Seconds", "options"]
 
@@ -83,10 +85,22 @@ class Config:
     root_path: str = option(
         "", "Application", "Path prefix under which a proxy mounts the application.", metavar="PATH")
 
-    host: str = option("127.0.0.1", "Binding", "Address or name to listen on.")
+    host: str = option(
+        "127.0.0.1", "Binding", "Address or name to listen on, in all its IPv4 and IPv6 addresses; * for all addresses "
+        "of the machine.")
     port: int = option(
         8000, "Binding", "Port to listen on; 0 takes a free one and prints it.", minimum=0, maximum=65535,
         metavar="PORT", environment="PORT")
+    uds: str | None = option(None, "Binding", "Listen on a unix socket instead.", metavar="PATH")
+    fd: int | None = option(
+        None, "Binding", "Listen on the inherited socket that is open as this file descriptor instead.", minimum=0,
+        metavar="NUMBER")
+    bind: tuple[str, ...] = option(
+        (), "Binding",
+        "Listen on this address instead: HOST:PORT, [IPV6]:PORT, *:PORT, unix:PATH or fd://N; repeatable, in the "
+        "environment one per line.", metavar="ADDRESS")
+    uds_permissions: str = option(
+        "666", "Binding", "Permissions of a unix socket, in octal.", metavar="MODE")
     backlog: int = option(2048, "Binding", "Connections the kernel queues before they are accepted.", minimum=1)
 
     backend: Literal["trio", "asyncio"] = option("trio", "Event loop", "Event loop family that runs the application.")
@@ -103,6 +117,20 @@ class Config:
         "notify", "HTTP",
         "When a client leaves before its response is complete: tell the application by http.disconnect, or cancel "
         "the request.")
+
+    proxy_headers: bool = option(
+        True, "Proxies", "Believe what trusted proxies say in header fields about the client, the scheme and so on.")
+    forwarded_allow_ips: str = option(
+        "127.0.0.1,::1,unix", "Proxies",
+        "Proxies that are trusted: IP addresses, networks, unix (peers on unix sockets) and * (everybody), separated "
+        "by commas.", metavar="LIST", environment="FORWARDED_ALLOW_IPS")
+    forwarded_headers: str = option(
+        "x-forwarded-for,x-forwarded-proto", "Proxies",
+        "Header fields that the trusted proxies set, and that are therefore believed, separated by commas: forwarded, "
+        "or any of x-forwarded-for, -proto, -host, -port, -prefix.", metavar="LIST")
+    proxy_protocol: bool = option(
+        False, "Proxies",
+        "Expect the PROXY protocol, version 1 or 2, at the start of each connection; only trusted proxies may connect.")
 
     log_level: Literal["critical", "error", "warning", "info", "debug", "trace"] = option(
         "info", "Logging", "Least severe level that is logged.")
@@ -158,6 +186,9 @@ class Config:
         for line in self.header:
             if not _HEADER.fullmatch(line):
                 raise ConfigError("header", f"{line!r} is not of the form Name:Value")
+        _check_binding(self)
+        _translate("forwarded_allow_ips", TrustedPeers, self.forwarded_allow_ips)
+        _translate("forwarded_headers", believed_fields, self.forwarded_headers)
 
     @classmethod
     def from_options(cls, given: Mapping[str, Any]) -> "Config":
@@ -166,6 +197,21 @@ class Config:
             if name not in OPTIONS:
                 raise ConfigError(name, "no such option" + nearest(name, OPTIONS))
         return cls(**given)
+
+    @property
+    def bind_specs(self) -> list[BindSpec]:
+        """What to listen on: every ``bind``, ``uds`` and ``fd``; ``host`` and ``port`` when there is none of them."""
+        specs = [parse_bind(text) for text in self.bind]
+        if self.uds is not None:
+            specs.append(UnixPath(self.uds))
+        if self.fd is not None:
+            specs.append(Descriptor(self.fd))
+        return specs or [HostPort(self.host, self.port)]
+
+    @property
+    def binds_by_default(self) -> bool:
+        """Nothing but ``host`` and ``port`` says where to listen."""
+        return not self.bind and self.uds is None and self.fd is None
 
     def replace(self, **changes: Any) -> "Config":
         """A copy with some options changed, which are checked like all."""
@@ -182,6 +228,33 @@ def options() -> list[tuple[str, Any, Any, Option]]:
     """Each option as (name, type, default, what is known of it), in the order of the reference."""
     hints = _field_types()
     return [(field.name, hints[field.name], field.default, OPTIONS[field.name]) for field in dataclasses.fields(Config)]
+
+
+def _check_binding(config: Config) -> None:
+    """Every address can be read and is there once, and nothing contradicts (``Config.bind_specs``)."""
+    if not re.fullmatch("(?:0o?)?[0-7]{1,3}", config.uds_permissions):
+        raise ConfigError("uds_permissions", f"{config.uds_permissions!r} is no octal number such as 660")
+    if config.uds is not None and (not config.uds or "\0" in config.uds):
+        raise ConfigError("uds", f"{config.uds!r} is no path")
+    for text in config.bind:
+        _translate("bind", parse_bind, text)
+    if config.binds_by_default:
+        return
+    for name in ("host", "port"):
+        if getattr(config, name) != Config.__dataclass_fields__[name].default:
+            raise ConfigError(name, "cannot be combined with bind, uds or fd; write it as another bind HOST:PORT")
+    specs = config.bind_specs
+    for spec in specs:
+        if specs.count(spec) > 1:
+            raise ConfigError("bind", f"'{spec}' is there twice")
+
+
+def _translate(name: str, read: Callable[[str], Any], text: str) -> None:
+    """Let ``read`` judge the value; its ValueError becomes a ConfigError."""
+    try:
+        read(text)
+    except ValueError as exc:
+        raise ConfigError(name, str(exc)) from None
 
 
 def nearest(word: str, known: typing.Iterable[str]) -> str:

@@ -165,6 +165,8 @@ def collect(ctx: click.Context, values: dict[str, Any], path: str | None) -> dic
         name = param.name or ""
         if name in values and ctx.get_parameter_source(name) is not ParameterSource.DEFAULT:
             given[name] = Given(values[name], spelling(ctx, param))
+    if {"bind", "uds", "fd"} & given.keys() and "port" in given and given["port"].origin == "PORT":
+        del given["port"]  # platforms set PORT for any program, also for one that has been told otherwise
     return given
 
 

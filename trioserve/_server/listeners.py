@@ -1,71 +1,182 @@
-"""Addresses become listening sockets."""
+"""Addresses become listening sockets. Knows nothing of serving: who binds may pass the sockets on to others."""
 
+import contextlib
 import errno
 import os
 import socket
-from collections.abc import Iterable
-from typing import Any, Final
+import stat
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, NamedTuple
 
 import anyio
 
+from trioserve._addresses import BindSpec, Descriptor, HostPort, UnixPath
+from trioserve._config import Config
 from trioserve._errors import BindFailed
 
-__all__ = ["bind_sockets", "listen_on"]
+__all__ = ["Bound", "bind", "inherited_socket", "listen_on", "own", "release", "remove_files"]
 
 _NOT_HERE: Final = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
 
 
-async def bind_sockets(host: str, port: int) -> list[socket.socket]:
-    """One bound socket for each address of ``host``, all on one port; ``listen`` has not been called.
+class SocketFile(NamedTuple):
+    """Tells our socket file from another one that has taken its place. While ours is open, no inode is used again."""
 
-    Addresses that this machine does not have are passed over as long as one remains.
+    path: str
+    device: int
+    inode: int
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """A bound socket and what it was asked for.
+
+    Attributes:
+        spec: ``None`` for a socket that somebody else has bound.
+        file: of a unix socket that we have made, and therefore remove.
+    """
+
+    sock: socket.socket
+    spec: BindSpec | None = None
+    file: SocketFile | None = None
+
+
+async def bind(config: Config) -> list[Bound]:
+    """A bound socket for each address of ``config.bind_specs``; ``listen`` has not been called.
+
+    The caller owns them: see ``release``.
 
     Raises:
-        BindFailed: the name is unknown, or an address is in use or not permitted.
+        BindFailed: one of them cannot be had; then none is left open, and no file behind.
     """
-    sockets: list[socket.socket] = []
-    missing: OSError | None = None
-    addresses = await _resolve(host, port)
+    bound: list[Bound] = []
     try:
-        for family, address in addresses:
-            if port == 0 and sockets:
-                address = (address[0], sockets[0].getsockname()[1], *address[2:])
+        for spec in config.bind_specs:
+            if isinstance(spec, HostPort):
+                bound += await _bind_host(spec)
+            elif isinstance(spec, UnixPath):
+                bound.append(_bind_path(spec, int(config.uds_permissions, 8)))
+            else:
+                bound.append(Bound(inherited_socket(spec.fd), spec))
+    except BaseException:
+        release(bound)
+        raise
+    return bound
+
+
+def own(sockets: Sequence[socket.socket | Bound]) -> list[Bound]:
+    """Sockets that somebody else has bound, and that are ours to close.
+
+    Raises:
+        BindFailed: there is none, or one of them cannot be listened on; all are closed.
+    """
+    bound = [sock if isinstance(sock, Bound) else Bound(sock) for sock in sockets]
+    try:
+        if not bound:
+            raise BindFailed("cannot listen: the list of sockets is empty")
+        for each in bound:
+            _check_kind(each.sock, f"socket {each.sock.fileno()}")
+    except BaseException:
+        release(bound)
+        raise
+    return bound
+
+
+def listen_on(bound: Bound, backlog: int) -> None:
+    """``listen(2)``, unless the socket listens already, with the backlog that its maker chose.
+
+    Raises:
+        BindFailed: another server was faster. Until one listens, two may bind one port, and take each other's unix
+            sockets for stale.
+    """
+    if _listens(bound.sock):
+        return
+    try:
+        bound.sock.listen(backlog)
+    except OSError as exc:
+        raise _failure(bound.spec or bound.sock.getsockname(), exc) from exc
+    if bound.file is not None and not _is_there(bound.file):
+        raise BindFailed(f"cannot listen on {bound.spec}: another server has taken the socket")
+
+
+def remove_files(bounds: Iterable[Bound]) -> None:
+    """Remove the unix sockets that we have made, where they are still ours; to be called before they are closed."""
+    for bound in bounds:
+        if bound.file is not None and _is_there(bound.file):
+            with contextlib.suppress(OSError):  # somebody was faster, or we may not any more
+                os.unlink(bound.file.path)
+
+
+def release(bounds: Sequence[Bound]) -> None:
+    """Close the sockets and remove what they have left in the file system."""
+    remove_files(bounds)
+    for bound in bounds:
+        bound.sock.close()
+
+
+def _is_there(file: SocketFile) -> bool:
+    try:
+        return _identify(file.path) == file
+    except OSError:
+        return False
+
+
+def _identify(path: str) -> SocketFile:
+    found = os.lstat(path)
+    return SocketFile(path, found.st_dev, found.st_ino)
+
+
+# Host and port.
+
+
+async def _bind_host(spec: HostPort) -> list[Bound]:
+    """One socket for each address of the host, all on one port.
+
+    Addresses that this machine does not have are passed over as long as one remains.
+    """
+    bound: list[Bound] = []
+    missing: OSError | None = None
+    try:
+        for family, address in await _resolve(spec):
+            if spec.port == 0 and bound:
+                address = (address[0], bound[0].sock.getsockname()[1], *address[2:])
             try:
-                sockets.append(_bind(family, address, only_v6=len(addresses) > 1))
+                bound.append(Bound(_bind_address(family, address), spec))
             except OSError as exc:
                 if exc.errno not in _NOT_HERE:
                     raise
                 missing = exc
-        if not sockets and missing is not None:
+        if not bound and missing is not None:
             raise missing
     except OSError as exc:
-        for sock in sockets:
-            sock.close()
-        raise BindFailed(_explain(host, port, exc)) from exc
-    return sockets
+        release(bound)
+        raise _failure(spec, exc) from exc
+    return bound
 
 
-async def _resolve(host: str, port: int) -> list[tuple[socket.AddressFamily, Any]]:
+async def _resolve(spec: HostPort) -> list[tuple[socket.AddressFamily, Any]]:
     found: Iterable[Any]
+    host = None if spec.host in ("", "*") else spec.host
     try:
         try:
             found = socket.getaddrinfo(
-                host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE | socket.AI_NUMERICHOST
+                host, spec.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE | socket.AI_NUMERICHOST
             )
         except socket.gaierror:  # a name: the look-up may wait for the network
-            found = await anyio.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+            found = await anyio.getaddrinfo(host, spec.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except (OSError, UnicodeError) as exc:
-        raise BindFailed(f"cannot listen on {host!r}: {exc}") from exc
+        raise BindFailed(f"cannot listen on {spec.host!r}: {exc}") from exc
     return list(dict.fromkeys((socket.AddressFamily(info[0]), info[4]) for info in found))
 
 
-def _bind(family: socket.AddressFamily, address: Any, *, only_v6: bool) -> socket.socket:
+def _bind_address(family: socket.AddressFamily, address: Any) -> socket.socket:
     sock = socket.socket(family, socket.SOCK_STREAM)
     try:
         if os.name == "posix":  # elsewhere the option lets two servers share a port
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if family == socket.AF_INET6:
-            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, int(only_v6))
+        if family == socket.AF_INET6:  # one socket for each family: the same everywhere, whatever else is bound
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # accepted sockets inherit it on Linux
         sock.bind(address)
     except BaseException:
@@ -74,21 +185,118 @@ def _bind(family: socket.AddressFamily, address: Any, *, only_v6: bool) -> socke
     return sock
 
 
-def listen_on(sock: socket.socket, backlog: int) -> None:
-    """``listen(2)``. Raises BindFailed when another server was faster: until one listens, two may bind one port."""
+# Unix sockets.
+
+
+def _bind_path(spec: UnixPath, mode: int) -> Bound:
+    """A new socket file, in the place of one that nobody listens on."""
+    if not hasattr(socket, "AF_UNIX"):
+        raise BindFailed(f"cannot listen on {spec}: this system has no unix sockets")
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
-        sock.listen(backlog)
-    except OSError as exc:
-        host, port = sock.getsockname()[:2]
-        raise BindFailed(_explain(host, port, exc)) from exc
+        _remove_stale(spec)
+        sock.bind(spec.path)
+        bound = Bound(sock, spec, _identify(os.path.abspath(spec.path)))
+        os.chmod(spec.path, mode)  # nobody can connect before listen()
+    except BaseException as exc:
+        sock.close()
+        if isinstance(exc, OSError):
+            raise _failure(spec, exc) from exc
+        raise
+    return bound
 
 
-def _explain(host: str, port: int, exc: OSError) -> str:
-    where = f"{host}:{port}"
+def _remove_stale(spec: UnixPath) -> None:
+    """Make room for a new socket file if the old one was left behind; leave everything else alone."""
+    try:
+        if not stat.S_ISSOCK(os.lstat(spec.path).st_mode):
+            raise BindFailed(f"cannot listen on {spec}: the file is no socket; remove it, or choose another path")
+    except FileNotFoundError:
+        return
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.setblocking(False)
+        try:
+            probe.connect(spec.path)
+        except ConnectionRefusedError:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(spec.path)
+        except FileNotFoundError:
+            pass  # removed by its owner meanwhile
+        except BlockingIOError:
+            raise OSError(errno.EADDRINUSE, "its backlog is full") from None
+        else:
+            raise OSError(errno.EADDRINUSE, "somebody answers")
+
+
+# Inherited sockets.
+
+
+def inherited_socket(fd: int) -> socket.socket:
+    """The listening socket that is open as ``fd``, which now belongs to the caller.
+
+    Raises:
+        BindFailed: there is none; whatever else is open there stays open.
+    """
+    where = Descriptor(fd)
+    try:
+        sock = socket.socket(fileno=fd)
+    except (OSError, OverflowError) as exc:
+        code = getattr(exc, "errno", errno.EBADF)
+        problem = "it is not open" if code == errno.EBADF else "it is no socket" if code == errno.ENOTSOCK else exc
+        raise BindFailed(f"cannot listen on {where}: {problem}") from exc
+    try:
+        _check_kind(sock, str(where))
+        if not _listens(sock):
+            raise BindFailed(f"cannot listen on {where}: the socket does not listen")
+    except BaseException:
+        sock.detach()
+        raise
+    sock.set_inheritable(False)  # it was for us, not for the programs that the application may start
+    return sock
+
+
+def _check_kind(sock: socket.socket, name: str) -> None:
+    """Only streams are served; TCP ones answer without delay."""
+    if sock.fileno() < 0:
+        raise BindFailed(f"cannot listen on {name}: it is closed")
+    if sock.type != socket.SOCK_STREAM:
+        raise BindFailed(f"cannot listen on {name}: it is no stream socket")
+    if sock.family in (socket.AF_INET, socket.AF_INET6):
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+
+def _listens(sock: socket.socket) -> bool:
+    return bool(sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN))
+
+
+# What is said when it cannot be done.
+
+
+def _failure(where: Any, exc: OSError) -> BindFailed:
+    if isinstance(where, UnixPath):
+        return BindFailed(f"cannot listen on {where}: {_unix_problem(exc)}")
+    if isinstance(where, HostPort):
+        return BindFailed(f"cannot listen on {where}: {_host_problem(exc)}")
+    return BindFailed(f"cannot listen on the socket of {where}: {exc.strerror or exc}")
+
+
+def _host_problem(exc: OSError) -> str:
     if exc.errno == errno.EADDRINUSE:
-        return f"cannot listen on {where}: the port is in use; stop the other server, or choose another --port"
+        return "the port is in use; stop the other server, or choose another port"
     if exc.errno == errno.EACCES:
-        return f"cannot listen on {where}: not permitted; ports below 1024 need privileges, choose a higher --port"
+        return "not permitted; ports below 1024 need privileges, choose a higher one"
     if exc.errno in _NOT_HERE:
-        return f"cannot listen on {where}: this machine has no such address; choose another --host"
-    return f"cannot listen on {where}: {exc.strerror or exc}"
+        return "this machine has no such address; choose another one"
+    return exc.strerror or str(exc)
+
+
+def _unix_problem(exc: OSError) -> str:
+    if exc.errno == errno.EADDRINUSE:
+        return "another server listens there; stop it, or choose another path"
+    if exc.errno in (errno.EACCES, errno.EPERM):
+        return "not permitted; the directory must be writable, and an old socket readable, for the user of the server"
+    if exc.errno in (errno.ENOENT, errno.ENOTDIR):
+        return "there is no such directory"
+    if exc.errno is None:  # Python's own check, before it asks the system
+        return "the path is too long for a socket, which has about 100 bytes; choose a shorter one"
+    return exc.strerror or str(exc)

@@ -5,12 +5,14 @@ import logging
 import math
 import random
 import socket
+from collections.abc import Sequence
 from functools import partial
 from typing import Any, Final, cast
 
 import anyio
 import anyio.abc
 
+from trioserve._addresses import shown
 from trioserve._config import Config
 from trioserve._connection import (
     Exchange,
@@ -32,7 +34,7 @@ from trioserve._server.access_log import AccessLogger
 from trioserve._server.engine import choose_engine
 from trioserve._server.interface import adapt
 from trioserve._server.lifespan import Lifespan
-from trioserve._server.listeners import bind_sockets, listen_on
+from trioserve._server.listeners import Bound, bind, listen_on, own, release, remove_files
 from trioserve._streams import Address, ByteStream, Listener, Network, open_network, running_backend
 from trioserve._types import AnyApp, App, CoroutineApp, Receive, Scope, Send
 
@@ -48,15 +50,23 @@ LIFESPAN_SECONDS: Final = 2.0  # ... up to this
 class Server:
     """One application on its listeners, for one run.
 
+    ``sockets``, bound by somebody else, take the place of the addresses in ``config``. They belong to the server,
+    which closes them; unix sockets among them stay in the file system.
+
     Attributes:
         addresses: what it listens on, once it does.
     """
 
-    def __init__(self, app: AnyApp, config: Config, *, listeners: list[Listener] | None = None) -> None:
+    def __init__(
+        self, app: AnyApp, config: Config, *, sockets: Sequence[socket.socket | Bound] | None = None,
+        listeners: list[Listener] | None = None,
+    ) -> None:  # fmt: skip
         self._app = adapt(app, config)
         self._config = config
         self._access_log = AccessLogger(config) if config.access_log else None  # a mistake in its format shows now
+        self._given_sockets = sockets
         self._given_listeners = listeners
+        self._bound: list[Bound] = []
         self._shutdown_requested = anyio.Event()
         self._shutdown_forced = anyio.Event()
         self._ready = anyio.Event()
@@ -125,16 +135,18 @@ class Server:
         """Bind, start the application, serve, then let it close its resources."""
         engine, parse_fields = choose_engine(self._config.http)
         network = open_network()
-        sockets = [] if self._given_listeners is not None else await bind_sockets(self._config.host, self._config.port)
+        if self._given_sockets is not None:
+            self._bound = own(self._given_sockets)
+        elif self._given_listeners is None:
+            self._bound = await bind(self._config)
         lifespan = Lifespan(self._app, self._config.lifespan, running_backend(), self.request_shutdown)
         try:
             await app_lifetime.start(lifespan.run)
             if lifespan.failure is not None:
                 raise lifespan.failure
-            listeners = self._given_listeners or _listen(sockets, network, self._config.backlog)
+            listeners = self._given_listeners or _listen(self._bound, network, self._config.backlog)
         except BaseException:
-            for sock in sockets:
-                sock.close()
+            release(self._bound)
             raise
         deadline = await self._run_connections(listeners, network, lifespan, parse_fields, engine)
         with anyio.move_on_at(deadline) as lifespan_shutdown:
@@ -165,6 +177,7 @@ class Server:
                         await self._delay_shutdown()
                         accepting.cancel_scope.cancel()
                 finally:
+                    remove_files(self._bound)
                     for listener in listeners:
                         listener.close()
                 deadline = self._begin_drain(connections, services)
@@ -185,9 +198,8 @@ class Server:
     def _announce(self, listeners: list[Listener], engine: str) -> None:
         self._core.shield = True
         self.addresses = [listener.address for listener in listeners]
-        for host, port in self.addresses:
-            shown = f"[{host}]" if ":" in host else host
-            log.info("Listening on http://%s:%s (%s, %s)", shown, port, running_backend(), engine)
+        for address in self.addresses:
+            log.info("Listening on %s (%s, %s)", shown(address), running_backend(), engine)
         self._ready.set()
 
     async def _delay_shutdown(self) -> None:
@@ -260,22 +272,25 @@ async def serve(
     app: AnyApp,
     config: Config | None = None,
     *,
+    sockets: Sequence[socket.socket] | None = None,
     task_status: anyio.abc.TaskStatus[list[Address]] = anyio.TASK_STATUS_IGNORED,
     **options: Any,
 ) -> None:
     """Serve ``app`` inside a running trio or asyncio program, until cancelled, which is a graceful stop.
 
     The application is ASGI 3, ASGI 2 or WSGI. ``addresses = await nursery.start(trioserve.serve, app, config)``
-    returns when requests can come, with the bound ``(host, port)`` pairs. No signal handlers are installed and logging
-    is left alone. ``options`` are fields of ``Config`` and override those of ``config``.
+    returns when requests can come, with the bound ``(host, port)`` pairs, or ``(path, None)`` for unix sockets.
+    ``sockets``, bound by the program, take the place of the addresses in the options; the server closes them. No
+    signal handlers are installed and logging is left alone. ``options`` are fields of ``Config`` and override those
+    of ``config``.
 
     Raises:
         ConfigError: an option is unknown or has a value it cannot have.
-        BindFailed: the address is in use or not permitted.
+        BindFailed: an address is in use or not permitted, or a socket cannot be listened on.
         StartupFailed: the application's lifespan failed.
         LifespanDied: the application's lifespan died later.
     """
-    await Server(app, (config or Config()).replace(**options)).serve(task_status=task_status)
+    await Server(app, (config or Config()).replace(**options), sockets=sockets).serve(task_status=task_status)
 
 
 def _coroutine_app(app: App) -> CoroutineApp:
@@ -289,10 +304,10 @@ def _coroutine_app(app: App) -> CoroutineApp:
     return call
 
 
-def _listen(sockets: list[socket.socket], network: Network, backlog: int) -> list[Listener]:
-    for sock in sockets:
-        listen_on(sock, backlog)
-    return [network.listen(sock) for sock in sockets]
+def _listen(bounds: list[Bound], network: Network, backlog: int) -> list[Listener]:
+    for bound in bounds:
+        listen_on(bound, backlog)
+    return [network.listen(bound.sock) for bound in bounds]
 
 
 def _make_request_ids(config: Config) -> RequestIds | None:

@@ -12,7 +12,7 @@ import anyio.abc
 
 from trioserve._errors import ClientDisconnected
 from trioserve._streams.interface import RECEIVE_BYTES, Address, ByteStream
-from trioserve._streams.sockets import address_of, is_wildcard, kernel_queue, peek_end, reset_on_close
+from trioserve._streams.sockets import address_of, is_wildcard, kernel_queue, peek_end, peer_address, reset_on_close
 
 __all__ = ["AsyncioNetwork"]
 
@@ -88,7 +88,7 @@ class AsyncioListener:
                 break
         sock.setblocking(False)
         local = address_of(sock.getsockname()) if self._wildcard else self.address
-        return SocketStream(sock, address_of(peer) if peer else None, local, self._cork, self._loop)
+        return SocketStream(sock, peer_address(peer), local, self._cork, self._loop)
 
     async def _wait_readable(self) -> None:
         readable = self._loop.create_future()

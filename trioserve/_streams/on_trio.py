@@ -14,7 +14,7 @@ import trio
 
 from trioserve._errors import ClientDisconnected
 from trioserve._streams.interface import RECEIVE_BYTES, Address, ByteStream
-from trioserve._streams.sockets import address_of, is_wildcard, kernel_queue, peek_end, reset_on_close
+from trioserve._streams.sockets import address_of, is_wildcard, kernel_queue, peek_end, peer_address, reset_on_close
 
 __all__ = ["TrioNetwork"]
 
@@ -88,7 +88,7 @@ class TrioListener:
             self._on_burst()
         sock.setblocking(False)
         local = address_of(sock.getsockname()) if self._wildcard else self.address
-        return self._make_stream(sock, address_of(peer) if peer else None, local)
+        return self._make_stream(sock, peer_address(peer), local)
 
     def close(self) -> None:
         self._sock.close()

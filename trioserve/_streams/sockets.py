@@ -12,7 +12,7 @@ if sys.platform != "win32":
     import fcntl
     import termios
 
-__all__ = ["address_of", "is_wildcard", "kernel_queue", "peek_end", "reset_on_close"]
+__all__ = ["address_of", "is_wildcard", "kernel_queue", "peek_end", "peer_address", "reset_on_close"]
 
 
 def address_of(sockname: Any) -> Address:
@@ -20,6 +20,11 @@ def address_of(sockname: Any) -> Address:
     if isinstance(sockname, tuple):
         return sockname[0], sockname[1]
     return (sockname.decode("utf-8", "surrogateescape") if isinstance(sockname, bytes) else sockname), None
+
+
+def peer_address(peername: Any) -> Address | None:
+    """The same of a peer. On a unix socket it has none: a client rarely binds, and then the name is its own affair."""
+    return address_of(peername) if isinstance(peername, tuple) else None
 
 
 def is_wildcard(address: Address) -> bool:

@@ -19,6 +19,7 @@ from trioserve._config import Config
 from trioserve._errors import AppLoadFailed, ConfigError, TrioserveError
 from trioserve._hints import backend_hint
 from trioserve._server import Server, check
+from trioserve._supervisor.activation import activated_sockets
 from trioserve._supervisor.app_loader import load_app, without_loader_frames
 from trioserve._supervisor.logs import set_up_logging
 from trioserve._supervisor.signals import ctrl_c_interrupts, obey_signals
@@ -103,7 +104,7 @@ async def _serve(app: AnyApp | str, config: Config) -> None:
     """Load the application and serve it; signals are heard before its start-up begins."""
     if isinstance(app, str):
         app = _load(app, config)
-    server = Server(app, config)
+    server = Server(app, config, sockets=activated_sockets(config))
     failure = None
     async with anyio.create_task_group() as listening:
         if _in_main_thread():
