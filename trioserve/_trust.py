@@ -12,13 +12,14 @@ FORWARDED: Final = b"forwarded"  # RFC 7239
 X_FORWARDED: Final = frozenset(b"x-forwarded-" + what for what in (b"for", b"proto", b"host", b"port", b"prefix"))
 
 
-def read_ip(text: str) -> IPAddress:
-    """An IP address; an IPv4 address in the clothes of IPv6 (``::ffff:192.0.2.1``, RFC 4291 §2.5.5.2) without them.
+def read_ip(written: str | bytes) -> IPAddress:
+    """The IP address in a text, or in 4 or 16 bytes. An IPv4 address in the clothes of IPv6 comes without them
+    (``::ffff:192.0.2.1``, RFC 4291 §2.5.5.2).
 
     Raises:
-        ValueError: ``text`` is no IP address.
+        ValueError: it is no IP address.
     """
-    address = ipaddress.ip_address(text)
+    address = ipaddress.ip_address(written)
     if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
         return address.ipv4_mapped
     return address

@@ -10,7 +10,7 @@ import pytest
 from tests.helpers.apps import hello, reply
 from tests.helpers.serving import serving
 from tests.helpers.transcripts import body_of, get, receive_response
-from trioserve._connection import RequestIds, peer_is_local
+from trioserve._connection import RequestIds
 from trioserve._connection import request_ids as request_ids_module
 from trioserve._types import Receive, Scope, Send
 
@@ -49,14 +49,6 @@ def test_strangers_are_not_believed() -> None:
     assert MADE.fullmatch(name_of((b"x-request-id", b"forged"), trusts=lambda peer, local: False))
 
 
-@pytest.mark.parametrize(("peer", "local", "trusted"), [
-    (("127.0.0.1", 1), ("127.0.0.1", 2), True), (("::1", 1), ("::1", 2), True), (None, ("/run/x", None), True),
-    (("192.0.2.1", 1), ("127.0.0.1", 2), False), (None, None, False), (None, ("127.0.0.1", 2), False),
-])
-def test_programs_of_this_machine_are_believed(peer: Any, local: Any, trusted: bool) -> None:
-    assert peer_is_local(peer, local) is trusted
-
-
 # Who sees them.
 
 
@@ -66,13 +58,8 @@ async def telling(scope: Scope, receive: Receive, send: Send) -> None:
     await reply(send, f"{name()} {name()}".encode())
 
 
-@pytest.fixture
-def everybody_trusted(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("trioserve._server.server.peer_is_local", trusting)
-
-
-async def test_the_application(everybody_trusted: None) -> None:
-    async with serving(telling) as site:
+async def test_the_application() -> None:
+    async with serving(telling, forwarded_allow_ips="192.0.2.1") as site:
         assert body_of(await site.answer_to(get("/", "x-request-id: abc"))) == b"abc abc"
         client = site.connect()
         names = set()
@@ -89,14 +76,14 @@ async def test_a_client_cannot_choose_its_name() -> None:
         assert b"abc" not in await site.answer_to(get("/", "x-request-id: abc"))
 
 
-async def test_lines_about_the_request(everybody_trusted: None, caplog: pytest.LogCaptureFixture) -> None:
+async def test_lines_about_the_request(caplog: pytest.LogCaptureFixture) -> None:
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["path"] == "/stuck":
             await anyio.sleep_forever()
         if scope["path"] == "/raises":
             raise LookupError
 
-    async with serving(app, timeout_request=5) as site:
+    async with serving(app, timeout_request=5, forwarded_allow_ips="*") as site:
         for path in ("/stuck", "/raises", "/returns"):
             await site.everything_after(get(path, f"x-request-id: of{path}"))
     records = [record for record in caplog.records if record.levelno >= logging.WARNING]

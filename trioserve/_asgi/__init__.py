@@ -1,6 +1,7 @@
 """ASGI's rules: scopes and messages, pure."""
 
 from trioserve._asgi.http import COMPLETE, FIRST_BODY, Dated, HttpResponse, State, error_response
+from trioserve._asgi.origin import ProxyHeaders
 from trioserve._asgi.scope import ASGI_VERSION, ScopeFactory
 
 __all__ = [
@@ -9,6 +10,7 @@ __all__ = [
     "FIRST_BODY",
     "Dated",
     "HttpResponse",
+    "ProxyHeaders",
     "ScopeFactory",
     "State",
     "error_response",

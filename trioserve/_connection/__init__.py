@@ -3,7 +3,7 @@
 from trioserve._connection.context import Lifetime, ServerContext, StandingFields, Timeouts
 from trioserve._connection.exchange import Exchange
 from trioserve._connection.http1 import Http1Connection
-from trioserve._connection.request_ids import RequestIds, TrustsPeer, peer_is_local
+from trioserve._connection.request_ids import RequestIds, TrustsPeer
 from trioserve._connection.timeouts import NoTimeout, Timeout
 from trioserve._connection.turnstile import Turnstile
 
@@ -19,5 +19,4 @@ __all__ = [
     "Timeouts",
     "TrustsPeer",
     "Turnstile",
-    "peer_is_local",
 ]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, Protocol
 
 import anyio
 
-from trioserve._asgi import Dated
+from trioserve._asgi import Dated, ProxyHeaders
 from trioserve._protocol import Http1Codec
 from trioserve._types import CoroutineApp
 
@@ -81,6 +81,7 @@ class ServerContext:
         start_soon: starts a task in the server's nursery of connections.
         supervise: requests are watched from outside, by ``timeouts.request`` or ``timeouts.watch``.
         request_ids: names of requests, when they have any.
+        proxies: whom to believe where a request comes from; ``None`` for nobody but the peer itself.
         turnstile: lets requests through and counts them, when there is a limit to their number.
     """
 
@@ -97,6 +98,7 @@ class ServerContext:
     turnstile: "Turnstile | None"
     new_app_context: Callable[[], Context]
     request_ids: "RequestIds | None" = None
+    proxies: ProxyHeaders | None = None
     state: dict[str, Any] | None = None
     lifetime: Lifetime = field(default_factory=Lifetime)
     supervise: bool = field(init=False)

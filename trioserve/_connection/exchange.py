@@ -378,8 +378,8 @@ class Exchange:
 
     @property
     def client(self) -> Address | None:
-        """Who asks."""
-        return self._stream.peer
+        """Who asks, as the application sees it in the scope."""
+        return self.connection.scopes.client(self.head)
 
     @property
     def final_status(self) -> int:

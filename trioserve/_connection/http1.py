@@ -37,9 +37,6 @@ class Http1Connection:
         self.stream = stream
         self.ctx = ctx
         self.codec = ctx.new_codec()
-        self.scopes = ScopeFactory(
-            scheme="http", client=stream.peer, server=stream.local, root_path=ctx.root_path, state=ctx.state
-        )
         self.exchange: Exchange | None = None
         self.refusal: PeerError | None = None
         self._task: Cancellable | None = None
@@ -72,6 +69,10 @@ class Http1Connection:
         """The hot path: wait, parse, run the application in this very task, and again."""
         ctx, codec, stream, lifetime = self.ctx, self.codec, self.stream, self.ctx.lifetime
         timeout = ctx.timeouts.header
+        self.scopes = ScopeFactory(  # now that the stream is open, it knows who its peer is
+            scheme="http", client=stream.peer, server=stream.local, root_path=ctx.root_path, state=ctx.state,
+            proxies=ctx.proxies,
+        )  # fmt: skip
         try:
             while True:
                 head = None

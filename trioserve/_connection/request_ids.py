@@ -13,7 +13,7 @@ from typing import Final, TypeAlias
 from trioserve._streams import Address
 from trioserve._types import Fields
 
-__all__ = ["RequestIds", "TrustsPeer", "peer_is_local"]
+__all__ = ["RequestIds", "TrustsPeer"]
 
 TrustsPeer: TypeAlias = Callable[[Address | None, Address | None], bool]
 """Whether a peer is believed, given its address (``None`` on a unix socket) and the one that it connected to."""
@@ -36,10 +36,3 @@ class RequestIds:
             if name == self._name and self._trusts(peer, local) and _BELIEVABLE.fullmatch(value):
                 return value.decode("ascii")
         return f"{self._prefix}-{next(self._numbers):x}"
-
-
-def peer_is_local(peer: Address | None, local: Address | None) -> bool:
-    """The peer is a program of this machine: one on the loopback interface or a unix socket."""
-    if peer is None:
-        return local is not None and local[1] is None
-    return peer[0] in ("127.0.0.1", "::1")

@@ -17,6 +17,7 @@ class Meaning:
         content_length: length of the body in bytes; 0 without one; ``None`` when it is chunked.
         expects_continue: the client waits for ``100 Continue`` before it sends the body (RFC 9110 §10.1.1).
         accepts_trailers: ``TE: trailers`` was sent, so trailer fields will not be lost on the way (RFC 9110 §6.5.1).
+        forwarded: there are fields by which proxies tell where the request came from: Forwarded, X-Forwarded-For, ...
     """
 
     http_version: str
@@ -24,6 +25,7 @@ class Meaning:
     content_length: int | None
     expects_continue: bool
     accepts_trailers: bool
+    forwarded: bool = False
 
 
 class RequestHead:

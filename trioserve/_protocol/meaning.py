@@ -5,11 +5,13 @@ from typing import Final
 from trioserve._errors import PeerError
 from trioserve._protocol.events import Meaning
 from trioserve._protocol.grammar import HOST
+from trioserve._trust import FORWARDED, X_FORWARDED
 from trioserve._types import Fields
 
 __all__ = ["interpret"]
 
-_INTERPRETED: Final = frozenset((b"host", b"content-length", b"transfer-encoding", b"connection", b"expect", b"te"))
+_FORWARDING: Final = X_FORWARDED | {FORWARDED}
+_INTERPRETED: Final = _FORWARDING | {b"host", b"content-length", b"transfer-encoding", b"connection", b"expect", b"te"}
 
 
 def interpret(fields: Fields, http_version: str) -> Meaning:
@@ -21,7 +23,7 @@ def interpret(fields: Fields, http_version: str) -> Meaning:
     """
     once: dict[bytes, bytes] = {}
     options: list[bytes] = []
-    accepts_trailers = expects_continue = False
+    accepts_trailers = expects_continue = forwarded = False
     for name, value in fields:
         if name not in _INTERPRETED:
             continue
@@ -31,6 +33,8 @@ def interpret(fields: Fields, http_version: str) -> Meaning:
             accepts_trailers = accepts_trailers or b"trailers" in _tokens(value)
         elif name == b"expect":
             expects_continue = http_version == "1.1" and value.lower() == b"100-continue"
+        elif name in _FORWARDING:
+            forwarded = True
         elif name in once:
             raise PeerError(400, f"more than one {name.decode().title()} field")
         else:
@@ -38,7 +42,7 @@ def interpret(fields: Fields, http_version: str) -> Meaning:
     _check_host(once.get(b"host"), http_version)
     keep_alive = b"close" not in options and (http_version == "1.1" or b"keep-alive" in options)  # RFC 9112 §9.3
     length = _body_length(once.get(b"content-length"), once.get(b"transfer-encoding"), http_version)
-    return Meaning(http_version, keep_alive, length, expects_continue, accepts_trailers)
+    return Meaning(http_version, keep_alive, length, expects_continue, accepts_trailers, forwarded)
 
 
 def _tokens(value: bytes) -> list[bytes]:

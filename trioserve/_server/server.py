@@ -13,6 +13,7 @@ import anyio
 import anyio.abc
 
 from trioserve._addresses import shown
+from trioserve._asgi import ProxyHeaders
 from trioserve._config import Config
 from trioserve._connection import (
     Exchange,
@@ -25,7 +26,6 @@ from trioserve._connection import (
     Timeout,
     Timeouts,
     Turnstile,
-    peer_is_local,
 )
 from trioserve._errors import LifespanDied, TrioserveError
 from trioserve._protocol import Http1Codec, Http1Limits
@@ -35,7 +35,8 @@ from trioserve._server.engine import choose_engine
 from trioserve._server.interface import adapt
 from trioserve._server.lifespan import Lifespan
 from trioserve._server.listeners import Bound, bind, listen_on, own, release, remove_files
-from trioserve._streams import Address, ByteStream, Listener, Network, open_network, running_backend
+from trioserve._streams import Address, ByteStream, Listener, Network, ProxiedListener, open_network, running_backend
+from trioserve._trust import TrustedPeers, believed_fields
 from trioserve._types import AnyApp, App, CoroutineApp, Receive, Scope, Send
 
 __all__ = ["Server", "serve"]
@@ -145,6 +146,8 @@ class Server:
             if lifespan.failure is not None:
                 raise lifespan.failure
             listeners = self._given_listeners or _listen(self._bound, network, self._config.backlog)
+            if self._config.proxy_protocol:
+                listeners = _expect_proxies(listeners, self._config)
         except BaseException:
             release(self._bound)
             raise
@@ -255,6 +258,7 @@ class Server:
             turnstile=self._make_turnstile(),
             request_ids=_make_request_ids(config),
             new_app_context=lifespan.context.copy,
+            proxies=_make_proxies(config),
             state=lifespan.state,
             lifetime=self._lifetime,
         )
@@ -313,7 +317,18 @@ def _listen(bounds: list[Bound], network: Network, backlog: int) -> list[Listene
 def _make_request_ids(config: Config) -> RequestIds | None:
     if config.request_id_header == "off":
         return None
-    return RequestIds(config.request_id_header, trusts=peer_is_local)
+    return RequestIds(config.request_id_header, trusts=TrustedPeers(config.forwarded_allow_ips).peer)
+
+
+def _expect_proxies(listeners: list[Listener], config: Config) -> list[Listener]:
+    trusted = TrustedPeers(config.forwarded_allow_ips)
+    return [ProxiedListener(listener, trusted, config.timeout_header) for listener in listeners]
+
+
+def _make_proxies(config: Config) -> ProxyHeaders | None:
+    if not config.proxy_headers:
+        return None
+    return ProxyHeaders(TrustedPeers(config.forwarded_allow_ips), believed_fields(config.forwarded_headers))
 
 
 def _make_timeouts(config: Config, network: Network) -> Timeouts:

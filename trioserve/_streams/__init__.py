@@ -1,6 +1,10 @@
 """Bytes in and out: one file per backend, the only ones that import trio or asyncio."""
 
 from trioserve._streams.interface import RECEIVE_BYTES, Address, ByteStream, Listener, Network
+from trioserve._streams.proxied import ProxiedListener
 from trioserve._streams.running import open_network, running_backend
 
-__all__ = ["RECEIVE_BYTES", "Address", "ByteStream", "Listener", "Network", "open_network", "running_backend"]
+__all__ = [
+    "RECEIVE_BYTES", "Address", "ByteStream", "Listener", "Network", "ProxiedListener", "open_network",
+    "running_backend",
+]  # fmt: skip

@@ -24,8 +24,12 @@ class ByteStream(Protocol):
 
     peer: Address | None
     local: Address | None
-    lost: bool
-    congested: bool
+
+    @property
+    def lost(self) -> bool: ...
+
+    @property
+    def congested(self) -> bool: ...
 
     async def open(self) -> None:
         """Do what must come before the first byte, in the connection's own task. Raises ClientDisconnected."""

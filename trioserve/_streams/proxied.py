@@ -1,0 +1,138 @@
+"""Connections that begin with a header of the PROXY protocol, over any other kind of stream, TLS not yet begun."""
+
+import logging
+from typing import NoReturn
+
+import anyio
+
+from trioserve._errors import ClientDisconnected
+from trioserve._protocol.proxy_line import ProxyLine, read_proxy_line
+from trioserve._streams.interface import RECEIVE_BYTES, Address, ByteStream, Listener
+from trioserve._trust import TrustedPeers
+
+__all__ = ["ProxiedListener", "ProxiedStream"]
+
+log = logging.getLogger("trioserve")
+
+
+class ProxiedListener:
+    """Accepts what ``listener`` accepts. ``seconds`` is the time that a header may take, ``None`` for any."""
+
+    def __init__(self, listener: Listener, trusted: TrustedPeers, seconds: float | None) -> None:
+        self._listener = listener
+        self._trusted = trusted
+        self._seconds = seconds
+        self.address = listener.address
+
+    async def accept(self) -> ByteStream:
+        return ProxiedStream(await self._listener.accept(), self._trusted, self._seconds)
+
+    def close(self) -> None:
+        self._listener.close()
+
+
+class ProxiedStream:
+    """A ``ByteStream`` whose ``open`` reads the header; ``peer`` and ``local`` are then those that it tells of.
+
+    A peer that is not trusted, or that sends no header or a malformed one, is refused with a line in the log.
+    """
+
+    __slots__ = ("_leftover", "_seconds", "_stream", "_trusted", "local", "peer")
+
+    def __init__(self, stream: ByteStream, trusted: TrustedPeers, seconds: float | None) -> None:
+        self._stream = stream
+        self._trusted = trusted
+        self._seconds = seconds
+        self._leftover = b""  # came together with the header
+        self.peer: Address | None = stream.peer
+        self.local: Address | None = stream.local
+
+    async def open(self) -> None:
+        """Read the header. Raises ClientDisconnected if the peer is refused; the stream is closed if that fails."""
+        try:
+            await self._stream.open()
+            try:
+                with anyio.fail_after(self._seconds):
+                    line = await self._read_line()
+            except ValueError as exc:
+                self._refuse(str(exc))
+            except TimeoutError:
+                self._refuse(f"it sent no whole PROXY header within {self._seconds:g} seconds")
+        except BaseException:
+            self.abort()
+            raise
+        if line.endpoints is not None:
+            self.peer, local = line.endpoints
+            self.local = local or self.local
+
+    async def _read_line(self) -> ProxyLine:
+        """The header; raises ValueError for what is none."""
+        if not self._trusted.peer(self.peer, self.local):
+            raise ValueError("it is not one of the trusted proxies (forwarded_allow_ips)")
+        data = b""
+        while (line := read_proxy_line(data)) is None:
+            received = await self._stream.receive_some()
+            if not received:
+                raise ValueError("it ended before its PROXY header did")
+            data += received
+        self._leftover = data[line.size :]
+        return line
+
+    def _refuse(self, reason: str) -> NoReturn:
+        log.warning("Refused the connection of %s: %s", self.peer or "a unix socket's client", reason)
+        raise ClientDisconnected(reason)
+
+    # The rest is the stream's own affair, but for bytes that came too early.
+
+    @property
+    def lost(self) -> bool:
+        return self._stream.lost
+
+    @property
+    def congested(self) -> bool:
+        return self._stream.congested
+
+    @property
+    def unsent(self) -> int:
+        return self._stream.unsent
+
+    async def receive_some(self, max_bytes: int = RECEIVE_BYTES) -> bytes:
+        return self._take_leftover() or await self._stream.receive_some(max_bytes)
+
+    def receive_nowait(self, max_bytes: int = RECEIVE_BYTES) -> bytes | None:
+        return self._take_leftover() or self._stream.receive_nowait(max_bytes)
+
+    def _take_leftover(self) -> bytes:
+        data, self._leftover = self._leftover, b""
+        return data
+
+    def send_nowait(self, data: bytes) -> None:
+        self._stream.send_nowait(data)
+
+    async def drain(self) -> None:
+        await self._stream.drain()
+
+    def be_strict(self) -> None:
+        self._stream.be_strict()
+
+    def untaken(self) -> int:
+        return self._stream.untaken()
+
+    def is_disconnected(self) -> bool:
+        return self.lost or (not self._leftover and self._stream.is_disconnected())
+
+    async def wait_disconnected(self) -> None:
+        await self._stream.wait_disconnected()
+
+    def send_eof(self) -> None:
+        self._stream.send_eof()
+
+    def close_nowait(self) -> bool:
+        return self._stream.close_nowait()
+
+    async def aclose(self) -> None:
+        await self._stream.aclose()
+
+    def abort(self) -> None:
+        self._leftover = b""
+        self._stream.abort()
