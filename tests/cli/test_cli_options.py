@@ -2,7 +2,7 @@
 
 import typing
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import click
 import pytest
@@ -44,7 +44,8 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> Calls:
 def invoke(*arguments: str, **environment: str) -> Result:
     """Call the command with these arguments and no other of our variables."""
     unset: dict[str, str | None] = {f"TRIOSERVE_{name.upper()}": None for name in [*OPTION_NAMES, "app"]}
-    return CliRunner().invoke(main, arguments, env={**unset, "PORT": None, **environment}, prog_name="trioserve")
+    unset |= {"PORT": None, "FORWARDED_ALLOW_IPS": None}
+    return CliRunner().invoke(main, arguments, env={**unset, **environment}, prog_name="trioserve")
 
 
 def flag(name: str) -> str:
@@ -55,8 +56,18 @@ def variable(name: str) -> str:
     return f"TRIOSERVE_{name.upper()}"
 
 
+EXAMPLES: Final[dict[str, tuple[str, Any]]] = {  # of options whose values have a form of their own
+    "bind": ("unix:/run/app.sock", ("unix:/run/app.sock",)),
+    "forwarded_allow_ips": ("10.0.0.0/8, unix", "10.0.0.0/8, unix"),
+    "forwarded_headers": ("forwarded", "forwarded"),
+    "uds_permissions": ("660", "660"),
+}
+
+
 def example(name: str) -> tuple[str, Any]:
     """A text and the value that it stands for, not the default."""
+    if name in EXAMPLES:
+        return EXAMPLES[name]
     hint = typing.get_type_hints(Config)[name]
     kinds = typing.get_args(hint) or (hint,)
     if typing.get_origin(hint) is Literal:
@@ -145,6 +156,25 @@ def test_the_platforms_port(calls: Calls, environment: dict[str, str], port: int
     assert calls.spelled["port"] == source
 
 
+@pytest.mark.parametrize("other", [["--uds", "a.sock"], ["--fd", "3"], ["--bind", "unix:a.sock"]])
+def test_the_platforms_port_gives_way_to_other_addresses(calls: Calls, other: list[str]) -> None:
+    invoke("main:app", *other, PORT="9000")
+    assert calls[0][1].port == 8000
+    assert mistake("main:app", *other, TRIOSERVE_PORT="9000").startswith("TRIOSERVE_PORT: cannot be combined with ")
+
+
+def test_several_addresses(calls: Calls) -> None:
+    invoke("main:app", "--bind", "unix:a", "--bind", "[::1]:0")
+    invoke("main:app", TRIOSERVE_BIND="unix:a\n[::1]:0\n")
+    assert [config.bind for _, config in calls] == [("unix:a", "[::1]:0")] * 2
+
+
+def test_the_proxies_of_the_platform(calls: Calls) -> None:  # as uvicorn and gunicorn
+    invoke("main:app", FORWARDED_ALLOW_IPS="*")
+    invoke("main:app", FORWARDED_ALLOW_IPS="*", TRIOSERVE_FORWARDED_ALLOW_IPS="unix")
+    assert [config.forwarded_allow_ips for _, config in calls] == ["*", "unix"]
+
+
 def test_the_application_from_the_environment(calls: Calls) -> None:
     invoke(TRIOSERVE_APP="main:app")
     assert [target for target, _ in calls] == ["main:app"]
@@ -191,6 +221,12 @@ def mistake(*arguments: str, **environment: str) -> str:
     ("backend", "tokio", "'tokio' is not one of 'trio', 'asyncio'."),
     ("log_level", "loud", "'loud' is not one of 'critical', 'error', 'warning', 'info', 'debug', 'trace'."),
     ("header", "no colon", "'no colon' is not of the form Name:Value"),
+    ("bind", "localhost", "'localhost' is not of the form HOST:PORT, [IPV6]:PORT, unix:PATH or fd://N"),
+    ("fd", "three", "'three' is not a whole number or off"),
+    ("uds_permissions", "rw", "'rw' is no octal number such as 660"),
+    ("forwarded_allow_ips", "proxy.example", "'proxy.example' is no IP address, network, unix or *"),
+    ("forwarded_headers", "forwarded,x-forwarded-for",
+     "forwarded cannot be combined with others: a proxy that sets one kind passes on the other"),
 ])
 def test_a_bad_value_is_named_with_its_source(calls: Calls, name: str, text: str, problem: str) -> None:
     assert mistake("main:app", flag(name), text) == f"{flag(name)}: {problem}"

@@ -34,7 +34,7 @@ _LEFT_BEHIND: Final = (
     "Unhandled exception", "Fatal Python error", "Fatal error on transport",
 )
 _ERRORS: Final = ("Traceback (most recent call last)", "ERROR:", "CRITICAL:")
-_START_LINE: Final = re.compile(r"Listening on http://([\d.]+):(\d+) \((\w+), (\w+)\)$")
+_START_LINE: Final = re.compile(r"Listening on (?:http://([\d.]+):(\d+)|unix:.+) \((\w+), (\w+)\)$")
 
 
 @dataclass(frozen=True)
@@ -145,16 +145,16 @@ class ServerProcess:
     """A running server.
 
     Attributes:
-        address, url: where it listens.
+        address, url: where it listens, if not on a unix socket.
         stderr: its log, and what the application says.
         stdout: its access log.
     """
 
-    def __init__(self, command: Sequence[str | Path]) -> None:
+    def __init__(self, command: Sequence[str | Path], *, pass_fds: Sequence[int] = ()) -> None:
         environment = {name: value for name, value in os.environ.items() if not name.startswith("TRIOSERVE_")}
         environment.pop("PORT", None)
         self._process = subprocess.Popen(
-            command, cwd=APPS, env=environment, text=True,
+            command, cwd=APPS, env=environment, text=True, pass_fds=pass_fds,
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         assert self._process.stdout is not None and self._process.stderr is not None
         self.stdout = Output(self._process.stdout)
@@ -166,7 +166,8 @@ class ServerProcess:
         self.start_line = self.stderr.wait_for("Listening on ")
         match = _START_LINE.search(self.start_line)
         assert match is not None, self.start_line
-        self.address = (match[1], int(match[2]))
+        if match[1] is not None:
+            self.address = (match[1], int(match[2]))
 
     @property
     def url(self) -> str:
@@ -245,9 +246,11 @@ def serve(
 
 
 @contextmanager
-def running(command: Sequence[str | Path], *, errors_expected: bool = False) -> Iterator[ServerProcess]:
+def running(
+    command: Sequence[str | Path], *, errors_expected: bool = False, pass_fds: Sequence[int] = ()
+) -> Iterator[ServerProcess]:
     """The same for any Python program that serves and says so in trioserve's way; ``command`` follows ``python``."""
-    server = ServerProcess([sys.executable, *command])
+    server = ServerProcess([sys.executable, *command], pass_fds=pass_fds)
     try:
         server.wait_started()
         yield server

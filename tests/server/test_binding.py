@@ -156,6 +156,53 @@ async def test_localhost_is_served() -> None:
         nursery.cancel_scope.cancel()
 
 
+@needs_ipv6
+@pytest.mark.parametrize("options", [
+    {"host": "*", "port": 0}, {"host": "", "port": 0}, {"bind": ["*:0"]}, {"bind": [":0"]}], ids=str)
+async def test_all_addresses_of_the_machine_in_both_families(options: dict[str, Any]) -> None:
+    async with anyio.create_task_group() as nursery:
+        addresses = await nursery.start(trioserve.serve, addresses_app, Config(**options))
+        assert sorted(host for host, _ in addresses) == ["0.0.0.0", "::"]
+        [port] = {port for _, port in addresses}
+        for host in ("127.0.0.1", "::1"):
+            assert (await fetch(host, port)).startswith(f"('{host}', {port})".encode())
+        nursery.cancel_scope.cancel()
+
+
+@needs_ipv6
+@pytest.mark.parametrize("first", ["0.0.0.0", "[::]"])
+async def test_both_families_on_one_port_in_any_order(first: str) -> None:
+    second = "[::]" if first == "0.0.0.0" else "0.0.0.0"
+    async with anyio.create_task_group() as nursery:
+        [(_, port)] = await nursery.start(trioserve.serve, addresses_app, Config(bind=(f"{first}:0",)))
+        await nursery.start(trioserve.serve, addresses_app, Config(bind=(f"{second}:{port}",)))
+        for host in ("127.0.0.1", "::1"):
+            assert (await fetch(host, port)).startswith(f"('{host}', {port})".encode())
+        nursery.cancel_scope.cancel()
+
+
+@needs_ipv6
+@pytest.mark.parametrize("options", [
+    {"host": "::", "port": 0}, {"bind": ["[::]:0"]}, {"bind": ["[::]:0", "127.0.0.1:0"]}], ids=str)
+async def test_an_ipv6_socket_takes_ipv6_only(options: dict[str, Any]) -> None:  # whatever else is bound
+    async with anyio.create_task_group() as nursery:
+        (_, port), *_ = await nursery.start(trioserve.serve, addresses_app, Config(**options))
+        assert await fetch("::1", port)
+        with pytest.raises(OSError, match="connect"):
+            await fetch("127.0.0.1", port)
+        nursery.cancel_scope.cancel()
+
+
+async def test_several_addresses() -> None:
+    async with anyio.create_task_group() as nursery:
+        config = Config(bind=("127.0.0.1:0", "localhost:0", "127.0.0.2:0"))
+        addresses = await nursery.start(trioserve.serve, addresses_app, config)
+        assert [addresses[0][0], addresses[-1][0]] == ["127.0.0.1", "127.0.0.2"]
+        for host, port in addresses:
+            assert (await fetch(host, port)).startswith(f"('{host}', {port})".encode())
+        nursery.cancel_scope.cancel()
+
+
 # -- when ------------------------------------------------------------------------------------------------------------
 
 

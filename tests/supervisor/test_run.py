@@ -3,6 +3,7 @@
 import importlib.util
 import logging
 import os
+import socket
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -26,8 +27,9 @@ class StandInServer:
     failure: Exception | None = None
     served: "list[StandInServer]"
 
-    def __init__(self, app: App, config: Config) -> None:
+    def __init__(self, app: App, config: Config, *, sockets: list[socket.socket] | None) -> None:
         self.app = app
+        self.sockets = sockets
         self.config = config
         self.backend = sniffio.current_async_library()
         self.loop_module = ""

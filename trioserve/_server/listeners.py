@@ -239,11 +239,11 @@ def inherited_socket(fd: int) -> socket.socket:
     """
     where = Descriptor(fd)
     try:
+        os.fstat(fd)  # socket() would cut a number that is too large
         sock = socket.socket(fileno=fd)
     except (OSError, OverflowError) as exc:
-        code = getattr(exc, "errno", errno.EBADF)
-        problem = "it is not open" if code == errno.EBADF else "it is no socket" if code == errno.ENOTSOCK else exc
-        raise BindFailed(f"cannot listen on {where}: {problem}") from exc
+        no_socket = isinstance(exc, OSError) and exc.errno == errno.ENOTSOCK
+        raise BindFailed(f"cannot listen on {where}: it is {'no socket' if no_socket else 'not open'}") from exc
     try:
         _check_kind(sock, str(where))
         if not _listens(sock):
