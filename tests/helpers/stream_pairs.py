@@ -13,11 +13,13 @@ import pytest
 
 from tests.helpers.virtual_clock import Backend, virtual_backend
 from trioserve import ClientDisconnected
-from trioserve._streams import ByteStream, Listener, Network
+from trioserve._streams import ByteStream, Listener, Network, ProxiedListener
 from trioserve._streams.memory import MemoryClient, MemoryListener
+from trioserve._trust import TrustedPeers
 
 __all__ = [
-    "KINDS", "Kind", "Pair", "Peer", "connect_to", "connected", "eventually", "listening", "skip_if_missing", "waits",
+    "KINDS", "PROXIED_KINDS", "Kind", "Pair", "Peer", "connect_to", "connected", "eventually", "listening",
+    "skip_if_missing", "waits",
 ]  # fmt: skip
 
 SMALL: Final = 16 * 1024  # bytes of kernel buffer, so that little data is enough to fill one
@@ -25,11 +27,15 @@ SMALL: Final = 16 * 1024  # bytes of kernel buffer, so that little data is enoug
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of stream and the backend it runs on; ``network`` is ``None`` for memory."""
+    """A kind of stream and the backend it runs on; ``network`` is ``None`` for memory.
+
+    ``proxied``: each connection begins with a header of the PROXY protocol.
+    """
 
     name: str
     backend: Callable[[], str | Backend]
     network: Callable[[], Network] | None
+    proxied: bool = False
 
     def __str__(self) -> str:
         return self.name
@@ -56,18 +62,25 @@ KINDS: Final = [
     Kind("memory-asyncio", lambda: virtual_backend("asyncio"), None),
 ]
 
+PROXIED_KINDS: Final = [
+    Kind("proxied-trio-edge", lambda: "trio", lambda: _trio_network(True), proxied=True),
+    Kind("proxied-asyncio", lambda: "asyncio", _asyncio_network, proxied=True),
+    Kind("proxied-memory-trio", lambda: virtual_backend("trio"), None, proxied=True),
+]
+
 
 def skip_if_missing(kind: Kind) -> None:
     """Not every machine has every kind."""
     if kind.name == "uvloop":
         pytest.importorskip("uvloop")
-    if kind.name == "trio-edge" and not hasattr(select, "epoll"):
+    if kind.name.endswith("trio-edge") and not hasattr(select, "epoll"):
         pytest.skip("this machine has no epoll")
 
 
 class Peer(Protocol):
     """The client's end. A broken connection is a ``ConnectionError``."""
 
+    def send_first(self, data: bytes) -> None: ...
     async def send(self, data: bytes) -> None: ...
     async def receive(self, max_bytes: int = 65536) -> bytes: ...
     def send_eof(self) -> None: ...
@@ -81,6 +94,10 @@ class SocketPeer:
     def __init__(self, sock: socket.socket) -> None:
         sock.setblocking(False)
         self.sock = sock
+
+    def send_first(self, data: bytes) -> None:
+        """Send so little that it fits into any buffer."""
+        assert self.sock.send(data) == len(data)
 
     async def send(self, data: bytes) -> None:
         left = memoryview(data)
@@ -113,6 +130,9 @@ class MemoryPeer:
 
     def __init__(self, client: MemoryClient) -> None:
         self.client = client
+
+    def send_first(self, data: bytes) -> None:
+        self.client.send_nowait(data)
 
     async def send(self, data: bytes) -> None:
         try:
@@ -173,7 +193,7 @@ async def listening(kind: Kind) -> AsyncIterator[tuple[Listener, Callable[[], Pe
     """A listener, and what connects to it."""
     if kind.network is None:
         memory = MemoryListener()
-        yield memory, lambda: MemoryPeer(memory.connect())
+        yield _as_kind(kind, memory, lambda: MemoryPeer(memory.connect()))
         memory.close()
         return
     network = kind.network()
@@ -184,10 +204,21 @@ async def listening(kind: Kind) -> AsyncIterator[tuple[Listener, Callable[[], Pe
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, SMALL)
         listener = network.listen(sock)
         try:
-            yield listener, lambda: connect_to(listener.address)
+            yield _as_kind(kind, listener, lambda: connect_to(listener.address))
         finally:
             listener.close()
         services.cancel_scope.cancel()
+
+
+def _as_kind(kind: Kind, listener: Listener, connect: Callable[[], Peer]) -> tuple[Listener, Callable[[], Peer]]:
+    def connect_through_proxy() -> Peer:
+        peer = connect()
+        peer.send_first(b"PROXY UNKNOWN\r\n")
+        return peer
+
+    if not kind.proxied:
+        return listener, connect
+    return ProxiedListener(listener, TrustedPeers("*"), seconds=None), connect_through_proxy
 
 
 def connect_to(address: Any) -> Peer:

@@ -5,11 +5,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.helpers.stream_pairs import KINDS, Kind, skip_if_missing
+from tests.helpers.stream_pairs import KINDS, PROXIED_KINDS, Kind, skip_if_missing
 from tests.helpers.virtual_clock import Backend
 
 
-@pytest.fixture(params=KINDS, ids=str)
+@pytest.fixture(params=[*KINDS, *PROXIED_KINDS], ids=str)
 def kind(request: pytest.FixtureRequest) -> Kind:
     kind: Kind = request.param
     skip_if_missing(kind)

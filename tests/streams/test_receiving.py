@@ -137,6 +137,15 @@ async def test_after_a_reset_receiving_raises(kind: Kind) -> None:
         assert pair.stream.lost
 
 
+async def test_after_an_abort_nobody_waits_for_an_empty_stream(kind: Kind) -> None:
+    async with connected(kind) as pair:
+        assert pair.stream.receive_nowait() is None
+        pair.stream.abort()
+        await pair.stream.wait_disconnected()
+        with pytest.raises(ClientDisconnected):
+            await pair.stream.receive_some()
+
+
 async def test_after_an_abort_receiving_raises(kind: Kind) -> None:
     async with connected(kind) as pair:
         pair.stream.abort()

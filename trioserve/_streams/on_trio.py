@@ -459,8 +459,8 @@ class EdgeStream(_TrioStream):
         return self.lost or peek_end(self._sock)
 
     async def wait_disconnected(self) -> None:
-        self._register()
         if not self._ended and not self.lost:
+            self._register()
             if self._watchers is None:
                 self._watchers = trio.Event()
             await self._watchers.wait()
@@ -478,6 +478,7 @@ class EdgeStream(_TrioStream):
             self._registered = False
             self._poller.forget(self._sock.fileno())
         self._corked = b""
+        self._readable = True  # who asks now shall not wait, but be told
         super()._close()
         if self._reader is not None:
             trio.lowlevel.reschedule(self._reader)
