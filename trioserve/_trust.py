@@ -82,7 +82,7 @@ class TrustedPeers:
 
 def _network(text: str) -> IPv4Network | IPv6Network:
     try:
-        return ipaddress.ip_network(text)
+        return ipaddress.ip_network(text if "/" in text else read_ip(text))
     except ValueError as exc:
         reason = "has host bits set" if "host bits" in str(exc) else "is no IP address, network, unix or *"
         raise ValueError(f"{text!r} {reason}") from None

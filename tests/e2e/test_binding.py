@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.helpers.server_process import LOOPS, STRICT, Flavour, ServerProcess, running
+from tests.helpers.server_process import LOOPS, STRICT, Flavour, ServerProcess, running, serve
 from tests.helpers.system_programs import system_program
 
 
@@ -27,7 +27,7 @@ def origin(*where: str) -> Any:
 
 def test_a_unix_socket(loop: Flavour, tmp_path: Path) -> None:
     path = tmp_path / "app.sock"
-    with running(command(loop, "--uds", str(path), "--uds-permissions", "600")) as server:
+    with serve("origin:app", loop, "--uds", str(path), "--uds-permissions", "600", port=None) as server:
         assert f"Listening on unix:{path} (" in server.start_line
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
         told = origin("--unix-socket", str(path), "http://example.com/a")
@@ -39,17 +39,17 @@ def test_a_unix_socket(loop: Flavour, tmp_path: Path) -> None:
 
 def test_the_socket_of_a_killed_server_is_replaced(loop: Flavour, tmp_path: Path) -> None:
     path = tmp_path / "app.sock"
-    with running(command(loop, "--uds", str(path))) as server:
+    with serve("origin:app", loop, "--uds", str(path), port=None) as server:
         server.kill(signal.SIGKILL)
     assert path.exists()
-    with running(command(loop, "--uds", str(path))):
+    with serve("origin:app", loop, "--uds", str(path), port=None):
         assert origin("--unix-socket", str(path), "http://a/b")["path"] == "/b"
     assert not path.exists()
 
 
 def test_several_addresses(loop: Flavour, tmp_path: Path) -> None:
     path = tmp_path / "app.sock"
-    with running(command(loop, "--bind", "127.0.0.1:0", "--bind", f"unix:{path}")) as server:
+    with serve("origin:app", loop, "--bind", "127.0.0.1:0", "--bind", f"unix:{path}", port=None) as server:
         server.stderr.wait_for(f"Listening on unix:{path} (")
         assert origin(f"{server.url}/a")["server"] == list(server.address)
         assert origin("--unix-socket", str(path), "http://a/b")["server"] == [str(path), None]

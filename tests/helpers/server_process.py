@@ -234,13 +234,16 @@ class ServerProcess:
 
 @contextmanager
 def serve(
-    app: str, flavour: Flavour, *options: str, python_options: Sequence[str] = STRICT, errors_expected: bool = False
+    app: str, flavour: Flavour, *options: str, python_options: Sequence[str] = STRICT, errors_expected: bool = False,
+    port: int | None = 0,
 ) -> Iterator[ServerProcess]:
     """Serve ``app``, a module of ``tests/e2e/apps``, for the length of the block; then stop it and judge how it ended.
 
-    A server that the test itself has ended, with ``wait_exit`` or ``judge_end``, is left alone.
+    A server that the test itself has ended, with ``wait_exit`` or ``judge_end``, is left alone. ``port=None``: the
+    options say where to listen.
     """
-    command = [*python_options, "-m", "trioserve", app, "--port", "0", *flavour.options, *options]
+    listen = [] if port is None else ["--port", str(port)]
+    command = [*python_options, "-m", "trioserve", app, *listen, *flavour.options, *options]
     with running(command, errors_expected=errors_expected) as server:
         yield server
 
