@@ -122,7 +122,13 @@ async def test_without_a_good_header(sent: bytes, reason: str, caplog: pytest.Lo
     assert f"Refused the connection of ('10.0.0.1', 4000): {reason}" in caplog.text
 
 
-@pytest.mark.parametrize("sent", [b"", LINE[:9], BLOCK[:20]])
+async def test_a_probe_that_sends_nothing_is_not_worth_a_line(caplog: pytest.LogCaptureFixture) -> None:
+    async with expecting() as site:
+        assert await site.refused(b"", ends=True)
+    assert "Refused" not in caplog.text
+
+
+@pytest.mark.parametrize("sent", [LINE[:9], BLOCK[:20]])
 async def test_an_early_end(sent: bytes, caplog: pytest.LogCaptureFixture) -> None:
     async with expecting() as site:
         assert await site.refused(sent, ends=True)

@@ -34,7 +34,7 @@ class ProxiedListener:
 class ProxiedStream:
     """A ``ByteStream`` whose ``open`` reads the header; ``peer`` and ``local`` are then those that it tells of.
 
-    A peer that is not trusted, or that sends no header or a malformed one, is refused with a line in the log.
+    A peer that is not trusted, or that sends something else, is refused with a line in the log.
     """
 
     __slots__ = ("_leftover", "_seconds", "_stream", "_trusted", "local", "peer")
@@ -72,6 +72,8 @@ class ProxiedStream:
         data = b""
         while (line := read_proxy_line(data)) is None:
             received = await self._stream.receive_some()
+            if not received and not data:
+                raise ClientDisconnected("nothing was sent")  # a probe that only asks whether somebody accepts
             if not received:
                 raise ValueError("it ended before its PROXY header did")
             data += received
