@@ -3,17 +3,18 @@
 import json
 import logging
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any, Final
 
 import anyio
 import pytest
 
 from tests.helpers.apps import reply
+from tests.helpers.cancelling import VICTIM, at_every_await
 from tests.helpers.serving import TRANSCRIPT, seconds_passed
 from tests.helpers.transcripts import body_of, get, receive_response
 from tests.helpers.virtual_clock import settled
-from trioserve import Config
+from trioserve import ClientDisconnected, Config
 from trioserve._protocol.proxy_line import SIGNATURE
 from trioserve._server import Server
 from trioserve._streams import Address
@@ -240,3 +241,24 @@ async def test_a_drain_does_not_wait_for_headers(sent: bytes) -> None:
             site.server.request_shutdown("test")
             assert await client.receive_rest() == b""
     assert elapsed.seconds == 0
+
+
+# -- cancellation ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("sent", [b"", LINE[:9], LINE, LINE + get()])
+async def test_cancelled_at_any_await_it_is_closed(sent: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def scenario() -> None:
+        async with expecting(forwarded_allow_ips="*", timeout_header=1.0) as site:
+            victim = site.connect(VICTIM)
+            await victim.send_all(sent[:5])
+            await settled()
+            with suppress(ClientDisconnected):
+                await victim.send_all(sent[5:])
+                victim.send_eof()
+            await victim.receive_rest()
+            await settled()
+            assert not site.server._lifetime.connections
+            assert await site.ends(LINE + get()) == [("203.0.113.9", 56324), ("198.51.100.7", 443)]
+
+    assert await at_every_await(monkeypatch, scenario) > 0

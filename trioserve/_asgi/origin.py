@@ -1,9 +1,10 @@
 """What trusted proxies say about a request, put into its scope (ASGI HTTP 2.5, "HTTP Connection Scope")."""
 
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any, Final, TypeAlias
 
-from trioserve._protocol.forwarded import Origin, read_forwarded, read_x_forwarded, split_host
+from trioserve._protocol.forwarded import REMEMBERED, Origin, read_forwarded, read_x_forwarded, split_host
 from trioserve._trust import FORWARDED, TrustedPeers
 from trioserve._types import Fields
 
@@ -20,13 +21,14 @@ class ProxyHeaders:
 
     def __init__(self, trusted: TrustedPeers, believed: frozenset[bytes]) -> None:
         self._trusted = trusted
+        self._trusts = lru_cache(maxsize=REMEMBERED)(trusted.host)
         self._believed = believed
 
     def reader(self, peer: Endpoint, local: Endpoint) -> Callable[[Fields], Origin] | None:
         """What reads the origin of requests from ``peer``; ``None`` if it is not trusted."""
         if not self._trusted.peer(peer, local):
             return None
-        trusts = self._trusted.host
+        trusts = self._trusts
         if FORWARDED in self._believed:
             return lambda fields: read_forwarded(fields, trusts, peer)
         return lambda fields: read_x_forwarded(fields, self._believed, trusts, peer)
