@@ -105,6 +105,8 @@ def test_logging_yaml() -> None:
         [sys.executable, "-c", program], cwd=EXAMPLES.parents[1],
         capture_output=True, text=True, timeout=30, check=True)
     assert done.stdout.endswith(" INFO trioserve: started\n")
+
+
 def test_own_socket() -> None:
     assert run_program("own_socket") == ["served on app.sock"]
 

@@ -41,7 +41,7 @@ ANYIO = ("anyio-trio", "anyio-asyncio")
          ["lifespan begins", "lifespan begins", "/first", "/second", "lifespan ends", "lifespan ends", "stopped"]),
         (NATIVE, "bind_failed",
          ["lifespan begins",
-          "BindFailed: cannot listen on 192.0.2.1:0: this machine has no such address; choose another --host",
+          "BindFailed: cannot listen on 192.0.2.1:0: this machine has no such address; choose another one",
           "lifespan ends"]),
         (NATIVE, "lifespan_dies",
          ["lifespan begins", "LifespanDied: the application's lifespan died while the server was running"]),

@@ -80,7 +80,8 @@ def test_the_codec_notices_the_fields(engine: ParseFields, line: bytes, seen: bo
     ("192.0.2", PEER), ("192.0.2.256", PEER), ("192.0.2.01", PEER), ("1", PEER), ("192.0.2.1:", PEER),
     ("192.0.2.1:65536", PEER), ("192.0.2.1:x", PEER), ("192.0.2.1/24", PEER), ("[192.0.2.1]", PEER), ("[::1", PEER),
     ("::1]", PEER), ("[::1]:", PEER), ("[::1]x", PEER), ("fe80::1%eth0", PEER), ("[fe80::1%eth0]", PEER), (":80", PEER),
-    ("_" + "x" * 100, None), ("_" + "x" * 101, PEER), ('"192.0.2.1"', PEER), ("example.com", PEER), ("_", PEER), ("\xe9", PEER), ("for=192.0.2.1", PEER),
+    ("_" + "x" * 100, None), ("_" + "x" * 101, PEER),
+    ('"192.0.2.1"', PEER), ("example.com", PEER), ("_", PEER), ("\xe9", PEER), ("for=192.0.2.1", PEER),
 ])
 def test_x_forwarded_for(value: str, client: Any) -> None:
     assert x_forwarded(("for", value)).client == client
