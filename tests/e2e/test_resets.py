@@ -111,15 +111,16 @@ def check_nothing_stays(server: ServerProcess, leave: Leave, point: Point) -> No
         return census["tasks"], census["visits"], server.descriptors()
 
     def nothing_stays() -> bool:
-        return all(now <= then for now, then in zip(count(), before, strict=True))
+        return all(now <= then for now, then in zip(count(), allowed, strict=True))
 
-    before = count()
+    tasks, visits, descriptors = count()
+    allowed = tasks, visits, descriptors + 1  # uvloop opens a spare one when a connection has to wait for the first time
     for number in range(ROUNDS):
         with RawClient(server.address) as client:
             point(client, server, f"{point.__name__}-{leave.__name__}-{number}")
             leave(client)
     assert fetch(server.address, "/hello").status == 200
-    wait_until(nothing_stays, f"no more than {before} tasks, requests and descriptors")
+    wait_until(nothing_stays, f"no more than {allowed} tasks, requests and descriptors")
 
 
 def test_an_application_learns_of_each(server: ServerProcess, leave: Leave) -> None:
