@@ -43,16 +43,19 @@ class Option:
     environment: str | None = None
     """A variable that platforms set for any program, such as ``PORT``; ``TRIOSERVE_...`` wins."""
     secret: bool = False
-    """``--print-config`` does not show the value."""
+    """``--print-config`` does not show the value, nor does ``repr``."""
+    aliases: tuple[tuple[str | float, str], ...] = ()
+    """Other spellings of its choices, each with the choice."""
 
 
 def option(
     default: Any, group: str, help: str, *, minimum: float = -math.inf, maximum: float = math.inf,
     metavar: str | None = None, environment: str | None = None, secret: bool = False,
+    aliases: tuple[tuple[str | float, str], ...] = (),
 ) -> Any:
     """A field of ``Config`` with what the command line and the reference say about it."""
-    known = Option(help, group, minimum, maximum, metavar, environment, secret)
-    return dataclasses.field(default=default, metadata={"option": known})
+    known = Option(help, group, minimum, maximum, metavar, environment, secret, aliases)
+    return dataclasses.field(default=default, repr=not secret, metadata={"option": known})
 
 
 def seconds(default: Seconds, help: str, *, minimum: float = 0.001) -> Any:
@@ -102,6 +105,26 @@ class Config:
     uds_permissions: str = option(
         "666", "Binding", "Permissions of a unix socket, in octal.", metavar="MODE")
     backlog: int = option(2048, "Binding", "Connections the kernel queues before they are accepted.", minimum=1)
+
+    ssl_certfile: str | None = option(
+        None, "TLS", "Serve over TLS with this certificate, in PEM, followed by those that lead to its authority.",
+        metavar="FILE")
+    ssl_keyfile: str | None = option(
+        None, "TLS", "Private key of the certificate, in PEM (default: it is in --ssl-certfile).", metavar="FILE")
+    ssl_keyfile_password: str | None = option(
+        None, "TLS", "Password of the private key; the environment is a better place for it than the command line.",
+        metavar="PASSWORD", secret=True)
+    ssl_ca_certs: str | None = option(
+        None, "TLS", "Authorities that client certificates must come from, in PEM.", metavar="FILE")
+    ssl_cert_reqs: Literal["none", "optional", "required"] = option(
+        "none", "TLS", "Ask clients for a certificate; 0, 1 and 2 are accepted as well.",
+        aliases=((0, "none"), (1, "optional"), (2, "required"), ("0", "none"), ("1", "optional"), ("2", "required")))
+    ssl_ciphers: str = option(
+        "ECDHE+AESGCM:ECDHE+CHACHA20", "TLS", "Ciphers of TLS 1.2, as OpenSSL writes them; TLS 1.3 chooses its own.",
+        metavar="CIPHERS")
+    ssl_min_version: Literal["TLSv1.2", "TLSv1.3"] = option(
+        "TLSv1.2", "TLS", "Oldest version of TLS to accept; 1.2 and 1.3 are accepted as well.",
+        aliases=((1.2, "TLSv1.2"), (1.3, "TLSv1.3"), ("1.2", "TLSv1.2"), ("1.3", "TLSv1.3")))
 
     backend: Literal["trio", "asyncio"] = option("trio", "Event loop", "Event loop family that runs the application.")
     loop: Literal["auto", "asyncio", "uvloop"] = option(
@@ -153,6 +176,7 @@ class Config:
     timeout_keep_alive: Seconds = seconds(
         75.0, "Close a connection that has been idle between requests for this long; 0 closes it at once.",
         minimum=0)
+    timeout_tls_handshake: Seconds = seconds(10.0, "The TLS handshake of a new connection must end in this time.")
     timeout_body: Seconds = seconds(
         30.0, "An awaited request body must bring bytes at least this often, and 240 bytes per second after 5 seconds.")
     timeout_write: Seconds = seconds(30.0, "A client must take some bytes of a waiting response at least this often.")
@@ -273,6 +297,7 @@ def _checked(name: str, value: Any, hint: Any, known: Option) -> Any:
     """The value, made exact (int to float, list to tuple), or ConfigError."""
     if typing.get_origin(hint) is Literal:
         choices = typing.get_args(hint)
+        value = _without_alias(value, known)
         if value not in choices:
             raise ConfigError(name, f"{value!r} is not one of {', '.join(choices)}{nearest(str(value), choices)}")
         return value
@@ -296,6 +321,13 @@ def _checked(name: str, value: Any, hint: Any, known: Option) -> Any:
         raise ConfigError(name, f"{value!r} is not {_ARTICLED[hint]}{or_off}")
     if hint in (int, float) and not (known.minimum <= value <= known.maximum):
         raise ConfigError(name, f"{value} is out of range, it must be {_range(known)}{or_off}")
+    return value
+
+
+def _without_alias(value: Any, known: Option) -> Any:
+    """The choice that ``value`` is another spelling of, or else ``value``."""
+    if isinstance(value, (str, int, float)) and not isinstance(value, bool):
+        return dict(known.aliases).get(value, value)
     return value
 
 

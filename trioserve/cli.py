@@ -95,7 +95,9 @@ def make_option(name: str, hint: Any, default: Any, known: Option) -> click.Opti
         shape["type"] = Number(kind, can_be_off=bool(none))
         shape["default"] = "off" if default is None else f"{default:.12g}"
     elif typing.get_origin(kind) is Literal:
-        shape["type"] = click.Choice(typing.get_args(kind))
+        choices = typing.get_args(kind)
+        others = [alias for alias, _ in known.aliases if isinstance(alias, str)]
+        shape |= {"type": click.Choice([*choices, *others]), "metavar": f"[{'|'.join(choices)}]"}
     elif typing.get_origin(kind) is tuple:
         shape |= {"type": Line(), "multiple": True}
     variables = [PREFIX + name.upper(), *([known.environment] if known.environment else [])]

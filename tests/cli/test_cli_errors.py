@@ -8,8 +8,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    PrivateFormat,
+    load_pem_private_key,
+)
 
 import trioserve
+from tests.helpers.certificates import client_certificate, files_of, server_certificate
 
 ROOT = Path(trioserve.__file__).parents[1]
 
@@ -40,12 +47,20 @@ async def app(scope, receive, send):
 }
 
 
+TLS = "site_main:app --port 0 --ssl-certfile server.pem --ssl-keyfile"
+
+
 @pytest.fixture
 def directory(tmp_path: Path) -> Path:
     """The current directory of the command, with a module for each way to fail."""
     for name, source in SOURCES.items():
         (tmp_path / f"{name}.py").write_text(source)
     (tmp_path / "src").mkdir()
+    files_of(server_certificate(), tmp_path)
+    (tmp_path / "other.key").write_bytes(client_certificate().private_key_pem.bytes())
+    key = load_pem_private_key(server_certificate().private_key_pem.bytes(), None)
+    (tmp_path / "locked.key").write_bytes(
+        key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"sesame")))
     return tmp_path
 
 
@@ -91,6 +106,17 @@ def run_command(directory: Path, *arguments: str, **environment: str) -> tuple[i
     ("site_main:app --interface wsgi", ["cannot be called with (environ, start_response), as --interface wsgi says"]),
     ("site_main:app --timeout-request 0", ["--timeout-request: 0.0 is out of range", "or off"]),
     ("site_main:app --config nowhere.toml", ["nowhere.toml: the file cannot be read: No such file"]),
+    ("site_main:app --ssl-certfile nowhere.pem", ["--ssl-certfile: 'nowhere.pem' cannot be read: No such file"]),
+    ("site_main:app --ssl-certfile site_main.py", ["--ssl-certfile: 'site_main.py' holds no certificate in PEM"]),
+    ("site_main:app --ssl-keyfile server.key", ["--ssl-certfile: a certificate is needed"]),
+    (f"{TLS} other.key", ["--ssl-keyfile: the key in 'other.key' does not belong to the certificate"]),
+    (f"{TLS} other.key --check", ["--ssl-keyfile: the key in 'other.key' does not belong to the certificate"]),
+    (f"{TLS} locked.key", ["--ssl-keyfile-password: the key in 'locked.key' needs a password"]),
+    (f"{TLS} locked.key --ssl-keyfile-password x", ["--ssl-keyfile-password: is not the password of the key"]),
+    (f"{TLS} server.key --ssl-cert-reqs 2", ["--ssl-ca-certs: is needed"]),
+    (f"{TLS} server.key --ssl-cert-reqs 3", ["--ssl-cert-reqs: '3' is not one of"]),
+    (f"{TLS} server.key --ssl-ciphers X", ["--ssl-ciphers: 'X' selects no cipher"]),
+    (f"{TLS} server.key --ssl-min-version 1.1", ["--ssl-min-version: '1.1' is not one of"]),
 ])
 def test_a_mistake_is_one_line(directory: Path, arguments: str, parts: list[str]) -> None:
     code, lines = run_command(directory, *arguments.split())
@@ -105,6 +131,8 @@ def test_a_mistake_is_one_line(directory: Path, arguments: str, parts: list[str]
     ({"PORT": "70000"}, "Error: PORT: 70000 is out of range, it must be between 0 and 65535"),
     ({"TRIOSERVE_LOOP": "uvloop"}, "Error: TRIOSERVE_LOOP: 'uvloop' is an event loop of asyncio: "
                                    "use it with --backend asyncio"),
+    ({"TRIOSERVE_SSL_CERTFILE": "folder"}, "Error: TRIOSERVE_SSL_CERTFILE: 'folder' cannot be read: "
+                                           "No such file or directory"),
     ({"TRIOSERVE_APP_DIR": "nowhere"}, "Error: TRIOSERVE_APP_DIR: 'nowhere' is not a directory"),
 ])
 def test_a_mistake_in_the_environment_names_the_variable(

@@ -4,6 +4,7 @@ import copy
 import dataclasses
 import math
 import pickle
+import ssl
 import typing
 from typing import Any, Final, Literal
 
@@ -165,6 +166,22 @@ def test_choices(name: str, choices: tuple[str, ...]) -> None:
     for wrong in ("", "unheard-of", choices[0].upper(), 5, True, b"auto", [choices[0]]):
         problem = problem_of(name, wrong)
         assert all(choice in problem for choice in choices)
+
+
+@pytest.mark.parametrize(("name", "spelling", "choice"), [
+    ("ssl_cert_reqs", 0, "none"), ("ssl_cert_reqs", "1", "optional"), ("ssl_cert_reqs", 2, "required"),
+    ("ssl_cert_reqs", ssl.CERT_REQUIRED, "required"), ("ssl_min_version", 1.2, "TLSv1.2"),
+    ("ssl_min_version", "1.3", "TLSv1.3"),
+])
+def test_choices_with_another_spelling(name: str, spelling: Any, choice: str) -> None:
+    assert kept(name, spelling) == choice
+
+
+def test_secrets_are_not_shown() -> None:
+    secrets = [name for name, _, _, known in OPTIONS if known.secret]
+    assert "ssl_keyfile_password" in secrets
+    for name in secrets:
+        assert "sesame" not in repr(Config.from_options({name: "sesame"}))
 
 
 def test_a_choice_that_is_nearly_right_is_named() -> None:

@@ -1,5 +1,6 @@
 """Every program under docs/examples runs, on both backends where it has a choice."""
 
+import functools
 import importlib.util
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import httpx
 import pytest
 
 import trioserve
+from tests.helpers.certificates import authority, client_certificate, client_context, files_of, server_certificate
 from trioserve._sources import read_file
 
 EXAMPLES = Path(__file__).parents[2] / "docs" / "examples"
@@ -74,6 +76,20 @@ async def test_streaming_goes_on_until_the_client_leaves(capsys: pytest.CaptureF
         while b"\n0\n1\n2\n" not in received:
             received += await stream.receive()
     assert capsys.readouterr().out.startswith("stopped after ")  # the server has stopped, so the example has
+
+
+@pytest.mark.anyio
+async def test_mutual_tls(tmp_path: Path) -> None:
+    certificate, key = files_of(server_certificate(), tmp_path)
+    (tmp_path / "ca.pem").write_bytes(authority().cert_pem.bytes())
+    example = load("mutual_tls")
+    context = example.make_context(certificate, key, tmp_path / "ca.pem")
+    async with anyio.create_task_group() as nursery:
+        serve = functools.partial(trioserve.serve, port=0, ssl_context=context)
+        [(_, port)] = await nursery.start(serve, example.app)
+        async with httpx.AsyncClient(verify=client_context(client_certificate()), trust_env=False) as client:
+            assert (await client.get(f"https://localhost:{port}/")).text.startswith("Hello, CN=Ann,")
+        nursery.cancel_scope.cancel()
 
 
 @pytest.mark.anyio

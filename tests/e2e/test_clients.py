@@ -2,19 +2,18 @@
 
 import hashlib
 import io
-import json
 import os
 import re
 import subprocess
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
-from typing import Any
 
 import aiohttp
 import anyio
 import httpx
 import pytest
 
+from tests.helpers.curl import Curl
 from tests.helpers.raw_http import RawClient, fetch
 from tests.helpers.server_process import Flavour, ServerProcess, serve
 from tests.helpers.system_programs import system_program
@@ -49,22 +48,6 @@ def test_the_start_line_names_what_runs(server: ServerProcess, every_flavour: Fl
 
 
 # -- curl ------------------------------------------------------------------------------------------------------------
-
-
-class Curl:
-    """What curl wrote: the body on stdout; what it sent and received, and its complaints, on stderr."""
-
-    def __init__(self, *arguments: str | Path, stdin: bytes = b"") -> None:
-        program = system_program("curl", package="curl")
-        usual = ("--disable", "--verbose", "--no-progress-meter", "--noproxy", "*", "--max-time", "30")
-        done = subprocess.run([program, *usual, *arguments], input=stdin, capture_output=True, timeout=40, check=False)
-        self.code = done.returncode
-        self.body = done.stdout
-        self.talk = done.stderr.decode(errors="replace").replace("\r", "")
-
-    def json(self) -> Any:
-        assert self.code == 0, self.talk
-        return json.loads(self.body)
 
 
 def test_curl_get(server: ServerProcess) -> None:

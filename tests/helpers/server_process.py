@@ -34,7 +34,7 @@ _LEFT_BEHIND: Final = (
     "Unhandled exception", "Fatal Python error", "Fatal error on transport",
 )
 _ERRORS: Final = ("Traceback (most recent call last)", "ERROR:", "CRITICAL:")
-_START_LINE: Final = re.compile(r"Listening on (?:http://([\d.]+):(\d+)|unix:.+) \((\w+), (\w+)\)$")
+_START_LINE: Final = re.compile(r"Listening on (?:(https?)://([\d.]+):(\d+)|unix:.+) \((\w+), (\w+)\)$")
 
 
 @dataclass(frozen=True)
@@ -159,6 +159,7 @@ class ServerProcess:
         assert self._process.stdout is not None and self._process.stderr is not None
         self.stdout = Output(self._process.stdout)
         self.stderr = Output(self._process.stderr)
+        self.scheme = ""
         self.address = ("", 0)
         self.start_line = ""
 
@@ -167,11 +168,11 @@ class ServerProcess:
         match = _START_LINE.search(self.start_line)
         assert match is not None, self.start_line
         if match[1] is not None:
-            self.address = (match[1], int(match[2]))
+            self.scheme, self.address = match[1], (match[2], int(match[3]))
 
     @property
     def url(self) -> str:
-        return "http://{}:{}".format(*self.address)
+        return "{}://{}:{}".format(self.scheme, *self.address)
 
     @property
     def pid(self) -> int:

@@ -1,5 +1,6 @@
 """A real server over memory streams, for the length of a block."""
 
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -50,10 +51,14 @@ class Site:
 
 
 @asynccontextmanager
-async def serving(app: AnyApp, *, capacity: int = 64 * 1024, credit: int = 0, **options: Any) -> AsyncIterator[Site]:
+async def serving(
+    app: AnyApp, *, capacity: int = 64 * 1024, credit: int = 0, ssl_context: ssl.SSLContext | None = None,
+    **options: Any,
+) -> AsyncIterator[Site]:
     """Serve ``app``; afterwards nothing is left of the server, neither a connection nor a task."""
     listener = MemoryListener(capacity=capacity, credit=credit)
-    server = Server(app, Config.from_options(TRANSCRIPT | options), listeners=[listener])
+    config = Config.from_options(TRANSCRIPT | options)
+    server = Server(app, config, listeners=[listener], ssl_context=ssl_context)
     failure: Exception | None = None
     tasks_before = len(anyio.get_running_tasks())
     async with anyio.create_task_group() as nursery:

@@ -1,7 +1,9 @@
 """Both ends of a connection, over every kind of stream there is."""
 
+import contextlib
 import select
 import socket
+import ssl
 import struct
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -11,14 +13,17 @@ from typing import Any, Final, Protocol
 import anyio
 import pytest
 
+from tests.helpers.certificates import client_context, identity
 from tests.helpers.virtual_clock import Backend, virtual_backend
 from trioserve import ClientDisconnected
 from trioserve._streams import ByteStream, Listener, Network, ProxiedListener
 from trioserve._streams.memory import MemoryClient, MemoryListener
+from trioserve._streams.tls import TlsListener
 from trioserve._trust import TrustedPeers
 
 __all__ = [
-    "KINDS", "PROXIED_KINDS", "Kind", "Pair", "Peer", "connect_to", "connected", "eventually", "listening",
+    "KINDS", "PLAIN_KINDS", "PROXIED_KINDS", "Kind", "Pair", "Peer", "TlsPeer", "connect_to", "connected", "eventually",
+    "listening",
     "skip_if_missing", "waits",
 ]  # fmt: skip
 
@@ -36,6 +41,7 @@ class Kind:
     backend: Callable[[], str | Backend]
     network: Callable[[], Network] | None
     proxied: bool = False
+    tls: bool = False
 
     def __str__(self) -> str:
         return self.name
@@ -53,7 +59,7 @@ def _asyncio_network() -> Network:
     return AsyncioNetwork()
 
 
-KINDS: Final = [
+PLAIN_KINDS: Final = [
     Kind("trio-edge", lambda: "trio", lambda: _trio_network(True)),
     Kind("trio-plain", lambda: "trio", lambda: _trio_network(False)),
     Kind("asyncio", lambda: "asyncio", _asyncio_network),
@@ -61,17 +67,20 @@ KINDS: Final = [
     Kind("memory-trio", lambda: virtual_backend("trio"), None),
     Kind("memory-asyncio", lambda: virtual_backend("asyncio"), None),
 ]
+KINDS: Final = PLAIN_KINDS + [Kind(f"tls-{kind.name}", kind.backend, kind.network, tls=True) for kind in PLAIN_KINDS]
 
 PROXIED_KINDS: Final = [
     Kind("proxied-trio-edge", lambda: "trio", lambda: _trio_network(True), proxied=True),
     Kind("proxied-asyncio", lambda: "asyncio", _asyncio_network, proxied=True),
     Kind("proxied-memory-trio", lambda: virtual_backend("trio"), None, proxied=True),
+    Kind("tls-proxied-trio-edge", lambda: "trio", lambda: _trio_network(True), proxied=True, tls=True),
+    Kind("tls-proxied-memory-asyncio", lambda: virtual_backend("asyncio"), None, proxied=True, tls=True),
 ]
 
 
 def skip_if_missing(kind: Kind) -> None:
     """Not every machine has every kind."""
-    if kind.name == "uvloop":
+    if kind.name.endswith("uvloop"):
         pytest.importorskip("uvloop")
     if kind.name.endswith("trio-edge") and not hasattr(select, "epoll"):
         pytest.skip("this machine has no epoll")
@@ -81,9 +90,10 @@ class Peer(Protocol):
     """The client's end. A broken connection is a ``ConnectionError``."""
 
     def send_first(self, data: bytes) -> None: ...
+    async def open(self) -> None: ...
     async def send(self, data: bytes) -> None: ...
     async def receive(self, max_bytes: int = 65536) -> bytes: ...
-    def send_eof(self) -> None: ...
+    async def send_eof(self) -> None: ...
     def close(self) -> None: ...
     def reset(self) -> None: ...
 
@@ -98,6 +108,9 @@ class SocketPeer:
     def send_first(self, data: bytes) -> None:
         """Send so little that it fits into any buffer."""
         assert self.sock.send(data) == len(data)
+
+    async def open(self) -> None:
+        """Nothing: it is connected."""
 
     async def send(self, data: bytes) -> None:
         left = memoryview(data)
@@ -114,7 +127,7 @@ class SocketPeer:
             except BlockingIOError:
                 await anyio.wait_readable(self.sock)
 
-    def send_eof(self) -> None:
+    async def send_eof(self) -> None:
         self.sock.shutdown(socket.SHUT_WR)
 
     def close(self) -> None:
@@ -134,6 +147,9 @@ class MemoryPeer:
     def send_first(self, data: bytes) -> None:
         self.client.send_nowait(data)
 
+    async def open(self) -> None:
+        """Nothing: it is connected."""
+
     async def send(self, data: bytes) -> None:
         try:
             await self.client.send_all(data)
@@ -146,7 +162,7 @@ class MemoryPeer:
         except ClientDisconnected as exc:
             raise ConnectionResetError from exc
 
-    def send_eof(self) -> None:
+    async def send_eof(self) -> None:
         self.client.send_eof()
 
     def close(self) -> None:
@@ -155,6 +171,79 @@ class MemoryPeer:
 
     def reset(self) -> None:
         self.client.abort()
+
+
+class TlsPeer:
+    """TLS over one of those; ``piece`` bytes are sent at once, all together without it."""
+
+    def __init__(self, inner: Peer, context: ssl.SSLContext, *, piece: int | None = None) -> None:
+        self.inner = inner
+        self.incoming, self.outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self.ssl = context.wrap_bio(self.incoming, self.outgoing, server_hostname="localhost")
+        self._piece = piece
+        self._is_open = False
+        self._sending = anyio.Lock()
+
+    def send_first(self, data: bytes) -> None:
+        """In the clear."""
+        self.inner.send_first(data)
+
+    async def open(self) -> None:
+        await self._retry(self.ssl.do_handshake)
+        await self._flush()
+        self._is_open = True
+
+    async def send(self, data: bytes) -> None:
+        if not self._is_open:
+            await self.open()
+        for start in range(0, len(data), 65536):
+            self.ssl.write(data[start : start + 65536])
+            await self._flush()
+
+    async def receive(self, max_bytes: int = 65536) -> bytes:
+        try:
+            data: bytes = await self._retry(lambda: self.ssl.read(max_bytes))
+        except (ssl.SSLZeroReturnError, ssl.SSLEOFError):
+            return b""
+        return data
+
+    async def _retry(self, step: Callable[[], Any]) -> Any:
+        while True:
+            try:
+                return step()
+            except ssl.SSLWantReadError:
+                await self._flush()
+                if data := await self.inner.receive():
+                    self.incoming.write(data)
+                else:
+                    self.incoming.write_eof()
+            except (ssl.SSLZeroReturnError, ssl.SSLEOFError):
+                raise
+            except ssl.SSLError:
+                await self._flush()  # the alert
+                raise
+
+    async def _flush(self) -> None:
+        async with self._sending:
+            data = self.outgoing.read()
+            for start in range(0, len(data), self._piece or len(data) or 1):
+                await self.inner.send(data[start : start + self._piece] if self._piece else data)
+
+    async def notify_close(self) -> None:
+        """``close_notify``, and nothing more."""
+        with contextlib.suppress(ssl.SSLError):  # it would wait for the other side's
+            self.ssl.unwrap()
+        await self._flush()
+
+    async def send_eof(self) -> None:
+        await self.notify_close()
+        await self.inner.send_eof()
+
+    def close(self) -> None:
+        self.inner.close()
+
+    def reset(self) -> None:
+        self.inner.reset()
 
 
 @dataclass
@@ -191,6 +280,15 @@ class Pair:
 @asynccontextmanager
 async def listening(kind: Kind) -> AsyncIterator[tuple[Listener, Callable[[], Peer]]]:
     """A listener, and what connects to it."""
+    async with listening_in_the_clear(kind) as (listener, connect):
+        if kind.tls:
+            yield TlsListener(listener, identity()), lambda: TlsPeer(connect(), client_context())
+        else:
+            yield listener, connect
+
+
+@asynccontextmanager
+async def listening_in_the_clear(kind: Kind) -> AsyncIterator[tuple[Listener, Callable[[], Peer]]]:
     if kind.network is None:
         memory = MemoryListener()
         yield _as_kind(kind, memory, lambda: MemoryPeer(memory.connect()))
@@ -235,7 +333,9 @@ async def connected(kind: Kind) -> AsyncIterator[Pair]:
     async with listening(kind) as (listener, connect):
         peer = connect()
         stream = await listener.accept()
-        await stream.open()
+        async with anyio.create_task_group() as opening:
+            opening.start_soon(stream.open)
+            opening.start_soon(peer.open)
         try:
             yield Pair(stream, peer, listener)
         finally:

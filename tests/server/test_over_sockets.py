@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,8 @@ import pytest
 
 import trioserve
 from tests.helpers.apps import hello, read_body, reply
-from tests.helpers.stream_pairs import KINDS, Kind, Peer, connect_to, skip_if_missing
+from tests.helpers.certificates import client_context, identity
+from tests.helpers.stream_pairs import KINDS, Kind, Peer, TlsPeer, connect_to, skip_if_missing
 from tests.helpers.transcripts import get, ok, post
 from tests.helpers.virtual_clock import Backend
 from trioserve._types import App, Receive, Scope, Send
@@ -36,23 +38,26 @@ def anyio_backend(kind: Kind) -> str | Backend:
 class Loopback:
     """A server on loopback: makes connections to it, and can be stopped."""
 
-    def __init__(self, address: Any, scope: anyio.CancelScope) -> None:
+    def __init__(self, kind: Kind, address: Any, scope: anyio.CancelScope) -> None:
+        self.kind = kind
         self.address = address
         self.stop = scope.cancel
         self.peers: list[Peer] = []
 
     def connect(self) -> Peer:
-        self.peers.append(connect_to(self.address))
+        peer = connect_to(self.address)
+        self.peers.append(TlsPeer(peer, client_context()) if self.kind.tls else peer)
         return self.peers[-1]
 
 
 @asynccontextmanager
-async def serving_on_loopback(app: App, **options: Any) -> AsyncIterator[Loopback]:
+async def serving_on_loopback(kind: Kind, app: App, **options: Any) -> AsyncIterator[Loopback]:
     quiet = {"port": 0, "access_log": False, "date_header": False, "server_header": False, "lifespan": "off"}
     config = trioserve.Config.from_options(quiet | options)
     async with anyio.create_task_group() as nursery:
-        [address] = await nursery.start(trioserve.serve, app, config)
-        site = Loopback(address, nursery.cancel_scope)
+        serve = partial(trioserve.serve, ssl_context=identity().context if kind.tls else None)
+        [address] = await nursery.start(serve, app, config)
+        site = Loopback(kind, address, nursery.cancel_scope)
         try:
             yield site
         finally:
@@ -70,16 +75,16 @@ async def receive_exactly(peer: Peer, count: int) -> bytes:
     return received
 
 
-async def test_requests_on_one_connection() -> None:
-    async with serving_on_loopback(hello) as site:
+async def test_requests_on_one_connection(kind: Kind) -> None:
+    async with serving_on_loopback(kind, hello) as site:
         peer = site.connect()
         for target in ("/a", "/b", "/c"):
             await peer.send(get(target))
             assert await receive_exactly(peer, len(ok(target.encode()))) == ok(target.encode())
 
 
-async def test_many_connections_at_once() -> None:
-    async with serving_on_loopback(hello) as site, anyio.create_task_group() as visitors:
+async def test_many_connections_at_once(kind: Kind) -> None:
+    async with serving_on_loopback(kind, hello) as site, anyio.create_task_group() as visitors:
 
         async def visit(number: int) -> None:
             peer = site.connect()
@@ -93,25 +98,26 @@ async def test_many_connections_at_once() -> None:
             visitors.start_soon(visit, number)
 
 
-async def test_pipelined_requests() -> None:
-    async with serving_on_loopback(hello) as site:
+async def test_pipelined_requests(kind: Kind) -> None:
+    async with serving_on_loopback(kind, hello) as site:
         peer = site.connect()
         await peer.send(get("/a") * 100)
         assert await receive_exactly(peer, 100 * len(ok(b"/a"))) == ok(b"/a") * 100
 
 
-async def test_a_large_body_there_and_back() -> None:
+async def test_a_large_body_there_and_back(kind: Kind) -> None:
     async def echo(scope: Scope, receive: Receive, send: Send) -> None:
         await reply(send, await read_body(receive))
 
-    async with serving_on_loopback(echo) as site, anyio.create_task_group() as sending:
+    async with serving_on_loopback(kind, echo) as site, anyio.create_task_group() as sending:
         peer = site.connect()
+        await peer.open()
         sending.start_soon(peer.send, post(MUCH))
         assert await receive_exactly(peer, len(ok(MUCH))) == ok(MUCH)
 
 
-async def test_a_client_that_sends_all_before_it_reads_gets_the_answer() -> None:  # RFC 9112 §9.6
-    async with serving_on_loopback(hello) as site:
+async def test_a_client_that_sends_all_before_it_reads_gets_the_answer(kind: Kind) -> None:  # RFC 9112 §9.6
+    async with serving_on_loopback(kind, hello) as site:
         peer = site.connect()
         await peer.send(post(MUCH))
         answer = ok(b"/", "connection: close")
@@ -119,8 +125,8 @@ async def test_a_client_that_sends_all_before_it_reads_gets_the_answer() -> None
         assert await peer.receive() == b""
 
 
-async def test_connection_close() -> None:  # RFC 9112 §9.6
-    async with serving_on_loopback(hello) as site:
+async def test_connection_close(kind: Kind) -> None:  # RFC 9112 §9.6
+    async with serving_on_loopback(kind, hello) as site:
         for _ in range(10):
             peer = site.connect()
             await peer.send(get("/", "connection: close"))
@@ -130,7 +136,7 @@ async def test_connection_close() -> None:  # RFC 9112 §9.6
 
 
 @pytest.mark.parametrize("leave", ["reset", "close", "send_eof"])
-async def test_a_client_that_leaves_cancels_its_request(leave: str) -> None:
+async def test_a_client_that_leaves_cancels_its_request(kind: Kind, leave: str) -> None:
     begun, ended = anyio.Event(), anyio.Event()
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
@@ -140,15 +146,18 @@ async def test_a_client_that_leaves_cancels_its_request(leave: str) -> None:
         finally:
             ended.set()
 
-    async with serving_on_loopback(app, on_disconnect="cancel") as site:
+    async with serving_on_loopback(kind, app, on_disconnect="cancel") as site:
         peer = site.connect()
         await peer.send(get())
         await begun.wait()
-        getattr(peer, leave)()
+        if leave == "send_eof":
+            await peer.send_eof()
+        else:
+            getattr(peer, leave)()
         await ended.wait()
 
 
-async def test_a_client_that_leaves_is_a_disconnect() -> None:
+async def test_a_client_that_leaves_is_a_disconnect(kind: Kind) -> None:
     begun, disconnected = anyio.Event(), anyio.Event()
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
@@ -157,7 +166,7 @@ async def test_a_client_that_leaves_is_a_disconnect() -> None:
         assert (await receive())["type"] == "http.disconnect"
         disconnected.set()
 
-    async with serving_on_loopback(app) as site:
+    async with serving_on_loopback(kind, app) as site:
         peer = site.connect()
         await peer.send(get())
         await begun.wait()
@@ -165,7 +174,7 @@ async def test_a_client_that_leaves_is_a_disconnect() -> None:
         await disconnected.wait()
 
 
-async def test_a_request_in_progress_is_answered_and_idle_connections_are_closed() -> None:
+async def test_a_request_in_progress_is_answered_and_idle_connections_are_closed(kind: Kind) -> None:
     begun, may_end = anyio.Event(), anyio.Event()
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
@@ -173,8 +182,9 @@ async def test_a_request_in_progress_is_answered_and_idle_connections_are_closed
         await may_end.wait()
         await reply(send, b"finished")
 
-    async with serving_on_loopback(app) as site:
+    async with serving_on_loopback(kind, app) as site:
         idle, busy = site.connect(), site.connect()
+        await idle.open()
         await busy.send(get())
         await begun.wait()
         site.stop()
@@ -186,7 +196,7 @@ async def test_a_request_in_progress_is_answered_and_idle_connections_are_closed
             assert await busy.receive() == b""
 
 
-async def test_a_write_that_stalls_is_given_up() -> None:
+async def test_a_write_that_stalls_is_given_up(kind: Kind) -> None:
     ended = anyio.Event()
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
@@ -195,7 +205,7 @@ async def test_a_write_that_stalls_is_given_up() -> None:
         finally:
             ended.set()
 
-    async with serving_on_loopback(app, timeout_write=0.1) as site:
+    async with serving_on_loopback(kind, app, timeout_write=0.1) as site:
         peer = site.connect()
         await peer.send(get())
         await ended.wait()
@@ -206,9 +216,9 @@ def open_files() -> int:
 
 
 @pytest.mark.skipif(not FDS.is_dir(), reason="counts what the kernel lists there")
-async def test_every_socket_is_closed_in_the_end() -> None:
+async def test_every_socket_is_closed_in_the_end(kind: Kind) -> None:
     async def use_it() -> int:
-        async with serving_on_loopback(hello) as site:
+        async with serving_on_loopback(kind, hello) as site:
             for fields in [(), ("connection: close",), ()]:
                 peer = site.connect()
                 await peer.send(get("/", *fields))

@@ -3,8 +3,15 @@
 import anyio
 import pytest
 
-from tests.helpers.stream_pairs import Kind, connected, listening, waits
+from tests.helpers.stream_pairs import PLAIN_KINDS, Kind, connected, listening, skip_if_missing, waits
 from trioserve._streams import ByteStream
+
+
+@pytest.fixture(params=PLAIN_KINDS, ids=str)
+def kind(request: pytest.FixtureRequest) -> Kind:
+    kind: Kind = request.param
+    skip_if_missing(kind)
+    return kind
 
 
 async def test_both_ends_have_an_address(kind: Kind) -> None:
@@ -91,7 +98,7 @@ async def test_many_connections_side_by_side(kind: Kind) -> None:
             for word in (b"a%d", b"b%d", b"c%d"):
                 await peer.send(word % number)
                 assert await peer.receive() == (word % number).upper()
-            peer.send_eof()
+            await peer.send_eof()
             assert await peer.receive() == b""
             peer.close()
 

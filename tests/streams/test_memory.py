@@ -3,12 +3,12 @@
 import anyio
 import pytest
 
-from tests.helpers.stream_pairs import KINDS, Kind, waits
+from tests.helpers.stream_pairs import PLAIN_KINDS, Kind, waits
 from trioserve import ClientDisconnected
 from trioserve._streams.memory import MemoryListener, memory_stream_pair
 
 
-@pytest.fixture(params=[kind for kind in KINDS if kind.network is None], ids=str)
+@pytest.fixture(params=[kind for kind in PLAIN_KINDS if kind.network is None], ids=str)
 def kind(request: pytest.FixtureRequest) -> Kind:
     kind: Kind = request.param
     return kind

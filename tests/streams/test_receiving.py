@@ -37,7 +37,7 @@ async def test_much_arrives_whole_and_in_order(kind: Kind) -> None:
         @sending.start_soon
         async def send() -> None:
             await pair.peer.send(MUCH)
-            pair.peer.send_eof()
+            await pair.peer.send_eof()
 
         assert await pair.receive_all() == MUCH
 
@@ -53,7 +53,7 @@ async def test_a_slow_reader_gets_everything(kind: Kind) -> None:
         @sending.start_soon
         async def send() -> None:
             await pair.peer.send(MUCH)
-            pair.peer.send_eof()
+            await pair.peer.send_eof()
 
         received = b""
         while data := await pair.stream.receive_some(10_000):
@@ -88,7 +88,7 @@ async def test_nowait_and_waiting_take_turns(kind: Kind) -> None:
 async def test_the_end_is_an_empty_piece_again_and_again(kind: Kind) -> None:
     async with connected(kind) as pair:
         await pair.peer.send(b"last")
-        pair.peer.send_eof()
+        await pair.peer.send_eof()
         assert await pair.stream.receive_some() == b"last"
         for _ in range(3):
             assert await pair.stream.receive_some() == b""
@@ -98,7 +98,7 @@ async def test_the_end_is_an_empty_piece_again_and_again(kind: Kind) -> None:
 
 async def test_sending_goes_on_after_the_peers_end(kind: Kind) -> None:
     async with connected(kind) as pair:
-        pair.peer.send_eof()
+        await pair.peer.send_eof()
         assert await pair.stream.receive_some() == b""
         pair.stream.send_nowait(b"answer")
         await pair.stream.drain()
@@ -190,7 +190,7 @@ async def test_a_connected_peer_is_not_disconnected(kind: Kind) -> None:
 async def test_disconnected_when_the_end_has_been_reached(kind: Kind) -> None:
     async with connected(kind) as pair:
         await pair.peer.send(b"last")
-        pair.peer.send_eof()
+        await pair.peer.send_eof()
         await pair.stream.wait_disconnected()
         assert not pair.stream.is_disconnected()  # there is something to receive
         assert await pair.stream.receive_some() == b"last"
@@ -206,7 +206,7 @@ async def test_disconnected_after_a_reset(kind: Kind) -> None:
 
 async def test_watching_a_peer_that_has_left_returns_at_once(kind: Kind) -> None:
     async with connected(kind) as pair:
-        pair.peer.send_eof()
+        await pair.peer.send_eof()
         await pair.stream.receive_some()
         await pair.stream.wait_disconnected()
         await pair.stream.wait_disconnected()
@@ -217,7 +217,7 @@ async def test_several_may_watch(kind: Kind) -> None:
         for _ in range(3):
             watching.start_soon(pair.stream.wait_disconnected)
         await anyio.sleep(0.01)
-        pair.peer.send_eof()
+        await pair.peer.send_eof()
 
 
 async def test_an_abort_ends_watching(kind: Kind) -> None:
@@ -235,7 +235,7 @@ async def test_watching_keeps_what_arrives(kind: Kind) -> None:
             await anyio.sleep(0.01)
             await pair.peer.send(b"second")
             await anyio.sleep(0.01)
-            pair.peer.send_eof()
+            await pair.peer.send_eof()
         assert await pair.receive_all() == b"first second"
 
 
@@ -251,7 +251,7 @@ async def test_one_watches_while_another_receives(kind: Kind) -> None:
             while len(received) < len(MUCH):
                 received += await pair.stream.receive_some()
             assert received == MUCH
-        pair.peer.send_eof()
+        await pair.peer.send_eof()
         assert await pair.stream.receive_some() == b""
 
 
@@ -268,7 +268,7 @@ async def test_a_receive_that_waits_beside_a_watcher_gets_the_bytes(kind: Kind) 
         await anyio.sleep(0.01)
         await pair.peer.send(b"hello")
         await eventually(lambda: received)
-        pair.peer.send_eof()
+        await pair.peer.send_eof()
     assert received == [b"hello"]
 
 
@@ -289,7 +289,7 @@ async def test_what_a_flooding_peer_sent_can_be_received_beside_the_watcher(kind
             while len(received) < len(MUCH):
                 received += await pair.stream.receive_some()
         assert received == MUCH
-        pair.peer.send_eof()
+        await pair.peer.send_eof()
 
 
 async def test_a_cancelled_watcher_loses_nothing(kind: Kind) -> None:
@@ -297,7 +297,7 @@ async def test_a_cancelled_watcher_loses_nothing(kind: Kind) -> None:
         for number in range(5):
             await pair.peer.send(b"%d" % number)
             assert await waits(pair.stream.wait_disconnected)
-        pair.peer.send_eof()
+        await pair.peer.send_eof()
         assert await pair.receive_all() == b"01234"
 
 
@@ -317,6 +317,6 @@ async def test_a_second_receiver_is_refused_or_served_but_never_forgotten(kind: 
         await anyio.sleep(0.01)
         await pair.peer.send(b"x")
         await eventually(lambda: b"x" in outcomes)
-        pair.peer.send_eof()
+        await pair.peer.send_eof()
         with anyio.fail_after(5):
             await eventually(lambda: len(outcomes) == 2)

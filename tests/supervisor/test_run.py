@@ -4,6 +4,7 @@ import importlib.util
 import logging
 import os
 import socket
+import ssl
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -26,11 +27,16 @@ class StandInServer:
 
     failure: Exception | None = None
     served: "list[StandInServer]"
+    has_certificate_files = False
 
-    def __init__(self, app: App, config: Config, *, sockets: list[socket.socket] | None) -> None:
+    def __init__(
+        self, app: App, config: Config, *, sockets: list[socket.socket] | None,
+        ssl_context: ssl.SSLContext | None = None,
+    ) -> None:  # fmt: skip
         self.app = app
         self.sockets = sockets
         self.config = config
+        self.ssl_context = ssl_context
         self.backend = sniffio.current_async_library()
         self.loop_module = ""
 
@@ -92,6 +98,12 @@ def test_run_serves_an_application_on_its_backend(backend: str) -> None:
     assert server.app is app
     assert server.config == Config.from_options({"backend": backend, "port": 0})
     assert server.backend == backend
+
+
+def test_run_passes_an_ssl_context_on() -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    trioserve.run(app, ssl_context=context)
+    assert StandInServer.served[0].ssl_context is context
 
 
 def test_run_imports_an_application_by_name(module: Any) -> None:

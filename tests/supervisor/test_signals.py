@@ -25,7 +25,8 @@ def anyio_backend(request: pytest.FixtureRequest) -> Any:
 class RecordingServer:
     """Remembers what it was asked for, and when it was."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, has_certificate_files: bool = False) -> None:
+        self.has_certificate_files = has_certificate_files
         self.asked: list[str] = []
         self.was_asked = anyio.Event()
 
@@ -34,6 +35,9 @@ class RecordingServer:
 
     def force_shutdown(self) -> None:
         self._record("forced")
+
+    def reload_certificates(self) -> None:
+        self._record("certificates")
 
     def _record(self, what: str) -> None:
         self.asked.append(what)
@@ -62,6 +66,25 @@ async def test_the_first_signal_asks_and_later_ones_force(
         assert await server.after(second) == [first.name, "forced", "forced"]
         listening.cancel_scope.cancel()
     assert f"{second.name} again" in caplog.text
+
+
+async def test_a_hang_up_reloads_certificates_and_counts_for_nothing_else() -> None:
+    server = RecordingServer(has_certificate_files=True)
+    async with anyio.create_task_group() as listening:
+        await listening.start(obey_signals, server)
+        assert await server.after(signal.SIGHUP) == ["certificates"]
+        assert await server.after(signal.SIGHUP) == ["certificates"] * 2
+        assert await server.after(signal.SIGTERM) == ["certificates"] * 2 + ["SIGTERM"]
+        assert await server.after(signal.SIGHUP) == ["certificates"] * 2 + ["SIGTERM", "certificates"]
+        listening.cancel_scope.cancel()
+
+
+async def test_without_certificates_a_hang_up_is_left_alone() -> None:
+    before = signal.getsignal(signal.SIGHUP)
+    async with anyio.create_task_group() as listening:
+        await listening.start(obey_signals, RecordingServer())
+        assert signal.getsignal(signal.SIGHUP) == before
+        listening.cancel_scope.cancel()
 
 
 async def test_afterwards_signals_are_as_before() -> None:

@@ -3,6 +3,7 @@
 from trioserve._asgi.http import COMPLETE, FIRST_BODY, Dated, HttpResponse, State, error_response
 from trioserve._asgi.origin import ProxyHeaders
 from trioserve._asgi.scope import ASGI_VERSION, ScopeFactory
+from trioserve._asgi.tls import tls_extension
 
 __all__ = [
     "ASGI_VERSION",
@@ -14,4 +15,5 @@ __all__ = [
     "ScopeFactory",
     "State",
     "error_response",
+    "tls_extension",
 ]  # fmt: skip

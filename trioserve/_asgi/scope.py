@@ -17,9 +17,12 @@ HTTP_SPEC_VERSION: Final = "2.5"
 
 
 class ScopeFactory:
-    """Makes the scopes of one connection: what its requests share is looked up once."""
+    """Makes the scopes of one connection: what its requests share is looked up once.
 
-    __slots__ = ("_client", "_last", "_proxies", "_read_origin", "_root_path", "_scheme", "_server", "_state")
+    ``tls`` is the extension of that name, for a connection that is protected; each scope gets a copy.
+    """
+
+    __slots__ = ("_client", "_last", "_proxies", "_read_origin", "_root_path", "_scheme", "_server", "_state", "_tls")
 
     def __init__(
         self,
@@ -30,6 +33,7 @@ class ScopeFactory:
         root_path: str,
         state: dict[str, Any] | None,
         proxies: ProxyHeaders | None = None,
+        tls: dict[str, Any] | None = None,
     ) -> None:
         self._scheme = scheme
         self._client = client
@@ -37,6 +41,7 @@ class ScopeFactory:
         self._root_path = root_path
         self._state = state
         self._proxies = proxies
+        self._tls = tls
         self._read_origin: Callable[[Fields], Origin] | None = None  # looked for when it is needed first
         self._last: tuple[Meaning, Origin] | None = None
 
@@ -85,6 +90,8 @@ class ScopeFactory:
         }
         if head.meaning.http_version == "1.1":  # trailers need chunks, 103 a client that knows interim responses
             scope["extensions"] = {"http.response.trailers": {}, "http.response.early_hint": {}}
+        if self._tls is not None:
+            scope["extensions"]["tls"] = self._tls.copy()
         if root_path and head.raw_path != b"*":
             scope["path"] = root_path + head.path
             scope["raw_path"] = root_path.encode() + head.raw_path

@@ -32,6 +32,7 @@ class AccessLog(Protocol):
 class Timeouts:
     """One queue per kind of wait; each needs its ``run`` as a task."""
 
+    tls_handshake: "Timeout[Http1Connection] | None"
     header: "Timeout[Http1Connection]"
     keep_alive: "Timeout[Http1Connection]"
     body: "Timeout[Exchange]"
@@ -40,7 +41,10 @@ class Timeouts:
     watch: "Timeout[Exchange] | None"
 
     def __iter__(self) -> "Iterator[Timeout[Any]]":
-        for kind in (self.header, self.keep_alive, self.body, self.write, self.request, self.watch):
+        kinds = (
+            self.tls_handshake, self.header, self.keep_alive, self.body, self.write, self.request, self.watch,
+        )  # fmt: skip
+        for kind in kinds:
             if kind is not None:
                 yield kind
 

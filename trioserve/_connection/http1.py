@@ -7,14 +7,14 @@ from typing import Final
 import anyio
 import anyio.lowlevel
 
-from trioserve._asgi import ScopeFactory, error_response
+from trioserve._asgi import ScopeFactory, error_response, tls_extension
 from trioserve._connection.context import Cancellable, ServerContext
 from trioserve._connection.exchange import Exchange
 from trioserve._connection.timeouts import Timeout
 from trioserve._connection.turnstile import RETRY_AFTER_SECONDS, Turnstile
 from trioserve._errors import ClientDisconnected, PeerError
 from trioserve._protocol import RequestHead
-from trioserve._streams import ByteStream
+from trioserve._streams import ByteStream, tls_facts
 
 __all__ = ["Http1Connection"]
 
@@ -29,14 +29,20 @@ class Http1Connection:
     Attributes:
         exchange: the request in progress.
         refusal: why the connection is about to end with an error answer.
+        scopes: makes the scopes of its requests, once it is open.
     """
 
-    __slots__ = ("_cancelled", "_draining_scope", "_task", "codec", "ctx", "exchange", "refusal", "scopes", "stream")
+    __slots__ = (
+        "_cancelled", "_draining_scope", "_is_open", "_task", "codec", "ctx", "exchange", "refusal", "scopes", "stream",
+    )  # fmt: skip
+
+    scopes: ScopeFactory
 
     def __init__(self, stream: ByteStream, ctx: ServerContext) -> None:
         self.stream = stream
         self.ctx = ctx
         self.codec = ctx.new_codec()
+        self._is_open = False
         self.exchange: Exchange | None = None
         self.refusal: PeerError | None = None
         self._task: Cancellable | None = None
@@ -52,7 +58,7 @@ class Http1Connection:
         """Answer requests until either side is finished; the stream is closed afterwards, also when cancelled."""
         try:
             try:
-                await self.stream.open()
+                await self._open()
                 await self._serve_requests()
                 await self._finish_sending()
             finally:
@@ -65,14 +71,44 @@ class Http1Connection:
         finally:
             self.ctx.lifetime.end(self)
 
+    async def _open(self) -> None:
+        """Let the stream begin, in its own time, and learn whom it connects and how."""
+        ctx, stream, handshake = self.ctx, self.stream, self.ctx.timeouts.tls_handshake
+        if handshake is None:
+            await stream.open()
+        else:
+            handshake.arm(self)
+            try:
+                await stream.open()
+            finally:
+                handshake.disarm(self)
+        tls = tls_facts(stream)
+        self.scopes = ScopeFactory(
+            scheme="http" if tls is None else "https",
+            client=stream.peer,
+            server=stream.local,
+            root_path=ctx.root_path,
+            state=ctx.state,
+            proxies=ctx.proxies,
+            tls=None if tls is None else tls_extension(
+                tls.version, tls.cipher_suite, tls.server_certificate, tls.client_chain),
+        )
+        self._is_open = True
+        if ctx.lifetime.draining and tls is not None:
+            await self._await_first_request()
+
+    async def _await_first_request(self) -> None:
+        """The drain began during the handshake, which is no time to hang up on a client: its request is on the way."""
+        self.ctx.timeouts.header.arm(self)
+        try:
+            self.codec.receive_data(await self.stream.receive_some())
+        finally:
+            self.ctx.timeouts.header.disarm(self)
+
     async def _serve_requests(self) -> None:
         """The hot path: wait, parse, run the application in this very task, and again."""
         ctx, codec, stream, lifetime = self.ctx, self.codec, self.stream, self.ctx.lifetime
         timeout = ctx.timeouts.header
-        self.scopes = ScopeFactory(  # now that the stream is open, it knows who its peer is
-            scheme="http", client=stream.peer, server=stream.local, root_path=ctx.root_path, state=ctx.state,
-            proxies=ctx.proxies,
-        )  # fmt: skip
         try:
             while True:
                 head = None
@@ -201,14 +237,25 @@ class Http1Connection:
 
     @property
     def _leaves_in_drain(self) -> bool:
-        return self._cancelled and self.ctx.lifetime.draining and self.exchange is None and self.refusal is None
+        return (
+            self._cancelled
+            and self._is_open
+            and self.ctx.lifetime.draining
+            and self.exchange is None
+            and self.refusal is None
+        )
 
     def drain(self) -> None:
         """The server stops: an idle connection goes at once, a request in progress is the last one."""
         if self.exchange is not None:
             self.exchange.response.keep_alive = False
-        elif not self.codec.trailing_data:
+        elif self._is_open and not self.codec.trailing_data:
             self._cancel()
+
+    def on_tls_handshake_timeout(self) -> None:
+        """A client that has connected does not come to the end of its handshake."""
+        log.debug("tls-handshake-timeout: closing the connection of %s", self.stream.peer)
+        self.stream.abort()  # wakes open(), which raises ClientDisconnected
 
     def on_header_timeout(self) -> None:
         """A request head does not come, or not to its end."""

@@ -7,6 +7,7 @@ from trioserve._errors import StartupFailed
 from trioserve._server.access_format import compile_format
 from trioserve._server.interface import adapt
 from trioserve._server.lifespan import Lifespan
+from trioserve._server.tls import load_certificates
 from trioserve._streams import running_backend
 from trioserve._types import AnyApp
 
@@ -14,13 +15,16 @@ __all__ = ["check"]
 
 
 async def check(app: AnyApp, config: Config) -> None:
-    """Run the start-up and the shutdown of the application's lifespan; nothing is bound, no request served.
+    """Run the start-up and the shutdown of the application's lifespan, after a look at the certificates.
+
+    Nothing is bound, no request served.
 
     Raises:
         ConfigError: as for a server, as far as it shows without one.
         StartupFailed: the application refused to start, failed to stop, or did not stop within the shutdown's budget.
     """
     compile_format(config.access_log_format)
+    load_certificates(config, None)
     lifespan = Lifespan(adapt(app, config), config.lifespan, running_backend(), lambda reason: None)
     async with anyio.create_task_group() as app_lifetime:
         await app_lifetime.start(lifespan.run)

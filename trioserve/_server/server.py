@@ -5,6 +5,7 @@ import logging
 import math
 import random
 import socket
+import ssl
 from collections.abc import Sequence
 from functools import partial
 from typing import Any, Final, cast
@@ -35,7 +36,17 @@ from trioserve._server.engine import choose_engine
 from trioserve._server.interface import adapt
 from trioserve._server.lifespan import Lifespan
 from trioserve._server.listeners import Bound, bind, listen_on, own, release, remove_files
-from trioserve._streams import Address, ByteStream, Listener, Network, ProxiedListener, open_network, running_backend
+from trioserve._server.tls import Certificates, load_certificates
+from trioserve._streams import (
+    Address,
+    ByteStream,
+    Listener,
+    Network,
+    ProxiedListener,
+    TlsListener,
+    open_network,
+    running_backend,
+)
 from trioserve._trust import TrustedPeers, believed_fields
 from trioserve._types import AnyApp, App, CoroutineApp, Receive, Scope, Send
 
@@ -60,7 +71,7 @@ class Server:
 
     def __init__(
         self, app: AnyApp, config: Config, *, sockets: Sequence[socket.socket | Bound] | None = None,
-        listeners: list[Listener] | None = None,
+        listeners: list[Listener] | None = None, ssl_context: ssl.SSLContext | None = None,
     ) -> None:  # fmt: skip
         self._app = adapt(app, config)
         self._config = config
@@ -68,6 +79,8 @@ class Server:
         self._given_sockets = sockets
         self._given_listeners = listeners
         self._bound: list[Bound] = []
+        self._ssl_context = ssl_context
+        self._certificates: Certificates | None = None
         self._shutdown_requested = anyio.Event()
         self._shutdown_forced = anyio.Event()
         self._ready = anyio.Event()
@@ -93,6 +106,16 @@ class Server:
         """Do not wait for requests any longer."""
         self.request_shutdown("forced")
         self._shutdown_forced.set()
+
+    @property
+    def has_certificate_files(self) -> bool:
+        """There are files that ``reload_certificates`` can read again."""
+        return self._config.ssl_certfile is not None
+
+    def reload_certificates(self) -> None:
+        """Read the certificate files again, for new connections. When they are bad, that is logged; nothing raises."""
+        if self._certificates is not None:
+            self._certificates.reload()
 
     async def serve(self, *, task_status: anyio.abc.TaskStatus[list[Address]] = anyio.TASK_STATUS_IGNORED) -> None:
         """Serve until shutdown; cancelling this is a graceful stop too. Installs no signal handlers.
@@ -135,6 +158,7 @@ class Server:
     async def _run_app_lifetime(self, app_lifetime: anyio.abc.TaskGroup) -> None:
         """Bind, start the application, serve, then let it close its resources."""
         engine, parse_fields = choose_engine(self._config.http)
+        self._certificates = load_certificates(self._config, self._ssl_context)
         network = open_network()
         if self._given_sockets is not None:
             self._bound = own(self._given_sockets)
@@ -148,6 +172,8 @@ class Server:
             listeners = self._given_listeners or _listen(self._bound, network, self._config.backlog)
             if self._config.proxy_protocol:
                 listeners = _expect_proxies(listeners, self._config)
+            if self._certificates is not None:
+                listeners = [TlsListener(listener, self._certificates.identity) for listener in listeners]
         except BaseException:
             release(self._bound)
             raise
@@ -172,6 +198,8 @@ class Server:
                     services.start_soon(timeout.run)
                 if isinstance(ctx.access_log, AccessLogger):
                     services.start_soon(ctx.access_log.run)
+                if self._certificates is not None:
+                    services.start_soon(self._certificates.watch)
                 try:
                     async with anyio.create_task_group() as accepting:
                         self._start_accepting(listeners, ctx, accepting)
@@ -201,8 +229,9 @@ class Server:
     def _announce(self, listeners: list[Listener], engine: str) -> None:
         self._core.shield = True
         self.addresses = [listener.address for listener in listeners]
-        for address in self.addresses:
-            log.info("Listening on %s (%s, %s)", shown(address), running_backend(), engine)
+        for listener in listeners:
+            scheme = "https" if isinstance(listener, TlsListener) else "http"
+            log.info("Listening on %s (%s, %s)", shown(listener.address, scheme), running_backend(), engine)
         self._ready.set()
 
     async def _delay_shutdown(self) -> None:
@@ -249,7 +278,7 @@ class Server:
             root_path=config.root_path,
             on_disconnect=config.on_disconnect,
             new_codec=partial(Http1Codec, parse_fields, limits),
-            timeouts=_make_timeouts(config, network),
+            timeouts=_make_timeouts(config, network, tls=self._certificates is not None),
             standing_fields=StandingFields(
                 date=config.date_header, server="trioserve" if config.server_header else None, extra=config.header
             ),
@@ -277,6 +306,7 @@ async def serve(
     config: Config | None = None,
     *,
     sockets: Sequence[socket.socket] | None = None,
+    ssl_context: ssl.SSLContext | None = None,
     task_status: anyio.abc.TaskStatus[list[Address]] = anyio.TASK_STATUS_IGNORED,
     **options: Any,
 ) -> None:
@@ -284,17 +314,18 @@ async def serve(
 
     The application is ASGI 3, ASGI 2 or WSGI. ``addresses = await nursery.start(trioserve.serve, app, config)``
     returns when requests can come, with the bound ``(host, port)`` pairs, or ``(path, None)`` for unix sockets.
-    ``sockets``, bound by the program, take the place of the addresses in the options; the server closes them. No
-    signal handlers are installed and logging is left alone. ``options`` are fields of ``Config`` and override those
-    of ``config``.
+    ``sockets``, bound by the program, take the place of the addresses in the options; the server closes them. An
+    ``ssl_context`` takes the place of the options for certificates, and is used as it is. No signal handlers are
+    installed and logging is left alone. ``options`` are fields of ``Config`` and override those of ``config``.
 
     Raises:
-        ConfigError: an option is unknown or has a value it cannot have.
+        ConfigError: an option is unknown or has a value it cannot have, or a certificate file is not usable.
         BindFailed: an address is in use or not permitted, or a socket cannot be listened on.
         StartupFailed: the application's lifespan failed.
         LifespanDied: the application's lifespan died later.
     """
-    await Server(app, (config or Config()).replace(**options), sockets=sockets).serve(task_status=task_status)
+    server = Server(app, (config or Config()).replace(**options), sockets=sockets, ssl_context=ssl_context)
+    await server.serve(task_status=task_status)
 
 
 def _coroutine_app(app: App) -> CoroutineApp:
@@ -331,11 +362,13 @@ def _make_proxies(config: Config) -> ProxyHeaders | None:
     return ProxyHeaders(TrustedPeers(config.forwarded_allow_ips), believed_fields(config.forwarded_headers))
 
 
-def _make_timeouts(config: Config, network: Network) -> Timeouts:
+def _make_timeouts(config: Config, network: Network, *, tls: bool) -> Timeouts:
     def timeout(seconds: float | None, strike: Any) -> Timeout[Any]:
         return Timeout(seconds, strike, network.clock) if seconds is not None else NoTimeout()
 
+    handshake = Http1Connection.on_tls_handshake_timeout
     return Timeouts(
+        tls_handshake=timeout(config.timeout_tls_handshake, handshake) if tls else None,
         header=timeout(config.timeout_header, Http1Connection.on_header_timeout),
         keep_alive=timeout(config.timeout_keep_alive, Http1Connection.on_keep_alive_timeout),
         body=timeout(config.timeout_body, Exchange.on_body_timeout),

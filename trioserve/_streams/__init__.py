@@ -3,8 +3,9 @@
 from trioserve._streams.interface import RECEIVE_BYTES, Address, ByteStream, Listener, Network
 from trioserve._streams.proxied import ProxiedListener
 from trioserve._streams.running import open_network, running_backend
+from trioserve._streams.tls import ServerIdentity, TlsFacts, TlsListener, tls_facts
 
 __all__ = [
-    "RECEIVE_BYTES", "Address", "ByteStream", "Listener", "Network", "ProxiedListener", "open_network",
-    "running_backend",
+    "RECEIVE_BYTES", "Address", "ByteStream", "Listener", "Network", "ProxiedListener", "ServerIdentity", "TlsFacts",
+    "TlsListener", "open_network", "running_backend", "tls_facts",
 ]  # fmt: skip

@@ -22,12 +22,12 @@ class ByteStream(Protocol):
         congested: the peer is slower than we are; ``drain`` before sending more.
     """
 
-    peer: Address | None
-    local: Address | None
-
+    @property
+    def peer(self) -> Address | None: ...
+    @property
+    def local(self) -> Address | None: ...
     @property
     def lost(self) -> bool: ...
-
     @property
     def congested(self) -> bool: ...
 

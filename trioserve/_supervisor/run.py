@@ -6,11 +6,13 @@
 import importlib.util
 import logging
 import os
+import ssl
 import sys
 import threading
 import traceback
 from collections.abc import Awaitable, Callable
 from contextlib import nullcontext
+from functools import partial
 from typing import Any, Final
 
 import anyio
@@ -30,16 +32,17 @@ __all__ = ["check_command", "run", "run_command"]
 INTERRUPTED: Final = 130  # 128 + SIGINT, a shell's exit code for Ctrl-C
 
 
-def run(app: AnyApp | str, **options: Any) -> None:
+def run(app: AnyApp | str, *, ssl_context: ssl.SSLContext | None = None, **options: Any) -> None:
     """Serve ``app``, an application or its name ``"module:attribute"``, until a signal stops it.
 
-    The application is ASGI 3, ASGI 2 or WSGI. ``options`` are fields of ``Config``. Logging is set up, unless the
-    logger ``trioserve`` has a handler already and no ``log_config`` is given.
+    The application is ASGI 3, ASGI 2 or WSGI. ``options`` are fields of ``Config``; an ``ssl_context`` of one's own
+    takes the place of those for certificates. Logging is set up, unless the logger ``trioserve`` has a handler already
+    and no ``log_config`` is given.
     SIGINT and SIGTERM stop the server gracefully, a second one at once; in a thread other than the main one, where
     Python hears no signals, it runs until ``limit_max_requests`` or the end of the process.
 
     Raises:
-        ConfigError: an option is unknown, has a value it cannot have, or needs a package that is not installed.
+        ConfigError: an option is unknown, has a value it cannot have, or names a package or file that is not usable.
         AppNotFound: ``app`` names nothing that could be served.
         AppLoadFailed: the application's module or factory raised.
         BindFailed: the address is in use or not permitted.
@@ -49,7 +52,7 @@ def run(app: AnyApp | str, **options: Any) -> None:
     config = Config.from_options(options)
     if config.log_config is not None or not logging.getLogger("trioserve").handlers:
         set_up_logging(config)
-    _run(_serve, app, config)
+    _run(partial(_serve, ssl_context=ssl_context), app, config)
 
 
 def run_command(target: str, config: Config, spell: Callable[[str], str]) -> int:
@@ -100,11 +103,11 @@ def _run(serve: Callable[[AnyApp | str, Config], Awaitable[None]], app: AnyApp |
     anyio.run(serve, app, config, backend=config.backend, backend_options=backend_options)
 
 
-async def _serve(app: AnyApp | str, config: Config) -> None:
+async def _serve(app: AnyApp | str, config: Config, ssl_context: ssl.SSLContext | None = None) -> None:
     """Load the application and serve it; signals are heard before its start-up begins."""
     if isinstance(app, str):
         app = _load(app, config)
-    server = Server(app, config, sockets=activated_sockets(config))
+    server = Server(app, config, sockets=activated_sockets(config), ssl_context=ssl_context)
     failure = None
     async with anyio.create_task_group() as listening:
         if _in_main_thread():

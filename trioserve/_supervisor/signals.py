@@ -1,5 +1,7 @@
 """Signals become calls: the first SIGINT or SIGTERM asks for a graceful shutdown, each later one forces it.
 
+A server with certificate files reads them again at SIGHUP. One without ends, as programs do when their terminal closes.
+
 Installed by the command line and ``run()`` only. ``serve()`` is a function in somebody's program, and that program's
 signals are its own.
 """
@@ -23,6 +25,11 @@ log = logging.getLogger("trioserve")
 class Stoppable(Protocol):
     """What signals can ask of a server."""
 
+    @property
+    def has_certificate_files(self) -> bool: ...
+
+    def reload_certificates(self) -> None: ...
+
     def request_shutdown(self, reason: str) -> None: ...
 
     def force_shutdown(self) -> None: ...
@@ -32,9 +39,12 @@ async def obey_signals(
     server: Stoppable, *, task_status: anyio.abc.TaskStatus[None] = anyio.TASK_STATUS_IGNORED
 ) -> None:
     """Pass signals on to ``server`` until cancelled. "Started" means that from now on none is missed."""
+    obeyed = list(STOP_SIGNALS)
+    if server.has_certificate_files and hasattr(signal, "SIGHUP"):  # not on Windows
+        obeyed.append(signal.SIGHUP)
     with ExitStack() as installed:
         try:
-            received = installed.enter_context(anyio.open_signal_receiver(*STOP_SIGNALS))
+            received = installed.enter_context(anyio.open_signal_receiver(*obeyed))
         except NotImplementedError:
             # asyncio on Windows has no signal handlers. Ctrl-C cancels its main task there, and a server that is
             # cancelled stops gracefully.
@@ -44,7 +54,9 @@ async def obey_signals(
         first = True
         async for number in received:
             name = signal.Signals(number).name
-            if first:
+            if number not in STOP_SIGNALS:
+                server.reload_certificates()
+            elif first:
                 server.request_shutdown(name)
                 first = False
             else:
