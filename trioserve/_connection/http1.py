@@ -249,8 +249,8 @@ class Http1Connection:
         """The server stops: an idle connection goes at once, a request in progress is the last one."""
         if self.exchange is not None:
             self.exchange.response.keep_alive = False
-        elif self._is_open and not self.codec.trailing_data:
-            self._cancel()
+        elif not self.codec.trailing_data and (self._is_open or self.ctx.timeouts.tls_handshake is None):
+            self._cancel()  # a client in its TLS handshake is about to send a request
 
     def on_tls_handshake_timeout(self) -> None:
         """A client that has connected does not come to the end of its handshake."""
