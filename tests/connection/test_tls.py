@@ -96,6 +96,19 @@ async def test_each_request_has_its_own_copy() -> None:
     assert app.scopes[-1]["extensions"]["tls"]["client_cert_name"] is None
 
 
+async def test_a_proxy_s_header_comes_before_the_handshake() -> None:
+    app = Recorder()
+    async with serving_tls(app, proxy_protocol=True, forwarded_allow_ips="*") as site:
+        peer = peer_of(site.connect())
+        peer.send_first(b"PROXY TCP4 203.0.113.7 192.0.2.80 4711 443\r\n")
+        await peer.send(get())
+        await peer.receive()
+    [scope] = app.scopes
+    assert (scope["scheme"], scope["client"], scope["server"]) == (
+        "https", ("203.0.113.7", 4711), ("192.0.2.80", 443))
+    assert "tls" in scope["extensions"]
+
+
 async def test_in_the_clear_there_is_no_extension() -> None:
     app = Recorder()
     async with serving(app) as site:
