@@ -114,7 +114,7 @@ def check_nothing_stays(server: ServerProcess, leave: Leave, point: Point) -> No
         return all(now <= then for now, then in zip(count(), allowed, strict=True))
 
     tasks, visits, descriptors = count()
-    allowed = tasks, visits, descriptors + 1  # uvloop opens a spare one when a connection has to wait for the first time
+    allowed = tasks, visits, descriptors + 1  # uvloop opens a spare one with its first transport
     for number in range(ROUNDS):
         with RawClient(server.address) as client:
             point(client, server, f"{point.__name__}-{leave.__name__}-{number}")
