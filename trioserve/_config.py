@@ -28,6 +28,7 @@ Count: TypeAlias = int | None
 """A limit; ``None`` (everywhere else: ``off``) means no limit."""
 
 KIBIBYTE: Final = 1024
+MEBIBYTE: Final = 1024 * KIBIBYTE
 DEFAULT_ACCESS_FORMAT: Final = '%(client)s - "%(r)s" %(s)s %(st)s %(B)s B %(ms)s ms'
 
 
@@ -141,6 +142,19 @@ class Config:
         "When a client leaves before its response is complete: tell the application by http.disconnect, or cancel "
         "the request.")
 
+    ws: Literal["auto", "wsproto", "none"] = option(
+        "auto", "WebSocket", "Serve WebSockets; with none their handshakes are ordinary requests.")
+    ws_max_size: int = option(
+        16 * MEBIBYTE, "WebSocket", "Largest message from a client, in bytes, also when it is unpacked.", minimum=1,
+        maximum=2**31 - 1, metavar="BYTES")
+    ws_ping_interval: Seconds = option(
+        20.0, "WebSocket", "Send a keep-alive ping this often.", minimum=0, metavar="SECONDS|off")
+    ws_ping_timeout: Seconds = option(
+        20.0, "WebSocket", "A client must give a sign of life in this time after a ping.", minimum=0,
+        metavar="SECONDS|off")
+    ws_per_message_deflate: bool = option(
+        True, "WebSocket", "Compress messages where the client offers it (permessage-deflate).")
+
     proxy_headers: bool = option(
         True, "Proxies", "Believe what trusted proxies say in header fields about the client, the scheme and so on.")
     forwarded_allow_ips: str = option(
@@ -180,7 +194,8 @@ class Config:
     timeout_body: Seconds = seconds(
         30.0, "An awaited request body must bring bytes at least this often, and 240 bytes per second after 5 seconds.")
     timeout_write: Seconds = seconds(30.0, "A client must take some bytes of a waiting response at least this often.")
-    timeout_request: Seconds = seconds(None, "Cancel the application when one request takes longer than this.")
+    timeout_request: Seconds = seconds(
+        None, "Cancel the application when one request takes longer than this; of a WebSocket, its handshake.")
     timeout_graceful_shutdown: Seconds = seconds(
         30.0, "Budget of a graceful shutdown, from the signal to the end of the lifespan.", minimum=0)
     shutdown_delay: float = option(
@@ -195,8 +210,8 @@ class Config:
     limit_connections: Count = option(
         None, "Limits", "Most connections at once; further ones wait in the backlog.", minimum=1, metavar="COUNT")
     limit_concurrency: Count = option(
-        None, "Limits", "Most requests in progress at once; further ones wait shortly, then get 503.", minimum=1,
-        metavar="COUNT")
+        None, "Limits", "Most requests in progress at once, WebSocket handshakes included; further ones wait shortly, "
+        "then get 503.", minimum=1, metavar="COUNT")
     limit_max_requests: Count = option(
         None, "Limits", "Stop gracefully after this many requests.", minimum=1, metavar="COUNT")
     limit_max_requests_jitter: int = option(

@@ -64,12 +64,14 @@ class PeerError(Exception):
     Attributes:
         status: the status code of the answer.
         reason: one line for the answer's body and the log; it names the rule, never echoes the request.
+        fields: header fields that the answer needs.
     """
 
-    def __init__(self, status: int, reason: str) -> None:
+    def __init__(self, status: int, reason: str, fields: tuple[tuple[bytes, bytes], ...] = ()) -> None:
         super().__init__(f"{status}: {reason}")
         self.status = status
         self.reason = reason
+        self.fields = fields
 
 
 class AppError(RuntimeError):

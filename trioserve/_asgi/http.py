@@ -143,6 +143,13 @@ class HttpResponse:
             if self._chunked:
                 pieces.append(b"0\r\n\r\n")
 
+    def switch_protocols(self, lines: list[bytes], pieces: list[bytes]) -> None:
+        """The response is a 101 of these lines, the status line first; no HTTP follows (RFC 9110 §15.2.2)."""
+        self._head_lines = lines
+        self.status = 101
+        self.state = COMPLETE
+        pieces.append(b"".join(lines) + self._standing_fields(self))
+
     def field(self, name: bytes) -> bytes | None:
         """The first of the application's own fields of that name, once ``http.response.start`` was sent."""
         if self.state == START:

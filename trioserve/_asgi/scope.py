@@ -1,4 +1,4 @@
-"""Connection scopes from request heads (ASGI core 3.0; HTTP specification 2.5, "HTTP Connection Scope")."""
+"""Connection scopes from request heads (ASGI core 3.0; HTTP and WebSocket specification 2.5)."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
@@ -99,4 +99,17 @@ class ScopeFactory:
             scope["state"] = self._state.copy()
         if origin is not None:
             apply_origin(origin, scope)
+        return scope
+
+    def websocket(self, head: RequestHead, subprotocols: tuple[str, ...]) -> dict[str, Any]:
+        """The scope of a handshake: that of its request, without a method."""
+        scope = self.http(head)
+        del scope["method"]
+        of_connection = {name: facts for name, facts in scope["extensions"].items() if not name.startswith("http.")}
+        scope |= {
+            "type": "websocket",
+            "scheme": "wss" if scope["scheme"] in ("https", "wss") else "ws",
+            "subprotocols": list(subprotocols),
+            "extensions": of_connection | {"websocket.http.response": {}},
+        }
         return scope

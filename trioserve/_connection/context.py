@@ -18,14 +18,20 @@ if TYPE_CHECKING:
     from trioserve._connection.request_ids import RequestIds
     from trioserve._connection.timeouts import Timeout
     from trioserve._connection.turnstile import Turnstile
+    from trioserve._connection.websocket import WebSocket
+    from trioserve._connection.websocket_service import WebSocketService
 
 __all__ = ["AccessLog", "Cancellable", "Lifetime", "ServerContext", "StandingFields", "Timeouts"]
 
 
 class AccessLog(Protocol):
-    """Takes one finished exchange."""
+    """Takes what has happened, with the time that it took."""
 
-    def __call__(self, exchange: "Exchange", seconds: float) -> None: ...
+    def __call__(self, exchange: "Exchange", seconds: float) -> None:
+        """A request has its response, or will never have one."""
+
+    def websocket_closed(self, websocket: "WebSocket", seconds: float) -> None:
+        """A WebSocket that was accepted has come to its end."""
 
 
 @dataclass(slots=True)
@@ -87,6 +93,7 @@ class ServerContext:
         request_ids: names of requests, when they have any.
         proxies: whom to believe where a request comes from; ``None`` for nobody but the peer itself.
         turnstile: lets requests through and counts them, when there is a limit to their number.
+        websockets: makes them of handshakes; ``None`` when these are requests like all others.
     """
 
     app: CoroutineApp
@@ -100,6 +107,7 @@ class ServerContext:
     start_soon: Callable[..., Cancellable]
     access_log: AccessLog | None
     turnstile: "Turnstile | None"
+    websockets: "WebSocketService | None"
     new_app_context: Callable[[], Context]
     request_ids: "RequestIds | None" = None
     proxies: ProxyHeaders | None = None

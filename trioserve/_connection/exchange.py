@@ -17,10 +17,12 @@ from trioserve._errors import ClientDisconnected, PeerError
 from trioserve._hints import backend_hint
 from trioserve._protocol import RequestHead
 from trioserve._streams import Address
-from trioserve._types import Message
+from trioserve._types import Message, Scope
 
 if TYPE_CHECKING:
+    from trioserve._connection.context import AccessLog
     from trioserve._connection.http1 import Http1Connection
+    from trioserve._connection.turnstile import Turnstile
 
 __all__ = ["Exchange"]
 
@@ -60,6 +62,7 @@ class Exchange:
     _watch: anyio.CancelScope | None = None
     _request_id: str | None = None
     end_reason = ""  # of what ended it before its time
+    turnstile: "Turnstile | None" = None  # where this request holds a slot
 
     def __init__(self, connection: "Http1Connection", head: RequestHead) -> None:
         ctx = connection.ctx
@@ -89,7 +92,7 @@ class Exchange:
         if ctx.supervise:
             self._begin_supervision()
         try:
-            scope = connection.scopes.http(self.head)
+            scope = self._new_scope()
             if ctx.request_ids is not None:
                 scope["extensions"]["trioserve.request_id"] = self.request_id
             self._coro = coro = ctx.app(scope, self.receive, self.send)
@@ -113,10 +116,16 @@ class Exchange:
             if ctx.supervise:
                 self._end_supervision()
             if ctx.access_log is not None:
-                ctx.access_log(self, time.perf_counter() - self.started)
+                self._log_access(ctx.access_log)
         if self.response.state != COMPLETE or not self.response.keep_alive or connection.refusal is not None:
             return False
         return self._codec.body_complete or await self._skip_unread_body()
+
+    def _new_scope(self) -> Scope:
+        return self.connection.scopes.http(self.head)
+
+    def _log_access(self, access_log: "AccessLog") -> None:
+        access_log(self, time.perf_counter() - self.started)
 
     def _begin_supervision(self) -> None:
         timeouts = self.connection.ctx.timeouts
@@ -146,7 +155,7 @@ class Exchange:
 
     def _on_app_error(self, exc: BaseException) -> None:
         error = _without_disconnects(exc)
-        if error is None or (self._stream.lost and _follows_disconnect(error)):
+        if error is None or (self._is_over and _follows_disconnect(error)):
             return
         log.error("Exception in the application, serving %s", self.request_line, exc_info=error, extra=self._log_extra)
         hint = backend_hint(error, self.connection.ctx.backend)
@@ -357,6 +366,16 @@ class Exchange:
         log.warning("%s: ended %s after %.1f s, waiting at %s", reason, self.request_line, age, where,
                     extra=self._log_extra)
 
+    def leave_turnstile(self) -> None:
+        """Give the slot back; the request does not count any longer."""
+        turnstile, self.turnstile = self.turnstile, None
+        if turnstile is not None:
+            turnstile.leave()
+
+    def drain(self) -> None:
+        """The server stops: this is the connection's last request."""
+        self.response.keep_alive = False
+
     # What the connection asks.
 
     @property
@@ -387,6 +406,11 @@ class Exchange:
         if not self.unanswered:
             return self.response.status
         return self.connection.refusal.status if self.connection.refusal is not None else 0
+
+    @property
+    def _is_over(self) -> bool:
+        """The client has left, so sending was bound to fail."""
+        return self._stream.lost
 
     @property
     def complete(self) -> bool:

@@ -125,7 +125,10 @@ class Http1Connection:
                             break
                     finally:
                         timeout.disarm(self)
-                self.exchange = Exchange(self, head)
+                if head.meaning.offers_websocket and ctx.websockets is not None and head.method == "GET":
+                    self.exchange = ctx.websockets(self, head)
+                else:
+                    self.exchange = Exchange(self, head)
                 del head  # an idle connection keeps nothing of its last request
                 if not await (self.exchange.run() if ctx.turnstile is None else self._pass(ctx.turnstile)):
                     break
@@ -166,10 +169,11 @@ class Http1Connection:
             if self.ctx.access_log is not None:
                 self.ctx.access_log(self.exchange, time.perf_counter() - self.exchange.started)
             return False
+        self.exchange.turnstile = turnstile
         try:
             return await self.exchange.run()
         finally:
-            turnstile.leave()
+            self.exchange.leave_turnstile()
 
     async def _finish_sending(self) -> None:
         """Let a slow client have the end of its last response, as long as it takes some of it now and then."""
@@ -210,7 +214,8 @@ class Http1Connection:
         head_only = self.exchange is not None and self.exchange.head.method == "HEAD"
         retry = [(b"retry-after", b"%d" % RETRY_AFTER_SECONDS)] if refusal.status == 503 else []
         return error_response(
-            refusal.status, refusal.reason, self.ctx.standing_fields, with_body=not head_only, headers=retry
+            refusal.status, refusal.reason, self.ctx.standing_fields, with_body=not head_only,
+            headers=[*refusal.fields, *retry],
         )
 
     async def _linger(self) -> None:
@@ -248,7 +253,7 @@ class Http1Connection:
     def drain(self) -> None:
         """The server stops: an idle connection goes at once, a request in progress is the last one."""
         if self.exchange is not None:
-            self.exchange.response.keep_alive = False
+            self.exchange.drain()
         elif not self.codec.trailing_data and (self._is_open or self.ctx.timeouts.tls_handshake is None):
             self._cancel()  # a client in its TLS handshake is about to send a request
 

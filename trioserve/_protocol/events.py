@@ -18,6 +18,7 @@ class Meaning:
         expects_continue: the client waits for ``100 Continue`` before it sends the body (RFC 9110 §10.1.1).
         accepts_trailers: ``TE: trailers`` was sent, so trailer fields will not be lost on the way (RFC 9110 §6.5.1).
         forwarded: there are fields by which proxies tell where the request came from: Forwarded, X-Forwarded-For, ...
+        offers_websocket: the client would like to go on with WebSocket (RFC 9110 §7.8; never in HTTP/1.0).
     """
 
     http_version: str
@@ -26,6 +27,7 @@ class Meaning:
     expects_continue: bool
     accepts_trailers: bool
     forwarded: bool = False
+    offers_websocket: bool = False
 
 
 class RequestHead:

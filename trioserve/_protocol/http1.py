@@ -133,6 +133,13 @@ class Http1Codec:
         self.body_complete = self._body.complete
         return data
 
+    def switch_protocols(self) -> bytes:
+        """No further request will come. Returns the bytes that belong to the next protocol (RFC 9110 §7.8)."""
+        rest, self.trailing_data = self.trailing_data, b""
+        self._last_head = self._last_section = None
+        self._last_text = b""
+        return rest
+
     def _wait_for_more(self) -> RequestHead | None:
         """No head yet: skip an empty line, and refuse early what cannot become a request any more."""
         buffer = self.trailing_data

@@ -11,7 +11,9 @@ from trioserve._types import Fields
 __all__ = ["interpret"]
 
 _FORWARDING: Final = X_FORWARDED | {FORWARDED}
-_INTERPRETED: Final = _FORWARDING | {b"host", b"content-length", b"transfer-encoding", b"connection", b"expect", b"te"}
+_INTERPRETED: Final = _FORWARDING | {
+    b"host", b"content-length", b"transfer-encoding", b"connection", b"expect", b"te", b"upgrade",
+}  # fmt: skip
 
 
 def interpret(fields: Fields, http_version: str) -> Meaning:
@@ -23,12 +25,15 @@ def interpret(fields: Fields, http_version: str) -> Meaning:
     """
     once: dict[bytes, bytes] = {}
     options: list[bytes] = []
+    protocols: list[bytes] = []
     accepts_trailers = expects_continue = forwarded = False
     for name, value in fields:
         if name not in _INTERPRETED:
             continue
         if name == b"connection":
             options += _tokens(value)
+        elif name == b"upgrade":
+            protocols += _tokens(value)
         elif name == b"te":
             accepts_trailers = accepts_trailers or b"trailers" in _tokens(value)
         elif name == b"expect":
@@ -42,7 +47,9 @@ def interpret(fields: Fields, http_version: str) -> Meaning:
     _check_host(once.get(b"host"), http_version)
     keep_alive = b"close" not in options and (http_version == "1.1" or b"keep-alive" in options)  # RFC 9112 §9.3
     length = _body_length(once.get(b"content-length"), once.get(b"transfer-encoding"), http_version)
-    return Meaning(http_version, keep_alive, length, expects_continue, accepts_trailers, forwarded)
+    offers_websocket = http_version == "1.1" and b"upgrade" in options and b"websocket" in protocols  # RFC 9110 §7.8
+    return Meaning(
+        http_version, keep_alive, length, expects_continue, accepts_trailers, forwarded, offers_websocket)
 
 
 def _tokens(value: bytes) -> list[bytes]:

@@ -2,20 +2,27 @@
 
 import base64
 import binascii
+import json
 import os
 import re
 import time
 from collections.abc import Callable, Iterable
 from http import HTTPStatus
 from json.encoder import encode_basestring_ascii as quoted
-from typing import Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from trioserve._asgi import FIRST_BODY
 from trioserve._config import DEFAULT_ACCESS_FORMAT, nearest
 from trioserve._connection import Exchange
 from trioserve._errors import ConfigError
 
-__all__ = ["Format", "access_fields", "access_line", "compile_format", "json_format", "utc_time"]
+if TYPE_CHECKING:
+    from trioserve._connection.websocket import WebSocket
+
+__all__ = [
+    "Format", "access_fields", "access_line", "close_fields", "close_line", "compile_format", "json_close_line",
+    "json_format", "utc_time",
+]  # fmt: skip
 
 Format: TypeAlias = Callable[[Exchange, float], str]
 """A line about a finished exchange that took so many seconds, without a newline."""
@@ -252,6 +259,46 @@ def json_format(message: str) -> Format:
         )
 
     return line
+
+
+# The end of a WebSocket, which has no format of the operator's: most atoms are about a response.
+
+
+def close_line(websocket: "WebSocket", seconds: float) -> str:
+    """``127.0.0.1:53412 - "WEBSOCKET /chat" 1000 received 5 (160 B) sent 5 (160 B) 12.3 s``."""
+    end = close_fields(websocket, seconds)
+    target = websocket.head.target.decode("latin-1").replace('"', '\\"')
+    return (
+        f'{client_of(websocket)} - "WEBSOCKET {target}" {end["close_code"]} '
+        f"received {end['received_messages']} ({end['received_bytes']} B) "
+        f"sent {end['sent_messages']} ({end['sent_bytes']} B) {seconds:.1f} s"
+    )
+
+
+def close_fields(websocket: "WebSocket", seconds: float) -> dict[str, Any]:
+    """What a record, or a line of JSON, says about it."""
+    head, client, frames = websocket.head, websocket.client, websocket.session.codec
+    assert frames is not None, "only what was accepted is closed"
+    return {
+        "client": client[0] if client is not None else None,
+        "client_port": client[1] if client is not None else None,
+        "method": "WEBSOCKET",
+        "path": head.raw_path.decode("latin-1"),
+        "query": head.query_string.decode("latin-1"),
+        "close_code": websocket.session.close_code,
+        "received_messages": frames.received_messages,
+        "received_bytes": frames.received_bytes,
+        "sent_messages": frames.sent_messages,
+        "sent_bytes": frames.sent_bytes,
+        "duration_ms": round(seconds * 1000, 3),
+        "request_id": websocket.request_id(),
+        "reason": websocket.end_reason or None,
+    }
+
+
+def json_close_line(websocket: "WebSocket", seconds: float) -> str:
+    start = {"time": utc_time(time.time()), "level": "info", "logger": "trioserve.access"}
+    return json.dumps(start | {"message": close_line(websocket, seconds)} | close_fields(websocket, seconds))
 
 
 # Times.

@@ -1,4 +1,4 @@
-"""One line for each response, at the price of a line.
+"""One line for each response, and one for the end of each WebSocket, at the price of a line.
 
 A log record for each request costs as much as the request. When nobody but our own handler listens, lines are made
 directly and written in batches; every other configuration gets ordinary log records, with the same fields.
@@ -6,13 +6,23 @@ directly and written in batches; every other configuration gets ordinary log rec
 
 import logging
 from collections.abc import Callable
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import anyio
 
 from trioserve._config import Config
 from trioserve._connection import Exchange
-from trioserve._server.access_format import access_fields, compile_format, json_format
+from trioserve._server.access_format import (
+    access_fields,
+    close_fields,
+    close_line,
+    compile_format,
+    json_close_line,
+    json_format,
+)
+
+if TYPE_CHECKING:
+    from trioserve._connection.websocket import WebSocket
 
 __all__ = ["AccessLogger"]
 
@@ -29,6 +39,7 @@ class AccessLogger:
     def __init__(self, config: Config) -> None:
         self._message = compile_format(config.access_log_format)
         self._line = json_format(config.access_log_format) if config.log_format == "json" else self._message
+        self._close_line = json_close_line if config.log_format == "json" else close_line
         self._logger = logging.getLogger("trioserve.access")
         self._write_lines: Callable[[list[str]], None] | None = None
         if len(self._logger.handlers) == 1 and not self._logger.propagate and not self._logger.filters:
@@ -43,10 +54,19 @@ class AccessLogger:
     def __call__(self, exchange: Exchange, seconds: float) -> None:
         if self._write_lines is None:
             self._logger.info("%s", self._message(exchange, seconds), extra=access_fields(exchange, seconds))
-            return
+        else:
+            self._collect(self._line(exchange, seconds))
+
+    def websocket_closed(self, websocket: "WebSocket", seconds: float) -> None:
+        if self._write_lines is None:
+            self._logger.info("%s", close_line(websocket, seconds), extra=close_fields(websocket, seconds))
+        else:
+            self._collect(self._close_line(websocket, seconds))
+
+    def _collect(self, line: str) -> None:
         if not self._lines:
             self._pending.set()
-        self._lines.append(self._line(exchange, seconds))
+        self._lines.append(line)
 
     async def run(self) -> None:
         """Write what has collected, until cancelled; nothing is lost then."""

@@ -8,7 +8,7 @@ import socket
 import ssl
 from collections.abc import Sequence
 from functools import partial
-from typing import Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import anyio
 import anyio.abc
@@ -49,6 +49,9 @@ from trioserve._streams import (
 )
 from trioserve._trust import TrustedPeers, believed_fields
 from trioserve._types import AnyApp, App, CoroutineApp, Receive, Scope, Send
+
+if TYPE_CHECKING:
+    from trioserve._connection.websocket_service import WebSocketService
 
 __all__ = ["Server", "serve"]
 
@@ -160,6 +163,7 @@ class Server:
         engine, parse_fields = choose_engine(self._config.http)
         self._certificates = load_certificates(self._config, self._ssl_context)
         network = open_network()
+        websockets = _make_websockets(self._config, network)
         if self._given_sockets is not None:
             self._bound = own(self._given_sockets)
         elif self._given_listeners is None:
@@ -177,7 +181,7 @@ class Server:
         except BaseException:
             release(self._bound)
             raise
-        deadline = await self._run_connections(listeners, network, lifespan, parse_fields, engine)
+        deadline = await self._run_connections(listeners, network, lifespan, parse_fields, engine, websockets)
         with anyio.move_on_at(deadline) as lifespan_shutdown:
             await lifespan.shutdown()
         if lifespan_shutdown.cancelled_caught:
@@ -187,14 +191,15 @@ class Server:
         log.info("Stopped")
 
     async def _run_connections(
-        self, listeners: list[Listener], network: Network, lifespan: Lifespan, parse_fields: Any, engine: str
+        self, listeners: list[Listener], network: Network, lifespan: Lifespan, parse_fields: Any, engine: str,
+        websockets: "WebSocketService | None",
     ) -> float:
         """Accept and serve until shutdown, then drain; return the deadline of what remains of the shutdown."""
         async with anyio.create_task_group() as services:
             await services.start(network.run)
             async with anyio.create_task_group() as connections:
-                ctx = self._make_context(network, lifespan, parse_fields, connections.start_soon)
-                for timeout in ctx.timeouts:
+                ctx = self._make_context(network, lifespan, parse_fields, connections.start_soon, websockets)
+                for timeout in (*ctx.timeouts, *(websockets.timeouts if websockets is not None else ())):
                     services.start_soon(timeout.run)
                 if isinstance(ctx.access_log, AccessLogger):
                     services.start_soon(ctx.access_log.run)
@@ -261,7 +266,8 @@ class Server:
     # What connections are lent.
 
     def _make_context(
-        self, network: Network, lifespan: Lifespan, parse_fields: Any, start_soon: Any
+        self, network: Network, lifespan: Lifespan, parse_fields: Any, start_soon: Any,
+        websockets: "WebSocketService | None",
     ) -> ServerContext:
         config = self._config
         limits = Http1Limits(
@@ -286,6 +292,7 @@ class Server:
             access_log=access_log if access_log is not None and access_log.enabled else None,
             turnstile=self._make_turnstile(),
             request_ids=_make_request_ids(config),
+            websockets=websockets,
             new_app_context=lifespan.context.copy,
             proxies=_make_proxies(config),
             state=lifespan.state,
@@ -376,6 +383,20 @@ def _make_timeouts(config: Config, network: Network, *, tls: bool) -> Timeouts:
         request=(timeout(config.timeout_request, Exchange.on_request_timeout)
                  if config.timeout_request is not None else None),
         watch=timeout(WATCH_AFTER_SECONDS, Exchange.start_watch) if config.on_disconnect == "cancel" else None,
+    )
+
+
+def _make_websockets(config: Config, network: Network) -> "WebSocketService | None":
+    if config.ws == "none":
+        return None
+    from trioserve._connection.websocket_service import WebSocketService  # and with it wsproto, which needs h11
+
+    return WebSocketService(
+        max_size=config.ws_max_size,
+        deflate=config.ws_per_message_deflate,
+        ping_interval=config.ws_ping_interval or None,
+        ping_timeout=config.ws_ping_timeout,
+        clock=network.clock,
     )
 
 

@@ -1,0 +1,177 @@
+"""The application's side of one WebSocket: ASGI messages in, bytes out, each rule checked (ASGI WebSocket 2.5).
+
+Pure: it neither waits nor sends. The caller sends the pieces that ``encode`` appends, and receives.
+"""
+
+from enum import IntEnum
+from typing import Final
+
+from trioserve._asgi.fields import DATE, PLAIN, SERVER, iterate, read_field
+from trioserve._asgi.http import COMPLETE, HttpResponse
+from trioserve._errors import AppError
+from trioserve._protocol.handshake import Handshake
+from trioserve._protocol.websocket import ABNORMAL, NO_CODE, WebSocketCodec
+from trioserve._types import Message
+
+__all__ = ["CLOSED", "CONNECTING", "DENYING", "OPEN", "WebSocketSession", "WebSocketState"]
+
+
+class WebSocketState(IntEnum):
+    """How far a WebSocket is, in order, as far as the application may send."""
+
+    CONNECTING = 0  # the client waits for an answer to its handshake
+    DENYING = 1  # the answer is an HTTP response, which is not complete yet
+    OPEN = 2
+    CLOSED = 3
+
+
+# Plain names and plain integers on the hot path: an enum member costs a look-up of 50 ns each time.
+CONNECTING, DENYING, OPEN, CLOSED = map(int, WebSocketState)
+_EXPECTED: Final = (
+    "websocket.accept, websocket.close or websocket.http.response.start", "websocket.http.response.body",
+    "websocket.send or websocket.close", "nothing more",
+)  # fmt: skip
+
+_SWITCH: Final = b"HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: upgrade\r\n"
+_REGISTERED_CODES: Final = frozenset((1000, 1001, 1002, 1003, *range(1007, 1015)))  # RFC 6455 §7.4.1, IANA's registry
+
+
+class WebSocketSession:
+    """Turns the application's messages into the bytes of a handshake's answer and of frames.
+
+    Attributes:
+        state: what may be sent.
+        response: the answer to the handshake.
+        codec: there once the handshake has been accepted.
+        close_code, close_reason: what ended it, in ``CLOSED``.
+    """
+
+    __slots__ = ("_handshake", "_max_size", "close_code", "close_reason", "codec", "response", "state")
+
+    def __init__(self, handshake: Handshake, response: HttpResponse, max_size: int) -> None:
+        self._handshake = handshake
+        self._max_size = max_size
+        self.response = response
+        response.keep_alive = False  # frames that a client sent too early are no requests
+        self.codec: WebSocketCodec | None = None
+        self.state: int = CONNECTING
+        self.close_code = 0
+        self.close_reason = ""
+
+    @property
+    def subprotocols(self) -> tuple[str, ...]:
+        """What the client offered."""
+        return self._handshake.subprotocols
+
+    def encode(self, message: Message, pieces: list[bytes]) -> None:
+        """Check ``message`` and append what it puts on the wire to ``pieces``. Not for ``CLOSED``.
+
+        Raises:
+            AppError: the message is not allowed here, or malformed; nothing was appended.
+        """
+        try:
+            kind = message["type"]
+        except (TypeError, KeyError, IndexError):
+            raise AppError(f"send() takes a dict with a 'type', not {message!r:.100}") from None
+        state = self.state
+        if kind == "websocket.send" and state == OPEN:
+            pieces.append(self._frame(message))
+        elif kind == "websocket.close" and state == OPEN:
+            self._close(message, pieces)
+        elif kind == "websocket.accept" and state == CONNECTING:
+            self._accept(message, pieces)
+        elif kind == "websocket.close" and state == CONNECTING:
+            self.refuse(pieces)
+        elif (kind == "websocket.http.response.start" and state == CONNECTING) or (
+            kind == "websocket.http.response.body" and state == DENYING
+        ):
+            self._deny(message, pieces)
+        else:
+            raise AppError(f"{kind!r} sent where {_EXPECTED[state]} is expected")
+
+    # The handshake's answer.
+
+    def _accept(self, message: Message, pieces: list[bytes]) -> None:
+        """RFC 6455 §4.2.2."""
+        handshake = self._handshake
+        lines = [_SWITCH, b"sec-websocket-accept: " + handshake.accept_key + b"\r\n"]
+        subprotocol = message.get("subprotocol")
+        if subprotocol is not None:
+            if subprotocol not in handshake.subprotocols:
+                raise AppError(f"the client did not offer the subprotocol {subprotocol!r:.100}")
+            lines.append(f"sec-websocket-protocol: {subprotocol}\r\n".encode())
+        if handshake.deflate is not None:
+            lines.append(b"sec-websocket-extensions: " + handshake.deflate.answer + b"\r\n")
+        own = [read_field(header) for header in iterate(message.get("headers", ()))]
+        lines += [line for kind, line, _ in own if _is_the_applications(kind, line)]
+        self.response.has_date = any(kind == DATE for kind, _, _ in own)
+        self.response.has_server = any(kind == SERVER for kind, _, _ in own)
+        self.response.switch_protocols(lines, pieces)
+        self.codec = WebSocketCodec(self._max_size, handshake.deflate)
+        self.state = OPEN
+
+    def refuse(self, pieces: list[bytes]) -> None:
+        """The application does not want this WebSocket: 403 (ASGI WebSocket, "Close")."""
+        fields = [(b"content-type", b"text/plain; charset=utf-8")]
+        self.response.encode({"type": "http.response.start", "status": 403, "headers": fields}, pieces)
+        self.response.encode({"type": "http.response.body", "body": b"Forbidden\n"}, pieces)
+        self.end(ABNORMAL, "")
+
+    def _deny(self, message: Message, pieces: list[bytes]) -> None:
+        """An HTTP response of the application's own (ASGI extension "WebSocket Denial Response")."""
+        kind = message["type"].removeprefix("websocket.")
+        self.response.encode({**message, "type": kind, "trailers": False}, pieces)
+        self.state = DENYING
+        if self.response.state == COMPLETE:
+            self.end(ABNORMAL, "")
+
+    # Frames.
+
+    def _frame(self, message: Message) -> bytes:
+        text, data = message.get("text"), message.get("bytes")
+        assert self.codec is not None, "made when the state became OPEN"
+        if data is None and type(text) is str:
+            try:
+                return self.codec.text(text)
+            except UnicodeEncodeError as exc:
+                raise AppError(f"the text of websocket.send cannot be sent as UTF-8: {exc}") from exc
+        if text is None and isinstance(data, (bytes, bytearray, memoryview)):
+            return self.codec.binary(bytes(data))
+        if (text is None) == (data is None):
+            raise AppError("websocket.send has exactly one of text and bytes")
+        raise AppError(f"websocket.send has text or bytes, not {type(data if text is None else text).__name__}")
+
+    def _close(self, message: Message, pieces: list[bytes]) -> None:
+        code, reason = message.get("code", 1000), message.get("reason") or ""
+        if type(code) is not int or not (code in _REGISTERED_CODES or code == NO_CODE or 3000 <= code <= 4999):
+            raise AppError(f"{code!r:.100} is no close code that may be sent (RFC 6455 §7.4)")
+        if not isinstance(reason, str):
+            raise AppError(f"the reason of websocket.close is text, not {type(reason).__name__}")
+        try:
+            pieces.append(self.close(code, reason))
+        except UnicodeEncodeError as exc:
+            raise AppError(f"the reason of websocket.close cannot be sent as UTF-8: {exc}") from exc
+
+    def close(self, code: int, reason: str = "") -> bytes:
+        """The close frame that ends what may be sent, of the application's or the server's making."""
+        assert self.codec is not None, "there is something to close"
+        frame = self.codec.close(code, reason)
+        self.end(code, reason)
+        return frame
+
+    def end(self, code: int, reason: str) -> None:
+        """Nothing can be sent any more; the first reason is the one that counts."""
+        if self.state != CLOSED:
+            self.state, self.close_code, self.close_reason = CLOSED, code, reason
+
+    def disconnect(self) -> Message:
+        """What the application receives at the end."""
+        return {"type": "websocket.disconnect", "code": self.close_code, "reason": self.close_reason}
+
+
+def _is_the_applications(kind: int, line: bytes) -> bool:
+    """What belongs to the connection is left out. Raises AppError for what belongs to the handshake."""
+    name = line.partition(b":")[0].lower()
+    if name.startswith(b"sec-websocket-"):
+        raise AppError(f"{name!r} is the server's; a subprotocol is given as such")
+    return kind in (PLAIN, DATE, SERVER) and name not in (b"connection", b"upgrade")
