@@ -1,4 +1,4 @@
-"""The connection scope of a request (ASGI core 3.0; HTTP specification 2.5, "HTTP Connection Scope")."""
+"""The connection scope of a request or WebSocket (ASGI core 3.0; HTTP and WebSocket specification 2.5)."""
 
 from typing import Any
 
@@ -91,6 +91,37 @@ def test_root_path_is_no_part_of_the_asterisk() -> None:
 def test_extensions_are_those_that_work_on_this_connection() -> None:
     assert set(factory().http(head_of())["extensions"]) == {"http.response.trailers", "http.response.early_hint"}
     assert factory().http(head_of(version="1.0"))["extensions"] == {}
+
+
+# -- websocket ---------------------------------------------------------------------------------------------------------
+
+
+def test_every_key_of_a_websocket() -> None:
+    head = head_of(b"X-A: b", target="/a%20b?c=%20d")
+    assert factory().websocket(head, ("a", "b")) == {
+        "type": "websocket",
+        "asgi": {"version": "3.0", "spec_version": "2.5"},
+        "http_version": "1.1",
+        "scheme": "ws",
+        "path": "/a b",
+        "raw_path": b"/a%20b",
+        "query_string": b"c=%20d",
+        "root_path": "",
+        "headers": [(b"host", b"a"), (b"x-a", b"b")],
+        "client": ("192.0.2.1", 5000),
+        "server": ("192.0.2.2", 80),
+        "subprotocols": ["a", "b"],
+        "extensions": {"websocket.http.response": {}},
+    }
+
+
+def test_a_websocket_over_tls_has_another_scheme() -> None:
+    assert factory(scheme="https").websocket(head_of(), ())["scheme"] == "wss"
+
+
+def test_a_websocket_has_root_path_and_state_like_a_request() -> None:
+    scope = factory(root_path="/api", state={"a": 1}).websocket(head_of(target="/b"), ())
+    assert (scope["root_path"], scope["path"], scope["state"]) == ("/api", "/api/b", {"a": 1})
 
 
 # -- state -------------------------------------------------------------------------------------------------------------
