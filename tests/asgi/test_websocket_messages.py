@@ -29,7 +29,7 @@ class Said:
     def __init__(self, *fields: tuple[bytes, bytes], deflate: bool = True) -> None:
         handshake = read_handshake(handshake_head(*fields), deflate=deflate)
         response = HttpResponse(head_of(), self._standing_fields)
-        self.session = WebSocketSession(handshake, response, self._standing_fields, 1000)
+        self.session = WebSocketSession(handshake, response, 1000)
         self.wire = b""
 
     def _standing_fields(self, response: Dated) -> bytes:

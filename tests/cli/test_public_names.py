@@ -67,6 +67,8 @@ async def app(scope, receive, send):
     signal.raise_signal(signal.SIGTERM)             # everything that serving needs has been imported by now
     await receive()
 """)
-    imported = modules_after(COMMAND, "site_app:app", "--app-dir", str(tmp_path), "--port", "0", "--backend", backend)
-    assert backend in imported
-    assert imported & (foreign | {"h11"}) == set()
+    command = ("site_app:app", "--app-dir", str(tmp_path), "--port", "0", "--backend", backend)
+    imported = modules_after(COMMAND, *command)
+    assert {backend, "wsproto"} <= imported
+    assert imported & foreign == set()
+    assert modules_after(COMMAND, *command, "--ws", "none") & (foreign | {"wsproto", "h11"}) == set()

@@ -249,6 +249,7 @@ class WebSocket(Exchange):
 
     def on_close_timeout(self) -> None:
         """The client does not answer a close frame."""
+        self.end_reason = "close-timeout"
         log.debug("close-timeout: closing the WebSocket of %s", self._stream.peer)
         self._stream.abort()  # wakes whoever reads
 
@@ -379,6 +380,7 @@ class WebSocket(Exchange):
         self._awaits_pong = False
         if self._heard or self._parked_bytes >= READ_AHEAD_BYTES:
             return
+        self.end_reason = "ping-timeout"
         log.debug("ping-timeout: closing the WebSocket of %s", self._stream.peer)
         assert self._frames is not None, "pings are sent to the accepted only"
         self._session.end(ABNORMAL, "keep-alive ping timeout")
