@@ -447,7 +447,7 @@ END: dict[str, Any] = {
 
 
 async def test_the_end_of_a_websocket_as_json(batches: BatchHandler) -> None:
-    async with logged(websocket_echo, batches, log_format="json") as site:
+    async with logged(websocket_echo, batches, log_format="json", request_id_header="off") as site:
         client = await open_websocket(site, target="/chat?room=1")
         await client.text("a")
         await client.receive_rest()
@@ -459,7 +459,7 @@ async def test_the_end_of_a_websocket_as_json(batches: BatchHandler) -> None:
 
 
 async def test_the_end_of_a_websocket_as_a_record(caplog: pytest.LogCaptureFixture) -> None:
-    async with logged(websocket_echo, caplog.handler) as site:
+    async with logged(websocket_echo, caplog.handler, request_id_header="off") as site:
         client = await open_websocket(site, target="/chat?room=1")
         await client.text("a")
         await client.receive_rest()
