@@ -78,7 +78,7 @@ async def test_a_peer_that_does_not_read_stops_the_application(size: int, credit
 
 async def test_a_peer_that_reads_slowly_is_not_ended(caplog: pytest.LogCaptureFixture) -> None:
     app = Flood(10_000)
-    async with serving(app, timeout_write=5, ws_ping_interval=None) as site:
+    async with serving(app, timeout_write=5, ws_ping_interval=3, ws_ping_timeout=3) as site:
         client = await open_websocket(site)
         for _ in range(60):
             await anyio.sleep(1)

@@ -10,7 +10,7 @@ from tests.helpers.serving import Site, seconds_passed, serving
 from tests.helpers.virtual_clock import settled
 from tests.helpers.ws_client import WebSocketClient, accept, echo, open_websocket, receive_until_disconnect
 from tests.helpers.ws_frames import BINARY, PING, PONG, TEXT, Frame, close_frame, frame
-from trioserve._connection.websocket import READ_AHEAD_BYTES
+from trioserve._connection.websocket import READ_AHEAD_BYTES, WebSocket
 from trioserve._types import Message, Receive, Scope, Send
 
 A_MOMENT = 1.0  # longer than it takes until somebody else reads for an application
@@ -290,6 +290,64 @@ async def test_an_application_may_give_up_waiting(pause: float) -> None:
             await anyio.sleep(0.7)
         await client.say_goodbye()
     assert texts == [str(index) for index in range(10)]
+
+
+async def test_after_its_own_close_the_application_may_be_busy_too() -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await accept(receive, send)
+        await send({"type": "websocket.close", "code": 4000})
+        await anyio.sleep(100)
+        assert await receive() == {"type": "websocket.disconnect", "code": 4000, "reason": ""}
+
+    async with serving(app) as site:
+        client = await open_websocket(site)
+        assert await client.receive_close() == 4000
+        await client.send(frame(TEXT, b"late"), frame(PING), close_frame(4000))
+        with anyio.fail_after(A_MOMENT):
+            await client.stream.receive_rest()
+        await client.stream.aclose()
+        await anyio.sleep(100)
+
+
+async def test_the_readers_own_bug_ends_its_connection_alone(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(websocket: WebSocket, data: str | bytes) -> None:
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr(WebSocket, "_park", broken)
+    async with serving(Busy(10)) as site:
+        client, other = await open_websocket(site), await open_websocket(site)
+        await client.text("a")
+        await client.stream.receive_rest()
+        assert client.stream.lost
+        await other.send(frame(PING))
+        assert await other.receive() == Frame(PONG, b"")
+        await anyio.sleep(20)
+        await other.say_goodbye()
+    [record] = caplog.records
+    assert "Internal error" in record.message
+    assert record.exc_info
+
+
+async def test_a_child_that_takes_what_was_kept_leaves_the_reading_to_others() -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        async def take_all_but_one() -> None:
+            await anyio.sleep(10)
+            for _ in range(99):
+                await receive()
+            await anyio.sleep_forever()
+
+        await accept(receive, send)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(take_all_but_one)
+
+    async with serving(app) as site:
+        client = await open_websocket(site)
+        await client.send(frame(BINARY, b"x" * 1000) * 100, frame(PING))
+        with anyio.fail_after(15):
+            assert await client.receive() == Frame(PONG, b"")
+        await client.stream.aclose()
 
 
 # -- tasks of the application's own ------------------------------------------------------------------------------------

@@ -53,6 +53,7 @@ class WebSocket(Exchange):
     _reader: anyio.CancelScope | None = None  # of the task that reads ahead
     _heard = False  # something arrived since the last ping
     _awaits_pong = False
+    _untaken_at_ping = 0  # bytes
     _failed = False  # the client broke the protocol and was told so
     _ended = False  # nothing will arrive any more
 
@@ -358,6 +359,8 @@ class WebSocket(Exchange):
     def _unpark(self, parked: deque[str | bytes]) -> Message:
         data = parked.popleft()
         self._parked_bytes -= len(data) + MESSAGE_COST
+        if not self._app_runs:
+            self._watch_soon()
         return {"type": "websocket.receive", "text" if isinstance(data, str) else "bytes": data}
 
     # Keep-alive.
@@ -371,14 +374,15 @@ class WebSocket(Exchange):
         self._service.pong.disarm(self)
         self._heard = False
         self._awaits_pong = True
+        self._untaken_at_ping = self._stream.untaken()
         self._frames.rest()
         self._stream.send_nowait(self._frames.ping())
         self._service.pong.arm(self)
 
     def on_pong_timeout(self) -> None:
-        """Nothing came since the ping; but a client that we have stopped reading from cannot answer."""
+        """Nothing may have come since the ping; but not everybody who is alive could have answered."""
         self._awaits_pong = False
-        if self._heard or self._parked_bytes >= READ_AHEAD_BYTES:
+        if self._heard or self._is_taking or self._parked_bytes >= READ_AHEAD_BYTES:  # we have stopped reading then
             return
         self.end_reason = "ping-timeout"
         log.debug("ping-timeout: closing the WebSocket of %s", self._stream.peer)
@@ -386,6 +390,13 @@ class WebSocket(Exchange):
         self._session.end(ABNORMAL, "keep-alive ping timeout")
         self._stream.send_nowait(self._frames.close(FAILED, "keep-alive ping timeout"))
         self._stream.abort()  # wakes whoever reads
+
+    @property
+    def _is_taking(self) -> bool:
+        """What was sent before the ping is still on its way; how long that may take is the write timeout's business."""
+        if self._stream.congested and self.connection.ctx.timeouts.write.strikes:
+            return True
+        return self._stream.untaken() < self._untaken_at_ping
 
     def _send_eof(self) -> None:
         if not self._stream.unsent:
