@@ -59,10 +59,10 @@ def option(
     return dataclasses.field(default=default, repr=not secret, metadata={"option": known})
 
 
-def seconds(default: Seconds, help: str, *, minimum: float = 0.001) -> Any:
+def seconds(default: Seconds, help: str, *, minimum: float = 0.001, group: str = "Timeouts") -> Any:
     """A timeout. Most cannot be 0, which could mean "at once" as well as "never"; the latter is spelled ``off``."""
     metavar = "SECONDS|off" if default is not None else "SECONDS"
-    return option(default, "Timeouts", help, minimum=minimum, metavar=metavar)
+    return option(default, group, help, minimum=minimum, metavar=metavar)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,11 +147,9 @@ class Config:
     ws_max_size: int = option(
         16 * MEBIBYTE, "WebSocket", "Largest message from a client, in bytes, also when it is unpacked.", minimum=1,
         maximum=2**31 - 1, metavar="BYTES")
-    ws_ping_interval: Seconds = option(
-        20.0, "WebSocket", "Send a keep-alive ping this often.", minimum=0, metavar="SECONDS|off")
-    ws_ping_timeout: Seconds = option(
-        20.0, "WebSocket", "A client must give a sign of life in this time after a ping.", minimum=0,
-        metavar="SECONDS|off")
+    ws_ping_interval: Seconds = seconds(20.0, "Send a keep-alive ping this often.", group="WebSocket")
+    ws_ping_timeout: Seconds = seconds(
+        20.0, "A client must give a sign of life in this time after a ping.", group="WebSocket")
     ws_per_message_deflate: bool = option(
         True, "WebSocket", "Compress messages where the client offers it (permessage-deflate).")
 

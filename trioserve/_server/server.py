@@ -394,7 +394,7 @@ def _make_websockets(config: Config, network: Network) -> "WebSocketService | No
     return WebSocketService(
         max_size=config.ws_max_size,
         deflate=config.ws_per_message_deflate,
-        ping_interval=config.ws_ping_interval or None,
+        ping_interval=config.ws_ping_interval,
         ping_timeout=config.ws_ping_timeout,
         clock=network.clock,
     )
