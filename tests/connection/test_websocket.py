@@ -61,6 +61,17 @@ async def test_the_scope_and_the_first_event() -> None:
     assert "method" not in scope
 
 
+async def test_what_a_trusted_proxy_says_about_it() -> None:
+    seen: list[Scope] = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        seen.append(scope)
+
+    async with serving(app, forwarded_allow_ips="*") as site:
+        await site.everything_after(handshake("x-forwarded-proto: https", "x-forwarded-for: 203.0.113.7"))
+    assert (seen[0]["scheme"], seen[0]["client"][0]) == ("wss", "203.0.113.7")
+
+
 async def test_what_the_application_accepts_with() -> None:
     async def app(receive: Receive, send: Send) -> None:
         await send({"type": "websocket.accept", "subprotocol": "b", "headers": [(b"x-a", b"1"), (b"set-cookie", b"c")]})
