@@ -15,6 +15,7 @@ import pytest
 
 from tests.helpers.serving import serving
 from tests.helpers.transcripts import body_of, get, ok, post, receive_response, status_of
+from tests.helpers.ws_client import handshake
 
 pytestmark = pytest.mark.real_clock
 
@@ -301,3 +302,9 @@ async def test_it_has_no_lifespan(caplog: pytest.LogCaptureFixture) -> None:
     async with serving(answering(lambda environ: b""), lifespan="auto") as site:
         await site.answer_to(get())
     assert "The application has no lifespan (NotImplementedError)" in caplog.messages
+
+
+async def test_a_websocket_is_refused(caplog: pytest.LogCaptureFixture) -> None:
+    async with serving(answering(lambda environ: b"never called")) as site:
+        assert status_of(await site.everything_after(handshake())) == 403
+    assert not caplog.records

@@ -387,6 +387,7 @@ class WebSocket(Exchange):
         self.end_reason = "ping-timeout"
         log.debug("ping-timeout: closing the WebSocket of %s", self._stream.peer)
         assert self._frames is not None, "pings are sent to the accepted only"
+        self._stop_pings()
         self._session.end(ABNORMAL, "keep-alive ping timeout")
         self._stream.send_nowait(self._frames.close(FAILED, "keep-alive ping timeout"))
         self._stream.abort()  # wakes whoever reads

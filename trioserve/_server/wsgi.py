@@ -38,9 +38,13 @@ class WsgiApp:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request. When it is cancelled, the thread is left to itself until it next reads or writes.
 
+        A WebSocket is refused, by returning.
+
         Raises:
-            NotImplementedError: the scope is not HTTP.
+            NotImplementedError: the scope is neither.
         """
+        if scope["type"] == "websocket":
+            return
         if scope["type"] != "http":
             raise NotImplementedError(f"WSGI has no {scope['type']}")
         call = _Call(scope, receive, send)
