@@ -6,6 +6,7 @@ from trioserve._connection.http1 import Http1Connection
 from trioserve._connection.request_ids import RequestIds, TrustsPeer
 from trioserve._connection.timeouts import NoTimeout, Timeout
 from trioserve._connection.turnstile import Turnstile
+from trioserve._connection.websocket_service import WebSocketService
 
 __all__ = [
     "Exchange",
@@ -19,4 +20,5 @@ __all__ = [
     "Timeouts",
     "TrustsPeer",
     "Turnstile",
+    "WebSocketService",
 ]

@@ -8,7 +8,7 @@ import socket
 import ssl
 from collections.abc import Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import Any, Final, cast
 
 import anyio
 import anyio.abc
@@ -27,6 +27,7 @@ from trioserve._connection import (
     Timeout,
     Timeouts,
     Turnstile,
+    WebSocketService,
 )
 from trioserve._errors import LifespanDied, TrioserveError
 from trioserve._protocol import Http1Codec, Http1Limits
@@ -49,9 +50,6 @@ from trioserve._streams import (
 )
 from trioserve._trust import TrustedPeers, believed_fields
 from trioserve._types import AnyApp, App, CoroutineApp, Receive, Scope, Send
-
-if TYPE_CHECKING:
-    from trioserve._connection.websocket_service import WebSocketService
 
 __all__ = ["Server", "serve"]
 
@@ -192,7 +190,7 @@ class Server:
 
     async def _run_connections(
         self, listeners: list[Listener], network: Network, lifespan: Lifespan, parse_fields: Any, engine: str,
-        websockets: "WebSocketService | None",
+        websockets: WebSocketService | None,
     ) -> float:
         """Accept and serve until shutdown, then drain; return the deadline of what remains of the shutdown."""
         async with anyio.create_task_group() as services:
@@ -267,7 +265,7 @@ class Server:
 
     def _make_context(
         self, network: Network, lifespan: Lifespan, parse_fields: Any, start_soon: Any,
-        websockets: "WebSocketService | None",
+        websockets: WebSocketService | None,
     ) -> ServerContext:
         config = self._config
         limits = Http1Limits(
@@ -386,11 +384,9 @@ def _make_timeouts(config: Config, network: Network, *, tls: bool) -> Timeouts:
     )
 
 
-def _make_websockets(config: Config, network: Network) -> "WebSocketService | None":
+def _make_websockets(config: Config, network: Network) -> WebSocketService | None:
     if config.ws == "none":
         return None
-    from trioserve._connection.websocket_service import WebSocketService  # and with it wsproto, which needs h11
-
     return WebSocketService(
         max_size=config.ws_max_size,
         deflate=config.ws_per_message_deflate,
