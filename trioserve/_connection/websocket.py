@@ -390,6 +390,7 @@ class WebSocket(Exchange):
         self._stop_pings()
         self._session.end(ABNORMAL, "keep-alive ping timeout")
         self._stream.send_nowait(self._frames.close(FAILED, "keep-alive ping timeout"))
+        self._stream.send_eof()  # now, not at the end of the turn, which does not come
         self._stream.abort()  # wakes whoever reads
 
     @property
