@@ -1,6 +1,5 @@
 """Clients that take their time, or take nothing at all: each wait ends, and nobody else has to wait for it."""
 
-import socket
 import sys
 import time
 from collections.abc import Iterator
@@ -8,13 +7,12 @@ from contextlib import ExitStack
 
 import pytest
 
-from tests.helpers.raw_http import RawClient, fetch
+from tests.helpers.raw_http import MEBIBYTE, RawClient, drip, fetch, push_until_stuck
 from tests.helpers.server_process import Flavour, ServerProcess, serve, wait_until
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads the server's memory from /proc")
 
 BODY = b"POST /echo?token=%s HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\n"
-MEBIBYTE = 1024 * 1024
 
 
 @pytest.fixture(scope="module")
@@ -29,25 +27,6 @@ def server(loop: Flavour) -> Iterator[ServerProcess]:
 def client(server: ServerProcess) -> Iterator[RawClient]:
     with RawClient(server.address) as client:
         yield client
-
-
-def drip(client: RawClient, data: bytes, every_seconds: float) -> float:
-    """Send ``data`` byte by byte, for ever, until the server says something; return how long it took, in seconds."""
-    began = time.monotonic()
-    patience = client.sock.gettimeout()
-    client.sock.settimeout(every_seconds)
-    try:
-        while time.monotonic() - began < 30:
-            for byte in data:
-                client.send(bytes([byte]))
-                try:
-                    client.sock.recv(1, socket.MSG_PEEK)
-                except TimeoutError:
-                    continue
-                return time.monotonic() - began
-    finally:
-        client.sock.settimeout(patience)
-    raise AssertionError("the server has more patience than anybody should have")
 
 
 def test_header_drip(client: RawClient) -> None:
@@ -135,21 +114,6 @@ def test_a_client_that_reads_slowly_is_left_alone(server: ServerProcess) -> None
         received += len(client.receive_all())
     assert received > 10_000_000
     assert not server.stderr.lines_with("&slow")
-
-
-def push_until_stuck(client: RawClient, data: bytes) -> int:
-    """Send ``data`` again and again until nobody has taken a byte for half a second; return how many were taken."""
-    patience = client.sock.gettimeout()
-    client.sock.settimeout(0.5)
-    pushed = 0
-    try:
-        while pushed < 200 * MEBIBYTE:
-            pushed += client.sock.send(data)
-    except TimeoutError:
-        return pushed
-    finally:
-        client.sock.settimeout(patience)
-    raise AssertionError("the server takes more than anybody asked for")
 
 
 def test_an_upload_that_nobody_reads(server: ServerProcess) -> None:

@@ -3,12 +3,14 @@
 import json
 import socket
 import struct
+import time
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Final
 
-__all__ = ["RawClient", "Response", "fetch"]
+__all__ = ["MEBIBYTE", "RawClient", "Response", "drip", "fetch", "push_until_stuck"]
 
+MEBIBYTE: Final = 1024 * 1024
 PATIENCE_SECONDS: Final = 20.0
 _RESET: Final = struct.pack("ii", 1, 0)
 
@@ -146,3 +148,37 @@ def fetch(address: tuple[str, int], target: str) -> Response:
         response = client.receive_response()
         assert client.is_closed()
     return response
+
+
+def drip(client: RawClient, data: bytes, every_seconds: float) -> float:
+    """Send ``data`` byte by byte, for ever, until the server says something; return how long it took, in seconds."""
+    began = time.monotonic()
+    patience = client.sock.gettimeout()
+    client.sock.settimeout(every_seconds)
+    try:
+        while time.monotonic() - began < 30:
+            for byte in data:
+                client.send(bytes([byte]))
+                try:
+                    client.sock.recv(1, socket.MSG_PEEK)
+                except TimeoutError:
+                    continue
+                return time.monotonic() - began
+    finally:
+        client.sock.settimeout(patience)
+    raise AssertionError("the server has more patience than anybody should have")
+
+
+def push_until_stuck(client: RawClient, data: bytes) -> int:
+    """Send ``data`` again and again until nobody has taken a byte for half a second; return how many were taken."""
+    patience = client.sock.gettimeout()
+    client.sock.settimeout(0.5)
+    pushed = 0
+    try:
+        while pushed < 200 * MEBIBYTE:
+            pushed += client.sock.send(data)
+    except TimeoutError:
+        return pushed
+    finally:
+        client.sock.settimeout(patience)
+    raise AssertionError("the server takes more than anybody asked for")

@@ -115,17 +115,21 @@ class Output:
 
     def wait_for(self, text: str, *, times: int = 1, seconds: float = WAIT_SECONDS) -> str:
         """The line that brings the number of those that contain ``text`` to ``times``, now or when it comes."""
+        return self.wait_for_any([text], times=times, seconds=seconds)
+
+    def wait_for_any(self, texts: Sequence[str], *, times: int = 1, seconds: float = WAIT_SECONDS) -> str:
+        """The same for lines that contain one of ``texts``, counted together."""
         def enough() -> bool:
-            return len(self.lines_with(text)) >= times or self._ended
+            return len(self.lines_with(*texts)) >= times or self._ended
 
         with self._changed:
             self._changed.wait_for(enough, seconds)
-            found = self.lines_with(text)
-        assert len(found) >= times, f"{text!r}: {len(found)} of {times} lines, in\n{self.end}"
+            found = self.lines_with(*texts)
+        assert len(found) >= times, f"{texts}: {len(found)} of {times} lines, in\n{self.end}"
         return found[times - 1]
 
-    def lines_with(self, text: str) -> list[str]:
-        return [line for line in list(self._lines) if text in line]
+    def lines_with(self, *texts: str) -> list[str]:
+        return [line for line in list(self._lines) if any(text in line for text in texts)]
 
     def wait_for_end(self) -> None:
         self._reader.join(WAIT_SECONDS)

@@ -26,7 +26,7 @@ def say(text: str) -> None:
 
 
 class Visit:
-    """One request."""
+    """One request, or one WebSocket."""
 
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self.scope = scope
@@ -50,6 +50,24 @@ class Visit:
 
     async def answer_json(self, value: Any) -> None:
         await self.answer(json.dumps(value).encode(), content_type="application/json")
+
+    # A WebSocket's.
+
+    async def accept(self, **answer: Any) -> None:
+        await self.receive()
+        await self.send({"type": "websocket.accept", **answer})
+
+    async def text(self, text: str) -> None:
+        await self.send({"type": "websocket.send", "text": text})
+
+    async def heard_to_the_end(self) -> None:
+        """Receive until the client has gone, and say how it went."""
+        while (message := await self.receive())["type"] == "websocket.receive":
+            pass
+        self.say_end(message)
+
+    def say_end(self, message: Message) -> None:
+        self.say(f"closed {message['code']} {message['reason']!r}")
 
 
 # Ordinary behaviour.
@@ -245,6 +263,97 @@ async def nonsense(visit: Visit) -> None:
         await visit.send(message)
 
 
+# WebSockets.
+
+
+async def ws_echo(visit: Visit) -> None:
+    """Accepts with the first subprotocol offered; its messages are the client's."""
+    await visit.accept(subprotocol=first_subprotocol(visit))
+    while (message := await visit.receive())["type"] == "websocket.receive":
+        await visit.send({**message, "type": "websocket.send"})
+    visit.say_end(message)
+
+
+def first_subprotocol(visit: Visit) -> str | None:
+    return next(iter(visit.scope["subprotocols"]), None)
+
+
+async def ws_scope(visit: Visit) -> None:
+    """What the handshake said, as JSON, and the last word."""
+    await visit.accept(subprotocol=first_subprotocol(visit))
+    scope = {name: visit.scope[name] for name in ("type", "scheme", "path", "http_version", "subprotocols")}
+    fields = {name.decode(): value.decode() for name, value in visit.scope["headers"]}
+    await visit.text(json.dumps({**scope, "query": visit.query, "headers": fields}))
+    await visit.heard_to_the_end()
+
+
+async def ws_close(visit: Visit) -> None:
+    """Closes, in the words of the query."""
+    await visit.accept()
+    await visit.text("the last word")
+    await visit.send({"type": "websocket.close", "code": int(visit.query["code"]), "reason": visit.query.get("reason", "")})
+
+
+async def ws_refuse(visit: Visit) -> None:
+    await visit.receive()
+    await visit.send({"type": "websocket.close"})
+
+
+async def ws_deny(visit: Visit) -> None:
+    """An HTTP response instead of a WebSocket."""
+    await visit.receive()
+    fields = [(b"content-type", b"text/plain"), (b"content-length", b"11"), (b"x-reason", b"quota")]
+    await visit.send({"type": "websocket.http.response.start", "status": 429, "headers": fields})
+    await visit.send({"type": "websocket.http.response.body", "body": b"no more, ", "more_body": True})
+    await visit.send({"type": "websocket.http.response.body", "body": b"ok"})
+
+
+async def ws_fail(visit: Visit) -> None:
+    """Fails when the client says something."""
+    await visit.accept()
+    await visit.receive()
+    raise Deliberate("in a WebSocket")
+
+
+async def ws_undecided(visit: Visit) -> None:
+    """Never answers the handshake."""
+    await visit.receive()
+    visit.say("undecided")
+    visit.say_end(await visit.receive())
+
+
+async def ws_flood(visit: Visit) -> None:
+    """Messages for as long as there is somebody to send them to."""
+    await visit.accept()
+    try:
+        while True:
+            await visit.text("x" * 1000)
+    except OSError as exc:
+        visit.say(f"{type(exc).__name__}")
+        raise
+
+
+async def ws_deaf(visit: Visit) -> None:
+    """Does not receive until somebody says so, by ``/wake``; then says how much it was."""
+    woken = SLEEPERS[visit.query["token"]] = anyio.Event()
+    await visit.accept()
+    visit.say("deaf")
+    await woken.wait()
+    count = 0
+    while (message := await visit.receive())["type"] == "websocket.receive":
+        count += len(message.get("bytes") or b"")
+        await visit.text(str(count))
+    visit.say_end(message)
+
+
+async def wake(visit: Visit) -> None:
+    SLEEPERS.pop(visit.query["token"]).set()
+    await visit.answer(b"woken")
+
+
+SLEEPERS: dict[str, anyio.Event] = {}
+
+
 # What the server keeps.
 
 
@@ -276,8 +385,12 @@ HANDLERS = {
     f"/{handler.__name__}": handler
     for handler in (
         hello, echo, digest, mirror, parts, endless, events, watch, hold, hang, hang_midway, spin, fail, fail_in_group,
-        fail_midway, leave_process, return_early, return_midway, return_short, nonsense, census,
+        fail_midway, leave_process, return_early, return_midway, return_short, nonsense, census, wake,
     )
+}
+SOCKET_HANDLERS = {
+    handler.__name__.replace("ws_", "/"): handler
+    for handler in (ws_echo, ws_scope, ws_close, ws_refuse, ws_deny, ws_fail, ws_undecided, ws_flood, ws_deaf)
 }
 
 
@@ -295,6 +408,9 @@ async def app(scope: Scope, receive: Receive, send: Send) -> None:
         await lifespan(receive, send)
         return
     visit = Visit(scope, receive, send)
+    if scope["type"] == "websocket":
+        await SOCKET_HANDLERS[scope["path"]](visit)
+        return
     handler = HANDLERS.get(scope["path"])
     if handler is None:
         await visit.answer(b"no such behaviour", 404)
