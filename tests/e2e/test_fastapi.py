@@ -1,13 +1,17 @@
 """FastAPI on each flavour of the server, with nothing in the application that knows which."""
 
+import json
 import os
 from collections.abc import Iterator
+from socket import SHUT_RDWR
 
 import httpx
 import pytest
+from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from tests.helpers.raw_http import RawClient
-from tests.helpers.server_process import GENERATORS_LEFT_BEHIND, Flavour, ServerProcess, serve
+from tests.helpers.server_process import GENERATORS_LEFT_BEHIND, WAIT_SECONDS, Flavour, ServerProcess, serve
+from tests.helpers.ws_programs import open_websocket
 
 
 @pytest.fixture(scope="module")
@@ -119,3 +123,54 @@ def test_an_exception_is_a_500_and_a_traceback(flavour: Flavour) -> None:
         server.stderr.wait_for("Exception in the application, serving GET /fail")
         server.stderr.wait_for("ValueError: on purpose, in FastAPI")
         assert httpx.get(f"{server.url}/state", trust_env=False).status_code == 200
+
+
+# -- WebSockets ------------------------------------------------------------------------------------------------------
+
+
+def test_a_websocket(server: ServerProcess, token: str) -> None:
+    with open_websocket(f"{server.ws_url}/items/7/prices?token={token}&factor=2") as socket:
+        assert socket.response is not None and socket.response.headers["x-item"] == "7"
+        assert json.loads(socket.recv(WAIT_SECONDS)) == {
+            "item_id": 7, "found": f"connection of {token}", "greeting": "hello from the lifespan"}
+        for price in (1, 2.5):
+            socket.send(json.dumps({"name": "kettle", "price": price}))
+            assert json.loads(socket.recv(WAIT_SECONDS)) == {"name": "kettle", "price": 2 * price}
+        socket.close(4001, "enough")
+    server.stderr.wait_for(f"{token} disconnected 4001 'enough'")
+    server.stderr.wait_for(f"{token} closed")
+
+
+@pytest.mark.parametrize(("path", "cookie", "status"), [
+    ("/items/seven/prices?token=a", "", 403), ("/members", "", 403), ("/nowhere", "", 403),
+    ("/members", "member=debtor", 402),
+])
+def test_a_websocket_that_is_refused(server: ServerProcess, path: str, cookie: str, status: int) -> None:
+    with pytest.raises(InvalidStatus) as refused, open_websocket(f"{server.ws_url}{path}", cookie=cookie):
+        pass
+    assert refused.value.response.status_code == status
+
+
+def test_a_websocket_that_the_endpoint_closes(server: ServerProcess) -> None:
+    with open_websocket(f"{server.ws_url}/members", cookie="member=Ada") as socket:
+        assert socket.recv(WAIT_SECONDS) == "welcome, Ada"
+        with pytest.raises(ConnectionClosed) as closed:
+            socket.recv(WAIT_SECONDS)
+    assert closed.value.rcvd is not None
+    assert (closed.value.rcvd.code, closed.value.rcvd.reason) == (4000, "that was all")
+
+
+def test_a_websocket_whose_client_has_left(server: ServerProcess, token: str) -> None:
+    """The exception is no error: nothing of it is in the log."""
+    with open_websocket(f"{server.ws_url}/ticks?token={token}") as socket:
+        assert socket.recv(WAIT_SECONDS) == "tick"
+        socket.socket.shutdown(SHUT_RDWR)       # without a close frame
+    server.stderr.wait_for(f"{token} disconnected 1006")
+
+
+def test_an_exception_in_a_websocket_is_1011_and_a_traceback(loop: Flavour) -> None:
+    with serve("fastapi_app:app", loop, errors_expected=True) as server:
+        with open_websocket(f"{server.ws_url}/fail") as socket, pytest.raises(ConnectionClosed) as closed:
+            socket.recv(WAIT_SECONDS)
+        assert closed.value.rcvd is not None and closed.value.rcvd.code == 1011
+        server.stderr.wait_for("ValueError: on purpose, in a WebSocket of FastAPI")

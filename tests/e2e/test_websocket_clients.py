@@ -23,7 +23,7 @@ def server(flavour: Flavour) -> Iterator[ServerProcess]:
 
 @pytest.fixture
 def url(server: ServerProcess) -> str:
-    return "ws://{}:{}".format(*server.address)
+    return server.ws_url
 
 
 @pytest.fixture(params=CLIENTS.values(), ids=CLIENTS.keys())
@@ -65,7 +65,7 @@ def test_compression_is_agreed_on_with_those_who_offer_it(connect: Connect, url:
 def test_compression_can_be_switched_off(flavour: Flavour) -> None:
     with serve("probe:app", flavour, "--no-ws-per-message-deflate") as server:
         for connect in CLIENTS.values():
-            with connect("ws://{}:{}/echo".format(*server.address)) as socket:
+            with connect(f"{server.ws_url}/echo") as socket:
                 assert not socket.compressed
                 socket.send("plain " * 1000)
                 assert socket.receive() == "plain " * 1000
@@ -141,7 +141,7 @@ def test_a_client_that_is_killed(url: str, server: ServerProcess, token: str) ->
 def test_the_application_fails(loop: Flavour) -> None:
     with serve("probe:app", loop, errors_expected=True) as server:
         for number, connect in enumerate(CLIENTS.values(), 1):
-            with connect("ws://{}:{}/fail".format(*server.address)) as socket:
+            with connect(f"{server.ws_url}/fail") as socket:
                 socket.send("anything")
                 assert socket.receive_close().code == 1011
             server.stderr.wait_for("Exception in the application, serving GET /fail", times=number)
@@ -151,7 +151,7 @@ def test_keep_alive_pings(loop: Flavour) -> None:
     """A ping follows only upon a sign of life after the one before."""
     with (
         serve("probe:app", loop, "--ws-ping-interval", "0.1", "--ws-ping-timeout", "10") as server,
-        node_ws("ws://{}:{}/echo".format(*server.address)) as socket,
+        node_ws(f"{server.ws_url}/echo") as socket,
     ):
         socket.wait_for_pings(4)
         socket.send("still there")
@@ -160,7 +160,7 @@ def test_keep_alive_pings(loop: Flavour) -> None:
 
 def test_shutdown(connect: Connect, loop: Flavour) -> None:
     with serve("probe:app", loop) as server:
-        with connect("ws://{}:{}/echo?token=last".format(*server.address)) as socket:
+        with connect(f"{server.ws_url}/echo?token=last") as socket:
             socket.send("hello")
             assert socket.receive() == "hello"
             server.send_signal(signal.SIGTERM)

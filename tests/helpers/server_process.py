@@ -149,7 +149,7 @@ class ServerProcess:
     """A running server.
 
     Attributes:
-        address, url: where it listens, if not on a unix socket.
+        address, url, ws_url: where it listens, if not on a unix socket.
         stderr: its log, and what the application says.
         stdout: its access log.
     """
@@ -177,6 +177,10 @@ class ServerProcess:
     @property
     def url(self) -> str:
         return "{}://{}:{}".format(self.scheme, *self.address)
+
+    @property
+    def ws_url(self) -> str:
+        return "ws://{}:{}".format(*self.address)
 
     @property
     def pid(self) -> int:

@@ -16,13 +16,13 @@ import pytest
 import trio
 import trio_websocket
 import websockets.exceptions
-import websockets.sync.client
+from websockets.sync.client import ClientConnection, connect
 from websockets.typing import Subprotocol
 
 from tests.helpers.server_process import WAIT_SECONDS, Output
 from tests.helpers.system_programs import system_program
 
-__all__ = ["CLIENTS", "Closed", "Connect", "Refused", "WebSocketProgram", "node_ws", "over_trio", "over_websockets"]
+__all__ = ["CLIENTS", "Closed", "Connect", "Refused", "WebSocketProgram", "node_ws", "open_websocket"]
 
 NODE_PROGRAM: Final = Path(__file__).parents[1] / "e2e" / "programs" / "node_ws"
 LARGEST: Final = 64 * 1024 * 1024  # bytes of a message that a client takes
@@ -150,7 +150,7 @@ def over_trio(url: str, *subprotocols: str) -> Iterator[WebSocketProgram]:
 
 
 class OverWebsockets(WebSocketProgram):
-    def __init__(self, connection: websockets.sync.client.ClientConnection) -> None:
+    def __init__(self, connection: ClientConnection) -> None:
         self._connection = connection
         self.subprotocol = connection.subprotocol or ""
         self.compressed = bool(connection.protocol.extensions)
@@ -179,13 +179,18 @@ def as_closed() -> Iterator[None]:
         raise Closed(code, reason) from None
 
 
+def open_websocket(url: str, *subprotocols: str, cookie: str = "") -> ClientConnection:
+    """The package's own connection, for tests of something else than clients. Every wait but ``recv`` is bounded."""
+    return connect(
+        url, subprotocols=[Subprotocol(name) for name in subprotocols] or None, max_size=LARGEST, proxy=None,
+        additional_headers={"Cookie": cookie} if cookie else None,
+        open_timeout=WAIT_SECONDS, close_timeout=WAIT_SECONDS)
+
+
 @contextmanager
 def over_websockets(url: str, *subprotocols: str) -> Iterator[WebSocketProgram]:
     try:
-        with websockets.sync.client.connect(
-            url, subprotocols=[Subprotocol(name) for name in subprotocols] or None, max_size=LARGEST,
-            proxy=None, open_timeout=WAIT_SECONDS, close_timeout=WAIT_SECONDS,
-        ) as connection:
+        with open_websocket(url, *subprotocols) as connection:
             yield OverWebsockets(connection)
     except websockets.exceptions.InvalidStatus as exc:
         raise Refused(exc.response.status_code, (exc.response.body or b"").decode()) from None

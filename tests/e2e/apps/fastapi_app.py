@@ -10,7 +10,19 @@ from typing import Annotated, Any
 import anyio
 import anyio.lowlevel
 import sniffio
-from fastapi import BackgroundTasks, Depends, FastAPI, Form, HTTPException, Request, UploadFile
+from fastapi import (
+    BackgroundTasks,
+    Depends,
+    FastAPI,
+    Form,
+    HTTPException,
+    Request,
+    UploadFile,
+    WebSocket,
+    WebSocketDisconnect,
+    WebSocketException,
+    status,
+)
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, Field
 
@@ -124,3 +136,57 @@ async def state(request: Request) -> dict[str, str]:
 @app.get("/fail")
 async def fail() -> None:
     raise ValueError("on purpose, in FastAPI")
+
+
+# WebSockets.
+
+
+@app.websocket("/items/{item_id}/prices")
+async def prices(
+    socket: WebSocket, item_id: int, token: str, found: Annotated[str, Depends(connection)], factor: float = 1.0
+) -> None:
+    """A path parameter, a query, a dependency that lives as long as the WebSocket, and JSON in both directions."""
+    await socket.accept(headers=[(b"x-item", str(item_id).encode())])
+    await socket.send_json({"item_id": item_id, "found": found, "greeting": socket.state.greeting})
+    try:
+        while True:
+            item = Item(**await socket.receive_json())
+            await socket.send_json({"name": item.name, "price": item.price * factor})
+    except WebSocketDisconnect as exc:
+        say(f"{token} disconnected {exc.code} {exc.reason!r}")
+
+
+async def member(socket: WebSocket) -> str:
+    """Who has no cookie gets no WebSocket."""
+    name = socket.cookies.get("member")
+    if name is None:
+        raise WebSocketException(status.WS_1008_POLICY_VIOLATION, "members only")
+    if name == "debtor":
+        raise HTTPException(402, "pay first")
+    return name
+
+
+@app.websocket("/members")
+async def members(socket: WebSocket, name: Annotated[str, Depends(member)]) -> None:
+    await socket.accept()
+    await socket.send_text(f"welcome, {name}")
+    raise WebSocketException(4000, "that was all")
+
+
+@app.websocket("/fail")
+async def fail_in_a_socket(socket: WebSocket) -> None:
+    await socket.accept()
+    raise ValueError("on purpose, in a WebSocket of FastAPI")
+
+
+@app.websocket("/ticks")
+async def ticks_for_ever(socket: WebSocket, token: str) -> None:
+    """Never receives: that the client has left is what a send says."""
+    await socket.accept()
+    try:
+        while True:
+            await socket.send_text("tick")
+            await anyio.sleep(0.01)
+    except WebSocketDisconnect as exc:
+        say(f"{token} disconnected {exc.code}")
+        raise

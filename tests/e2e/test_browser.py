@@ -1,0 +1,72 @@
+"""A browser: Chromium, with the chat of the documentation."""
+
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+from tests.helpers.server_process import STRICT, WAIT_SECONDS, Flavour, ServerProcess, running
+from tests.helpers.system_programs import system_program
+
+EXAMPLES = Path(__file__).parents[2] / "docs" / "examples"
+
+expect.set_options(timeout=WAIT_SECONDS * 1000)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """Debian's, not one that playwright would download."""
+    chromium = system_program("chromium", package="chromium")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page(browser: Browser) -> Iterator[Page]:
+    """Whatever the page complains of fails the test."""
+    complaints: list[str] = []
+    page = browser.new_page()
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    yield page
+    page.close()
+    assert complaints == []
+
+
+@pytest.fixture
+def chat_server(loop: Flavour) -> Iterator[ServerProcess]:
+    command = [*STRICT, "-m", "trioserve", "chat:app", "--app-dir", str(EXAMPLES), "--port", "0", *loop.options]
+    with running(command) as server:
+        yield server
+
+
+def enter(page: Page, server: ServerProcess, name: str) -> None:
+    page.goto(f"{server.url}/?name={name}")
+    expect(page.locator("#status")).to_have_text(f"connected as {name}")
+
+
+def say(page: Page, text: str) -> None:
+    page.fill("#text", text)
+    page.click("button")
+
+
+def test_a_chat(chat_server: ServerProcess, browser: Browser, page: Page) -> None:
+    """Two browsers hear each other, one leaves, the other one is told that the server stops."""
+    lines = page.locator("#lines li")
+    enter(page, chat_server, "Ada")
+    with browser.new_page() as other:
+        enter(other, chat_server, "Bob")
+        say(page, "größer 😀")
+        say(other, "long: " + "x" * 5000)       # long enough to be compressed
+        for shown in (lines, other.locator("#lines li")):
+            expect(shown.last).to_have_text("Bob: long: " + "x" * 5000)
+    expect(lines).to_have_text([
+        "Ada joins", "Bob joins", "Ada: größer 😀", "Bob: long: " + "x" * 5000, "Bob leaves"])
+    chat_server.send_signal(signal.SIGTERM)
+    expect(page.locator("#status")).to_have_text("closed: 1012 the server is stopping")
+    chat_server.judge_end()
+    chat_server.stdout.wait_for('"WEBSOCKET /chat?name=Bob" 1001')
+    chat_server.stdout.wait_for('"WEBSOCKET /chat?name=Ada" 1012')
