@@ -5,9 +5,11 @@ from collections.abc import Iterator
 
 import httpx
 import pytest
+from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from tests.helpers.raw_http import RawClient
-from tests.helpers.server_process import GENERATORS_LEFT_BEHIND, Flavour, ServerProcess, serve
+from tests.helpers.server_process import GENERATORS_LEFT_BEHIND, WAIT_SECONDS, Flavour, ServerProcess, serve
+from tests.helpers.ws_programs import open_websocket
 
 TRIO = Flavour("trio", "auto")
 
@@ -72,3 +74,33 @@ def test_an_exception_is_a_500_and_a_traceback(path: str) -> None:
             assert client.get(path).status_code == 500
             assert client.get("/json").status_code == 200
         server.stderr.wait_for("ValueError: on purpose, in Quart")
+
+
+# -- WebSockets ------------------------------------------------------------------------------------------------------
+
+
+def test_a_websocket(server: ServerProcess) -> None:
+    with open_websocket(f"{server.ws_url}/echo?key=1") as socket:
+        assert socket.response is not None and socket.response.headers["x-framework"] == "quart"
+        for message in ("größer", b"bytes", "x" * 70_000):
+            socket.send(message)
+            assert socket.recv(WAIT_SECONDS) == message
+
+
+def test_a_websocket_that_is_refused(server: ServerProcess) -> None:
+    with pytest.raises(InvalidStatus) as refused, open_websocket(f"{server.ws_url}/echo"):
+        pass
+    assert refused.value.response.status_code == 401
+
+
+def test_a_nursery_in_a_websockets_handler(server: ServerProcess) -> None:
+    with open_websocket(f"{server.ws_url}/both-ways") as socket:
+        assert socket.recv(WAIT_SECONDS) == "tick"
+        socket.send("this")
+        with pytest.raises(ConnectionClosed) as closed:
+            while socket.recv(WAIT_SECONDS) == "tick":
+                pass
+    assert closed.value.rcvd is not None
+    assert (closed.value.rcvd.code, closed.value.rcvd.reason) == (4000, "heard enough")
+    server.stderr.wait_for("heard this")
+    server.stderr.wait_for("counting is cancelled")

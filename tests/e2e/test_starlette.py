@@ -1,13 +1,17 @@
 """Starlette on each flavour of the server, bare and behind the middleware that people put in front of it."""
 
 import gzip
+import json
+import os
 from collections.abc import Iterator
 
 import httpx
 import pytest
+from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from tests.helpers.raw_http import RawClient
-from tests.helpers.server_process import GENERATORS_LEFT_BEHIND, Flavour, ServerProcess, serve
+from tests.helpers.server_process import GENERATORS_LEFT_BEHIND, WAIT_SECONDS, Flavour, ServerProcess, serve
+from tests.helpers.ws_programs import open_websocket
 
 FILE_BYTES = bytes(range(256)) * 20_000
 
@@ -119,3 +123,41 @@ def test_an_exception_in_a_stream_does_not_look_like_its_end(flavour: Flavour) -
             with pytest.raises((EOFError, ConnectionResetError)):
                 client.receive_response()
         server.stderr.wait_for("ValueError: on purpose, in a stream")
+
+
+# -- WebSockets ------------------------------------------------------------------------------------------------------
+
+
+def test_a_websocket_endpoint(server: ServerProcess) -> None:
+    token = os.urandom(4).hex()
+    with open_websocket(f"{server.ws_url}/shouting?token={token}", "loud", "quiet") as socket:
+        assert socket.subprotocol == "loud"
+        for word in ("quiet", "größer", "x" * 70_000):
+            socket.send(word)
+            assert socket.recv(WAIT_SECONDS) == word.upper()
+    server.stderr.wait_for(f"{token} disconnected 1000")
+
+
+def test_an_endpoint_closes_what_it_does_not_understand(loop: Flavour) -> None:
+    """Starlette sends 1003, and then raises an exception."""
+    with serve("starlette_app:app", loop, errors_expected=True) as server:
+        with open_websocket(f"{server.ws_url}/shouting?token=bytes") as socket:
+            socket.send(b"bytes")
+            with pytest.raises(ConnectionClosed) as closed:
+                socket.recv(WAIT_SECONDS)
+        assert closed.value.rcvd is not None and closed.value.rcvd.code == 1003
+        server.stderr.wait_for("RuntimeError: Expected text websocket messages, but got bytes")
+
+
+def test_an_endpoint_of_json(server: ServerProcess) -> None:
+    with open_websocket(f"{server.ws_url}/summing") as socket:
+        socket.send(json.dumps([1, 2, 3]))
+        assert socket.recv(WAIT_SECONDS) == b'{"sum":6}'
+
+
+def test_a_denial_response(server: ServerProcess) -> None:
+    with pytest.raises(InvalidStatus) as denied, open_websocket(f"{server.ws_url}/by-invitation"):
+        pass
+    response = denied.value.response
+    assert (response.status_code, response.headers["x-contact"]) == (401, "us")
+    assert json.loads(response.body or b"") == {"detail": "by invitation only"}

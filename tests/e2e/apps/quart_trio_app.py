@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import trio
-from quart import Response, request
+from quart import Response, abort, request, websocket
 from quart_trio import QuartTrio
 
 app = QuartTrio(__name__)
@@ -109,3 +109,30 @@ async def hang() -> str:
         finally:
             say("the nursery is cancelled")
     return "nobody left"
+
+
+@app.websocket("/echo")
+async def echo() -> None:
+    if "key" not in websocket.args:
+        abort(401)
+    await websocket.accept(headers={"x-framework": "quart"})
+    while True:
+        await websocket.send(await websocket.receive())
+
+
+@app.websocket("/both-ways")
+async def both_ways() -> None:
+    """One task sends, another one receives, in a nursery of the handler's."""
+    async def count() -> None:
+        try:
+            while True:
+                await websocket.send("tick")
+                await trio.sleep(0.01)
+        finally:
+            say("counting is cancelled")
+
+    async with trio.open_nursery() as children:
+        children.start_soon(count)
+        say(f"heard {await websocket.receive()}")
+        await websocket.close(4000, "heard enough")
+        children.cancel_scope.cancel()

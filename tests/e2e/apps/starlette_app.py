@@ -8,12 +8,14 @@ from pathlib import Path
 import anyio
 import anyio.lowlevel
 from starlette.applications import Starlette
+from starlette.endpoints import WebSocketEndpoint
 from starlette.middleware import Middleware
 from starlette.middleware.base import BaseHTTPMiddleware, RequestResponseEndpoint
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, Response, StreamingResponse
-from starlette.routing import Route
+from starlette.routing import Route, WebSocketRoute
+from starlette.websockets import WebSocket
 
 FILE = Path(tempfile.mkdtemp(prefix="starlette-app-")) / "file.bin"
 FILE_BYTES = bytes(range(256)) * 20_000
@@ -101,6 +103,36 @@ async def text(request: Request) -> Response:
     return PlainTextResponse("a text that repeats itself, " * 1000)
 
 
+class Shouting(WebSocketEndpoint):
+    """Text comes back in capitals; Starlette closes upon anything else, with 1003."""
+
+    encoding = "text"
+
+    async def on_connect(self, websocket: WebSocket) -> None:
+        await websocket.accept(subprotocol=next(iter(websocket.scope["subprotocols"]), None))
+        say(f"{websocket.query_params['token']} connected")
+
+    async def on_receive(self, websocket: WebSocket, data: str) -> None:
+        await websocket.send_text(data.upper())
+
+    async def on_disconnect(self, websocket: WebSocket, close_code: int) -> None:
+        say(f"{websocket.query_params['token']} disconnected {close_code}")
+
+
+class Summing(WebSocketEndpoint):
+    """JSON in, JSON out, the latter in binary messages."""
+
+    encoding = "json"
+
+    async def on_receive(self, websocket: WebSocket, data: list[int]) -> None:
+        await websocket.send_json({"sum": sum(data)}, mode="binary")
+
+
+async def by_invitation(websocket: WebSocket) -> None:
+    """An HTTP response instead of a WebSocket."""
+    await websocket.send_denial_response(JSONResponse({"detail": "by invitation only"}, 401, {"x-contact": "us"}))
+
+
 class AddsHeader(BaseHTTPMiddleware):
     """The usual shape: something before, something after."""
 
@@ -119,6 +151,9 @@ ROUTES = [
     Route("/read_stream", read_stream, methods=["POST"]),
     Route("/endless", endless),
     Route("/text", text),
+    WebSocketRoute("/shouting", Shouting),
+    WebSocketRoute("/summing", Summing),
+    WebSocketRoute("/by-invitation", by_invitation),
 ]
 
 app = Starlette(routes=ROUTES, lifespan=Lifespan)
