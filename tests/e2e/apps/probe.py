@@ -334,24 +334,39 @@ async def ws_flood(visit: Visit) -> None:
 
 
 async def ws_deaf(visit: Visit) -> None:
-    """Does not receive until somebody says so, by ``/wake``; then says how much it was."""
-    woken = SLEEPERS[visit.query["token"]] = anyio.Event()
+    """Does not receive until somebody says so; then says how many bytes of messages there have been."""
     await visit.accept()
-    visit.say("deaf")
-    await woken.wait()
+    await sleep_until_woken(visit)
+    await count_bytes(visit)
+
+
+async def ws_late(visit: Visit) -> None:
+    """Does not even answer the handshake until then."""
+    await sleep_until_woken(visit)
+    await visit.accept()
+    await count_bytes(visit)
+
+
+async def count_bytes(visit: Visit) -> None:
     count = 0
     while (message := await visit.receive())["type"] == "websocket.receive":
-        count += len(message.get("bytes") or b"")
+        count += len(message["bytes"])
         await visit.text(str(count))
     visit.say_end(message)
+
+
+SLEEPERS: dict[str, anyio.Event] = {}
+
+
+async def sleep_until_woken(visit: Visit) -> None:
+    woken = SLEEPERS[visit.query["token"]] = anyio.Event()
+    visit.say("sleeps")
+    await woken.wait()
 
 
 async def wake(visit: Visit) -> None:
     SLEEPERS.pop(visit.query["token"]).set()
     await visit.answer(b"woken")
-
-
-SLEEPERS: dict[str, anyio.Event] = {}
 
 
 # What the server keeps.
@@ -390,7 +405,7 @@ HANDLERS = {
 }
 SOCKET_HANDLERS = {
     handler.__name__.replace("ws_", "/"): handler
-    for handler in (ws_echo, ws_scope, ws_close, ws_refuse, ws_deny, ws_fail, ws_undecided, ws_flood, ws_deaf)
+    for handler in (ws_echo, ws_scope, ws_close, ws_refuse, ws_deny, ws_fail, ws_undecided, ws_flood, ws_deaf, ws_late)
 }
 
 
