@@ -10,11 +10,17 @@ from pathlib import Path
 from typing import Any
 
 import anyio
+import anyio.to_thread
 import httpx
 import pytest
+from websockets.exceptions import InvalidStatus
 
 import trioserve
 from tests.helpers.certificates import authority, client_certificate, client_context, files_of, server_certificate
+from tests.helpers.raw_websocket import RawWebSocket
+from tests.helpers.server_process import WAIT_SECONDS
+from tests.helpers.ws_frames import TEXT
+from tests.helpers.ws_programs import open_websocket
 from trioserve._sources import read_file
 
 EXAMPLES = Path(__file__).parents[2] / "docs" / "examples"
@@ -125,6 +131,61 @@ def test_logging_yaml() -> None:
 
 def test_own_socket() -> None:
     assert run_program("own_socket") == ["served on app.sock"]
+
+
+@pytest.mark.anyio
+async def test_websocket_echo(capsys: pytest.CaptureFixture[str]) -> None:
+    def visit(url: str) -> None:
+        with open_websocket(f"{url}/echo") as socket:
+            for message in ("text", b"bytes"):
+                socket.send(message)
+                assert socket.recv(WAIT_SECONDS) == message
+            socket.close(4000)
+        with pytest.raises(InvalidStatus, match="403"), open_websocket(f"{url}/elsewhere"):
+            pass
+
+    async with client_of(load("websocket_echo").app) as client:
+        await anyio.to_thread.run_sync(visit, ws_url(client))
+    assert capsys.readouterr().out == "closed with 4000\n"
+
+
+@pytest.mark.anyio
+async def test_chat() -> None:
+    def talk(url: str) -> None:
+        with open_websocket(f"{url}/chat?name=Ada") as ada, open_websocket(f"{url}/chat?name=Bob") as bob:
+            ada.send("hello")
+            assert [ada.recv(WAIT_SECONDS) for _ in range(3)] == ["Ada joins", "Bob joins", "Ada: hello"]
+            assert [bob.recv(WAIT_SECONDS) for _ in range(2)] == ["Bob joins", "Ada: hello"]
+            bob.close()
+            assert ada.recv(WAIT_SECONDS) == "Bob leaves"
+
+    async with client_of(load("chat").app) as client:
+        assert "new WebSocket(" in (await client.get("/")).text
+        await anyio.to_thread.run_sync(talk, ws_url(client))
+
+
+@pytest.mark.anyio
+async def test_chat_goes_on_without_those_who_do_not_read() -> None:
+    def talk(url: str) -> None:
+        address = client.base_url.host, client.base_url.port or 80
+        with open_websocket(f"{url}/chat?name=Ada") as ada, RawWebSocket(address, receive_buffer=4096) as bob:
+            bob.open("/chat?name=Bob")
+            for _ in range(1000):
+                ada.send("x" * 60_000)
+                if ada.recv(WAIT_SECONDS) == "Bob leaves":
+                    break
+            else:
+                pytest.fail("Bob may stay however far he is behind")
+            while (frame := bob.receive_frame()).opcode == TEXT:
+                pass
+            assert (frame.close_code, frame.close_reason) == (1013, "too slow")
+
+    async with client_of(load("chat").app) as client:
+        await anyio.to_thread.run_sync(talk, ws_url(client))
+
+
+def ws_url(client: httpx.AsyncClient) -> str:
+    return f"ws://{client.base_url.host}:{client.base_url.port}"
 
 
 def test_embed_trio() -> None:

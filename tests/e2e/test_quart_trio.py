@@ -102,5 +102,5 @@ def test_a_nursery_in_a_websockets_handler(server: ServerProcess) -> None:
                 pass
     assert closed.value.rcvd is not None
     assert (closed.value.rcvd.code, closed.value.rcvd.reason) == (4000, "heard enough")
-    server.stderr.wait_for("heard this")
+    server.stderr.wait_for("heard 'this'")
     server.stderr.wait_for("counting is cancelled")

@@ -1,4 +1,4 @@
-"""WebSocket clients that want more than their share: it stays theirs, nobody else waits, and nothing is left of them."""
+"""WebSocket clients that want more than their share: nobody else has to wait, and nothing is left of them."""
 
 import resource
 import sys

@@ -26,7 +26,7 @@ def url(server: ServerProcess) -> str:
     return server.ws_url
 
 
-@pytest.fixture(params=CLIENTS.values(), ids=CLIENTS.keys())
+@pytest.fixture(params=list(CLIENTS.values()), ids=list(CLIENTS))
 def connect(request: pytest.FixtureRequest) -> Connect:
     chosen: Connect = request.param
     return chosen

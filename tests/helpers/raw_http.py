@@ -6,7 +6,7 @@ import struct
 import time
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Final
+from typing import Any, Final, Self
 
 __all__ = ["MEBIBYTE", "RawClient", "Response", "drip", "fetch", "push_until_stuck"]
 
@@ -45,7 +45,7 @@ class RawClient:
             raise
         self._received = b""
 
-    def __enter__(self) -> "RawClient":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(

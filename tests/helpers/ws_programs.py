@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import Any, Final, TypeAlias
 from urllib.parse import urlsplit
 
-import anyio.from_thread
+import anyio
 import pytest
 import trio
 import trio_websocket
 import websockets.exceptions
+from anyio.from_thread import BlockingPortal, start_blocking_portal
 from websockets.sync.client import ClientConnection, connect
 from websockets.typing import Subprotocol
 
@@ -90,7 +91,7 @@ Connect: TypeAlias = Callable[..., AbstractContextManager[WebSocketProgram]]
 class OverTrio(WebSocketProgram):
     compressed = False  # it offers none
 
-    def __init__(self, connection: trio_websocket.WebSocketConnection, portal: anyio.from_thread.BlockingPortal) -> None:
+    def __init__(self, connection: trio_websocket.WebSocketConnection, portal: BlockingPortal) -> None:
         self._connection = connection
         self._portal = portal
         self.subprotocol = connection.subprotocol or ""
@@ -136,14 +137,16 @@ async def trio_connection(url: str, subprotocols: tuple[str, ...]) -> AsyncItera
 
 @contextmanager
 def over_trio(url: str, *subprotocols: str) -> Iterator[WebSocketProgram]:
-    with anyio.from_thread.start_blocking_portal("trio") as portal:
+    rejections: list[BaseException] = []
+    with start_blocking_portal("trio") as portal:
         try:
             with portal.wrap_async_context_manager(trio_connection(url, subprotocols)) as connection:
                 yield OverTrio(connection, portal)
         except* trio_websocket.ConnectionRejected as group:
-            [exc] = group.exceptions
-            assert isinstance(exc, trio_websocket.ConnectionRejected)
-            raise Refused(exc.status_code, (exc.body or b"").decode()) from None
+            rejections.extend(group.exceptions)
+    for exc in rejections:
+        assert isinstance(exc, trio_websocket.ConnectionRejected)
+        raise Refused(exc.status_code, (exc.body or b"").decode())
 
 
 # -- websockets ------------------------------------------------------------------------------------------------------

@@ -291,7 +291,8 @@ async def ws_close(visit: Visit) -> None:
     """Closes, in the words of the query."""
     await visit.accept()
     await visit.text("the last word")
-    await visit.send({"type": "websocket.close", "code": int(visit.query["code"]), "reason": visit.query.get("reason", "")})
+    reason = visit.query.get("reason", "")
+    await visit.send({"type": "websocket.close", "code": int(visit.query["code"]), "reason": reason})
 
 
 async def ws_refuse(visit: Visit) -> None:

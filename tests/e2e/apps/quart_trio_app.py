@@ -133,6 +133,6 @@ async def both_ways() -> None:
 
     async with trio.open_nursery() as children:
         children.start_soon(count)
-        say(f"heard {await websocket.receive()}")
+        say(f"heard {await websocket.receive()!r}")
         await websocket.close(4000, "heard enough")
         children.cancel_scope.cancel()
