@@ -264,6 +264,14 @@ async def slow(scope: Scope, receive: Receive, send: Send) -> None:
     await send_json(send, {"slept": seconds})
 
 
+async def echo(scope: Scope, receive: Receive, send: Send) -> None:
+    """A WebSocket whose messages come back."""
+    await receive()                                     # websocket.connect
+    await send({"type": "websocket.accept"})
+    while (message := await receive())["type"] == "websocket.receive":
+        await send({"type": "websocket.send", "bytes": message.get("bytes"), "text": message.get("text")})
+
+
 async def lifespan(scope: Scope, receive: Receive, send: Send) -> None:
     """Make the board before the first request; it is gone after the last."""
     await receive()                                     # lifespan.startup
@@ -284,6 +292,7 @@ ROUTES: dict[str, Callable[[Scope, Receive, Send], Awaitable[None]]] = {
     "POST /fail": fail,
     "POST /gather": gather,
     "POST /upload": upload,
+    "WEBSOCKET /echo": echo,
 }
 
 
@@ -291,11 +300,13 @@ async def app(scope: Scope, receive: Receive, send: Send) -> None:
     """The application: one coroutine per request, called by the server."""
     if scope["type"] == "lifespan":
         return await lifespan(scope, receive, send)
-    if scope["type"] != "http":
+    if scope["type"] not in ("http", "websocket"):
         raise NotImplementedError(f"the demo has no {scope['type']}")
     scope["state"]["board"].requests += 1
-    method = "GET" if scope["method"] == "HEAD" else scope["method"]    # the server leaves the body of a HEAD out
+    method = scope.get("method", "WEBSOCKET").replace("HEAD", "GET")    # the server leaves the body of a HEAD out
     handler = ROUTES.get(f"{method} {scope['path']}")
+    if handler is None and scope["type"] == "websocket":
+        return await send({"type": "websocket.close"})                  # before it is accepted: 403
     if handler is None:
         return await send_json(send, {"error": "not found", "try": list(ROUTES)}, status=404)
     await handler(scope, receive, send)

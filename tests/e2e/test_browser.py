@@ -1,4 +1,4 @@
-"""A browser: Chromium, with the chat of the documentation."""
+"""A browser: Chromium, with the chat of the documentation and the bundled demo."""
 
 import signal
 from collections.abc import Iterator
@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
-from tests.helpers.server_process import STRICT, WAIT_SECONDS, Flavour, ServerProcess, running
+from tests.helpers.server_process import STRICT, WAIT_SECONDS, Flavour, ServerProcess, running, serve
 from tests.helpers.system_programs import system_program
 
 EXAMPLES = Path(__file__).parents[2] / "docs" / "examples"
@@ -70,3 +70,16 @@ def test_a_chat(chat_server: ServerProcess, browser: Browser, page: Page) -> Non
     chat_server.judge_end()
     chat_server.stdout.wait_for('"WEBSOCKET /chat?name=Bob" 1001')
     chat_server.stdout.wait_for('"WEBSOCKET /chat?name=Ada" 1012')
+
+
+def test_the_demo(page: Page) -> None:
+    """A run from its first child to its last word, the event stream that shows it, and a WebSocket."""
+    with serve("trioserve.demo:app", Flavour("trio")) as server:
+        page.goto(server.url)
+        expect(page.locator("#backend")).to_have_text("trio")
+        page.click("#start")
+        page.click("#fail:enabled")
+        expect(page.locator("#verdict")).to_contain_text(" failed after ")
+        page.click("[data-try=echo]")
+        expect(page.locator("#out-echo")).to_contain_text("100 times ")
+        page.goto("about:blank")        # no event stream keeps the server from stopping

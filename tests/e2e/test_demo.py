@@ -261,6 +261,31 @@ async def test_an_upload_cut_short_is_not_answered() -> None:
     assert upload.sent == []
 
 
+async def test_a_websocket_echoes_until_it_is_closed() -> None:
+    incoming: list[Any] = [
+        {"type": "websocket.connect"}, {"type": "websocket.receive", "text": "hello"},
+        {"type": "websocket.receive", "bytes": b"hello"}, {"type": "websocket.disconnect", "code": 1001}]
+    sent: list[Any] = []
+
+    async def receive() -> Any:
+        return incoming.pop(0)
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    async with started_app() as visit:
+        scope = visit("GET", "/echo").scope
+        del scope["method"]
+        await app({**scope, "type": "websocket"}, receive, send)
+        await app({**scope, "type": "websocket", "path": "/"}, receive, send)
+    assert sent == [
+        {"type": "websocket.accept"},
+        {"type": "websocket.send", "text": "hello", "bytes": None},
+        {"type": "websocket.send", "text": None, "bytes": b"hello"},
+        {"type": "websocket.close"},
+    ]
+
+
 @pytest.mark.parametrize(("query", "number"), [
     (b"", 2.0), (b"seconds=3", 3.0), (b"seconds=-1", 0.0), (b"seconds=1e9", 60.0), (b"seconds=nan", 0.0),
     (b"seconds=soon", 2.0), (b"seconds=%ff", 2.0), (b"\xff", 2.0),
@@ -270,8 +295,8 @@ async def test_a_number_in_the_query_is_kept_in_bounds(query: bytes, number: flo
 
 
 async def test_other_protocols_are_refused() -> None:
-    with pytest.raises(NotImplementedError, match="no websocket"):
-        await app({"type": "websocket"}, never, never)
+    with pytest.raises(NotImplementedError, match="no webtransport"):
+        await app({"type": "webtransport"}, never, never)
 
 
 async def never(*message: Any) -> Any:
