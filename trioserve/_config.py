@@ -167,6 +167,28 @@ class Config:
         False, "Proxies",
         "Expect the PROXY protocol, version 1 or 2, at the start of each connection; only trusted proxies may connect.")
 
+    workers: int = option(
+        1, "Processes", "Worker processes that run the application; more than one have a supervisor.", minimum=1,
+        metavar="COUNT", environment="WEB_CONCURRENCY")
+    pid_file: str | None = option(
+        None, "Processes", "While the server is ready, keep its process id in this file.", metavar="FILE")
+    timeout_worker_healthcheck: Seconds = option(
+        30.0, "Processes",
+        "A worker whose event loop stands still for this long is replaced, and where it stood goes to the log.",
+        minimum=0.001, metavar="SECONDS|off")
+
+    reload: bool = option(False, "Development", "Start again whenever a file changes.")
+    reload_dir: tuple[str, ...] = option(
+        (), "Development", "Directory to watch (default: the current one); repeatable.", metavar="DIR")
+    reload_include: tuple[str, ...] = option(
+        (), "Development", "Watch files of this pattern, or all of a directory, besides *.py; repeatable.",
+        metavar="PATTERN")
+    reload_exclude: tuple[str, ...] = option(
+        (), "Development", "Leave out what matches this pattern, or is in a directory; repeatable.", metavar="PATTERN")
+    reload_delay: float = option(
+        0.25, "Development", "A change counts when nothing else has changed for this long.", minimum=0,
+        metavar="SECONDS")
+
     log_level: Literal["critical", "error", "warning", "info", "debug", "trace"] = option(
         "info", "Logging", "Least severe level that is logged.")
     access_log: bool = option(True, "Logging", "Log one line for each response.")
@@ -211,7 +233,8 @@ class Config:
         None, "Limits", "Most requests in progress at once, WebSocket handshakes included; further ones wait shortly, "
         "then get 503.", minimum=1, metavar="COUNT")
     limit_max_requests: Count = option(
-        None, "Limits", "Stop gracefully after this many requests.", minimum=1, metavar="COUNT")
+        None, "Limits", "Stop gracefully after this many requests; of several workers, replace the one.", minimum=1,
+        metavar="COUNT")
     limit_max_requests_jitter: int = option(
         0, "Limits", "Add a random number up to this to --limit-max-requests.", minimum=0, metavar="COUNT")
 
@@ -220,6 +243,8 @@ class Config:
             object.__setattr__(self, name, _checked(name, getattr(self, name), hint, OPTIONS[name]))
         if not _FIELD_NAME.fullmatch(self.request_id_header):
             raise ConfigError("request_id_header", f"{self.request_id_header!r} is no name of a header field")
+        if self.reload and self.workers > 1:
+            raise ConfigError("workers", f"{self.workers} workers cannot be reloaded: reload runs one, choose either")
         for line in self.header:
             if not _HEADER.fullmatch(line):
                 raise ConfigError("header", f"{line!r} is not of the form Name:Value")

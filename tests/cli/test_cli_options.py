@@ -44,8 +44,8 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> Calls:
 def invoke(*arguments: str, **environment: str) -> Result:
     """Call the command with these arguments and no other of our variables."""
     unset: dict[str, str | None] = {f"TRIOSERVE_{name.upper()}": None for name in [*OPTION_NAMES, "app"]}
-    unset |= {"PORT": None, "FORWARDED_ALLOW_IPS": None}
-    return CliRunner().invoke(main, arguments, env={**unset, **environment}, prog_name="trioserve")
+    unset |= {"PORT": None, "FORWARDED_ALLOW_IPS": None, "WEB_CONCURRENCY": None}
+    return CliRunner().invoke(main, arguments, env=unset | environment, prog_name="trioserve")
 
 
 def flag(name: str) -> str:
@@ -173,6 +173,25 @@ def test_the_proxies_of_the_platform(calls: Calls) -> None:  # as uvicorn and gu
     invoke("main:app", FORWARDED_ALLOW_IPS="*")
     invoke("main:app", FORWARDED_ALLOW_IPS="*", TRIOSERVE_FORWARDED_ALLOW_IPS="unix")
     assert [config.forwarded_allow_ips for _, config in calls] == ["*", "unix"]
+
+
+@pytest.mark.parametrize(("arguments", "environment", "workers"), [
+    ([], {"WEB_CONCURRENCY": "4"}, 4),
+    (["--workers", "2"], {"WEB_CONCURRENCY": "4"}, 2),
+    ([], {"WEB_CONCURRENCY": "4", "TRIOSERVE_WORKERS": "3"}, 3),
+])
+def test_the_platforms_concurrency(
+    calls: Calls, arguments: list[str], environment: dict[str, str], workers: int
+) -> None:
+    invoke("main:app", *arguments, **environment)
+    assert calls[0][1].workers == workers
+
+
+def test_several_workers_are_not_reloaded(calls: Calls) -> None:
+    result = invoke("main:app", "--reload", WEB_CONCURRENCY="4")
+    assert result.exit_code == 2
+    assert result.output == "Error: WEB_CONCURRENCY: 4 workers cannot be reloaded: reload runs one, choose either\n"
+    assert calls == []
 
 
 def test_the_application_from_the_environment(calls: Calls) -> None:

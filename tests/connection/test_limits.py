@@ -144,6 +144,7 @@ async def test_max_requests_stops_gracefully_after_the_last() -> None:
         await client.send_all(get())
         assert (await client.receive_rest()).startswith(b"HTTP/1.1 200 OK\r\n")
         assert not client.lost
+        await settled()
         with pytest.raises(ConnectionRefusedError):
             site.connect()
 

@@ -2,6 +2,7 @@
 
 import functools
 import importlib.util
+import shutil
 import subprocess
 import sys
 from collections.abc import AsyncIterator
@@ -54,7 +55,7 @@ def run_program(name: str, *arguments: str) -> list[str]:
     """The lines that the example prints when it is run as its docstring says."""
     done = subprocess.run(
         [sys.executable, EXAMPLES / f"{name}.py", *arguments],
-        stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=30, cwd=EXAMPLES.parents[1])
+        stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=50, cwd=EXAMPLES.parents[1])
     assert done.returncode == 0, done.stderr
     return done.stdout.splitlines()
 
@@ -201,6 +202,26 @@ def test_graceful_shutdown(backend: str) -> None:
     lines = run_program("graceful_shutdown", backend)
     assert sorted(lines) == ["client: 200 finished all the same", "lifespan: closing resources", "server: stopped"]
     assert lines.index("lifespan: closing resources") < lines.index("server: stopped")
+
+
+@pytest.mark.parametrize("backend", ["trio", "asyncio"])
+def test_zero_loss(backend: str) -> None:
+    """The program fails by itself when a request is lost; here with small numbers."""
+    lines = run_program("zero_loss", "--requests", "4000", "--backend", backend)
+    assert lines[0].startswith("workers replaced: 6 by SIGHUP, ")
+    assert lines[0].endswith("1 killed; exit code 0")
+    assert int(lines[1].removesuffix(" answered")) >= 4000
+
+
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is not installed")
+def test_systemd(tmp_path: Path) -> None:
+    """systemd itself finds nothing wrong with the unit."""
+    unit = tmp_path / "trioserve.service"
+    unit.write_text((EXAMPLES / "systemd/trioserve.service").read_text("utf-8"), "utf-8")
+    done = subprocess.run(
+        ["systemd-analyze", "verify", unit], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=30,
+        check=False)
+    assert [line for line in done.stderr.splitlines() if "trioserve.service" in line] == []
 
 
 def test_every_example_has_a_test() -> None:

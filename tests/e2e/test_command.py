@@ -45,6 +45,8 @@ async def app(scope, receive, send):
     await send({"type": "http.response.body", "body": b"hello"})
 '''
 
+OTHERS = ("TRIOSERVE_", "PORT", "WEB_CONCURRENCY")  # variables that would change what the tests start
+
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows cannot send a process these signals")
 
 
@@ -55,15 +57,16 @@ def backend(request: pytest.FixtureRequest) -> str:
 
 @contextmanager
 def command(
-    directory: Path, *arguments: str, source: str = APP, stdout: int = subprocess.PIPE,
+    directory: Path, *arguments: str, source: str = APP, stdout: int = subprocess.PIPE, stdin: int | None = None,
     environment: Mapping[str, str] = MappingProxyType({}),
 ) -> Iterator["Command"]:
     """The command, serving the application in ``source`` on a free port; killed at the end if it is still there."""
     (directory / "site_app.py").write_text(source)
-    ours = {name: value for name, value in os.environ.items() if not name.startswith("TRIOSERVE_") and name != "PORT"}
+    ours = {name: value for name, value in os.environ.items() if not name.startswith(OTHERS)}
     with subprocess.Popen(
         [sys.executable, "-m", "trioserve", "site_app:app", "--port", "0", *arguments], cwd=directory,
-        env=ours | {"PYTHONPATH": str(ROOT), **environment}, stdout=stdout, stderr=subprocess.PIPE, text=True,
+        env=ours | {"PYTHONPATH": str(ROOT), **environment},
+        stdin=stdin, stdout=stdout, stderr=subprocess.PIPE, text=True,
     ) as process:
         try:
             yield Command(process)
@@ -135,6 +138,21 @@ def test_a_second_signal_ends_what_is_in_progress(tmp_path: Path, backend: str) 
             running.signal(signal.SIGTERM)
             assert running.end() == (0, "closed\n")
             assert client.wait(timeout=30) != 0
+
+
+def test_a_signal_while_python_ends_changes_nothing(tmp_path: Path, backend: str) -> None:
+    """Such as the second of somebody who is impatient."""
+    source = APP + (
+        "import atexit, sys\n"
+        "atexit.register(lambda: (print('leaving', flush=True), sys.stdin.readline()))\n")
+    with command(tmp_path, "--backend", backend, source=source, stdin=subprocess.PIPE) as running:
+        running.url()
+        running.signal(signal.SIGTERM)
+        running.wait_for_output("closed")
+        running.wait_for_output("leaving")
+        running.signal(signal.SIGTERM)
+        running.signal(signal.SIGINT)
+        assert running.end() == (0, "")
 
 
 def test_a_signal_during_start_up_ends_it(tmp_path: Path, backend: str) -> None:

@@ -156,7 +156,8 @@ class ServerProcess:
 
     def __init__(self, command: Sequence[str | Path], *, pass_fds: Sequence[int] = ()) -> None:
         environment = {name: value for name, value in os.environ.items() if not name.startswith("TRIOSERVE_")}
-        environment.pop("PORT", None)
+        for name in ("PORT", "WEB_CONCURRENCY"):
+            environment.pop(name, None)
         self._process = subprocess.Popen(
             command, cwd=APPS, env=environment, text=True, pass_fds=pass_fds,
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)

@@ -475,3 +475,107 @@ async def test_nothing_is_left_when_everything_happens_at_once() -> None:
         site.server.request_shutdown("test")
         await anyio.sleep(1)
         site.server.force_shutdown()
+
+
+# -- connections that settle -----------------------------------------------------------------------------------------
+
+
+async def test_who_asks_once_more_is_answered_and_told_that_it_is_the_last() -> None:  # RFC 9112 §9.6
+    async with running(LifespanApp(sleeper)) as site:
+        client = site.listener.connect()
+        await client.send_all(get("/0"))
+        assert await receive_response(client) == ok(b"/0")
+        site.server.request_shutdown("test", settle=0.5)
+        await anyio.sleep(0.4)
+        await client.send_all(get("/0"))
+        assert await client.receive_rest() == ok(b"/0", CLOSE)
+        assert not client.lost
+
+
+async def test_it_ends_with_the_last_connection() -> None:
+    async with running(LifespanApp(sleeper)) as site:
+        client = site.listener.connect()
+        await settled()
+        with seconds_passed() as elapsed:
+            site.server.request_shutdown("test", settle=100)
+            await client.send_all(get("/0"))
+            await client.receive_rest()
+            await site.ended.wait()
+        assert elapsed.seconds == 0
+
+
+async def test_who_is_silent_is_closed_in_the_end() -> None:
+    async with running(LifespanApp(sleeper)) as site:
+        client = site.listener.connect()
+        await settled()
+        with seconds_passed() as elapsed:
+            site.server.request_shutdown("test", settle=0.5)
+            assert await client.receive_rest() == b""
+        assert elapsed.seconds == 0.5
+
+
+async def test_a_response_that_has_promised_more_is_followed_by_one_more() -> None:
+    """Its head is on the way already; the client may have sent its next request before it is complete."""
+
+    async def halting(scope: Scope, receive: Receive, send: Send) -> None:
+        await start(send)
+        await part(send, b"one")
+        await anyio.sleep(0.1)
+        await part(send, b"two", more=False)
+
+    async with running(LifespanApp(halting)) as site:
+        client = site.listener.connect()
+        await client.send_all(get("/"))
+        await client.receive_until(b"one\r\n")
+        site.server.request_shutdown("test", settle=0.5)
+        await client.receive_until(b"0\r\n\r\n")
+        await client.send_all(get("/"))
+        assert CLOSE.encode() in await client.receive_until(b"one\r\n")
+        await client.receive_rest()
+
+
+async def test_the_budget_runs_from_the_beginning() -> None:
+    async with running(LifespanApp(sleeper), timeout_graceful_shutdown=10.0) as site:
+        client = site.listener.connect()
+        await client.send_all(get("/100"))
+        await settled()
+        with seconds_passed() as elapsed:
+            site.server.request_shutdown("test", settle=0.5)
+            await site.ended.wait()
+        assert elapsed.seconds == 9
+        await client.receive_rest()
+
+
+async def test_force_does_not_let_anybody_settle() -> None:
+    async with running(LifespanApp(sleeper)) as site:
+        client = site.listener.connect()
+        await settled()
+        with seconds_passed() as elapsed:
+            site.server.request_shutdown("test", settle=100)
+            await settled()
+            site.server.force_shutdown()
+            assert await client.receive_rest() == b""
+            await site.ended.wait()
+        assert elapsed.seconds == 0
+
+
+async def test_who_waits_in_the_backlog_is_answered() -> None:
+    """The kernel has told this client that it is connected."""
+    async with running(LifespanApp(sleeper)) as site:
+        site.server.request_shutdown("test", settle=0.5)
+        client = site.listener.connect()
+        await client.send_all(get("/0"))
+        assert await client.receive_rest() == ok(b"/0", CLOSE)
+
+
+@pytest.mark.parametrize(("within", "seconds"), [(2.0, 1.8), (100.0, 9.0), (None, 9.0)])
+async def test_a_shutdown_may_have_a_shorter_budget(within: float | None, seconds: float) -> None:
+    async with running(LifespanApp(sleeper), timeout_graceful_shutdown=10.0) as site:
+        client = site.listener.connect()
+        await client.send_all(get("/100"))
+        await settled()
+        with seconds_passed() as elapsed:
+            site.server.request_shutdown("test", within=within)
+            await site.ended.wait()
+        assert elapsed.seconds == pytest.approx(seconds)
+        await client.receive_rest()

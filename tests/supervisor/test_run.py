@@ -5,6 +5,7 @@ import logging
 import os
 import socket
 import ssl
+import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -320,3 +321,25 @@ def test_a_broken_stdout_does_not_change_the_exit_code(module: Any, monkeypatch:
 def test_a_process_without_stdout(module: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdout", None)
     assert command("site_run:app", module("def app(scope, receive, send): ...")) == 0
+
+
+# Worker processes.
+
+
+@pytest.mark.parametrize("options", [{"workers": 2}, {"reload": True}])
+def test_an_application_that_other_processes_cannot_import(options: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match=r"needs the application's name, such as 'main:app', not the application"):
+        trioserve.run(app, **options)
+
+
+@pytest.mark.parametrize("options", [{"workers": 2}, {"reload": True}])
+def test_a_system_without_such_processes(options: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "platform", "win32")
+    with pytest.raises(ConfigError, match="needs a system with POSIX processes"):
+        trioserve.run("main:app", **options)
+
+
+def test_a_single_process_imports_nothing_of_the_supervisor(module: Any) -> None:
+    source = "import sys; sys.exit(any(name.endswith(('.supervisor', '.control', '.slots')) for name in sys.modules))"
+    code = f"import trioserve._supervisor.run; {source}"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -2,12 +2,13 @@
 
 import importlib.util
 import signal
+from functools import partial
 from typing import Any
 
 import anyio
 import pytest
 
-from trioserve._supervisor.signals import ctrl_c_interrupts, obey_signals
+from trioserve._supervisor.signals import STOP_SIGNALS, ctrl_c_interrupts, held_back, obey_signals
 
 pytestmark = pytest.mark.anyio
 
@@ -25,12 +26,12 @@ def anyio_backend(request: pytest.FixtureRequest) -> Any:
 class RecordingServer:
     """Remembers what it was asked for, and when it was."""
 
-    def __init__(self, *, has_certificate_files: bool = False) -> None:
-        self.has_certificate_files = has_certificate_files
+    def __init__(self) -> None:
         self.asked: list[str] = []
         self.was_asked = anyio.Event()
 
-    def request_shutdown(self, reason: str) -> None:
+    def request_shutdown(self, reason: str, *, settle: float = 0.0) -> None:
+        self.settle = settle
         self._record(reason)
 
     def force_shutdown(self) -> None:
@@ -69,9 +70,10 @@ async def test_the_first_signal_asks_and_later_ones_force(
 
 
 async def test_a_hang_up_reloads_certificates_and_counts_for_nothing_else() -> None:
-    server = RecordingServer(has_certificate_files=True)
+    server = RecordingServer()
     async with anyio.create_task_group() as listening:
-        await listening.start(obey_signals, server)
+        others = {signal.SIGHUP: server.reload_certificates}
+        await listening.start(partial(obey_signals, server, others=others))
         assert await server.after(signal.SIGHUP) == ["certificates"]
         assert await server.after(signal.SIGHUP) == ["certificates"] * 2
         assert await server.after(signal.SIGTERM) == ["certificates"] * 2 + ["SIGTERM"]
@@ -94,6 +96,72 @@ async def test_afterwards_signals_are_as_before() -> None:
         assert signal.getsignal(signal.SIGTERM) != before
         listening.cancel_scope.cancel()
     assert signal.getsignal(signal.SIGTERM) == before
+
+
+async def test_a_handler_of_the_program_is_there_again() -> None:
+    """asyncio leaves the default behind."""
+    heard: list[int] = []
+
+    def note(number: int, frame: object) -> None:
+        heard.append(number)
+
+    before = signal.signal(signal.SIGTERM, note)
+    try:
+        async with anyio.create_task_group() as listening:
+            await listening.start(obey_signals, RecordingServer())
+            listening.cancel_scope.cancel()
+        assert signal.getsignal(signal.SIGTERM) is note
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert heard == []
+
+
+async def test_in_the_last_act_signals_that_come_late_do_nothing() -> None:
+    before = {number: signal.getsignal(number) for number in STOP_SIGNALS}
+    try:
+        async with anyio.create_task_group() as listening:
+            await listening.start(partial(obey_signals, RecordingServer(), last_act=True))
+            listening.cancel_scope.cancel()
+        for number in STOP_SIGNALS:
+            signal.raise_signal(number)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+async def test_other_signals_call_something_and_stop_nothing() -> None:
+    server = RecordingServer()
+    called = anyio.Event()
+    async with anyio.create_task_group() as listening:
+        await listening.start(partial(obey_signals, server, others={signal.SIGHUP: called.set}))
+        signal.raise_signal(signal.SIGHUP)
+        with anyio.fail_after(5):
+            await called.wait()
+        assert await server.after(signal.SIGTERM) == ["SIGTERM"]
+        listening.cancel_scope.cancel()
+
+
+async def test_only_sigterm_lets_connections_settle() -> None:
+    """A person who presses Ctrl-C waits for the prompt."""
+    for number, settles in ((signal.SIGINT, False), (signal.SIGTERM, True)):
+        server = RecordingServer()
+        async with anyio.create_task_group() as listening:
+            await listening.start(obey_signals, server)
+            await server.after(number)
+            listening.cancel_scope.cancel()
+        assert bool(server.settle) is settles
+
+
+def test_signals_held_back_take_effect_afterwards() -> None:
+    heard: list[int] = []
+    before = signal.signal(signal.SIGUSR1, lambda number, frame: heard.append(number))
+    try:
+        with held_back([signal.SIGUSR1]):
+            signal.raise_signal(signal.SIGUSR1)
+            assert heard == []
+        assert heard == [signal.SIGUSR1]
+    finally:
+        signal.signal(signal.SIGUSR1, before)
 
 
 async def test_where_the_loop_knows_no_signals_there_are_none(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -66,19 +66,25 @@ class Lifetime:
     """What changes while the server runs, shared by all connections.
 
     Attributes:
+        closing: each response tells its client that it is the connection's last.
         draining: no further request is waited for.
         room: slots for connections, ``None`` when their number is not limited.
+        when_empty: called when the last connection has ended.
     """
 
+    closing: bool = False
     draining: bool = False
     connections: "set[Http1Connection]" = field(default_factory=set)
     room: anyio.Semaphore | None = None
+    when_empty: Callable[[], None] | None = None
 
     def end(self, connection: "Http1Connection") -> None:
         """A connection's task has ended."""
         self.connections.discard(connection)
         if self.room is not None:
             self.room.release()
+        if self.when_empty is not None and not self.connections:
+            self.when_empty()
 
 
 @dataclass(slots=True, eq=False)

@@ -71,7 +71,7 @@ class Exchange:
         self._codec = connection.codec
         self.head = head
         self.response = HttpResponse(head, ctx.standing_fields)
-        if ctx.lifetime.draining:
+        if ctx.lifetime.closing:
             self.response.keep_alive = False
         self.started = time.perf_counter()
         self._pieces: list[bytes] = []  # encoded, not handed to the stream yet

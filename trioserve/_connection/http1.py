@@ -250,6 +250,11 @@ class Http1Connection:
             and self.refusal is None
         )
 
+    def announce_end(self) -> None:
+        """The server will stop: a response whose head has not been made is the connection's last, and says so."""
+        if self.exchange is not None and self.exchange.unanswered:
+            self.exchange.response.keep_alive = False
+
     def drain(self) -> None:
         """The server stops: an idle connection goes at once, a request in progress is the last one."""
         if self.exchange is not None:

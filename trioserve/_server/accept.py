@@ -26,8 +26,14 @@ async def accept_loop(
     listener: Listener,
     start_connection: Callable[[ByteStream], None],
     room: anyio.Semaphore | None,
+    *,
+    shared: bool = False,
 ) -> None:
-    """Accept until cancelled. With ``room``, a slot is taken for each connection, which gives it back at its end."""
+    """Accept until cancelled. With ``room``, a slot is taken for each connection, which gives it back at its end.
+
+    ``shared``: other processes accept on the same socket, and shall have their part of a burst.
+    """
+    burst = 1 if shared else BURST
     complained = False
     accepted = 0
     while True:
@@ -50,7 +56,7 @@ async def accept_loop(
         complained = False
         start_connection(stream)
         accepted += 1
-        if accepted % BURST == 0:
+        if accepted % burst == 0:
             await anyio.lowlevel.checkpoint()
 
 

@@ -46,6 +46,11 @@ class Lifespan:
         self.failure: TrioserveError | None = None
         self.shutdown_failed = False
 
+    @property
+    def has_started(self) -> bool:
+        """The application has started, or has no lifespan: whoever stops the server now lets it shut down."""
+        return self._started.is_set() and self.failure is None
+
     async def run(self, *, task_status: anyio.abc.TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
         """The lifespan's task. "Started" means that start-up has ended, one way or the other: see ``failure``."""
         async with anyio.create_task_group() as running:

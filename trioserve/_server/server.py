@@ -6,12 +6,13 @@ import math
 import random
 import socket
 import ssl
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Any, Final, cast
 
 import anyio
 import anyio.abc
+import anyio.lowlevel
 
 from trioserve._addresses import shown
 from trioserve._asgi import ProxyHeaders
@@ -66,13 +67,22 @@ class Server:
     ``sockets``, bound by somebody else, take the place of the addresses in ``config``. They belong to the server,
     which closes them; unix sockets among them stay in the file system.
 
+    Args:
+        get_sockets: takes the place of ``sockets``; called when the application has started. No sockets at all are
+            right when the server has been told to stop.
+        on_requests_spent: called once ``limit_max_requests`` is reached, instead of a shutdown.
+        announce: say in the log where it listens.
+
     Attributes:
         addresses: what it listens on, once it does.
+        engine: the parser of request heads, once it listens.
     """
 
     def __init__(
         self, app: AnyApp, config: Config, *, sockets: Sequence[socket.socket | Bound] | None = None,
         listeners: list[Listener] | None = None, ssl_context: ssl.SSLContext | None = None,
+        get_sockets: Callable[[], Awaitable[Sequence[socket.socket]]] | None = None,
+        on_requests_spent: Callable[[], None] | None = None, announce: bool = True,
     ) -> None:  # fmt: skip
         self._app = adapt(app, config)
         self._config = config
@@ -82,31 +92,49 @@ class Server:
         self._bound: list[Bound] = []
         self._ssl_context = ssl_context
         self._certificates: Certificates | None = None
+        self._get_sockets = get_sockets
+        self._on_requests_spent = on_requests_spent or self._stop_after_requests
+        self._announces = announce
         self._shutdown_requested = anyio.Event()
         self._shutdown_forced = anyio.Event()
         self._ready = anyio.Event()
         self._stopped = anyio.Event()
         self._core = anyio.CancelScope()
+        self._lifespan: Lifespan | None = None
         self._failure: TrioserveError | None = None
+        self._budget = config.timeout_graceful_shutdown
+        self._settle_seconds = 0.0
+        self._settling = anyio.CancelScope()
         limit = config.limit_connections
         self._lifetime = Lifetime(room=anyio.Semaphore(limit, max_value=limit) if limit is not None else None)
         self.addresses: list[Address] = []
+        self.engine = ""
 
     # What others ask of a running server.
 
-    def request_shutdown(self, reason: str) -> None:
-        """Stop gracefully; before start-up has ended, stop at once. Later calls change nothing."""
+    def request_shutdown(self, reason: str, *, settle: float = 0.0, within: float | None = None) -> None:
+        """Stop gracefully; before the application has started, stop at once. Later calls change nothing.
+
+        For ``settle`` seconds at most, idle connections stay open for one more request, whose response tells the
+        client that it is the last. ``within`` takes the place of ``timeout_graceful_shutdown``, if it is shorter.
+        """
         if self._shutdown_requested.is_set():
             return
         log.info("Shutting down (%s)", reason)
+        self._settle_seconds = settle
+        if within is not None:
+            self._budget = within if self._budget is None else min(within, self._budget)
         self._shutdown_requested.set()
-        if not self.addresses:
+        if not self._config.shutdown_delay:
+            self._announce_end()
+        if not self.addresses and not (self._lifespan is not None and self._lifespan.has_started):
             self._core.cancel()
 
     def force_shutdown(self) -> None:
         """Do not wait for requests any longer."""
         self.request_shutdown("forced")
         self._shutdown_forced.set()
+        self._settling.cancel()
 
     @property
     def has_certificate_files(self) -> bool:
@@ -158,19 +186,22 @@ class Server:
 
     async def _run_app_lifetime(self, app_lifetime: anyio.abc.TaskGroup) -> None:
         """Bind, start the application, serve, then let it close its resources."""
+        await anyio.lowlevel.checkpoint_if_cancelled()  # the application need not begin if it is time to stop already
         engine, parse_fields = choose_engine(self._config.http)
         self._certificates = load_certificates(self._config, self._ssl_context)
         network = open_network()
         websockets = _make_websockets(self._config, network)
         if self._given_sockets is not None:
             self._bound = own(self._given_sockets)
-        elif self._given_listeners is None:
+        elif self._given_listeners is None and self._get_sockets is None:
             self._bound = await bind(self._config)
-        lifespan = Lifespan(self._app, self._config.lifespan, running_backend(), self.request_shutdown)
+        self._lifespan = lifespan = Lifespan(self._app, self._config.lifespan, running_backend(), self.request_shutdown)
         try:
             await app_lifetime.start(lifespan.run)
             if lifespan.failure is not None:
                 raise lifespan.failure
+            if self._get_sockets is not None and (sockets := await self._get_sockets()):
+                self._bound = own(sockets)
             listeners = self._given_listeners or _listen(self._bound, network, self._config.backlog)
             if self._config.proxy_protocol:
                 listeners = _expect_proxies(listeners, self._config)
@@ -179,7 +210,11 @@ class Server:
         except BaseException:
             release(self._bound)
             raise
-        deadline = await self._run_connections(listeners, network, lifespan, parse_fields, engine, websockets)
+        try:
+            deadline = await self._run_connections(listeners, network, lifespan, parse_fields, engine, websockets)
+        finally:
+            for listener in listeners:  # a stop may come before the first connection can
+                listener.close()
         with anyio.move_on_at(deadline) as lifespan_shutdown:
             await lifespan.shutdown()
         if lifespan_shutdown.cancelled_caught:
@@ -205,16 +240,20 @@ class Server:
                     services.start_soon(self._certificates.watch)
                 try:
                     async with anyio.create_task_group() as accepting:
-                        self._start_accepting(listeners, ctx, accepting)
+                        start_connection = self._start_accepting(listeners, ctx, accepting)
                         self._announce(listeners, engine)
                         await self._shutdown_requested.wait()
                         await self._delay_shutdown()
                         accepting.cancel_scope.cancel()
+                    if self._settle_seconds:
+                        _accept_rest(listeners, start_connection, ctx.lifetime.room)
                 finally:
                     remove_files(self._bound)
                     for listener in listeners:
                         listener.close()
-                deadline = self._begin_drain(connections, services)
+                deadline = math.inf if self._budget is None else anyio.current_time() + self._budget
+                await self._settle()
+                self._begin_drain(deadline, connections, services)
             services.cancel_scope.cancel()
         for connection in list(self._lifetime.connections):  # cancelled before their tasks took their first step
             connection.stream.abort()
@@ -222,19 +261,25 @@ class Server:
 
     def _start_accepting(
         self, listeners: list[Listener], ctx: ServerContext, accepting: anyio.abc.TaskGroup
-    ) -> None:
+    ) -> Callable[[ByteStream], None]:
+        """Begin to accept; return what begins a connection."""
         def start_connection(stream: ByteStream) -> None:
             Http1Connection(stream, ctx).start()
 
         for listener in listeners:
-            accepting.start_soon(accept_loop, listener, start_connection, ctx.lifetime.room)
+            accepting.start_soon(
+                partial(accept_loop, shared=self._get_sockets is not None), listener, start_connection,
+                ctx.lifetime.room)
+        return start_connection
 
     def _announce(self, listeners: list[Listener], engine: str) -> None:
         self._core.shield = True
+        self.engine = engine
         self.addresses = [listener.address for listener in listeners]
-        for listener in listeners:
-            scheme = "https" if isinstance(listener, TlsListener) else "http"
-            log.info("Listening on %s (%s, %s)", shown(listener.address, scheme), running_backend(), engine)
+        if self._announces:
+            for listener in listeners:
+                scheme = "https" if isinstance(listener, TlsListener) else "http"
+                log.info("Listening on %s (%s, %s)", shown(listener.address, scheme), running_backend(), engine)
         self._ready.set()
 
     async def _delay_shutdown(self) -> None:
@@ -243,16 +288,34 @@ class Server:
             with anyio.move_on_after(self._config.shutdown_delay):
                 await self._shutdown_forced.wait()
 
-    def _begin_drain(self, connections: anyio.abc.TaskGroup, services: anyio.abc.TaskGroup) -> float:
+    def _announce_end(self) -> None:
+        """From now on each response tells its client that it is the last of its connection."""
+        self._lifetime.closing = True
+        for connection in self._lifetime.connections:
+            connection.announce_end()
+
+    async def _settle(self) -> None:
+        """Give clients the time to learn that the next response on their connection is its last.
+
+        A client that sends a request while its idle connection is being closed cannot know whether it was received
+        (RFC 9112 §9.5). Who is about to send gets an answer; who has been silent for long will hardly begin now.
+        """
+        self._announce_end()
+        lifetime = self._lifetime
+        if self._settle_seconds and lifetime.connections:
+            lifetime.when_empty = self._settling.cancel
+            with self._settling, anyio.move_on_after(self._settle_seconds):
+                await anyio.sleep_forever()
+
+    def _begin_drain(
+        self, deadline: float, connections: anyio.abc.TaskGroup, services: anyio.abc.TaskGroup
+    ) -> None:
         """Idle connections go now, requests in progress get until the deadline."""
-        budget = self._config.timeout_graceful_shutdown
-        deadline = math.inf if budget is None else anyio.current_time() + budget
-        kept = 0.0 if budget is None else min(LIFESPAN_SECONDS, LIFESPAN_SHARE * budget)
+        kept = 0.0 if self._budget is None else min(LIFESPAN_SECONDS, LIFESPAN_SHARE * self._budget)
         self._lifetime.draining = True
         for connection in list(self._lifetime.connections):
             connection.drain()
         services.start_soon(self._end_connections_at, deadline - kept, connections)
-        return deadline
 
     async def _end_connections_at(self, deadline: float, connections: anyio.abc.TaskGroup) -> None:
         with anyio.move_on_at(deadline):
@@ -303,7 +366,10 @@ class Server:
             return None
         if budget is not None:
             budget += random.randint(0, self._config.limit_max_requests_jitter)
-        return Turnstile(slots, budget, lambda: self.request_shutdown("limit-max-requests"))
+        return Turnstile(slots, budget, self._on_requests_spent)
+
+    def _stop_after_requests(self) -> None:
+        self.request_shutdown("limit-max-requests")
 
 
 async def serve(
@@ -342,6 +408,20 @@ def _coroutine_app(app: App) -> CoroutineApp:
         await app(scope, receive, send)
 
     return call
+
+
+def _accept_rest(
+    listeners: list[Listener], start_connection: Callable[[ByteStream], None], room: anyio.Semaphore | None
+) -> None:
+    """Whom the kernel has told that they are connected shall not be reset when the listeners close."""
+    for listener in listeners:
+        try:
+            while (room is None or room.value) and (stream := listener.accept_nowait()) is not None:
+                if room is not None:
+                    room.acquire_nowait()
+                start_connection(stream)
+        except OSError as exc:
+            log.warning("Connections that waited to be accepted are lost: %s", exc)
 
 
 def _listen(bounds: list[Bound], network: Network, backlog: int) -> list[Listener]:

@@ -97,6 +97,9 @@ class Listener(Protocol):
     async def accept(self) -> ByteStream:
         """The next connection, not opened yet. Raises OSError as ``accept(2)`` does."""
 
+    def accept_nowait(self) -> ByteStream | None:
+        """A connection that waits to be accepted, ``None`` if there is none. Raises as ``accept``."""
+
     def close(self) -> None:
         """Stop listening. Waiting ``accept`` calls must have been cancelled before."""
 

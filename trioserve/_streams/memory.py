@@ -322,6 +322,9 @@ class MemoryListener:
             await self._connected.wait()
         return self._backlog.popleft()
 
+    def accept_nowait(self) -> ByteStream | None:
+        return self._backlog.popleft() if self._backlog else None
+
     def close(self) -> None:
         """Stop listening; whoever was not accepted gets a reset, as from a kernel."""
         self._closed = True

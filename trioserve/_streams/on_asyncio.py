@@ -79,13 +79,15 @@ class AsyncioListener:
         self._wildcard = is_wildcard(self.address)
 
     async def accept(self) -> ByteStream:
-        while True:
-            try:
-                sock, peer = self._sock.accept()
-            except BlockingIOError:
-                await self._wait_readable()
-            else:
-                break
+        while (stream := self.accept_nowait()) is None:
+            await self._wait_readable()
+        return stream
+
+    def accept_nowait(self) -> ByteStream | None:
+        try:
+            sock, peer = self._sock.accept()
+        except BlockingIOError:
+            return None
         sock.setblocking(False)
         local = address_of(sock.getsockname()) if self._wildcard else self.address
         return SocketStream(sock, peer_address(peer), local, self._cork, self._loop)

@@ -75,14 +75,16 @@ class TrioListener:
         self._wildcard = is_wildcard(self.address)
 
     async def accept(self) -> ByteStream:
-        while True:
-            try:
-                sock, peer = self._sock.accept()
-            except BlockingIOError:
-                self._in_a_row = 0
-                await trio.lowlevel.wait_readable(self._sock)
-            else:
-                break
+        while (stream := self.accept_nowait()) is None:
+            self._in_a_row = 0
+            await trio.lowlevel.wait_readable(self._sock)
+        return stream
+
+    def accept_nowait(self) -> ByteStream | None:
+        try:
+            sock, peer = self._sock.accept()
+        except BlockingIOError:
+            return None
         self._in_a_row += 1
         if self._in_a_row == 2:
             self._on_burst()

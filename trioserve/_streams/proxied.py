@@ -27,6 +27,10 @@ class ProxiedListener:
     async def accept(self) -> ByteStream:
         return ProxiedStream(await self._listener.accept(), self._trusted, self._seconds)
 
+    def accept_nowait(self) -> ByteStream | None:
+        stream = self._listener.accept_nowait()
+        return ProxiedStream(stream, self._trusted, self._seconds) if stream is not None else None
+
     def close(self) -> None:
         self._listener.close()
 

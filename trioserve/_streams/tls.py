@@ -80,6 +80,10 @@ class TlsListener:
     async def accept(self) -> ByteStream:
         return TlsStream(await self._listener.accept(), self._identity)
 
+    def accept_nowait(self) -> ByteStream | None:
+        stream = self._listener.accept_nowait()
+        return TlsStream(stream, self._identity) if stream is not None else None
+
     def close(self) -> None:
         self._listener.close()
 

@@ -6,11 +6,12 @@
 import importlib.util
 import logging
 import os
+import signal
 import ssl
 import sys
 import threading
 import traceback
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine, Mapping
 from contextlib import nullcontext
 from functools import partial
 from typing import Any, Final
@@ -23,11 +24,12 @@ from trioserve._hints import backend_hint
 from trioserve._server import Server, check
 from trioserve._supervisor.activation import activated_sockets
 from trioserve._supervisor.app_loader import load_app, without_loader_frames
+from trioserve._supervisor.attended import attended
 from trioserve._supervisor.logs import set_up_logging
-from trioserve._supervisor.signals import ctrl_c_interrupts, obey_signals
+from trioserve._supervisor.signals import NO_OTHERS, Stoppable, ctrl_c_interrupts, obey_signals
 from trioserve._types import AnyApp
 
-__all__ = ["check_command", "run", "run_command"]
+__all__ = ["backend_options", "check_command", "load", "load_env_file", "run", "run_command", "show_origin"]
 
 INTERRUPTED: Final = 130  # 128 + SIGINT, a shell's exit code for Ctrl-C
 
@@ -52,7 +54,7 @@ def run(app: AnyApp | str, *, ssl_context: ssl.SSLContext | None = None, **optio
     config = Config.from_options(options)
     if config.log_config is not None or not logging.getLogger("trioserve").handlers:
         set_up_logging(config)
-    _run(partial(_serve, ssl_context=ssl_context), app, config)
+    _run(app, config, ssl_context=ssl_context)
 
 
 def run_command(target: str, config: Config, spell: Callable[[str], str]) -> int:
@@ -60,23 +62,23 @@ def run_command(target: str, config: Config, spell: Callable[[str], str]) -> int
 
     ``spell`` says how the user named an option, for a ``ConfigError``.
     """
-    return _exit_code_of(_serve, target, config, spell)
+    return _exit_code_of(partial(_run, last_act=True), target, config, spell)
 
 
 def check_command(target: str, config: Config, spell: Callable[[str], str]) -> int:
     """The same for ``--check``: the application is loaded, started and stopped."""
-    code = _exit_code_of(_check, target, config, spell)
+    code = _exit_code_of(_run_check, target, config, spell)
     if code == 0:
         print(f"{target} loads, starts and stops", file=sys.stderr)
     return code
 
 
 def _exit_code_of(
-    serve: Callable[[AnyApp | str, Config], Awaitable[None]], target: str, config: Config, spell: Callable[[str], str]
+    serve: Callable[[str, Config], None], target: str, config: Config, spell: Callable[[str], str]
 ) -> int:
     try:
         set_up_logging(config)
-        _run(serve, target, config)
+        serve(target, config)
     except TrioserveError as exc:
         report(exc, spell)
         return exc.exit_code
@@ -88,44 +90,98 @@ def _exit_code_of(
 
 
 def report(error: TrioserveError, spell: Callable[[str], str]) -> None:
-    """One line on stderr. Before it, if the application could not be loaded, its own traceback without our frames."""
-    cause = error.__cause__
-    if isinstance(error, AppLoadFailed) and cause is not None:
-        traceback.print_exception(type(cause), cause, without_loader_frames(cause))
+    """One line on stderr, after where the error comes from."""
+    show_origin(error)
     text = f"{spell(error.option)}: {error.problem}" if isinstance(error, ConfigError) else str(error)
     print(f"Error: {text}", *getattr(error, "__notes__", ()), sep="\n", file=sys.stderr)
 
 
-def _run(serve: Callable[[AnyApp | str, Config], Awaitable[None]], app: AnyApp | str, config: Config) -> None:
-    backend_options = _backend_options(config)
+def show_origin(error: TrioserveError) -> None:
+    """If the application could not be loaded, its own traceback without our frames, on stderr."""
+    cause = error.__cause__
+    if isinstance(error, AppLoadFailed) and cause is not None:
+        traceback.print_exception(type(cause), cause, without_loader_frames(cause))
+
+
+def _run(
+    app: AnyApp | str, config: Config, *, last_act: bool = False, ssl_context: ssl.SSLContext | None = None
+) -> None:
+    """``last_act``: the process ends with the server."""
+    if config.workers > 1 or config.reload:
+        if ssl_context is not None:
+            option = "reload" if config.reload else "workers"
+            raise ConfigError(option, "an ssl_context cannot be given to worker processes; use ssl_certfile")
+        _in_event_loop(_supervise, _importable(app, config), config, last_act)
+        return
     if config.env_file is not None:
-        _load_env_file(config.env_file)
-    anyio.run(serve, app, config, backend=config.backend, backend_options=backend_options)
+        load_env_file(config.env_file)
+    _in_event_loop(_serve, app, config, last_act, ssl_context)
 
 
-async def _serve(app: AnyApp | str, config: Config, ssl_context: ssl.SSLContext | None = None) -> None:
-    """Load the application and serve it; signals are heard before its start-up begins."""
+def _run_check(target: str, config: Config) -> None:
+    if config.env_file is not None:
+        load_env_file(config.env_file)
+    _in_event_loop(_check, target, config)
+
+
+def _in_event_loop(function: Callable[..., Coroutine[Any, Any, None]], app: Any, config: Config, *more: Any) -> None:
+    anyio.run(function, app, config, *more, backend=config.backend, backend_options=backend_options(config))
+
+
+async def _serve(
+    app: AnyApp | str, config: Config, last_act: bool, ssl_context: ssl.SSLContext | None = None
+) -> None:
+    """Load the application and serve it in this process; signals are heard before its start-up begins."""
     if isinstance(app, str):
-        app = _load(app, config)
+        app = load(app, config)
     server = Server(app, config, sockets=activated_sockets(config), ssl_context=ssl_context)
-    failure = None
-    async with anyio.create_task_group() as listening:
-        if _in_main_thread():
-            await listening.start(obey_signals, server)
-        try:
-            await server.serve()
-        except TrioserveError as exc:  # kept, because the task group would raise it in an ExceptionGroup
-            failure = exc
-        listening.cancel_scope.cancel()
-    if failure is not None:
-        raise failure
+    others = {}
+    if server.has_certificate_files and sys.platform != "win32":
+        others[signal.SIGHUP] = server.reload_certificates
+    if config.pid_file is None and "NOTIFY_SOCKET" not in os.environ:
+        await attended(server.serve, *_signals_of(server, last_act, others))
+        return
+    from trioserve._supervisor.service import ReportingServer, Service  # somebody asks; nobody else pays for them
+
+    with Service(config) as service:
+        reporting = ReportingServer(server, service)
+        await attended(reporting.serve, *_signals_of(reporting, last_act, others), service.keep_watchdog)
+
+
+async def _supervise(target: str, config: Config, last_act: bool) -> None:
+    """Serve by other processes."""
+    from trioserve._supervisor.service import Service
+    from trioserve._supervisor.supervisor import Supervisor  # not imported by a single process
+
+    with Service(config) as service:
+        supervisor = Supervisor(target, config, service)
+        await attended(supervisor.run, *_signals_of(supervisor, last_act, supervisor.signals))
+
+
+def _signals_of(
+    server: Stoppable, last_act: bool, others: Mapping[signal.Signals, Callable[[], None]] = NO_OTHERS
+) -> list[Callable[..., Coroutine[Any, Any, None]]]:
+    """The attendant that hears signals; Python hears them in the main thread only."""
+    return [partial(obey_signals, server, others=others, last_act=last_act)] if _in_main_thread() else []
+
+
+def _importable(app: AnyApp | str, config: Config) -> str:
+    """``app``, if a worker process can import it. Raises ConfigError otherwise."""
+    option, what = ("reload", "reloading") if config.reload else ("workers", "several workers")
+    if sys.platform == "win32":
+        raise ConfigError(option, f"{what} needs a system with POSIX processes, which Windows is not")
+    if not isinstance(app, str):
+        raise ConfigError(
+            option, f"{what} needs the application's name, such as 'main:app', not the application: each worker "
+            "process imports it")
+    return app
 
 
 async def _check(app: AnyApp | str, config: Config) -> None:
-    await check(_load(app, config) if isinstance(app, str) else app, config)
+    await check(load(app, config) if isinstance(app, str) else app, config)
 
 
-def _load(target: str, config: Config) -> AnyApp:
+def load(target: str, config: Config) -> AnyApp:
     """Import the application, inside the event loop: asyncio code may ask for it as soon as it is imported."""
     try:
         with ctrl_c_interrupts() if _in_main_thread() else nullcontext():
@@ -141,7 +197,7 @@ def _in_main_thread() -> bool:
     return threading.current_thread() is threading.main_thread()
 
 
-def _backend_options(config: Config) -> dict[str, Any]:
+def backend_options(config: Config) -> dict[str, Any]:
     """What anyio has to know to make the event loop.
 
     Raises:
@@ -157,7 +213,7 @@ def _backend_options(config: Config) -> dict[str, Any]:
     return {"use_uvloop": installed and config.loop != "asyncio"}
 
 
-def _load_env_file(path: str) -> None:
+def load_env_file(path: str) -> None:
     """Put the file's variables into the environment; those that are there already win.
 
     Raises:

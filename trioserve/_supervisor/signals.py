@@ -1,23 +1,31 @@
 """Signals become calls: the first SIGINT or SIGTERM asks for a graceful shutdown, each later one forces it.
 
-A server with certificate files reads them again at SIGHUP. One without ends, as programs do when their terminal closes.
+A single process with certificate files reads them again at SIGHUP, a supervisor replaces its workers.
 
-Installed by the command line and ``run()`` only. ``serve()`` is a function in somebody's program, and that program's
-signals are its own.
+Installed by the command line, ``run()`` and worker processes only. ``serve()`` is a function in somebody's program,
+and that program's signals are its own.
 """
 
 import logging
 import signal
-from collections.abc import Iterator
+import sys
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from types import MappingProxyType
 from typing import Final, Protocol
 
 import anyio
 import anyio.abc
 
-__all__ = ["Stoppable", "ctrl_c_interrupts", "obey_signals"]
+__all__ = [
+    "NO_OTHERS", "SETTLE_SECONDS", "STOP_SIGNALS", "Stoppable", "ctrl_c_interrupts", "deaf_to", "held_back",
+    "obey_signals",
+]
 
 STOP_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
+NO_OTHERS: Final[Mapping[signal.Signals, Callable[[], None]]] = MappingProxyType({})
+
+SETTLE_SECONDS: Final = 0.5  # for clients to send one more request and be told that it is the connection's last
 
 log = logging.getLogger("trioserve")
 
@@ -25,26 +33,28 @@ log = logging.getLogger("trioserve")
 class Stoppable(Protocol):
     """What signals can ask of a server."""
 
-    @property
-    def has_certificate_files(self) -> bool: ...
-
-    def reload_certificates(self) -> None: ...
-
-    def request_shutdown(self, reason: str) -> None: ...
+    def request_shutdown(self, reason: str, *, settle: float = 0.0) -> None: ...
 
     def force_shutdown(self) -> None: ...
 
 
 async def obey_signals(
-    server: Stoppable, *, task_status: anyio.abc.TaskStatus[None] = anyio.TASK_STATUS_IGNORED
+    server: Stoppable,
+    stop_signals: Iterable[signal.Signals] = STOP_SIGNALS,
+    others: Mapping[signal.Signals, Callable[[], None]] = NO_OTHERS,
+    *,
+    last_act: bool = False,
+    task_status: anyio.abc.TaskStatus[None] = anyio.TASK_STATUS_IGNORED,
 ) -> None:
-    """Pass signals on to ``server`` until cancelled. "Started" means that from now on none is missed."""
-    obeyed = list(STOP_SIGNALS)
-    if server.has_certificate_files and hasattr(signal, "SIGHUP"):  # not on Windows
-        obeyed.append(signal.SIGHUP)
+    """Pass signals on to ``server`` until cancelled. "Started" means that from now on none is missed.
+
+    ``others`` are signals that call something and stop nothing. Afterwards each signal has the handler that it had
+    before; with ``last_act`` it has none and does nothing, because the process is about to end anyway.
+    """
+    numbers = (*stop_signals, *others)
     with ExitStack() as installed:
         try:
-            received = installed.enter_context(anyio.open_signal_receiver(*obeyed))
+            received = installed.enter_context(_received(numbers, last_act))
         except NotImplementedError:
             # asyncio on Windows has no signal handlers. Ctrl-C cancels its main task there, and a server that is
             # cancelled stops gracefully.
@@ -54,14 +64,54 @@ async def obey_signals(
         first = True
         async for number in received:
             name = signal.Signals(number).name
-            if number not in STOP_SIGNALS:
-                server.reload_certificates()
+            if number in others:
+                others[number]()
             elif first:
-                server.request_shutdown(name)
+                # A person who presses Ctrl-C waits for the prompt; nobody waits for SIGTERM.
+                server.request_shutdown(name, settle=SETTLE_SECONDS if number == signal.SIGTERM else 0.0)
                 first = False
             else:
                 log.warning("%s again: requests in progress are not waited for any longer", name)
                 server.force_shutdown()
+
+
+@contextmanager
+def _received(numbers: tuple[signal.Signals, ...], last_act: bool) -> "Iterator[AsyncIterator[signal.Signals]]":
+    before = [(number, _do_nothing if last_act else signal.getsignal(number)) for number in numbers]
+    with ExitStack() as held:
+        try:
+            with anyio.open_signal_receiver(*numbers) as received:
+                try:
+                    yield received
+                finally:
+                    held.enter_context(held_back(numbers))  # asyncio leaves the default behind for a moment
+        finally:
+            for number, handler in before:
+                if handler is not None:  # the handler is one of Python's
+                    signal.signal(number, handler)
+
+
+@contextmanager
+def held_back(numbers: Iterable[signal.Signals]) -> Iterator[None]:
+    """Signals that arrive in the block take effect after it; child processes hold them back until they say so."""
+    if sys.platform == "win32":
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, numbers)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def deaf_to(numbers: Iterable[signal.Signals]) -> None:
+    """From now on these signals do nothing. Unlike ignored ones, they do what they usually do in a child process."""
+    for number in numbers:
+        signal.signal(number, _do_nothing)
+
+
+def _do_nothing(number: int, frame: object) -> None:
+    """A signal handler."""
 
 
 @contextmanager

@@ -5,7 +5,9 @@ import gc
 import hashlib
 import json
 import os
+import signal
 import sys
+import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 from urllib.parse import parse_qsl
@@ -22,7 +24,8 @@ Send = Callable[[Any], Awaitable[None]]
 
 
 def say(text: str) -> None:
-    print(f"probe: {text}", file=sys.stderr, flush=True)
+    sys.stderr.write(f"probe: {text}\n")  # in one piece: several processes may share the pipe
+    sys.stderr.flush()
 
 
 class Visit:
@@ -370,6 +373,29 @@ async def wake(visit: Visit) -> None:
     await visit.answer(b"woken")
 
 
+# What only a supervisor can mend.
+
+
+async def die(visit: Visit) -> None:
+    """As by the kernel's OOM killer."""
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+async def leave_at_once(visit: Visit) -> None:
+    os._exit(7)
+
+
+async def wedge(visit: Visit) -> None:
+    """The event loop stands still."""
+    visit.say("wedged")
+    stand_still()
+
+
+def stand_still() -> None:
+    while True:
+        time.sleep(1000)
+
+
 # What the server keeps.
 
 
@@ -401,7 +427,8 @@ HANDLERS = {
     f"/{handler.__name__}": handler
     for handler in (
         hello, echo, digest, mirror, parts, endless, events, watch, hold, hang, hang_midway, spin, fail, fail_in_group,
-        fail_midway, leave_process, return_early, return_midway, return_short, nonsense, census, wake,
+        fail_midway, leave_process, return_early, return_midway, return_short, nonsense, die, leave_at_once, wedge,
+        census, wake,
     )
 }
 SOCKET_HANDLERS = {

@@ -1,0 +1,241 @@
+"""``--reload``: a change brings new code, a mistake is waited out, and nothing open can hold it up."""
+
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.helpers.raw_http import RawClient, fetch
+from tests.helpers.server_process import STRICT, Flavour, ServerProcess
+from trioserve._errors import ConfigError
+from trioserve._supervisor.reload import FileFilter
+
+APP = '''
+import sys, anyio
+
+async def app(scope, receive, send):
+    if scope["type"] != "http":
+        raise NotImplementedError
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    if scope["path"] == "/stream":
+        while True:
+            await send({"type": "http.response.body", "body": b"tick", "more_body": True})
+            await anyio.sleep(0.05)
+    if scope["path"] == "/shielded":
+        await send({"type": "http.response.body", "body": b"tick", "more_body": True})
+        await anyio.sleep(0.01)
+        import time
+        while True:
+            time.sleep(1)
+    await send({"type": "http.response.body", "body": b"VERSION"})
+'''
+
+
+class Site:
+    """A directory with an application, and the server that reloads it."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.module = directory / "site_reload.py"
+        self.server: ServerProcess
+        self._reloads = 0
+
+    def write(self, version: str, source: str = APP) -> None:
+        """Change the application in one step, as editors do."""
+        draft = self.directory / "draft.tmp"
+        draft.write_text(source.replace("VERSION", version))
+        os.replace(draft, self.module)
+
+    def change(self, version: str, source: str = APP) -> None:
+        """Change it, and wait until the old worker has ended and the new one is ready, or has failed."""
+        self.write(version, source)
+        self._reloads += 1
+        self.server.stderr.wait_for("Every worker has had its turn", times=self._reloads)
+
+    def version(self) -> str:
+        """What a new connection gets to see."""
+        return fetch(self.server.address, "/").body.decode()
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Site:
+    site = Site(tmp_path)
+    site.write("one")
+    return site
+
+
+@contextmanager
+def reloading(site: Site, flavour: Flavour, *options: str, errors_expected: bool = False) -> Iterator[ServerProcess]:
+    """The server, from the moment that it watches."""
+    command = [
+        *STRICT, "-m", "trioserve", "site_reload:app", "--port", "0", *flavour.options, "--app-dir",
+        str(site.directory), "--reload", "--reload-dir", str(site.directory), "--reload-delay", "0.05", *options,
+    ]
+    site.server = server = ServerProcess([sys.executable, *command])
+    try:
+        server.stderr.wait_for("Watching ")
+        yield server
+        if not server.ended:
+            server.stop(errors_expected=errors_expected)
+    except BaseException as exc:
+        server.kill()
+        exc.add_note(server.report)
+        raise
+
+
+def test_a_change_brings_the_new_code(backend: Flavour, site: Site) -> None:
+    with reloading(site, backend) as server:
+        server.wait_started()
+        assert site.version() == "one"
+        for version in ("two", "three"):
+            site.change(version)
+            assert site.version() == version
+        assert server.stderr.lines_with("Replacing the workers (site_reload.py changed)")
+
+
+def test_nobody_is_refused_meanwhile(backend: Flavour, site: Site) -> None:
+    """Who comes too late for the old worker waits for the new one."""
+    with reloading(site, backend) as server:
+        server.wait_started()
+        site.write("two")
+        while site.version() == "one":
+            pass
+        assert site.version() == "two"
+
+
+def test_a_mistake_is_shown_and_the_next_change_tried(backend: Flavour, site: Site) -> None:
+    with reloading(site, backend, errors_expected=True) as server:
+        server.wait_started()
+        site.change("", source="def app(:")
+        server.stderr.wait_for("SyntaxError: invalid syntax")
+        server.stderr.wait_for("the next change is waited for")
+        site.change("two")
+        assert site.version() == "two"
+
+
+def test_a_mistake_at_the_beginning(backend: Flavour, site: Site) -> None:
+    site.write("", source="raise ValueError('unfinished')")
+    with reloading(site, backend, errors_expected=True) as server:
+        server.stderr.wait_for("could not be imported: ValueError: unfinished; the next change is waited for")
+        site.change("two")
+        server.wait_started()
+        assert site.version() == "two"
+
+
+def test_an_import_that_hangs(backend: Flavour, site: Site) -> None:
+    site.write("", source="import sys, time\nprint('hanging', file=sys.stderr, flush=True)\ntime.sleep(1000)")
+    with reloading(site, backend) as server:
+        server.stderr.wait_for("hanging")
+        site.change("two")
+        server.wait_started()
+        assert site.version() == "two"
+
+
+def test_an_open_stream_does_not_hold_it_up(backend: Flavour, site: Site) -> None:
+    with reloading(site, backend, errors_expected=True) as server:
+        server.wait_started()
+        with RawClient(server.address) as client:
+            client.get("/stream")
+            assert client.receive_until(b"tick")
+            site.change("two")
+            assert site.version() == "two"
+            server.stderr.wait_for("shutdown-deadline: ended GET /stream")
+
+
+def test_a_worker_that_does_not_listen_is_killed(backend: Flavour, site: Site) -> None:
+    with reloading(site, backend, errors_expected=True) as server:
+        server.wait_started()
+        with RawClient(server.address) as client:
+            client.get("/shielded")
+            assert client.receive_until(b"tick")
+            site.change("two")
+            assert site.version() == "two"
+            server.stderr.wait_for("is killed: it did not stop in time")
+
+
+def test_stopped_while_it_reloads(backend: Flavour, site: Site) -> None:
+    with reloading(site, backend) as server:
+        server.wait_started()
+        site.write("", source="import sys, time\nprint('hanging', file=sys.stderr, flush=True)\ntime.sleep(1000)")
+        server.stderr.wait_for("hanging")
+        server.send_signal(signal.SIGINT)
+        server.judge_end(errors_expected=True)
+
+
+def test_without_watchfiles(backend: Flavour, site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Looking again and again finds the same."""
+    hiding = tmp_path / "hiding"
+    hiding.mkdir()
+    (hiding / "sitecustomize.py").write_text(
+        "import importlib.util, sys\n"
+        "find_spec = importlib.util.find_spec\n"
+        "importlib.util.find_spec = lambda name, *args: None if name == 'watchfiles' else find_spec(name, *args)\n")
+    monkeypatch.setenv("PYTHONPATH", f"{hiding}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")
+    with reloading(site, backend) as server:
+        server.wait_started()
+        server.stderr.wait_for("looking again and again")
+        assert site.version() == "one"
+        site.change("number two")
+        assert site.version() == "number two"
+
+
+# -- what counts as a change -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("path", "counts"), [
+    ("main.py", True), ("package/module.py", True), ("page.html", False), (".hidden.py", False),
+    (".venv/lib/module.py", False), ("node_modules/tool.py", False), ("__pycache__/main.cpython-311.py", False),
+    ("~main.py", False), ("main.py~", False), ("main.pyc", False), ("../elsewhere.py", False),
+])
+def test_python_files_count(tmp_path: Path, path: str, counts: bool) -> None:
+    files = FileFilter([str(tmp_path)], [], [])
+    assert files(os.path.normpath(tmp_path / path)) is counts
+
+
+@pytest.mark.parametrize(("include", "exclude", "path", "counts"), [
+    (["*.html"], [], "templates/page.html", True),
+    (["*.html"], [], "main.py", True),
+    (["templates/*.html"], [], "templates/page.html", True),
+    (["templates/*.html"], [], "other/page.html", False),
+    ([], ["test_*.py"], "test_main.py", False),
+    ([], ["generated"], "generated/deep/main.py", False),
+    ([], ["deep/*"], "deep/main.py", False),
+    ([], ["deep/*"], "shallow/main.py", True),
+    (["*.html"], ["*.html"], "page.html", False),
+])
+def test_patterns(tmp_path: Path, include: list[str], exclude: list[str], path: str, counts: bool) -> None:
+    files = FileFilter([str(tmp_path)], include, exclude)
+    assert files(str(tmp_path / path)) is counts
+
+
+def test_directories_in_the_place_of_patterns(tmp_path: Path) -> None:
+    watched, assets, built = (tmp_path / name for name in ("src", "assets", "src/built"))
+    for directory in (watched, assets, built):
+        directory.mkdir()
+    files = FileFilter([str(watched)], [str(assets)], [str(built)])
+    assert files.directories == [str(watched), str(assets)]
+    assert files(str(assets / "logo.svg"))
+    assert files(str(watched / "main.py"))
+    assert not files(str(built / "main.py"))
+    assert not files.enters(str(built))
+    assert not files(str(assets / ".swap"))
+
+
+def test_a_directory_inside_of_another_is_watched_once(tmp_path: Path) -> None:
+    (tmp_path / "inside").mkdir()
+    assert FileFilter([str(tmp_path), str(tmp_path / "inside")], [], []).directories == [str(tmp_path)]
+
+
+def test_no_directory_is_the_current_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert FileFilter([], [], []).directories == [str(tmp_path)]
+
+
+def test_a_directory_that_does_not_exist(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="is not a directory") as failure:
+        FileFilter([str(tmp_path / "missing")], [], [])
+    assert failure.value.option == "reload_dir"

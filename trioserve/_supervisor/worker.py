@@ -1,0 +1,167 @@
+"""A worker process, seen from inside: ``python -m trioserve._supervisor.worker FD``, started by the supervisor only.
+
+It serves as a single process does, on sockets that it was given, and tells the supervisor that it is ready, that its
+event loop turns, that it wants to be replaced, or why it failed.
+"""
+
+import faulthandler
+import os
+import signal
+import socket
+import sys
+import time
+from functools import partial
+from threading import Thread
+from typing import Final
+
+import anyio
+import anyio.abc
+
+from trioserve._config import Config
+from trioserve._errors import ConfigError, TrioserveError
+from trioserve._server import Server
+from trioserve._supervisor.attended import attended
+from trioserve._supervisor.control import (
+    Drain,
+    Failed,
+    Force,
+    Heartbeat,
+    Link,
+    Ready,
+    Start,
+    WantsReplacement,
+    WantsSockets,
+)
+from trioserve._supervisor.logs import set_up_logging
+from trioserve._supervisor.process import HELD_BACK, STACKS_SIGNAL
+from trioserve._supervisor.run import backend_options, load, load_env_file, show_origin
+from trioserve._supervisor.signals import SETTLE_SECONDS, deaf_to, obey_signals
+
+__all__ = ["main"]
+
+BEATS: Final = 4  # in the time of the health check
+SPARE_SECONDS: Final = 2.0  # beyond the budget of the shutdown
+
+
+def main() -> int:
+    """Serve until told to stop; return the exit code."""
+    link = Link(socket.socket(fileno=int(sys.argv[1])))
+    try:
+        start = link.receive_first()
+    except EOFError:  # the supervisor had to stop before it could say what to do
+        link.close()
+        return 0
+    assert isinstance(start, Start)
+    for descriptor in (int(sys.argv[1]), start.stacks):
+        os.set_inheritable(descriptor, False)
+    sys.path[:], sys.argv[:] = start.path, start.argv
+    _prepare_signals(start.stacks)
+    config = Config.from_options(start.options)
+    if config.timeout_graceful_shutdown is not None:
+        budget = config.shutdown_delay + config.timeout_graceful_shutdown + SPARE_SECONDS
+        Thread(target=_outlive_supervisor, args=(link, budget), daemon=True).start()
+    try:
+        set_up_logging(config)
+        if config.env_file is not None:
+            load_env_file(config.env_file)
+        anyio.run(_serve, start, config, link, backend=config.backend, backend_options=backend_options(config))
+    except TrioserveError as exc:
+        show_origin(exc)
+        link.send(_failed(exc))
+        return exc.exit_code
+    finally:
+        link.close()
+    return 0
+
+
+def _prepare_signals(stacks: int) -> None:
+    """The supervisor decides when to stop: what a terminal sends to every process is its affair."""
+    deaf_to(HELD_BACK)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, HELD_BACK)
+    faulthandler.enable(stacks)
+    faulthandler.register(STACKS_SIGNAL, stacks, chain=True)  # ... to the default, which ends the process
+
+
+def _outlive_supervisor(link: Link, seconds: float) -> None:
+    """A thread: when the supervisor has ended, end this process after ``seconds`` even if its loop stands still."""
+    link.wait_for_end()
+    time.sleep(seconds)
+    os._exit(1)
+
+
+def _failed(exc: TrioserveError) -> Failed:
+    notes: list[str] = getattr(exc, "__notes__", [])
+    if isinstance(exc, ConfigError):
+        return Failed(type(exc).__name__, exc.problem, exc.option, notes)
+    return Failed(type(exc).__name__, str(exc), notes=notes)
+
+
+async def _serve(start: Start, config: Config, link: Link) -> None:
+    app = load(start.target, config)
+    supervision = _Supervision(link)
+    server = Server(
+        app, config, get_sockets=supervision.get_sockets, announce=start.announce,
+        on_requests_spent=lambda: link.send(WantsReplacement("limit-max-requests")),
+    )
+    report = _Report(link, config.timeout_worker_healthcheck)
+    await attended(
+        partial(server.serve, task_status=report),
+        partial(obey_signals, server, (signal.SIGTERM,), last_act=True),
+        partial(supervision.obey, server),
+        report.run,
+    )
+
+
+class _Report:
+    """The server's ``task_status``: when it has started, the supervisor learns of it, and goes on hearing of it."""
+
+    def __init__(self, link: Link, healthcheck: float | None) -> None:
+        self._link = link
+        self._healthcheck = healthcheck
+        self._started = anyio.Event()
+
+    def started(self, value: object = None) -> None:
+        self._link.send(Ready())
+        self._started.set()
+
+    async def run(self, *, task_status: anyio.abc.TaskStatus[None]) -> None:
+        """Show that the event loop turns, from when it has to."""
+        task_status.started()
+        await self._started.wait()
+        while self._healthcheck is not None:
+            self._link.send(Heartbeat())
+            await anyio.sleep(self._healthcheck / BEATS)
+
+
+class _Supervision:
+    """What the supervisor sends."""
+
+    def __init__(self, link: Link) -> None:
+        self._link = link
+        self._answered = anyio.Event()  # with the sockets, or with the order to stop
+
+    async def get_sockets(self) -> list[socket.socket]:
+        """The sockets to listen on, now that the application has started; none if it is time to stop already."""
+        self._link.send(WantsSockets())
+        await self._answered.wait()
+        for descriptor in self._link.descriptors:
+            os.set_inheritable(descriptor, False)
+        return [socket.socket(fileno=descriptor) for descriptor in self._link.descriptors]
+
+    async def obey(self, server: Server, *, task_status: anyio.abc.TaskStatus[None]) -> None:
+        """Pass on what it says, until it has ended; then stop, too."""
+        task_status.started()
+        while messages := await self._link.receive():
+            for message in messages:
+                match message:
+                    case Drain(reason, settle, within):
+                        server.request_shutdown(reason, settle=settle, within=within)
+                    case Force():
+                        server.force_shutdown()
+            self._answered.set()
+        server.request_shutdown("the supervisor has gone", settle=SETTLE_SECONDS)
+        self._answered.set()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,187 @@
+"""One worker: a process from its start to its end, watched from the supervisor's side."""
+
+import logging
+import signal
+import socket
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Final
+
+import anyio
+
+from trioserve._supervisor.control import Drain, Failed, Force, Message, Ready, WantsReplacement, WantsSockets
+from trioserve._supervisor.process import WorkerProcess
+
+__all__ = ["Patience", "Worker"]
+
+MISSES: Final = 4  # silent quarters of the health check's time: a supervisor that was stopped itself misses only one
+STARTING_SECONDS: Final = 2.0  # for a worker to give up its start; nothing is lost, and an import does not listen
+FORCED_SECONDS: Final = 5.0  # for the end of the lifespan, once nobody waits for requests any longer
+SPARE_SECONDS: Final = 5.0  # beyond its own budget, for a worker to exit; it ends in time if its loop turns at all
+
+log = logging.getLogger("trioserve")
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long the supervisor waits for a worker.
+
+    Attributes:
+        healthcheck: seconds that its event loop may stand still, ``None`` for ever.
+        shutdown: seconds that a graceful shutdown may take, ``math.inf`` for ever.
+    """
+
+    healthcheck: float | None
+    shutdown: float
+
+
+class Worker:
+    """A worker process. ``run`` is its life; the rest is what it has become, and what can be asked of it.
+
+    Attributes:
+        pid: of the process.
+        is_ready: the application has started; stays true.
+        has_ended: the process is gone.
+        failure: what the worker said of its end, if it did.
+        wants_replacement: why it asks to be replaced, empty if it does not.
+        settled: set once it is ready or has ended.
+        ended: set when it has ended.
+        lived: seconds, once it has ended.
+    """
+
+    def __init__(
+        self, process: WorkerProcess, sockets: Iterable[socket.socket], patience: Patience, on_wish: Callable[[], None]
+    ) -> None:
+        """``on_wish`` is called when it asks to be replaced."""
+        self._process = process
+        self._sockets = sockets
+        self._patience = patience
+        self._on_wish = on_wish
+        self._kill_time = anyio.CancelScope()  # its deadline is when the process has to have ended
+        self._exit_code = 0
+        self._heard = False
+        self._told = False
+        self._forced = False
+        self._began = anyio.current_time()
+        self.pid = process.pid
+        self.is_ready = False
+        self.has_ended = False
+        self.failure: Failed | None = None
+        self.wants_replacement = ""
+        self.settled = anyio.Event()
+        self.ended = anyio.Event()
+        self.lived = 0.0
+
+    # What others ask.
+
+    def drain(self, order: Drain) -> None:
+        """Have it stop gracefully, or kill it when that takes too long."""
+        self._told = True
+        self._process.link.send(order)
+        if not self.is_ready:
+            self._end_within(STARTING_SECONDS)
+        else:
+            budget = self._patience.shutdown if order.within is None else order.within
+            self._end_within(budget + order.settle + SPARE_SECONDS)
+
+    def force(self) -> None:
+        """Have it stop without waiting for requests; the second time, kill it."""
+        if self._forced:
+            self._process.kill()
+        self._forced = self._told = True
+        self._process.link.send(Force())
+        self._end_within(FORCED_SECONDS)
+
+    def kill(self) -> None:
+        self._told = True
+        self._process.kill()
+
+    def _end_within(self, seconds: float) -> None:
+        self._kill_time.deadline = min(self._kill_time.deadline, anyio.current_time() + seconds)
+
+    # Its life.
+
+    async def run(self) -> None:
+        """From the start to the end of the process. If cancelled, the process is killed; it never outlives this."""
+        try:
+            async with anyio.create_task_group() as watches:
+                watches.start_soon(self._listen)
+                watches.start_soon(self._watch_heartbeat)
+                watches.start_soon(self._kill_in_time)
+                self._exit_code = await self._process.wait()
+                watches.cancel_scope.cancel()
+        finally:
+            self._take(self._process.link.receive_waiting())
+            self.has_ended = True
+            self.lived = anyio.current_time() - self._began
+            self._log_end()
+            self._process.close()
+            self.settled.set()
+            self.ended.set()
+
+    async def _listen(self) -> None:
+        while messages := await self._process.link.receive():
+            self._take(messages)
+
+    def _take(self, messages: Iterable[Message]) -> None:
+        for message in messages:
+            self._heard = True
+            match message:
+                case WantsSockets():
+                    self._process.link.send_sockets(self._sockets)
+                case Ready():
+                    self.is_ready = True
+                    self.settled.set()
+                case WantsReplacement(reason):
+                    self.wants_replacement = reason
+                    self._on_wish()
+                case Failed():
+                    self.failure = message
+
+    async def _watch_heartbeat(self) -> None:
+        """Kill it when its event loop stands still. Until it is ready it may take its time."""
+        seconds = self._patience.healthcheck
+        if seconds is None:
+            return
+        await self.settled.wait()
+        missed = 0
+        while missed < MISSES:
+            self._heard = False
+            await anyio.sleep(seconds / MISSES)
+            missed = 0 if self._heard else missed + 1
+        log.error("Worker %d is killed: its event loop has stood still for %g seconds", self.pid, seconds)
+        await self._kill_showing_stacks()
+
+    async def _kill_in_time(self) -> None:
+        with self._kill_time:
+            await anyio.sleep_forever()
+        log.error("Worker %d is killed: it did not stop in time", self.pid)
+        await self._kill_showing_stacks()
+
+    async def _kill_showing_stacks(self) -> None:
+        self._told = True
+        await self._process.kill_showing_stacks()
+
+    def _log_end(self) -> None:
+        stacks = self._process.read_stacks()
+        if stacks:
+            log.error("Worker %d stood here when it ended:\n%s", self.pid, stacks.rstrip("\n"))
+        if self.is_ready and not self._told:
+            log.error("Worker %d ended unexpectedly (%s)", self.pid, self.why)
+        else:
+            log.debug("Worker %d has ended (%s)", self.pid, describe_exit(self._exit_code))
+
+    @property
+    def why(self) -> str:
+        """Why it ended, for the log."""
+        return self.failure.text if self.failure is not None else describe_exit(self._exit_code)
+
+
+def describe_exit(code: int) -> str:
+    """``exit code 3``, or ``SIGSEGV``."""
+    if code >= 0:
+        return f"exit code {code}"
+    try:
+        return signal.Signals(-code).name
+    except ValueError:  # a real-time signal
+        return f"signal {-code}"
