@@ -10,7 +10,7 @@ import anyio.lowlevel
 
 from trioserve._streams import ByteStream, Listener
 
-__all__ = ["accept_loop"]
+__all__ = ["accept_loop", "accept_rest"]
 
 log = logging.getLogger("trioserve")
 
@@ -67,3 +67,17 @@ async def _take_slot(room: anyio.Semaphore, stream: ByteStream) -> None:
     except BaseException:
         stream.abort()
         raise
+
+
+def accept_rest(
+    listeners: list[Listener], start_connection: Callable[[ByteStream], None], room: anyio.Semaphore | None
+) -> None:
+    """Whom the kernel has told that they are connected shall not be reset when the listeners close."""
+    for listener in listeners:
+        try:
+            while (room is None or room.value) and (stream := listener.accept_nowait()) is not None:
+                if room is not None:
+                    room.acquire_nowait()
+                start_connection(stream)
+        except OSError as exc:
+            log.warning("Connections that waited to be accepted are lost: %s", exc)

@@ -1,62 +1,49 @@
 """The root of the tree of tasks: start-up reads from the top down, shutdown from the inside out."""
 
-import inspect
 import logging
 import math
-import random
 import socket
 import ssl
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
-from typing import Any, Final, cast
+from typing import Any, Final
 
 import anyio
 import anyio.abc
 import anyio.lowlevel
 
 from trioserve._addresses import shown
-from trioserve._asgi import ProxyHeaders
 from trioserve._config import Config
 from trioserve._connection import (
-    Exchange,
     Http1Connection,
     Lifetime,
-    NoTimeout,
-    RequestIds,
     ServerContext,
-    StandingFields,
-    Timeout,
-    Timeouts,
-    Turnstile,
-    WebSocketService,
 )
 from trioserve._errors import LifespanDied, TrioserveError
-from trioserve._protocol import Http1Codec, Http1Limits
-from trioserve._server.accept import accept_loop
+from trioserve._server.accept import accept_loop, accept_rest
 from trioserve._server.access_log import AccessLogger
+from trioserve._server.context import make_context
 from trioserve._server.engine import choose_engine
 from trioserve._server.interface import adapt
 from trioserve._server.lifespan import Lifespan
-from trioserve._server.listeners import Bound, bind, listen_on, own, release, remove_files
+from trioserve._server.listeners import Bound, bind, own, release, remove_files
+from trioserve._server.opening import listen, wrap
 from trioserve._server.tls import Certificates, load_certificates
 from trioserve._streams import (
     Address,
     ByteStream,
     Listener,
     Network,
-    ProxiedListener,
     TlsListener,
     open_network,
     running_backend,
 )
-from trioserve._trust import TrustedPeers, believed_fields
-from trioserve._types import AnyApp, App, CoroutineApp, Receive, Scope, Send
+from trioserve._types import AnyApp
 
 __all__ = ["Server", "serve"]
 
 log = logging.getLogger("trioserve")
 
-WATCH_AFTER_SECONDS: Final = 0.1  # most requests are over by then, so watching them for a disconnect costs nothing
 LIFESPAN_SHARE: Final = 0.1  # of the shutdown budget is kept for the lifespan ...
 LIFESPAN_SECONDS: Final = 2.0  # ... up to this
 
@@ -190,7 +177,6 @@ class Server:
         engine, parse_fields = choose_engine(self._config.http)
         self._certificates = load_certificates(self._config, self._ssl_context)
         network = open_network()
-        websockets = _make_websockets(self._config, network)
         if self._given_sockets is not None:
             self._bound = own(self._given_sockets)
         elif self._given_listeners is None and self._get_sockets is None:
@@ -202,16 +188,13 @@ class Server:
                 raise lifespan.failure
             if self._get_sockets is not None and (sockets := await self._get_sockets()):
                 self._bound = own(sockets)
-            listeners = self._given_listeners or _listen(self._bound, network, self._config.backlog)
-            if self._config.proxy_protocol:
-                listeners = _expect_proxies(listeners, self._config)
-            if self._certificates is not None:
-                listeners = [TlsListener(listener, self._certificates.identity) for listener in listeners]
+            listeners = self._given_listeners or listen(self._bound, network, self._config.backlog)
+            listeners = wrap(listeners, self._config, self._certificates)
         except BaseException:
             release(self._bound)
             raise
         try:
-            deadline = await self._run_connections(listeners, network, lifespan, parse_fields, engine, websockets)
+            deadline = await self._run_connections(listeners, network, lifespan, parse_fields, engine)
         finally:
             for listener in listeners:  # a stop may come before the first connection can
                 listener.close()
@@ -224,15 +207,14 @@ class Server:
         log.info("Stopped")
 
     async def _run_connections(
-        self, listeners: list[Listener], network: Network, lifespan: Lifespan, parse_fields: Any, engine: str,
-        websockets: WebSocketService | None,
+        self, listeners: list[Listener], network: Network, lifespan: Lifespan, parse_fields: Any, engine: str
     ) -> float:
         """Accept and serve until shutdown, then drain; return the deadline of what remains of the shutdown."""
         async with anyio.create_task_group() as services:
             await services.start(network.run)
             async with anyio.create_task_group() as connections:
-                ctx = self._make_context(network, lifespan, parse_fields, connections.start_soon, websockets)
-                for timeout in (*ctx.timeouts, *(websockets.timeouts if websockets is not None else ())):
+                ctx = self._make_context(network, lifespan, parse_fields, connections.start_soon)
+                for timeout in (*ctx.timeouts, *(ctx.websockets.timeouts if ctx.websockets is not None else ())):
                     services.start_soon(timeout.run)
                 if isinstance(ctx.access_log, AccessLogger):
                     services.start_soon(ctx.access_log.run)
@@ -246,7 +228,7 @@ class Server:
                         await self._delay_shutdown()
                         accepting.cancel_scope.cancel()
                     if self._settle_seconds:
-                        _accept_rest(listeners, start_connection, ctx.lifetime.room)
+                        accept_rest(listeners, start_connection, ctx.lifetime.room)
                 finally:
                     remove_files(self._bound)
                     for listener in listeners:
@@ -324,49 +306,23 @@ class Server:
             connection.cancel("shutdown-deadline")
         connections.cancel_scope.cancel()
 
-    # What connections are lent.
-
     def _make_context(
-        self, network: Network, lifespan: Lifespan, parse_fields: Any, start_soon: Any,
-        websockets: WebSocketService | None,
+        self, network: Network, lifespan: Lifespan, parse_fields: Any, start_soon: Any
     ) -> ServerContext:
-        config = self._config
-        limits = Http1Limits(
-            request_line=config.limit_request_line,
-            head=config.limit_header_bytes,
-            fields=config.limit_header_count,
-            body=config.limit_request_body,
-        )
         access_log = self._access_log
-        return ServerContext(
-            app=_coroutine_app(self._app),
-            backend=running_backend(),
+        return make_context(
+            self._config,
+            self._app,
             clock=network.clock,
-            root_path=config.root_path,
-            on_disconnect=config.on_disconnect,
-            new_codec=partial(Http1Codec, parse_fields, limits),
-            timeouts=_make_timeouts(config, network, tls=self._certificates is not None),
-            standing_fields=StandingFields(
-                date=config.date_header, server="trioserve" if config.server_header else None, extra=config.header
-            ),
+            parse_fields=parse_fields,
             start_soon=start_soon,
             access_log=access_log if access_log is not None and access_log.enabled else None,
-            turnstile=self._make_turnstile(),
-            request_ids=_make_request_ids(config),
-            websockets=websockets,
+            on_requests_spent=self._on_requests_spent,
             new_app_context=lifespan.context.copy,
-            proxies=_make_proxies(config),
             state=lifespan.state,
             lifetime=self._lifetime,
+            tls=self._certificates is not None,
         )
-
-    def _make_turnstile(self) -> Turnstile | None:
-        slots, budget = self._config.limit_concurrency, self._config.limit_max_requests
-        if slots is None and budget is None:
-            return None
-        if budget is not None:
-            budget += random.randint(0, self._config.limit_max_requests_jitter)
-        return Turnstile(slots, budget, self._on_requests_spent)
 
     def _stop_after_requests(self) -> None:
         self.request_shutdown("limit-max-requests")
@@ -397,83 +353,6 @@ async def serve(
     """
     server = Server(app, (config or Config()).replace(**options), sockets=sockets, ssl_context=ssl_context)
     await server.serve(task_status=task_status)
-
-
-def _coroutine_app(app: App) -> CoroutineApp:
-    """``app``, or a wrapper for one whose call returns another kind of awaitable."""
-    if inspect.iscoroutinefunction(app) or inspect.iscoroutinefunction(getattr(app, "__call__", None)):  # noqa: B004  # the method is wanted
-        return cast("CoroutineApp", app)
-
-    async def call(scope: Scope, receive: Receive, send: Send) -> None:
-        await app(scope, receive, send)
-
-    return call
-
-
-def _accept_rest(
-    listeners: list[Listener], start_connection: Callable[[ByteStream], None], room: anyio.Semaphore | None
-) -> None:
-    """Whom the kernel has told that they are connected shall not be reset when the listeners close."""
-    for listener in listeners:
-        try:
-            while (room is None or room.value) and (stream := listener.accept_nowait()) is not None:
-                if room is not None:
-                    room.acquire_nowait()
-                start_connection(stream)
-        except OSError as exc:
-            log.warning("Connections that waited to be accepted are lost: %s", exc)
-
-
-def _listen(bounds: list[Bound], network: Network, backlog: int) -> list[Listener]:
-    for bound in bounds:
-        listen_on(bound, backlog)
-    return [network.listen(bound.sock) for bound in bounds]
-
-
-def _make_request_ids(config: Config) -> RequestIds | None:
-    if config.request_id_header == "off":
-        return None
-    return RequestIds(config.request_id_header, trusts=TrustedPeers(config.forwarded_allow_ips).peer)
-
-
-def _expect_proxies(listeners: list[Listener], config: Config) -> list[Listener]:
-    trusted = TrustedPeers(config.forwarded_allow_ips)
-    return [ProxiedListener(listener, trusted, config.timeout_header) for listener in listeners]
-
-
-def _make_proxies(config: Config) -> ProxyHeaders | None:
-    if not config.proxy_headers:
-        return None
-    return ProxyHeaders(TrustedPeers(config.forwarded_allow_ips), believed_fields(config.forwarded_headers))
-
-
-def _make_timeouts(config: Config, network: Network, *, tls: bool) -> Timeouts:
-    def timeout(seconds: float | None, strike: Any) -> Timeout[Any]:
-        return Timeout(seconds, strike, network.clock) if seconds is not None else NoTimeout()
-
-    handshake = Http1Connection.on_tls_handshake_timeout
-    return Timeouts(
-        tls_handshake=timeout(config.timeout_tls_handshake, handshake) if tls else None,
-        header=timeout(config.timeout_header, Http1Connection.on_header_timeout),
-        keep_alive=timeout(config.timeout_keep_alive, Http1Connection.on_keep_alive_timeout),
-        body=timeout(config.timeout_body, Exchange.on_body_timeout),
-        write=timeout(config.timeout_write, Exchange.on_write_timeout),
-        request=(timeout(config.timeout_request, Exchange.on_request_timeout)
-                 if config.timeout_request is not None else None),
-        watch=timeout(WATCH_AFTER_SECONDS, Exchange.start_watch) if config.on_disconnect == "cancel" else None,
-    )
-
-
-def _make_websockets(config: Config, network: Network) -> WebSocketService | None:
-    if config.ws == "none":
-        return None
-    return WebSocketService(
-        max_size=config.ws_max_size,
-        deflate=config.ws_per_message_deflate,
-        ping_interval=config.ws_ping_interval,
-        ping_timeout=config.ws_ping_timeout,
-        clock=network.clock,
-    )
 
 
 def _only_ours(group: BaseExceptionGroup[BaseException]) -> TrioserveError:
