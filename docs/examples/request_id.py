@@ -12,7 +12,7 @@ log = logging.getLogger("shop")
 async def app(scope: Any, receive: Any, send: Any) -> None:
     if scope["type"] != "http":
         raise NotImplementedError(scope["type"])
-    name = scope["extensions"]["trioserve.request_id"]()  # found or made now, because somebody asks
+    name = scope["extensions"]["trioserve.request_id"]["get"]()  # found or made now, because somebody asks
     log.info("looking for %s", scope["path"], extra={"request_id": name})
     headers = [(b"x-request-id", name.encode())]
     await send({"type": "http.response.start", "status": 200, "headers": headers})

@@ -54,7 +54,7 @@ def test_strangers_are_not_believed() -> None:
 
 async def telling(scope: Scope, receive: Receive, send: Send) -> None:
     """Answers with the names that its request has, asked for twice."""
-    name = scope["extensions"]["trioserve.request_id"]
+    name = scope["extensions"]["trioserve.request_id"]["get"]
     await reply(send, f"{name()} {name()}".encode())
 
 

@@ -110,6 +110,25 @@ async def test_request_id(caplog: pytest.LogCaptureFixture) -> None:
 
 
 @pytest.mark.anyio
+async def test_until_shutdown() -> None:
+    ticked = anyio.Event()
+    received = []
+
+    async def listen(url: str) -> None:
+        async with httpx.AsyncClient() as client, client.stream("GET", url) as response:
+            async for text in response.aiter_text():
+                received.append(text)
+                ticked.set()
+
+    async with anyio.create_task_group() as clients, anyio.create_task_group() as nursery:
+        config = trioserve.Config(port=0, timeout_request=50)
+        [(host, port)] = await nursery.start(trioserve.serve, load("until_shutdown").app, config)
+        clients.start_soon(listen, f"http://{host}:{port}/")
+        await ticked.wait()
+        nursery.cancel_scope.cancel()
+    assert "".join(received).endswith("data: tick\n\nevent: bye\ndata: the server stops\n\n")
+
+
 async def test_hello_flask() -> None:
     async with client_of(load("hello_flask").app) as client:
         assert (await client.get("/reader")).json() == {"message": "Hello, reader"}

@@ -67,12 +67,14 @@ class Lifetime:
 
     Attributes:
         closing: each response tells its client that it is the connection's last.
+        shutdown: set at the same time, for applications that wait for it.
         draining: no further request is waited for.
         room: slots for connections, ``None`` when their number is not limited.
         when_empty: called when the last connection has ended.
     """
 
     closing: bool = False
+    shutdown: anyio.Event = field(default_factory=anyio.Event)
     draining: bool = False
     connections: "set[Http1Connection]" = field(default_factory=set)
     room: anyio.Semaphore | None = None

@@ -41,6 +41,12 @@ class Timeout(Generic[Waiter]):
     def disarm(self, waiter: Waiter) -> None:
         self._deadlines.pop(waiter, None)
 
+    def restart(self, waiter: Waiter) -> None:
+        """Let the time of an armed ``waiter`` begin anew."""
+        if waiter in self._deadlines:
+            self.disarm(waiter)
+            self.arm(waiter)
+
     async def run(self) -> None:
         """Strike whoever's deadline has passed; never returns."""
         while True:

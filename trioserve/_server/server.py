@@ -273,6 +273,7 @@ class Server:
     def _announce_end(self) -> None:
         """From now on each response tells its client that it is the last of its connection."""
         self._lifetime.closing = True
+        self._lifetime.shutdown.set()
         for connection in self._lifetime.connections:
             connection.announce_end()
 
