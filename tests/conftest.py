@@ -3,6 +3,7 @@
 import functools
 import inspect
 import logging
+import signal
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any, Final
 
@@ -16,6 +17,8 @@ A_WEEK: Final = 7 * 24 * 3600.0  # seconds of virtual time: a test in which noth
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a shell's background job; programs under test shall hear it
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     config.addinivalue_line("markers", "real_clock: run on the backends' own clocks, because real sockets take part")
 
 
