@@ -1,0 +1,224 @@
+"""Streams on trio. Non-blocking calls come first; a task waits only when the kernel says so.
+
+``TrioStream`` is what both kinds share, ``PlainStream`` waits with trio's own ``wait_readable``.
+"""
+
+import socket
+from typing import Final
+
+import trio
+
+from trioserve._errors import ClientDisconnected
+from trioserve._streams.interface import RECEIVE_BYTES, Address
+from trioserve._streams.sockets import kernel_queue, peek_end, reset_on_close
+
+__all__ = ["PlainStream", "TrioStream"]
+
+READ_AHEAD_BYTES: Final = 64 * 1024  # kept for receive_some while somebody watches for the peer to leave
+_NOTHING: Final = memoryview(b"")
+
+
+class TrioStream:
+    """What both kinds of stream share: sending, closing, and turning socket errors into ours."""
+
+    __slots__ = ("_drained", "_sock", "_unsent", "congested", "local", "lost", "peer")
+
+    def __init__(self, sock: socket.socket, peer: Address | None, local: Address | None) -> None:
+        self._sock = sock
+        self.peer = peer
+        self.local = local
+        self.lost = False
+        self.congested = False
+        self._unsent = _NOTHING
+        self._drained: trio.Event | None = None  # made when somebody waits for it
+
+    async def open(self) -> None:
+        """Nothing: an accepted socket is ready."""
+
+    @property
+    def unsent(self) -> int:
+        return len(self._unsent)
+
+    def untaken(self) -> int:
+        return len(self._unsent) + kernel_queue(self._sock)
+
+    def send_nowait(self, data: bytes) -> None:
+        if self.lost:
+            return
+        if self._unsent:
+            self._unsent = memoryview(bytes(self._unsent) + data)
+            return
+        try:
+            sent = self._sock.send(data)
+        except BlockingIOError:
+            sent = 0
+        except OSError:
+            self._lose()
+            return
+        if sent < len(data):
+            self._unsent = memoryview(data)[sent:]
+            self.congested = not self._flush()
+            if self.congested:  # the kernel has said no, so it will also say when it can take more
+                self._flush_when_writable()
+
+    def _flush_when_writable(self) -> None:
+        raise NotImplementedError
+
+    def _flush(self) -> bool:
+        """Send more of what is unsent; true when nothing is left to do."""
+        try:
+            while self._unsent:
+                sent = self._sock.send(self._unsent)
+                self._unsent = self._unsent[sent:]
+        except BlockingIOError:
+            return False
+        except OSError:
+            self._lose()
+        self.congested = False
+        if self._drained is not None:
+            self._drained.set()
+        return True
+
+    def be_strict(self) -> None:
+        """Nothing to change: on trio what the kernel has not taken is congestion."""
+
+    async def drain(self) -> None:
+        while self.congested and not self.lost:
+            if self._drained is None or self._drained.is_set():
+                self._drained = trio.Event()
+            await self._drained.wait()
+        if self.lost:
+            raise ClientDisconnected("the client has gone")
+
+    def _receive(self, max_bytes: int) -> bytes:
+        """``recv(2)``: raises BlockingIOError, or ClientDisconnected."""
+        if self.lost:  # the kernel tells of a reset only once
+            raise ClientDisconnected("the client has gone")
+        try:
+            return self._sock.recv(max_bytes)
+        except BlockingIOError:
+            raise
+        except OSError as exc:
+            self._lose()
+            raise ClientDisconnected("the client has gone") from exc
+
+    def _lose(self) -> None:
+        """The connection broke: nobody shall wait for it any more."""
+        self.lost = True
+        self._unsent = _NOTHING
+        self.congested = False
+        if self._drained is not None:
+            self._drained.set()
+
+    def send_eof(self) -> None:
+        try:
+            self._sock.shutdown(socket.SHUT_WR)
+        except OSError:
+            self._lose()
+
+    def close_nowait(self) -> bool:
+        if self._unsent:
+            return False
+        self._close()
+        return True
+
+    async def aclose(self) -> None:
+        try:
+            if self.congested:
+                await self.drain()
+        except ClientDisconnected:
+            pass  # that is what closing is for
+        except BaseException:
+            self.abort()
+            raise
+        self._close()
+
+    def abort(self) -> None:
+        if self._sock.fileno() >= 0:
+            reset_on_close(self._sock)
+            self._close()
+
+    def _close(self) -> None:
+        self._lose()
+        self._sock.close()
+
+
+class PlainStream(TrioStream):
+    """Portable: trio's own readiness."""
+
+    __slots__ = ("_ahead", "_finished", "_flushers", "_reading", "_room_ahead")
+
+    def __init__(
+        self, sock: socket.socket, peer: Address | None, local: Address | None, flushers: trio.Nursery
+    ) -> None:
+        super().__init__(sock, peer, local)
+        self._flushers = flushers  # owned by the network: a flush may outlive the call that began it
+        self._reading = trio.Lock()  # receive_some and wait_disconnected take turns at the socket
+        self._ahead = b""
+        self._room_ahead = trio.Event()  # set when somebody has taken what was read ahead
+        self._finished = False
+
+    def receive_nowait(self, max_bytes: int = RECEIVE_BYTES) -> bytes | None:
+        if self._ahead or self._finished:
+            return self._take_ahead()
+        try:
+            return self._receive(max_bytes)
+        except BlockingIOError:
+            return None
+
+    async def receive_some(self, max_bytes: int = RECEIVE_BYTES) -> bytes:
+        async with self._reading:
+            if not self._ahead and not self._finished:
+                return await self._wait_and_receive(max_bytes)
+            return self._take_ahead()
+
+    def _take_ahead(self) -> bytes:
+        data, self._ahead = self._ahead, b""
+        self._room_ahead.set()
+        return data
+
+    async def _wait_and_receive(self, max_bytes: int) -> bytes:
+        while True:
+            if self.lost:
+                raise ClientDisconnected("the connection was closed")
+            try:
+                await trio.lowlevel.wait_readable(self._sock)
+            except (trio.ClosedResourceError, OSError) as exc:
+                raise ClientDisconnected("the connection was closed") from exc
+            try:
+                return self._receive(max_bytes)
+            except BlockingIOError:
+                continue
+
+    def is_disconnected(self) -> bool:
+        if self.lost or self._ahead:
+            return self.lost
+        return self._finished or peek_end(self._sock)
+
+    async def wait_disconnected(self) -> None:
+        while not self.lost and not self._finished:
+            if len(self._ahead) >= READ_AHEAD_BYTES:  # the peer is flooding, not leaving
+                self._room_ahead = trio.Event()
+                await self._room_ahead.wait()
+            async with self._reading:
+                try:
+                    data = await self._wait_and_receive(READ_AHEAD_BYTES)
+                except ClientDisconnected:
+                    return
+                self._ahead += data
+                self._finished = not data
+
+    def _flush_when_writable(self) -> None:
+        self._flushers.start_soon(self._flush_until_done)
+
+    async def _flush_until_done(self) -> None:
+        while not self._flush():
+            try:
+                await trio.lowlevel.wait_writable(self._sock)
+            except (trio.ClosedResourceError, OSError):
+                self._lose()
+
+    def _close(self) -> None:
+        if self._sock.fileno() >= 0:
+            trio.lowlevel.notify_closing(self._sock)
+        super()._close()
