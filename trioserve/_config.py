@@ -103,6 +103,9 @@ class Config:
         (), "Binding",
         "Listen on this address instead: HOST:PORT, [IPV6]:PORT, *:PORT, unix:PATH or fd://N; repeatable, in the "
         "environment one per line.", metavar="ADDRESS")
+    insecure_bind: tuple[str, ...] = option(
+        (), "Binding", "Where there are certificates, listen on this address as well, but without TLS; written like "
+        "--bind, repeatable.", metavar="ADDRESS")
     uds_permissions: str = option(
         "666", "Binding", "Permissions of a unix socket, in octal.", metavar="MODE")
     backlog: int = option(2048, "Binding", "Connections the kernel queues before they are accepted.", minimum=1)
@@ -262,7 +265,10 @@ class Config:
 
     @property
     def bind_specs(self) -> list[BindSpec]:
-        """What to listen on: every ``bind``, ``uds`` and ``fd``; ``host`` and ``port`` when there is none of them."""
+        """What to listen on, over TLS where there are certificates.
+
+        Every ``bind``, ``uds`` and ``fd``; ``host`` and ``port`` when there is none of them.
+        """
         specs = [parse_bind(text) for text in self.bind]
         if self.uds is not None:
             specs.append(UnixPath(self.uds))
@@ -271,8 +277,13 @@ class Config:
         return specs or [HostPort(self.host, self.port)]
 
     @property
+    def insecure_bind_specs(self) -> list[BindSpec]:
+        """What else to listen on, always without TLS."""
+        return [parse_bind(text) for text in self.insecure_bind]
+
+    @property
     def binds_by_default(self) -> bool:
-        """Nothing but ``host`` and ``port`` says where to listen."""
+        """Nothing but ``host`` and ``port`` says where the main listeners are; insecure ones come in addition."""
         return not self.bind and self.uds is None and self.fd is None
 
     def replace(self, **changes: Any) -> "Config":
@@ -293,22 +304,30 @@ def options() -> list[tuple[str, Any, Any, Option]]:
 
 
 def _check_binding(config: Config) -> None:
-    """Every address can be read and is there once, and nothing contradicts (``Config.bind_specs``)."""
+    """Every address can be read, those in lists are there once, and nothing contradicts (``Config.bind_specs``)."""
     if not re.fullmatch("(?:0o?)?[0-7]{1,3}", config.uds_permissions):
         raise ConfigError("uds_permissions", f"{config.uds_permissions!r} is no octal number such as 660")
     if config.uds is not None and (not config.uds or "\0" in config.uds):
         raise ConfigError("uds", f"{config.uds!r} is no path")
-    for text in config.bind:
-        _translate("bind", parse_bind, text)
-    if config.binds_by_default:
-        return
-    for name in ("host", "port"):
-        if getattr(config, name) != Config.__dataclass_fields__[name].default:
-            raise ConfigError(name, "cannot be combined with bind, uds or fd; write it as another bind HOST:PORT")
-    specs = config.bind_specs
+    for name in ("bind", "insecure_bind"):
+        for text in getattr(config, name):
+            _translate(name, parse_bind, text)
+    seen: list[BindSpec] = []
+    if not config.binds_by_default:
+        for name in ("host", "port"):
+            if getattr(config, name) != Config.__dataclass_fields__[name].default:
+                raise ConfigError(name, "cannot be combined with bind, uds or fd; write it as another bind HOST:PORT")
+        seen = _each_once("bind", config.bind_specs, seen)
+    _each_once("insecure_bind", config.insecure_bind_specs, seen)
+
+
+def _each_once(name: str, specs: list[BindSpec], seen: list[BindSpec]) -> list[BindSpec]:
+    """``seen`` and ``specs``, which have no address in common; port 0 is another one each time."""
     for spec in specs:
-        if specs.count(spec) > 1:
-            raise ConfigError("bind", f"'{spec}' is there twice")
+        if spec in seen and not (isinstance(spec, HostPort) and spec.port == 0):
+            raise ConfigError(name, f"'{spec}' is there twice")
+        seen = [*seen, spec]
+    return seen
 
 
 def _translate(name: str, read: Callable[[str], Any], text: str) -> None:

@@ -58,6 +58,7 @@ def variable(name: str) -> str:
 
 EXAMPLES: Final[dict[str, tuple[str, Any]]] = {  # of options whose values have a form of their own
     "bind": ("unix:/run/app.sock", ("unix:/run/app.sock",)),
+    "insecure_bind": ("*:8000", ("*:8000",)),
     "forwarded_allow_ips": ("10.0.0.0/8, unix", "10.0.0.0/8, unix"),
     "forwarded_headers": ("forwarded", "forwarded"),
     "uds_permissions": ("660", "660"),
@@ -241,6 +242,7 @@ def mistake(*arguments: str, **environment: str) -> str:
     ("log_level", "loud", "'loud' is not one of 'critical', 'error', 'warning', 'info', 'debug', 'trace'."),
     ("header", "no colon", "'no colon' is not of the form Name:Value"),
     ("bind", "localhost", "'localhost' is not of the form HOST:PORT, [IPV6]:PORT, unix:PATH or fd://N"),
+    ("insecure_bind", "http://a", "'http://a' is not of the form HOST:PORT, [IPV6]:PORT, unix:PATH or fd://N"),
     ("fd", "three", "'three' is not a whole number or off"),
     ("uds_permissions", "rw", "'rw' is no octal number such as 660"),
     ("forwarded_allow_ips", "proxy.example", "'proxy.example' is no IP address, network, unix or *"),

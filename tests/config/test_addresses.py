@@ -90,6 +90,19 @@ def test_what_is_listened_on(options: dict[str, Any], specs: list[BindSpec]) -> 
     assert Config(**options).bind_specs == specs
 
 
+@pytest.mark.parametrize(("options", "main", "insecure"), [
+    ({"port": 443}, [HostPort("127.0.0.1", 443)], []),
+    ({"port": 443, "insecure_bind": ["a:80"]}, [HostPort("127.0.0.1", 443)], [HostPort("a", 80)]),
+    ({"uds": "a", "insecure_bind": ["fd://3", "unix:b"]}, [UnixPath("a")], [Descriptor(3), UnixPath("b")]),
+    ({"bind": ["a:0", "a:0"], "insecure_bind": ["a:0"]}, [HostPort("a", 0)] * 2, [HostPort("a", 0)]),
+])
+def test_what_is_listened_on_without_tls(
+    options: dict[str, Any], main: list[BindSpec], insecure: list[BindSpec]
+) -> None:
+    config = Config(**options)
+    assert (config.bind_specs, config.insecure_bind_specs) == (main, insecure)
+
+
 @pytest.mark.parametrize(("options", "option", "problem"), [
     ({"uds": "a", "port": 80}, "port", "cannot be combined with bind, uds or fd"),
     ({"fd": 3, "host": "::"}, "host", "cannot be combined with bind, uds or fd"),
@@ -97,6 +110,10 @@ def test_what_is_listened_on(options: dict[str, Any], specs: list[BindSpec]) -> 
     ({"bind": ["a:1", "a:1"]}, "bind", "'a:1' is there twice"),
     ({"bind": ["unix:a"], "uds": "a"}, "bind", "'unix:a' is there twice"),
     ({"bind": ["fd://3"], "fd": 3}, "bind", "'fd://3' is there twice"),
+    ({"insecure_bind": ["a:1", "a:1"]}, "insecure_bind", "'a:1' is there twice"),
+    ({"bind": ["a:1"], "insecure_bind": ["a:2", "a:1"]}, "insecure_bind", "'a:1' is there twice"),
+    ({"uds": "a", "insecure_bind": ["unix:a"]}, "insecure_bind", "'unix:a' is there twice"),
+    ({"insecure_bind": ["443"]}, "insecure_bind", "'443' is not of the form"),
     ({"uds": ""}, "uds", "'' is no path"),
     ({"uds": "a\0b"}, "uds", "is no path"),
     ({"fd": -1}, "fd", "out of range"),

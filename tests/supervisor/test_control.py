@@ -10,6 +10,7 @@ import anyio
 import pytest
 
 from trioserve._config import Config
+from trioserve._server.listeners import Bound
 from trioserve._supervisor.control import (
     Drain,
     Failed,
@@ -26,7 +27,7 @@ from trioserve._supervisor.control import (
 
 MESSAGES: list[Message] = [
     Start("main:app", {"workers": 2, "header": ["a:b"]}, 7, ["/srv", ""], ["trioserve"], announce=True),
-    Sockets(), Drain("SIGHUP", settle=0.5), Drain("main.py changed", within=2.0), Force(),
+    Sockets([False, True]), Drain("SIGHUP", settle=0.5), Drain("main.py changed", within=2.0), Force(),
     WantsSockets(), Ready(), Heartbeat(), WantsReplacement("limit-max-requests"),
     Failed("ConfigError", "not a directory", "app_dir"), Failed("AppLoadFailed", "caf\u00e9\n\udcff", notes=["advice"]),
 ]
@@ -119,8 +120,8 @@ def test_there_may_be_no_first_message(links: tuple[Link, Link]) -> None:
 def test_sockets_come_through(links: tuple[Link, Link]) -> None:
     ours, its = links
     with socket.create_server(("127.0.0.1", 0)) as one, socket.create_server(("127.0.0.1", 0)) as two:
-        ours.send_sockets([one, two])
-        assert list(its.receive_waiting()) == [Sockets()]
+        ours.send_sockets([Bound(one), Bound(two, plain=True)])
+        assert list(its.receive_waiting()) == [Sockets([False, True])]
         for before, descriptor in zip((one, two), its.descriptors, strict=True):
             with socket.socket(fileno=descriptor) as after:
                 assert after.getsockname() == before.getsockname()

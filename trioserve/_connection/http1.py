@@ -14,7 +14,7 @@ from trioserve._connection.timeouts import Timeout
 from trioserve._connection.turnstile import RETRY_AFTER_SECONDS, Turnstile
 from trioserve._errors import ClientDisconnected, PeerError
 from trioserve._protocol import RequestHead
-from trioserve._streams import ByteStream, tls_facts
+from trioserve._streams import ByteStream, is_tls, tls_facts
 
 __all__ = ["Http1Connection"]
 
@@ -73,7 +73,7 @@ class Http1Connection:
 
     async def _open(self) -> None:
         """Let the stream begin, in its own time, and learn whom it connects and how."""
-        ctx, stream, handshake = self.ctx, self.stream, self.ctx.timeouts.tls_handshake
+        ctx, stream, handshake = self.ctx, self.stream, self._handshake_timeout
         if handshake is None:
             await stream.open()
         else:
@@ -96,6 +96,12 @@ class Http1Connection:
         self._is_open = True
         if ctx.lifetime.draining and tls is not None:
             await self._await_first_request()
+
+    @property
+    def _handshake_timeout(self) -> Timeout["Http1Connection"] | None:
+        """That of the TLS handshake with which the connection begins, if it does."""
+        timeout = self.ctx.timeouts.tls_handshake
+        return timeout if timeout is not None and is_tls(self.stream) else None
 
     async def _await_first_request(self) -> None:
         """The drain began during the handshake, which is no time to hang up on a client: its request is on the way."""
@@ -259,7 +265,7 @@ class Http1Connection:
         """The server stops: an idle connection goes at once, a request in progress is the last one."""
         if self.exchange is not None:
             self.exchange.drain()
-        elif not self.codec.trailing_data and (self._is_open or self.ctx.timeouts.tls_handshake is None):
+        elif not self.codec.trailing_data and (self._is_open or self._handshake_timeout is None):
             self._cancel()  # a client in its TLS handshake is about to send a request
 
     def on_tls_handshake_timeout(self) -> None:

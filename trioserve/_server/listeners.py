@@ -6,7 +6,7 @@ import os
 import socket
 import stat
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, NamedTuple
 
 import anyio
@@ -35,34 +35,43 @@ class Bound:
     Attributes:
         spec: ``None`` for a socket that somebody else has bound.
         file: of a unix socket that we have made, and therefore remove.
+        plain: served without TLS, even if there are certificates.
     """
 
     sock: socket.socket
     spec: BindSpec | None = None
     file: SocketFile | None = None
+    plain: bool = False
 
 
-async def bind(config: Config) -> list[Bound]:
-    """A bound socket for each address of ``config.bind_specs``; ``listen`` has not been called.
+async def bind(config: Config, given: Sequence[socket.socket | Bound] | None = None) -> list[Bound]:
+    """A bound socket for each address of ``config``; ``listen`` has not been called.
 
-    The caller owns them: see ``release``.
+    ``given``, sockets that somebody else has bound, take the place of ``config.bind_specs``. Those of
+    ``config.insecure_bind_specs`` come last, and are plain. The caller owns them all: see ``release``.
 
     Raises:
         BindFailed: one of them cannot be had; then none is left open, and no file behind.
     """
-    bound: list[Bound] = []
+    bound = own(given) if given is not None else []
     try:
-        for spec in config.bind_specs:
-            if isinstance(spec, HostPort):
-                bound += await _bind_host(spec)
-            elif isinstance(spec, UnixPath):
-                bound.append(_bind_path(spec, int(config.uds_permissions, 8)))
-            else:
-                bound.append(Bound(inherited_socket(spec.fd), spec))
+        if given is None:
+            for spec in config.bind_specs:
+                bound += await _bind_spec(spec, config)
+        for spec in config.insecure_bind_specs:
+            bound += [replace(each, plain=True) for each in await _bind_spec(spec, config)]
     except BaseException:
         release(bound)
         raise
     return bound
+
+
+async def _bind_spec(spec: BindSpec, config: Config) -> list[Bound]:
+    if isinstance(spec, HostPort):
+        return await _bind_host(spec)
+    if isinstance(spec, UnixPath):
+        return [_bind_path(spec, int(config.uds_permissions, 8))]
+    return [Bound(inherited_socket(spec.fd), spec)]
 
 
 def own(sockets: Sequence[socket.socket | Bound]) -> list[Bound]:

@@ -9,18 +9,19 @@ from trioserve._trust import TrustedPeers
 __all__ = ["listen", "wrap"]
 
 
-def listen(bounds: list[Bound], network: Network, backlog: int) -> list[Listener]:
-    """Listen on each. Raises BindFailed, as ``listen_on`` does."""
+def listen(
+    bounds: list[Bound], network: Network, config: Config, certificates: Certificates | None
+) -> list[Listener]:
+    """Listen on each, as ``wrap`` has it. Raises BindFailed, as ``listen_on`` does."""
     for bound in bounds:
-        listen_on(bound, backlog)
-    return [network.listen(bound.sock) for bound in bounds]
+        listen_on(bound, config.backlog)
+    return [wrap(network.listen(bound.sock), config, None if bound.plain else certificates) for bound in bounds]
 
 
-def wrap(listeners: list[Listener], config: Config, certificates: Certificates | None) -> list[Listener]:
+def wrap(listener: Listener, config: Config, certificates: Certificates | None) -> Listener:
     """On each connection a PROXY header comes first, then a TLS handshake, if they are asked for."""
     if config.proxy_protocol:
-        trusted = TrustedPeers(config.forwarded_allow_ips)
-        listeners = [ProxiedListener(listener, trusted, config.timeout_header) for listener in listeners]
+        listener = ProxiedListener(listener, TrustedPeers(config.forwarded_allow_ips), config.timeout_header)
     if certificates is not None:
-        listeners = [TlsListener(listener, certificates.identity) for listener in listeners]
-    return listeners
+        listener = TlsListener(listener, certificates.identity)
+    return listener

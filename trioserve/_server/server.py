@@ -51,12 +51,12 @@ LIFESPAN_SECONDS: Final = 2.0  # ... up to this
 class Server:
     """One application on its listeners, for one run.
 
-    ``sockets``, bound by somebody else, take the place of the addresses in ``config``. They belong to the server,
-    which closes them; unix sockets among them stay in the file system.
+    ``sockets``, bound by somebody else, take the place of the addresses in ``config``, except for ``insecure_bind``.
+    They belong to the server, which closes them; unix sockets among them stay in the file system.
 
     Args:
-        get_sockets: takes the place of ``sockets``; called when the application has started. No sockets at all are
-            right when the server has been told to stop.
+        get_sockets: takes the place of ``sockets`` and of all addresses; called when the application has started. No
+            sockets at all are right when the server has been told to stop.
         on_requests_spent: called once ``limit_max_requests`` is reached, instead of a shutdown.
         announce: say in the log where it listens.
 
@@ -68,7 +68,7 @@ class Server:
     def __init__(
         self, app: AnyApp, config: Config, *, sockets: Sequence[socket.socket | Bound] | None = None,
         listeners: list[Listener] | None = None, ssl_context: ssl.SSLContext | None = None,
-        get_sockets: Callable[[], Awaitable[Sequence[socket.socket]]] | None = None,
+        get_sockets: Callable[[], Awaitable[Sequence[socket.socket | Bound]]] | None = None,
         on_requests_spent: Callable[[], None] | None = None, announce: bool = True,
     ) -> None:  # fmt: skip
         self._app = adapt(app, config)
@@ -177,10 +177,8 @@ class Server:
         engine, parse_fields = choose_engine(self._config.http)
         self._certificates = load_certificates(self._config, self._ssl_context)
         network = open_network()
-        if self._given_sockets is not None:
-            self._bound = own(self._given_sockets)
-        elif self._given_listeners is None and self._get_sockets is None:
-            self._bound = await bind(self._config)
+        if self._given_listeners is None and self._get_sockets is None:
+            self._bound = await bind(self._config, self._given_sockets)
         self._lifespan = lifespan = Lifespan(self._app, self._config.lifespan, running_backend(), self.request_shutdown)
         try:
             await app_lifetime.start(lifespan.run)
@@ -188,8 +186,10 @@ class Server:
                 raise lifespan.failure
             if self._get_sockets is not None and (sockets := await self._get_sockets()):
                 self._bound = own(sockets)
-            listeners = self._given_listeners or listen(self._bound, network, self._config.backlog)
-            listeners = wrap(listeners, self._config, self._certificates)
+            if self._given_listeners is None:
+                listeners = listen(self._bound, network, self._config, self._certificates)
+            else:
+                listeners = [wrap(given, self._config, self._certificates) for given in self._given_listeners]
         except BaseException:
             release(self._bound)
             raise
@@ -342,9 +342,10 @@ async def serve(
 
     The application is ASGI 3, ASGI 2 or WSGI. ``addresses = await nursery.start(trioserve.serve, app, config)``
     returns when requests can come, with the bound ``(host, port)`` pairs, or ``(path, None)`` for unix sockets.
-    ``sockets``, bound by the program, take the place of the addresses in the options; the server closes them. An
-    ``ssl_context`` takes the place of the options for certificates, and is used as it is. No signal handlers are
-    installed and logging is left alone. ``options`` are fields of ``Config`` and override those of ``config``.
+    ``sockets``, bound by the program, take the place of the addresses in the options, except for ``insecure_bind``;
+    the server closes them. An ``ssl_context`` takes the place of the options for certificates, and is used as it is. No
+    signal handlers are installed and logging is left alone. ``options`` are fields of ``Config`` and override those of
+    ``config``.
 
     Raises:
         ConfigError: an option is unknown or has a value it cannot have, or a certificate file is not usable.

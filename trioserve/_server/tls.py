@@ -97,6 +97,8 @@ def load_certificates(config: Config, context: ssl.SSLContext | None) -> Certifi
                 raise ConfigError("ssl_certfile", f"a certificate is needed for TLS, which {_flag(name)} belongs to")
         if config.ssl_cert_reqs != "none":
             raise ConfigError("ssl_certfile", "a certificate is needed for TLS, which --ssl-cert-reqs belongs to")
+        if config.insecure_bind:
+            raise ConfigError("insecure_bind", "without certificates no address has TLS: use --bind")
         return None
     files = (config.ssl_certfile, config.ssl_keyfile, config.ssl_ca_certs)
     return Certificates(lambda: _read_identity(config), tuple(file for file in files if file is not None))

@@ -19,7 +19,7 @@ import anyio
 from trioserve._errors import ClientDisconnected
 from trioserve._streams.interface import RECEIVE_BYTES, Address, ByteStream, Listener
 
-__all__ = ["ServerIdentity", "TlsFacts", "TlsListener", "TlsStream", "tls_facts"]
+__all__ = ["ServerIdentity", "TlsFacts", "TlsListener", "TlsStream", "is_tls", "tls_facts"]
 
 log = logging.getLogger("trioserve")
 
@@ -62,6 +62,11 @@ class TlsFacts:
     server_certificate: str | None
     client_chain: tuple[bytes, ...]
     protocol: str | None
+
+
+def is_tls(stream: ByteStream) -> bool:
+    """Opening the stream takes a TLS handshake."""
+    return isinstance(stream, TlsStream)
 
 
 def tls_facts(stream: ByteStream) -> TlsFacts | None:

@@ -20,8 +20,9 @@ log = logging.getLogger("trioserve")
 def activated_sockets(config: Config) -> list[socket.socket] | None:
     """The listening sockets that were opened for this process; ``None`` without any.
 
-    They take the place of ``host`` and ``port``. Where ``bind``, ``uds`` or ``fd`` say what to listen on, that counts.
-    The variables are removed: they are not meant for the processes that this one starts.
+    They take the place of ``host`` and ``port``; ``insecure_bind`` comes in addition. Where ``bind``, ``uds`` or ``fd``
+    say what to listen on, that counts. The variables are removed: they are not meant for the processes that this one
+    starts.
 
     Raises:
         BindFailed: one of the descriptors is no listening stream socket.

@@ -7,12 +7,14 @@ import dataclasses
 import json
 import select
 import socket
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias
 
 import anyio
+
+from trioserve._server.listeners import Bound
 
 __all__ = [
     "Drain", "Failed", "Force", "Heartbeat", "Link", "Message", "Ready", "Sockets", "Start", "WantsReplacement",
@@ -48,7 +50,13 @@ class Start:
 
 @dataclass(frozen=True, slots=True)
 class Sockets:
-    """Listen on these: their descriptors come with the message, through the kernel (unix(7), SCM_RIGHTS)."""
+    """Listen on these: their descriptors come with the message, through the kernel (unix(7), SCM_RIGHTS).
+
+    Attributes:
+        plain: of each socket, in the order of the descriptors, as in ``Bound``.
+    """
+
+    plain: list[bool]
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,10 +163,11 @@ class Link:
             data = self._unsent + _encode(message)
             self._unsent = data[self._sock.send(data):]
 
-    def send_sockets(self, sockets: Iterable[socket.socket]) -> None:
+    def send_sockets(self, bounds: Sequence[Bound]) -> None:
         """Send ``Sockets``, as ``send`` does."""
+        message = Sockets([bound.plain for bound in bounds])
         with suppress(OSError):
-            socket.send_fds(self._sock, [_encode(Sockets())], [sock.fileno() for sock in sockets])
+            socket.send_fds(self._sock, [_encode(message)], [bound.sock.fileno() for bound in bounds])
 
     def receive_waiting(self) -> Iterator[Message]:
         """Every message that has arrived and was not received yet."""

@@ -12,7 +12,7 @@ import anyio.lowlevel
 from trioserve import _errors
 from trioserve._config import Config
 from trioserve._errors import ConfigError, StartupFailed, TrioserveError
-from trioserve._server.listeners import Bound, bind, own, release
+from trioserve._server.listeners import Bound, bind, release
 from trioserve._supervisor.activation import activated_sockets
 from trioserve._supervisor.control import Drain
 from trioserve._supervisor.process import WorkerProcess
@@ -133,8 +133,7 @@ class Supervisor:
             TrioserveError: the address cannot be bound, or the application did not start.
         """
         try:
-            given = activated_sockets(self._config)
-            self._bound = await bind(self._config) if given is None else own(given)
+            self._bound = await bind(self._config, activated_sockets(self._config))
             async with anyio.create_task_group() as self._keeping:
                 with self._serving:
                     async with anyio.create_task_group() as self._tasks:
@@ -183,7 +182,7 @@ class Supervisor:
         announcer = self._announcer
         announces = announcer is None or (announcer.has_ended and not announcer.is_ready)
         process = WorkerProcess(self._target, self._config, interactive=self._config.reload, announce=announces)
-        worker = Worker(process, [bound.sock for bound in self._bound], self._patience, on_wish)
+        worker = Worker(process, tuple(self._bound), self._patience, on_wish)
         if announces:
             self._announcer = worker
         return worker

@@ -20,6 +20,7 @@ import anyio.abc
 from trioserve._config import Config
 from trioserve._errors import ConfigError, TrioserveError
 from trioserve._server import Server
+from trioserve._server.listeners import Bound
 from trioserve._supervisor.attended import attended
 from trioserve._supervisor.control import (
     Drain,
@@ -28,6 +29,7 @@ from trioserve._supervisor.control import (
     Heartbeat,
     Link,
     Ready,
+    Sockets,
     Start,
     WantsReplacement,
     WantsSockets,
@@ -139,14 +141,18 @@ class _Supervision:
     def __init__(self, link: Link) -> None:
         self._link = link
         self._answered = anyio.Event()  # with the sockets, or with the order to stop
+        self._plain: list[bool] = []
 
-    async def get_sockets(self) -> list[socket.socket]:
+    async def get_sockets(self) -> list[Bound]:
         """The sockets to listen on, now that the application has started; none if it is time to stop already."""
         self._link.send(WantsSockets())
         await self._answered.wait()
         for descriptor in self._link.descriptors:
             os.set_inheritable(descriptor, False)
-        return [socket.socket(fileno=descriptor) for descriptor in self._link.descriptors]
+        return [
+            Bound(socket.socket(fileno=descriptor), plain=plain)
+            for descriptor, plain in zip(self._link.descriptors, self._plain, strict=True)
+        ]
 
     async def obey(self, server: Server, *, task_status: anyio.abc.TaskStatus[None]) -> None:
         """Pass on what it says, until it has ended; then stop, too."""
@@ -154,6 +160,8 @@ class _Supervision:
         while messages := await self._link.receive():
             for message in messages:
                 match message:
+                    case Sockets(plain):
+                        self._plain = plain
                     case Drain(reason, settle, within):
                         server.request_shutdown(reason, settle=settle, within=within)
                     case Force():

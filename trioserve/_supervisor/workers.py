@@ -2,13 +2,13 @@
 
 import logging
 import signal
-import socket
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 import anyio
 
+from trioserve._server.listeners import Bound
 from trioserve._supervisor.control import Drain, Failed, Force, Message, Ready, WantsReplacement, WantsSockets
 from trioserve._supervisor.process import WorkerProcess
 
@@ -50,11 +50,11 @@ class Worker:
     """
 
     def __init__(
-        self, process: WorkerProcess, sockets: Iterable[socket.socket], patience: Patience, on_wish: Callable[[], None]
+        self, process: WorkerProcess, bounds: Sequence[Bound], patience: Patience, on_wish: Callable[[], None]
     ) -> None:
-        """``on_wish`` is called when it asks to be replaced."""
+        """It listens on ``bounds``; ``on_wish`` is called when it asks to be replaced."""
         self._process = process
-        self._sockets = sockets
+        self._bounds = bounds
         self._patience = patience
         self._on_wish = on_wish
         self._kill_time = anyio.CancelScope()  # its deadline is when the process has to have ended
@@ -128,7 +128,7 @@ class Worker:
             self._heard = True
             match message:
                 case WantsSockets():
-                    self._process.link.send_sockets(self._sockets)
+                    self._process.link.send_sockets(self._bounds)
                 case Ready():
                     self.is_ready = True
                     self.settled.set()
