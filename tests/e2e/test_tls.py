@@ -88,6 +88,15 @@ def test_curl(server: ServerProcess, directory: Path) -> None:
     assert answer["tls"]["client_cert_chain"] == []
 
 
+def test_curl_with_tls_and_without(loop: Flavour, directory: Path) -> None:
+    with serve("tls_app:app", loop, *options(directory), "--insecure-bind", "127.0.0.1:0") as server:
+        secure = Curl("--cacert", directory / "ca.pem", url(server)).json()
+        assert secure["scheme"] == "https" and secure["tls"]["tls_version"] == 0x0304
+        assert Curl(server.insecure_url).json() == {"scheme": "http", "tls": None}
+        assert Curl("--insecure", server.insecure_url.replace("http", "https")).code != 0
+        assert Curl(server.url.replace("https", "http")).code != 0
+
+
 @pytest.mark.parametrize("version", ["1.2", "1.3"])
 def test_curl_with_a_client_certificate(server: ServerProcess, directory: Path, version: str) -> None:
     tls = Curl(

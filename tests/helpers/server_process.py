@@ -176,6 +176,13 @@ class ServerProcess:
             self.scheme, self.address = match[1], (match[2], int(match[3]))
 
     @property
+    def insecure_url(self) -> str:
+        """Of the one address of ``--insecure-bind``."""
+        match = _START_LINE.search(self.stderr.wait_for("Listening on http://"))
+        assert match is not None
+        return f"http://{match[2]}:{match[3]}"
+
+    @property
     def url(self) -> str:
         return "{}://{}:{}".format(self.scheme, *self.address)
 

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import pytest
 
+from tests.helpers.certificates import files_of, server_certificate
 from tests.helpers.server_process import STRICT, ServerProcess, running
 from tests.helpers.system_programs import system_program
 from trioserve import BindFailed, Config
@@ -70,6 +71,16 @@ def test_addresses_of_the_options_count_and_the_sockets_are_mentioned(tmp_path: 
         server.stderr.wait_for("The sockets of systemd are not used (LISTEN_FDS=1)")
         assert f"unix:{tmp_path / 'a'} " in server.stderr.wait_for("Listening on ")
     assert server.stderr.lines_with("Listening on ") == [server.stderr.wait_for("Listening on ")]
+
+
+def test_insecure_addresses_come_in_addition(tmp_path: Path) -> None:
+    certificate, key = files_of(server_certificate(), tmp_path)
+    tls = ["--ssl-certfile", str(certificate), "--ssl-keyfile", str(key)]
+    with socket.create_server(("127.0.0.1", 0)) as tcp, \
+         activated([tcp], *tls, "--insecure-bind", "127.0.0.1:0") as server:
+        assert server.address == tcp.getsockname()
+        assert origin("--insecure", server.url)["scheme"] == "https"
+        assert origin(server.insecure_url)["scheme"] == "http"
 
 
 def test_one_of_them_by_its_number() -> None:

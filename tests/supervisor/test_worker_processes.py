@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.helpers.certificates import files_of, server_certificate
+from tests.helpers.curl import Curl
 from tests.helpers.raw_http import RawClient, fetch
 from tests.helpers.server_process import Flavour, wait_until
 from tests.helpers.worker_processes import (
@@ -22,6 +24,28 @@ from tests.helpers.worker_processes import (
 )
 
 STOP_SIGNALS = pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "SIGINT"])
+
+
+# -- listening -------------------------------------------------------------------------------------------------------
+
+
+def test_workers_serve_with_tls_and_without(backend: Flavour, tmp_path: Path) -> None:
+    """And so do those that take their place."""
+    certificate, key = files_of(server_certificate(), tmp_path)
+    tls = ["--ssl-certfile", str(certificate), "--ssl-keyfile", str(key)]
+    with serve_with_workers("origin:app", backend, *tls, "--insecure-bind", "127.0.0.1:0") as server:
+        assert server.scheme == "https"
+        for reloads in range(2):
+            assert Curl("--insecure", server.url).json()["scheme"] == "https"
+            assert Curl(server.insecure_url).json()["scheme"] == "http"
+            server.send_signal(signal.SIGHUP)
+            server.stderr.wait_for("Every worker has had its turn", times=1 + reloads)
+
+
+def test_workers_without_certificates_do_not_serve_insecurely(backend: Flavour) -> None:
+    with starting("origin:app", backend, "--insecure-bind", "127.0.0.1:0") as server:
+        assert server.wait_exit() == 2
+        assert server.stderr.text.splitlines()[-1].startswith("Error: --insecure-bind: without certificates ")
 
 
 # -- start and stop --------------------------------------------------------------------------------------------------
