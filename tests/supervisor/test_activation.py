@@ -83,6 +83,18 @@ def test_insecure_addresses_come_in_addition(tmp_path: Path) -> None:
         assert origin(server.insecure_url)["scheme"] == "http"
 
 
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_one_of_them_without_tls(workers: str, tmp_path: Path) -> None:
+    certificate, key = files_of(server_certificate(), tmp_path)
+    tls = ["--ssl-certfile", str(certificate), "--ssl-keyfile", str(key)]
+    one, two = socket.create_server(("127.0.0.1", 0)), socket.create_server(("127.0.0.1", 0))
+    with one, two, activated([one, two], *tls, "--insecure-bind", "fd://4", "--workers", workers) as server:
+        assert server.address == one.getsockname()
+        assert origin("--insecure", server.url)["scheme"] == "https"
+        assert server.insecure_url == f"http://127.0.0.1:{two.getsockname()[1]}"
+        assert origin(server.insecure_url)["scheme"] == "http"
+
+
 def test_one_of_them_by_its_number() -> None:
     other, tcp = socket.create_server(("127.0.0.1", 0)), socket.create_server(("127.0.0.1", 0))
     with other, tcp, activated([other, tcp], "--bind", "fd://4") as server:

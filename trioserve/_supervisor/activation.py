@@ -5,6 +5,7 @@ import os
 import socket
 from typing import Final
 
+from trioserve._addresses import Descriptor
 from trioserve._config import Config
 from trioserve._errors import BindFailed
 from trioserve._server.listeners import inherited_socket
@@ -20,9 +21,9 @@ log = logging.getLogger("trioserve")
 def activated_sockets(config: Config) -> list[socket.socket] | None:
     """The listening sockets that were opened for this process; ``None`` without any.
 
-    They take the place of ``host`` and ``port``; ``insecure_bind`` comes in addition. Where ``bind``, ``uds`` or ``fd``
-    say what to listen on, that counts. The variables are removed: they are not meant for the processes that this one
-    starts.
+    They take the place of ``host`` and ``port``; those that ``insecure_bind`` names by number are left to it. Where
+    ``bind``, ``uds`` or ``fd`` say what to listen on, that counts. The variables are removed: they are not meant for
+    the processes that this one starts.
 
     Raises:
         BindFailed: one of the descriptors is no listening stream socket.
@@ -38,7 +39,8 @@ def activated_sockets(config: Config) -> list[socket.socket] | None:
     sockets: list[socket.socket] = []
     try:
         for fd in range(FIRST_FD, FIRST_FD + int(count)):
-            sockets.append(inherited_socket(fd))
+            if Descriptor(fd) not in config.insecure_bind_specs:
+                sockets.append(inherited_socket(fd))
     except BaseException:
         for sock in sockets:
             sock.close()
