@@ -96,6 +96,11 @@ def test_a_body_could_be_taken_for_frames(length: int | None) -> None:
         ([b"chat, superchat"], ("chat", "superchat")),
         ([b"a,b", b"c"], ("a", "b", "c")),
         ([b"v1.example \t,\t b"], ("v1.example", "b")),
+        ([b"a,,b"], ("a", "b")),  # RFC 9110 §5.6.1.2: a recipient ignores empty elements
+        ([b"a,"], ("a",)),
+        ([b",a"], ("a",)),
+        ([b", ,\t,a ,, b, "], ("a", "b")),
+        ([b"", b"a", b","], ("a",)),
     ],
 )
 def test_subprotocols_are_those_of_all_fields(values: list[bytes], offered: tuple[str, ...]) -> None:
@@ -103,7 +108,7 @@ def test_subprotocols_are_those_of_all_fields(values: list[bytes], offered: tupl
     assert handshake.subprotocols == offered
 
 
-@pytest.mark.parametrize("value", [b"", b"a,", b",a", b"a b", b"a;b", b"\xe9"])
+@pytest.mark.parametrize("value", [b"", b",", b" ,\t,", b"a b", b"a,b c", b"a;b", b"a,,\xe9"])
 def test_malformed_subprotocols(value: bytes) -> None:
     with pytest.raises(PeerError) as error:
         read_handshake(handshake_head((PROTOCOL, value)), deflate=True)

@@ -6,7 +6,6 @@ Its few lines are our own, because nothing is parsed twice: a WebSocket library 
 import base64
 import hashlib
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -78,20 +77,20 @@ def read_handshake(head: RequestHead, *, deflate: bool) -> Handshake:
     if len(keys) != 1 or not _KEY.fullmatch(keys[0]):
         raise PeerError(400, "missing or malformed Sec-WebSocket-Key")
     accept_key = base64.b64encode(hashlib.sha1(keys[0] + _GUID, usedforsecurity=False).digest())
-    return Handshake(accept_key, tuple(_subprotocols(head)), _agree_on_deflate(head) if deflate else None)
+    return Handshake(accept_key, _subprotocols(head), _agree_on_deflate(head) if deflate else None)
 
 
 def _values(head: RequestHead, wanted: bytes) -> list[bytes]:
     return [value for name, value in head.headers if name == wanted]
 
 
-def _subprotocols(head: RequestHead) -> Iterator[str]:
-    for value in _values(head, b"sec-websocket-protocol"):
-        for subprotocol in value.split(b","):
-            subprotocol = subprotocol.strip(b" \t")
-            if not TOKEN.fullmatch(subprotocol):
-                raise PeerError(400, "malformed Sec-WebSocket-Protocol")
-            yield subprotocol.decode("ascii")
+def _subprotocols(head: RequestHead) -> tuple[str, ...]:
+    """A list's empty elements count for nothing (RFC 9110 §5.6.1.2); one other at least is required (RFC 6455 §4.3)."""
+    values = _values(head, b"sec-websocket-protocol")
+    offered = [name for value in values for element in value.split(b",") if (name := element.strip(b" \t"))]
+    if (values and not offered) or not all(map(TOKEN.fullmatch, offered)):
+        raise PeerError(400, "malformed Sec-WebSocket-Protocol")
+    return tuple(name.decode("ascii") for name in offered)
 
 
 def _agree_on_deflate(head: RequestHead) -> DeflateTerms | None:
