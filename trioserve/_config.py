@@ -47,15 +47,17 @@ class Option:
     """``--print-config`` does not show the value, nor does ``repr``."""
     aliases: tuple[tuple[str | float, str], ...] = ()
     """Other spellings of its choices, each with the choice."""
+    comma_separated: bool = False
+    """The text is a list, which a file may spell as one."""
 
 
 def option(
     default: Any, group: str, help: str, *, minimum: float = -math.inf, maximum: float = math.inf,
     metavar: str | None = None, environment: str | None = None, secret: bool = False,
-    aliases: tuple[tuple[str | float, str], ...] = (),
+    aliases: tuple[tuple[str | float, str], ...] = (), comma_separated: bool = False,
 ) -> Any:
     """A field of ``Config`` with what the command line and the reference say about it."""
-    known = Option(help, group, minimum, maximum, metavar, environment, secret, aliases)
+    known = Option(help, group, minimum, maximum, metavar, environment, secret, aliases, comma_separated)
     return dataclasses.field(default=default, repr=not secret, metadata={"option": known})
 
 
@@ -161,11 +163,11 @@ class Config:
     forwarded_allow_ips: str = option(
         "127.0.0.1,::1,unix", "Proxies",
         "Proxies that are trusted: IP addresses, networks, unix (peers on unix sockets) and * (everybody), separated "
-        "by commas.", metavar="LIST", environment="FORWARDED_ALLOW_IPS")
+        "by commas.", metavar="LIST", environment="FORWARDED_ALLOW_IPS", comma_separated=True)
     forwarded_headers: str = option(
         "x-forwarded-for,x-forwarded-proto", "Proxies",
         "Header fields that the trusted proxies set, and that are therefore believed, separated by commas: forwarded, "
-        "or any of x-forwarded-for, -proto, -host, -port, -prefix.", metavar="LIST")
+        "or any of x-forwarded-for, -proto, -host, -port, -prefix.", metavar="LIST", comma_separated=True)
     proxy_protocol: bool = option(
         False, "Proxies",
         "Expect the PROXY protocol, version 1 or 2, at the start of each connection; only trusted proxies may connect.")

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Any, Final
 
-from trioserve._config import Config, nearest, options
+from trioserve._config import OPTIONS, Config, Option, nearest, options
 from trioserve._errors import ConfigError
 
 __all__ = ["APP", "Given", "as_toml", "find_file", "lines_of", "number_of", "read_file"]
@@ -54,14 +54,20 @@ def lines_of(text: str) -> list[str]:
     return [line for line in text.splitlines() if line.strip()]
 
 
-def _value_of(hint: Any, value: Any) -> Any:
+def _value_of(hint: Any, known: Option | None, value: Any) -> Any:
     """A file's value; files have types of their own, so only what TOML has no type for is a text to be read."""
+    if known is not None and known.comma_separated and _is_list_of_texts(value):
+        return ",".join(value)
     if not isinstance(value, str):
         return value
     kind, *none = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
     if kind in (int, float):
         return number_of(value, kind, can_be_off=bool(none))
     return lines_of(value) if typing.get_origin(kind) is tuple else value
+
+
+def _is_list_of_texts(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(item, str) for item in value)
 
 
 # Files.
@@ -110,7 +116,7 @@ def read_file(path: str) -> dict[str, Given]:
             raise ConfigError(f"{place}: {key}", _unknown(key, value, hints))
         if name in given:
             raise ConfigError(f"{place}: {key}", "the option is there twice, with - and with _")
-        given[name] = Given(_value_of(hints[name], value), f"{place}: {key}")
+        given[name] = Given(_value_of(hints[name], OPTIONS.get(name), value), f"{place}: {key}")
     return given
 
 

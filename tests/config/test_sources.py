@@ -56,6 +56,14 @@ def test_the_application() -> None:
     ('port = "8080"', 8080),
     ('header = ["A: 1", "B: 2"]', ["A: 1", "B: 2"]),
     ('header = "A: 1"', ["A: 1"]),
+    ('forwarded-allow-ips = "::1,unix"', "::1,unix"),
+    ('forwarded-allow-ips = ["10.0.0.0/8", "unix"]', "10.0.0.0/8,unix"),
+    ('forwarded-allow-ips = ["10.0.0.0/8, ::1", "unix"]', "10.0.0.0/8, ::1,unix"),
+    ('forwarded_allow_ips = []', ""),
+    ('forwarded-headers = ["x-forwarded-for", "x-forwarded-proto"]', "x-forwarded-for,x-forwarded-proto"),
+    ('forwarded-allow-ips = ["::1", 5]', ["::1", 5]),       # for Config to refuse
+    ('ssl-ciphers = ["ECDHE+AESGCM"]', ["ECDHE+AESGCM"]),
+    ('app = ["main:app"]', ["main:app"]),
     ('access-log = false', False),
     ('access-log = "no"', "no"),            # for Config to refuse: TOML has false
     ('port = "off"', "off"),
