@@ -8,12 +8,16 @@ from collections.abc import Awaitable, Callable, Iterator
 from typing import Any, Final
 
 import anyio
+import hypothesis
 import pytest
 
 from tests.helpers.virtual_clock import Backend, clock_is_virtual, virtual_backend
 
 A_LONG_TIME: Final = 50.0  # seconds; less than the blanket timeout of pytest, which cannot end an event loop properly
 A_WEEK: Final = 7 * 24 * 3600.0  # seconds of virtual time: a test in which nothing can happen any more ends at once
+
+hypothesis.settings.register_profile("no clock", deadline=None)  # how long an example takes is the machine's affair
+hypothesis.settings.load_profile("no clock")
 
 
 def pytest_configure(config: pytest.Config) -> None:
