@@ -1,0 +1,209 @@
+"""The configurations of the deployment guides at work: real proxies in front of two instances, one on each backend."""
+
+import hashlib
+import signal
+import socket
+import ssl
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+
+from tests.helpers.load import Load
+from tests.helpers.proxies import Place, Proxy, caddy, free_port, haproxy, nginx, run_proxy
+from tests.helpers.raw_http import MEBIBYTE, RawClient
+from tests.helpers.raw_websocket import RawWebSocket
+from tests.helpers.server_process import STRICT, Flavour, ServerProcess
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="runs Debian's proxies, and has clients on 127.0.0.2")
+
+BACKENDS: Final = (Flavour("trio"), Flavour("asyncio"))
+CLIENT: Final = "127.0.0.2"     # an address that no proxy has and that nobody trusts
+BETWEEN_STEPS: Final = 150      # requests
+
+
+@dataclass(frozen=True)
+class Front:
+    """A proxy and how it reaches the instances."""
+
+    command: Callable[[Place], list[str]]
+    unix: bool = False
+    bytes_only: bool = False    # it knows nothing of HTTP, and sends PROXY headers
+    workers: bool = False       # behind it is one server with two workers, and reloading it is the restart
+
+
+FRONTS: Final = {
+    "nginx": Front(nginx),
+    "nginx-unix": Front(nginx, unix=True),
+    "nginx-stream": Front(partial(nginx, stream=True), bytes_only=True),
+    "haproxy": Front(haproxy),
+    "haproxy-unix": Front(haproxy, unix=True),
+    "haproxy-tcp": Front(partial(haproxy, tcp=True), bytes_only=True),
+    "haproxy-tcp-unix": Front(partial(haproxy, tcp=True), unix=True, bytes_only=True),
+    "caddy": Front(caddy, workers=True),
+    "caddy-unix": Front(caddy, unix=True, workers=True),
+}
+
+
+class Instance:
+    """One of the servers; it can be started again on its address."""
+
+    def __init__(self, where: int | Path, backend: Flavour, *options: str) -> None:
+        self.where = where
+        bind = f"unix:{where}" if isinstance(where, Path) else f"127.0.0.1:{where}"
+        self._command = [
+            sys.executable, *STRICT, "-m", "trioserve", "deployed:app", "--bind", bind, *backend.options, *options]
+        self.start()
+
+    def start(self) -> None:
+        self.server = ServerProcess(self._command)
+        try:
+            self.server.wait_started()
+        except BaseException:
+            self.kill()
+            raise
+
+    def kill(self) -> None:
+        self.server.kill()
+
+
+@dataclass
+class Site:
+    """A proxy and the two instances behind it."""
+
+    front: Front
+    proxy: Proxy
+    instances: list[Instance]
+
+    def ask(self, *fields: str) -> list[Any]:
+        """What the instances say of the origin of the same request; proxies ask them in turn."""
+        told, asked = [], set()
+        for _ in range(6):
+            with RawClient(self.proxy.address, source=CLIENT) as client:
+                client.get("/origin", *fields)
+                response = client.receive_response()
+            asked.add(response.headers["x-instance"])
+            told.append(response.json())
+        if not self.front.workers:
+            assert asked == {str(instance.server.pid) for instance in self.instances}
+        return told
+
+
+@pytest.fixture(scope="module", params=FRONTS)
+def site(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """An error in an instance's log fails the last test that uses it."""
+    front = FRONTS[request.param]
+    directory = tmp_path_factory.mktemp("site")
+    options = ["--proxy-protocol"] * front.bytes_only + ["--workers=2"] * front.workers
+    backends = BACKENDS[:1] if front.workers else BACKENDS
+    with ExitStack() as stack:
+        instances = []
+        for backend in backends:
+            where = directory / f"{backend}.sock" if front.unix else free_port()
+            instances.append(Instance(where, backend, *options))
+            stack.callback(instances[-1].kill)
+        place = Place(directory, [instance.where for instance in instances])
+        with run_proxy(front.command, place) as proxy:
+            yield Site(front, proxy, instances)
+        for instance in instances:
+            instance.server.stop()
+
+
+def test_the_application_sees_the_client(site: Site) -> None:
+    for told in site.ask():
+        assert told["client"][0] == CLIENT
+        assert (told["scheme"], told["host"], told["path"]) == ("http", "test", "/origin")
+
+
+def test_a_client_cannot_say_who_it_is(site: Site) -> None:
+    for told in site.ask("X-Forwarded-For: 6.6.6.6", "X-Forwarded-Proto: https", "Forwarded: for=6.6.6.6"):
+        assert told["client"][0] == CLIENT
+        assert told["scheme"] == "http"
+
+
+def test_a_large_upload(site: Site) -> None:
+    body = b"0123456789abcdef" * MEBIBYTE
+    with RawClient(site.proxy.address) as client:
+        client.send(b"POST /digest HTTP/1.1\r\nHost: test\r\nContent-Length: %d\r\n\r\n" % len(body))
+        client.send(body)
+        answer = client.receive_response().json()
+        assert (answer["bytes"], answer["sha256"]) == (len(body), hashlib.sha256(body).hexdigest())
+
+
+def test_a_chunked_upload(site: Site) -> None:
+    with RawClient(site.proxy.address) as client:
+        client.send(b"POST /echo HTTP/1.1\r\nHost: test\r\nTransfer-Encoding: chunked\r\n\r\n")
+        for _ in range(100):
+            client.send(b"400\r\n" + b"x" * 1024 + b"\r\n")
+        client.send(b"0\r\n\r\n")
+        assert client.receive_response().body == b"x" * 102400
+
+
+def test_a_slow_client_keeps_nobody_else_waiting(site: Site) -> None:
+    """It does not read what is more than all buffers hold, until others have been served by each instance."""
+    size = 32 * MEBIBYTE
+    with RawClient(site.proxy.address, receive_buffer=4096) as slow:
+        slow.get(f"/parts?count={size // 65536}&size=65536")
+        site.ask()
+        assert len(slow.receive_response().body) == size
+
+
+def test_events_pass_at_once(site: Site) -> None:
+    with RawClient(site.proxy.address) as client:
+        client.get("/events")
+        assert client.receive_until(b"data: tick")
+
+
+@pytest.mark.parametrize("site", ["nginx", "nginx-unix", "haproxy", "haproxy-unix"], indirect=True)
+def test_tls_ends_at_the_proxy(site: Site) -> None:
+    assert site.proxy.place.authority is not None
+    context = ssl.create_default_context()
+    site.proxy.place.authority.configure_trust(context)
+    with socket.create_connection(site.proxy.tls) as plain, \
+            context.wrap_socket(plain, server_hostname="example.com") as sock:
+        sock.sendall(b"GET /origin HTTP/1.1\r\nHost: example.com\r\nConnection: close\r\n\r\n")
+        answer = b"".join(iter(lambda: sock.recv(65536), b""))
+    assert b'"scheme": "https"' in answer
+    assert b'"host": "example.com"' in answer
+
+
+def test_a_websocket(site: Site) -> None:
+    with RawWebSocket(site.proxy.address, source=CLIENT) as client:
+        client.open("/echo")
+        client.echo("first")
+        client.echo("x" * 100_000)
+        client.say_goodbye()
+
+
+@contextmanager
+def loaded(site: Site) -> Iterator[Load]:
+    """Clients ask without a pause while the block runs, and not one request of theirs is lost."""
+    load = Load(site.proxy.address)
+    try:
+        load.wait_for_more(BETWEEN_STEPS)
+        yield load
+        load.wait_for_more(BETWEEN_STEPS)
+    finally:
+        load.stop()
+    assert load.lost == []
+
+
+def test_a_rolling_restart_loses_nothing(site: Site) -> None:
+    """One after the other is stopped and started again; who asks meanwhile learns nothing of it."""
+    with loaded(site) as load:
+        if site.front.workers:
+            [instance] = site.instances
+            instance.server.send_signal(signal.SIGHUP)
+            instance.server.stderr.wait_for("Every worker has had its turn")
+            return
+        for instance in site.instances:
+            site.proxy.wait_both_up()
+            instance.server.stop()
+            load.wait_for_more(BETWEEN_STEPS)
+            instance.start()
+            load.wait_for_answer_of(instance.server.pid)
