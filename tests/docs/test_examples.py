@@ -2,7 +2,6 @@
 
 import functools
 import importlib.util
-import shutil
 import subprocess
 import sys
 from collections.abc import AsyncIterator
@@ -230,17 +229,6 @@ def test_zero_loss(backend: str) -> None:
     assert lines[0].startswith("workers replaced: 6 by SIGHUP, ")
     assert lines[0].endswith("1 killed; exit code 0")
     assert int(lines[1].removesuffix(" answered")) >= 4000
-
-
-@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is not installed")
-def test_systemd(tmp_path: Path) -> None:
-    """systemd itself finds nothing wrong with the unit."""
-    unit = tmp_path / "trioserve.service"
-    unit.write_text((EXAMPLES / "systemd/trioserve.service").read_text("utf-8"), "utf-8")
-    done = subprocess.run(
-        ["systemd-analyze", "verify", unit], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=30,
-        check=False)
-    assert [line for line in done.stderr.splitlines() if "trioserve.service" in line] == []
 
 
 def test_every_example_has_a_test() -> None:

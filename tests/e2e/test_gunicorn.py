@@ -187,3 +187,11 @@ def test_old_workers_are_gone(worker_class: str) -> None:
         server.send_signal(signal.SIGHUP)
         wait_until(lambda: not before & set(children.read_text().split()), "the end of the old workers")
         assert fetch(server.address, "/hello").status == 200
+
+
+def test_the_configuration_of_the_guide() -> None:
+    """It runs two workers, and its grace is ours."""
+    conf = Path(__file__).parents[2] / "docs/examples/deploy/gunicorn.conf.py"
+    with gunicorn("trioserve.gunicorn.TrioWorker", "--config", str(conf)) as server:
+        booted(server, times=2)
+        assert fetch(server.address, "/census").json()["loop"] == "trio"

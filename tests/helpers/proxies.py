@@ -69,8 +69,8 @@ class Place:
         self.authority = trustme.CA()
         made = self.authority.issue_cert("example.com")
         paths = [self.directory / name for name in ("fullchain.pem", "key.pem", "site.pem")]
-        for path, blob in zip(paths, (made.cert_chain_pems[0], made.private_key_pem, made.private_key_and_cert_chain_pem),
-                              strict=True):
+        blobs = (made.cert_chain_pems[0], made.private_key_pem, made.private_key_and_cert_chain_pem)
+        for path, blob in zip(paths, blobs, strict=True):
             blob.write_to_path(path)
         return paths[0], paths[1], paths[2]
 

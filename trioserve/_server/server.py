@@ -228,6 +228,7 @@ class Server:
                         await self._delay_shutdown()
                         accepting.cancel_scope.cancel()
                     if self._settle_seconds:
+                        remove_files(self._bound)  # first, so that nobody comes between the last one and the end
                         accept_rest(listeners, start_connection, ctx.lifetime.room)
                 finally:
                     remove_files(self._bound)

@@ -3,8 +3,8 @@
 import os
 from typing import Any
 
-import origin
-import probe
+import origin  # type: ignore[import-not-found]
+import probe  # type: ignore[import-not-found]
 
 
 async def app(scope: Any, receive: Any, send: Any) -> None:

@@ -1,0 +1,121 @@
+"""The files of the deployment guides, judged by the programs that read them; the end-to-end tests run some."""
+
+import json
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import kubernetes_validate  # type: ignore[import-untyped]
+import pytest
+import yaml
+
+from tests.helpers.proxies import Place, haproxy, nginx
+from tests.helpers.system_programs import system_program
+from trioserve import Config
+
+ROOT = Path(__file__).parents[2]
+DEPLOY = ROOT / "docs/examples/deploy"
+SYSTEMD = ROOT / "docs/examples/systemd"
+DOCKER_STOP_SECONDS = 10    # what `docker stop` waits by itself
+
+
+def judge(*command: str | Path) -> None:
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=30, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def config_of(command: list[str]) -> Config:
+    """The configuration that a command line of trioserve means, as trioserve itself prints it."""
+    done = subprocess.run(
+        [sys.executable, "-m", *command, "--print-config"], stdin=subprocess.DEVNULL, capture_output=True, text=True,
+        timeout=30, check=False)
+    assert done.returncode == 0, done.stderr
+    given = dict(re.findall(r"^([a-z-]+) = (\S+) +# --", done.stdout, re.MULTILINE))
+    return Config(**{name.replace("-", "_"): json.loads(text) for name, text in given.items() if name != "app"})
+
+
+def seconds_to_stop(config: Config) -> float:
+    assert config.timeout_graceful_shutdown is not None
+    return config.shutdown_delay + config.timeout_graceful_shutdown
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    return Place(tmp_path, [8001, 8002])
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["http", "stream"])
+def test_nginx(place: Place, stream: bool) -> None:
+    judge(*nginx(place, stream=stream), "-t")
+
+
+@pytest.mark.parametrize("tcp", [False, True], ids=["http", "tcp"])
+def test_haproxy(place: Place, tcp: bool) -> None:
+    judge(*haproxy(place, tcp=tcp), "-c")
+
+
+def test_caddy(place: Place) -> None:
+    """As it stands, without a port of a test in it."""
+    program = system_program("caddy", package="caddy")
+    judge(program, "validate", "--adapter", "caddyfile", "--config", DEPLOY / "Caddyfile")
+
+
+def test_the_dockerfile() -> None:
+    judge(Path(sys.executable).with_name("hadolint"), DEPLOY / "Dockerfile")
+    [command] = re.findall(r"^CMD (.*)$", (DEPLOY / "Dockerfile").read_text("utf-8"), re.MULTILINE)
+    config = config_of(json.loads(command))
+    assert seconds_to_stop(config) < DOCKER_STOP_SECONDS
+    assert (config.host, config.port) == ("0.0.0.0", 8000)
+
+
+def test_kubernetes() -> None:
+    found: dict[str, Any] = {}
+    for resource in yaml.safe_load_all((DEPLOY / "kubernetes.yaml").read_text("utf-8")):
+        kubernetes_validate.validate(resource, kubernetes_validate.latest_version(), strict=True)
+        found[resource["kind"]] = resource["spec"]
+    pod = found["Deployment"]["template"]["spec"]
+    [container] = pod["containers"]
+    config = config_of(container["args"])
+    assert config.shutdown_delay > 0
+    assert seconds_to_stop(config) < pod["terminationGracePeriodSeconds"]
+    assert container["ports"] == [{"name": found["Service"]["ports"][0]["targetPort"], "containerPort": config.port}]
+    assert config.host == "0.0.0.0"
+
+
+def test_the_service() -> None:
+    unit = (SYSTEMD / "trioserve.service").read_text("utf-8")
+    settings = dict(re.findall(r"^(\w+)=(.*)$", unit, re.MULTILINE))
+    python, minus_m, *command = shlex.split(settings["ExecStart"])
+    assert (Path(python).name, minus_m) == ("python3", "-m")
+    assert seconds_to_stop(config_of(command)) < int(settings["TimeoutStopSec"])
+    socket_unit = (SYSTEMD / "trioserve.socket").read_text("utf-8")
+    config = config_of(command)
+    assert f"ListenStream={config.host}:{config.port}\nBacklog={config.backlog}\n" in socket_unit
+
+
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is not installed")
+def test_systemd_finds_nothing_wrong(tmp_path: Path) -> None:
+    units = [tmp_path / name for name in ("trioserve.service", "trioserve.socket")]
+    for unit in units:
+        shutil.copy(SYSTEMD / unit.name, unit)
+    done = subprocess.run(
+        ["systemd-analyze", "verify", *units], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=30,
+        check=False)
+    assert [line for line in done.stderr.splitlines() if "trioserve." in line] == []
+
+
+def test_every_file_is_in_a_guide() -> None:
+    guides = "".join(page.read_text("utf-8") for page in (ROOT / "docs/guides").glob("*.md"))
+    for path in [*DEPLOY.iterdir(), *SYSTEMD.iterdir()]:
+        assert f"{{literalinclude}} ../examples/{path.parent.name}/{path.name}\n" in guides, path.name
+
+
+@pytest.mark.parametrize(("name", "setting"), [("nginx.conf", "keepalive_timeout"), ("Caddyfile", "keepalive")])
+def test_proxies_close_idle_connections_before_we_do(name: str, setting: str) -> None:
+    [seconds] = re.findall(rf"^\s+{setting} (\d+)s", (DEPLOY / name).read_text("utf-8"), re.MULTILINE)
+    ours = Config().timeout_keep_alive
+    assert ours is not None and int(seconds) < ours
