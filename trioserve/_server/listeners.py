@@ -1,10 +1,13 @@
 """Addresses become listening sockets. Knows nothing of serving: who binds may pass the sockets on to others."""
 
+import array
 import contextlib
 import errno
 import os
 import socket
 import stat
+import struct
+import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, NamedTuple
@@ -15,8 +18,10 @@ from trioserve._addresses import BindSpec, Descriptor, HostPort, UnixPath
 from trioserve._config import Config
 from trioserve._errors import BindFailed
 
-__all__ = ["Bound", "bind", "inherited_socket", "listen_on", "own", "release", "remove_files"]
+__all__ = ["Bound", "bind", "inherited_socket", "listen_on", "own", "refuse_new", "release", "remove_files"]
 
+_SO_ATTACH_FILTER: Final = 26  # Linux, <asm-generic/socket.h>
+_DROP: Final = struct.pack("=HBBI", 0x06, 0, 0, 0)  # socket(7), a filter of one instruction: keep no byte of a packet
 _NOT_HERE: Final = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
 
 
@@ -115,6 +120,25 @@ def remove_files(bounds: Iterable[Bound]) -> None:
         if bound.file is not None and _is_there(bound.file):
             with contextlib.suppress(OSError):  # somebody was faster, or we may not any more
                 os.unlink(bound.file.path)
+
+
+def refuse_new(bounds: Iterable[Bound]) -> None:
+    """Nobody new gets into the backlogs from here on, so that they can be emptied for good; to be called before that.
+
+    A connection made between the last ``accept`` and ``close`` would be reset by the kernel, perhaps with a request
+    in it. Unix sockets lose their files. On Linux the kernel stops to answer attempts to connect over TCP; whoever
+    tries in that moment tries again a second later, and is then refused by what comes after the listening socket.
+    Only sockets of our own: the filter would hold for every process that shares the socket.
+    """
+    remove_files(bounds)
+    if sys.platform != "linux":
+        return
+    code = array.array("B", _DROP)
+    program = struct.pack("@HP", 1, code.buffer_info()[0])
+    for bound in bounds:
+        if isinstance(bound.spec, HostPort):
+            with contextlib.suppress(OSError):  # not permitted here: a race of microseconds is all that is left
+                bound.sock.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, program)
 
 
 def release(bounds: Sequence[Bound]) -> None:

@@ -26,7 +26,7 @@ from trioserve._server.context import make_context
 from trioserve._server.engine import choose_engine
 from trioserve._server.interface import adapt
 from trioserve._server.lifespan import Lifespan
-from trioserve._server.listeners import Bound, bind, own, release, remove_files
+from trioserve._server.listeners import Bound, bind, own, refuse_new, release, remove_files
 from trioserve._server.opening import listen, wrap
 from trioserve._server.tls import Certificates, load_certificates
 from trioserve._streams import (
@@ -228,7 +228,7 @@ class Server:
                         await self._delay_shutdown()
                         accepting.cancel_scope.cancel()
                     if self._settle_seconds:
-                        remove_files(self._bound)  # first, so that nobody comes between the last one and the end
+                        refuse_new(self._bound)
                         accept_rest(listeners, start_connection, ctx.lifetime.room)
                 finally:
                     remove_files(self._bound)
