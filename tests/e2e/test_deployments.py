@@ -94,12 +94,10 @@ class Site:
         return told
 
 
-@pytest.fixture(scope="module", params=FRONTS)
-def site(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    """An error in an instance's log fails the last test that uses it."""
-    front = FRONTS[request.param]
-    directory = tmp_path_factory.mktemp("site")
-    options = ["--proxy-protocol"] * front.bytes_only + ["--workers=2"] * front.workers
+@contextmanager
+def deployed(front: Front, directory: Path, *more_options: str) -> Iterator[Site]:
+    """Everything that belongs to ``front``, for the length of the block."""
+    options = [*more_options] + ["--proxy-protocol"] * front.bytes_only + ["--workers=2"] * front.workers
     backends = BACKENDS[:1] if front.workers else BACKENDS
     with ExitStack() as stack:
         instances = []
@@ -112,6 +110,13 @@ def site(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
             yield Site(front, proxy, instances)
         for instance in instances:
             instance.server.stop()
+
+
+@pytest.fixture(scope="module", params=FRONTS)
+def site(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """An error in an instance's log fails the last test that uses it."""
+    with deployed(FRONTS[request.param], tmp_path_factory.mktemp("site")) as site:
+        yield site
 
 
 def test_the_application_sees_the_client(site: Site) -> None:
@@ -178,6 +183,18 @@ def test_a_websocket(site: Site) -> None:
         client.echo("first")
         client.echo("x" * 100_000)
         client.say_goodbye()
+
+
+@pytest.mark.parametrize("name", ["nginx", "haproxy", "caddy"])
+def test_connections_to_the_instances_are_kept(name: str, tmp_path: Path) -> None:
+    """One for each, however many requests. Instances that believe nobody tell the proxy's own port."""
+    front = FRONTS[name]
+    with deployed(front, tmp_path, "--no-proxy-headers") as site, RawClient(site.proxy.address) as client:
+        ports = set()
+        for _ in range(20):
+            client.get("/hello")
+            ports.add(client.receive_response().headers["x-client-port"])
+        assert len(ports) == (1 if front.workers else 2)
 
 
 @contextmanager
