@@ -105,6 +105,10 @@ class HttpResponse:
             kind = message["type"]
         except (TypeError, KeyError, IndexError):
             raise AppError(f"send() takes a dict with a 'type', not {message!r:.100}") from None
+        if self.state == START and kind == "http.response.start":
+            self.work += MESSAGE_COST
+            self._start(message)
+            return
         if kind != "http.response.body" or not FIRST_BODY <= self.state <= BODY:
             self._encode_other(kind, message, pieces)
             return
@@ -158,12 +162,10 @@ class HttpResponse:
         return next((value.strip() for known, _, value in lines if known.lower() == name), None)
 
     def _encode_other(self, kind: Any, message: Message, pieces: list[bytes]) -> None:
-        """What is no body, or comes at the wrong time."""
+        """What is neither start nor body, or comes at the wrong time."""
         self.work += MESSAGE_COST
         state = self.state
-        if kind == "http.response.start" and state == START:
-            self._start(message)
-        elif kind == "http.response.early_hint" and state <= FIRST_BODY:
+        if kind == "http.response.early_hint" and state <= FIRST_BODY:
             self._encode_early_hint(message, pieces)
         elif kind == "http.response.trailers" and state == TRAILERS:
             self._encode_trailers(message, pieces)

@@ -1,9 +1,10 @@
 """What the server lends to each of its connections."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextvars import Context
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, Literal, Protocol
 
 import anyio
@@ -68,6 +69,7 @@ class Lifetime:
     Attributes:
         closing: each response tells its client that it is the connection's last.
         shutdown: set at the same time, for applications that wait for it.
+        shutdown_extension: what they find in their scopes; nobody can change it, so that all can share it.
         draining: no further request is waited for.
         room: slots for connections, ``None`` when their number is not limited.
         when_empty: called when the last connection has ended.
@@ -79,6 +81,10 @@ class Lifetime:
     connections: "set[Http1Connection]" = field(default_factory=set)
     room: anyio.Semaphore | None = None
     when_empty: Callable[[], None] | None = None
+    shutdown_extension: Mapping[str, Any] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.shutdown_extension = MappingProxyType({"wait": self.shutdown.wait})
 
     def end(self, connection: "Http1Connection") -> None:
         """A connection's task has ended."""
@@ -143,22 +149,22 @@ def http_date(seconds: float) -> str:
 class StandingFields:
     """The field lines that every response gets: Date, Server and the operator's own. Made once a second."""
 
-    __slots__ = ("_date", "_date_line", "_extra", "_lines", "_second", "_server")
+    __slots__ = ("_date", "_date_line", "_extra", "_lines", "_server", "_until")
 
     def __init__(self, *, date: bool, server: str | None, extra: tuple[str, ...] = ()) -> None:
         self._date = date
         self._server = f"server: {server}\r\n".encode("latin-1") if server is not None else b""
         self._extra = b"".join(_field_line(line) for line in extra) + b"\r\n"
-        self._second = -1
+        self._until = 0.0  # in ``time.time`` seconds: a new Date is due
         self._date_line = b""
         self._lines = b""
 
     def __call__(self, response: Dated) -> bytes:
         """The lines for one response, with the empty line; a Date or Server of its own is not doubled."""
-        second = int(time.time())
-        if second != self._second:
-            self._second = second
-            self._date_line = f"date: {http_date(second)}\r\n".encode() if self._date else b""
+        now = time.time()
+        if not self._until - 1 <= now < self._until:  # the clock may be set back, too
+            self._until = int(now) + 1.0
+            self._date_line = f"date: {http_date(int(now))}\r\n".encode() if self._date else b""
             self._lines = self._date_line + self._server + self._extra
         if response.has_date or response.has_server:
             date = b"" if response.has_date else self._date_line

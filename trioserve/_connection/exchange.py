@@ -93,7 +93,11 @@ class Exchange:
             self._begin_supervision()
         try:
             scope = self._new_scope()
-            self._add_extensions(scope["extensions"])
+            scope["extensions"]["trioserve.shutdown"] = ctx.lifetime.shutdown_extension
+            if ctx.request_ids is not None:
+                scope["extensions"]["trioserve.request_id"] = {"get": self.request_id}
+            if ctx.timeouts.request is not None:
+                scope["extensions"]["trioserve.timeout_request"] = {"restart": self.restart_timeout}
             self._coro = coro = ctx.app(scope, self.receive, self.send)
             context = ctx.new_app_context()
             try:
@@ -122,15 +126,6 @@ class Exchange:
 
     def _new_scope(self) -> Scope:
         return self.connection.scopes.http(self.head)
-
-    def _add_extensions(self, extensions: dict[str, Any]) -> None:
-        """What an application can ask of this server besides ASGI."""
-        ctx = self.connection.ctx
-        extensions["trioserve.shutdown"] = {"wait": ctx.lifetime.shutdown.wait}
-        if ctx.request_ids is not None:
-            extensions["trioserve.request_id"] = {"get": self.request_id}
-        if ctx.timeouts.request is not None:
-            extensions["trioserve.timeout_request"] = {"restart": self.restart_timeout}
 
     def restart_timeout(self) -> None:
         """Give the request another ``timeout_request`` from now on; once it has ended, nothing."""
