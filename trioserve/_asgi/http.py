@@ -24,7 +24,7 @@ from trioserve._errors import AppError
 from trioserve._protocol.events import RequestHead
 from trioserve._types import Message
 
-__all__ = ["COMPLETE", "FIRST_BODY", "Dated", "HttpResponse", "State", "error_response"]
+__all__ = ["COMPLETE", "FIRST_BODY", "MESSAGE_COST", "Dated", "HttpResponse", "State", "error_response"]
 
 
 class State(IntEnum):

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 import anyio
 import anyio.lowlevel
 
+from trioserve._asgi.http import MESSAGE_COST
 from trioserve._asgi.websocket import CLOSED, CONNECTING, OPEN, WebSocketSession
 from trioserve._connection.exchange import FLUSH_BYTES, Exchange
 from trioserve._errors import ClientDisconnected, PeerError
@@ -33,7 +34,6 @@ log = logging.getLogger("trioserve")
 
 RECEIVE_BYTES: Final = 64 * 1024  # per syscall; also the most that one turn of an application can find
 READ_AHEAD_BYTES: Final = 64 * 1024  # of messages, for an application that does not receive; or a single larger one
-MESSAGE_COST: Final = 64  # bytes that even an empty message counts for: nobody goes on for ever without giving way
 GIVE_WAY_BYTES: Final = 256 * 1024  # received without a pause before others get a turn
 
 NORMAL, FAILED, RESTART = 1000, 1011, 1012  # close codes (RFC 6455 §7.4.1, IANA's registry)
