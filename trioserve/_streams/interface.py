@@ -1,13 +1,15 @@
 """What the server needs of a network, and nothing more. One implementation per backend, one in memory."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final, Protocol, TypeAlias
 
 import anyio.abc
 
-__all__ = ["RECEIVE_BYTES", "Address", "ByteStream", "Listener", "Network"]
+__all__ = ["GATHER_BYTES", "RECEIVE_BYTES", "Address", "ByteStream", "Listener", "Network"]
 
 RECEIVE_BYTES: Final = 64 * 1024  # bytes; one syscall holds a typical request, and malloc serves it without mmap
+
+GATHER_BYTES: Final = 16 * 1024  # many pieces smaller than this together are sent faster as one
 
 Address: TypeAlias = tuple[str, int | None]
 """``(host, port)``, or ``(path, None)`` for a unix socket; IPv6 without flow and scope."""
@@ -49,6 +51,9 @@ class ByteStream(Protocol):
 
         Nothing is raised when the connection breaks: see ``lost``. Callers bound what they hand over by ``drain``.
         """
+
+    def send_pieces_nowait(self, pieces: Sequence[bytes]) -> None:
+        """The same for bytes in many pieces, which need not be copied into one."""
 
     async def drain(self) -> None:
         """Wait until the stream is no longer congested; returns without a checkpoint when it is not.

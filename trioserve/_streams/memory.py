@@ -6,6 +6,7 @@ has not read yet (RFC 9112 §9.6); only what was sent before an ``abort`` can st
 """
 
 from collections import deque
+from collections.abc import Sequence
 from typing import Final
 
 import anyio
@@ -153,6 +154,9 @@ class MemoryStream:
             self._lose(erase=True)
         else:
             self._outgoing.put(data)
+
+    def send_pieces_nowait(self, pieces: Sequence[bytes]) -> None:
+        self.send_nowait(b"".join(pieces))
 
     def be_strict(self) -> None:
         self._outgoing.be_strict()

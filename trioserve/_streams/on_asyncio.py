@@ -5,19 +5,28 @@ The transport, once there is one, owns sending: what the kernel does not take, i
 
 import asyncio
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final, cast
 
 import anyio.abc
 
 from trioserve._errors import ClientDisconnected
 from trioserve._streams.interface import RECEIVE_BYTES, Address, ByteStream
-from trioserve._streams.sockets import address_of, is_wildcard, kernel_queue, peek_end, peer_address, reset_on_close
+from trioserve._streams.sockets import (
+    NOTHING,
+    address_of,
+    can_gather,
+    is_wildcard,
+    kernel_queue,
+    peek_end,
+    peer_address,
+    reset_on_close,
+    send_pieces,
+)
 
 __all__ = ["AsyncioNetwork"]
 
 PAUSE_BYTES: Final = 64 * 1024  # received and not yet asked for: from here on the transport stops reading
-_NOTHING: Final = memoryview(b"")
 UNSENT_BYTES: Final = 64 * 1024  # asyncio's default; below it uvloop sends once per turn of its loop, for all at once
 
 
@@ -133,7 +142,7 @@ class SocketStream(asyncio.Protocol):
         self._opening: asyncio.Future[None] | None = None  # while it is being made
         self._loop = loop
         self._received = b""
-        self._unsent = _NOTHING  # while there is no transport
+        self._unsent = NOTHING  # while there is no transport
         self._ended = False  # the peer has finished sending
         self._paused = False
         self.congested = False  # the peer is slower than we are
@@ -173,7 +182,7 @@ class SocketStream(asyncio.Protocol):
         self._transport = cast("asyncio.Transport", transport)  # uvloop's is one in all but name
         self._transport.set_write_buffer_limits(high=UNSENT_BYTES, low=0)
         if self._unsent:
-            data, self._unsent = self._unsent, _NOTHING
+            data, self._unsent = self._unsent, NOTHING
             self.resume_writing()
             self._transport.write(data)
 
@@ -194,7 +203,7 @@ class SocketStream(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self.lost = True
         self._transport = None
-        self._unsent = _NOTHING
+        self._unsent = NOTHING
         self._wake_reader()
         self.resume_writing()
         for event in (self._watchers, self._closed):
@@ -290,13 +299,37 @@ class SocketStream(asyncio.Protocol):
             data, self._corked = self._corked, b""
             self._send(data)
 
+    def send_pieces_nowait(self, pieces: Sequence[bytes]) -> None:
+        self.uncork()  # first come, first sent
+        size = sum(map(len, pieces))
+        if self.lost or self.unsent or not can_gather(pieces, size):
+            self.send_nowait(b"".join(pieces))
+            return
+        try:
+            unsent = send_pieces(self._sock, pieces, size)
+        except OSError:
+            self._break()
+            return
+        if unsent:
+            self._keep(unsent)
+
     def _send(self, data: bytes) -> None:
-        if self._transport is not None:
+        """``send(2)`` first, transport or not: it costs less than to hand over bytes that the kernel takes at once."""
+        if self.lost:
+            return
+        if self._transport is not None and self._transport.get_write_buffer_size():
             self._transport.write(data)
         elif self._unsent:
             self._unsent = memoryview(bytes(self._unsent) + data)
-        elif not self.lost and (sent := self._send_some(data)) < len(data):
-            self._unsent = memoryview(data)[sent:]
+        elif (sent := self._send_some(data)) < len(data):
+            self._keep(memoryview(data)[sent:])
+
+    def _keep(self, unsent: memoryview) -> None:
+        """The kernel has not taken all: the rest follows as the peer reads."""
+        if self._transport is not None:
+            self._transport.write(unsent)
+        else:
+            self._unsent = unsent
             self.congested = True
             if self._direct:
                 self._loop.add_writer(self._sock, self._send_unsent)
@@ -319,8 +352,10 @@ class SocketStream(asyncio.Protocol):
             return len(data)
 
     def _break(self) -> None:
-        """The socket is good for nothing any more, and there is no transport to say so."""
-        if self._unsent and self._direct:
+        """The socket is good for nothing any more, and no transport has said so."""
+        if self._transport is not None:
+            self._transport.abort()
+        elif self._unsent and self._direct:
             self._loop.remove_writer(self._sock)
         self.connection_lost(None)
 

@@ -5,6 +5,7 @@ trio's own readiness costs one ``epoll_ctl`` per wait, which is about 2 of 10 us
 
 import select
 import socket
+from collections.abc import Sequence
 from typing import Any, ClassVar, Final
 
 import trio
@@ -121,13 +122,17 @@ class EdgeStream(TrioStream):
             corked.append(self)
         else:
             self.uncork()
-            super().send_nowait(data)
+            self._transmit(data)
+
+    def send_pieces_nowait(self, pieces: Sequence[bytes]) -> None:
+        self.uncork()  # first come, first sent
+        super().send_pieces_nowait(pieces)
 
     def uncork(self) -> None:
         """Send what waited for the other tasks of the turn."""
         if self._corked:
             data, self._corked = self._corked, b""
-            super().send_nowait(data)
+            self._transmit(data)
             if self._closes and not super().close_nowait():
                 self._poller.close_later(self)
 
@@ -150,12 +155,8 @@ class EdgeStream(TrioStream):
         await super().aclose()
 
     def receive_nowait(self, max_bytes: int = RECEIVE_BYTES) -> bytes | None:
-        try:
-            data = self._receive(max_bytes)
-        except BlockingIOError:
-            self._readable = self._ended
-            return None
-        self._readable = len(data) == max_bytes or self._ended
+        data = self._receive(max_bytes)
+        self._readable = self._ended or (data is not None and len(data) == max_bytes)
         return data
 
     async def receive_some(self, max_bytes: int = RECEIVE_BYTES) -> bytes:
@@ -168,8 +169,11 @@ class EdgeStream(TrioStream):
                 await trio.lowlevel.wait_task_rescheduled(self._stop_waiting)
                 if self.lost:
                     raise ClientDisconnected("the connection was closed")
-            if (data := self.receive_nowait(max_bytes)) is not None:
+            data = self._receive(max_bytes)  # as receive_nowait does, which one call more would ask
+            if data is not None:
+                self._readable = len(data) == max_bytes or self._ended
                 return data
+            self._readable = self._ended
 
     def _stop_waiting(self, _: Any) -> trio.lowlevel.Abort:
         self._reader = None

@@ -4,18 +4,25 @@
 """
 
 import socket
+from collections.abc import Sequence
 from typing import Final
 
 import trio
 
 from trioserve._errors import ClientDisconnected
 from trioserve._streams.interface import RECEIVE_BYTES, Address
-from trioserve._streams.sockets import kernel_queue, peek_end, reset_on_close
+from trioserve._streams.sockets import (
+    NOTHING,
+    can_gather,
+    kernel_queue,
+    peek_end,
+    reset_on_close,
+    send_pieces,
+)
 
 __all__ = ["PlainStream", "TrioStream"]
 
 READ_AHEAD_BYTES: Final = 64 * 1024  # kept for receive_some while somebody watches for the peer to leave
-_NOTHING: Final = memoryview(b"")
 
 
 class TrioStream:
@@ -29,7 +36,7 @@ class TrioStream:
         self.local = local
         self.lost = False
         self.congested = False
-        self._unsent = _NOTHING
+        self._unsent = NOTHING
         self._drained: trio.Event | None = None  # made when somebody waits for it
 
     async def open(self) -> None:
@@ -43,6 +50,23 @@ class TrioStream:
         return len(self._unsent) + kernel_queue(self._sock)
 
     def send_nowait(self, data: bytes) -> None:
+        self._transmit(data)
+
+    def send_pieces_nowait(self, pieces: Sequence[bytes]) -> None:
+        size = sum(map(len, pieces))
+        if self._unsent or self.lost or not can_gather(pieces, size):
+            self.send_nowait(b"".join(pieces))
+            return
+        try:
+            unsent = send_pieces(self._sock, pieces, size)
+        except OSError:
+            self._lose()
+            return
+        if unsent:
+            self._keep(unsent)
+
+    def _transmit(self, data: bytes) -> None:
+        """What ``send_nowait`` is about."""
         if self.lost:
             return
         if self._unsent:
@@ -56,10 +80,14 @@ class TrioStream:
             self._lose()
             return
         if sent < len(data):
-            self._unsent = memoryview(data)[sent:]
-            self.congested = not self._flush()
-            if self.congested:  # the kernel has said no, so it will also say when it can take more
-                self._flush_when_writable()
+            self._keep(memoryview(data)[sent:])
+
+    def _keep(self, unsent: memoryview) -> None:
+        """The kernel has not taken all: the rest follows as the peer reads."""
+        self._unsent = unsent
+        self.congested = not self._flush()
+        if self.congested:  # the kernel has said no, so it will also say when it can take more
+            self._flush_when_writable()
 
     def _flush_when_writable(self) -> None:
         raise NotImplementedError
@@ -90,14 +118,14 @@ class TrioStream:
         if self.lost:
             raise ClientDisconnected("the client has gone")
 
-    def _receive(self, max_bytes: int) -> bytes:
-        """``recv(2)``: raises BlockingIOError, or ClientDisconnected."""
+    def _receive(self, max_bytes: int) -> bytes | None:
+        """``recv(2)``; ``None`` when there is nothing yet. Raises ClientDisconnected."""
         if self.lost:  # the kernel tells of a reset only once
             raise ClientDisconnected("the client has gone")
         try:
             return self._sock.recv(max_bytes)
         except BlockingIOError:
-            raise
+            return None
         except OSError as exc:
             self._lose()
             raise ClientDisconnected("the client has gone") from exc
@@ -105,7 +133,7 @@ class TrioStream:
     def _lose(self) -> None:
         """The connection broke: nobody shall wait for it any more."""
         self.lost = True
-        self._unsent = _NOTHING
+        self._unsent = NOTHING
         self.congested = False
         if self._drained is not None:
             self._drained.set()
@@ -161,10 +189,7 @@ class PlainStream(TrioStream):
     def receive_nowait(self, max_bytes: int = RECEIVE_BYTES) -> bytes | None:
         if self._ahead or self._finished:
             return self._take_ahead()
-        try:
-            return self._receive(max_bytes)
-        except BlockingIOError:
-            return None
+        return self._receive(max_bytes)
 
     async def receive_some(self, max_bytes: int = RECEIVE_BYTES) -> bytes:
         async with self._reading:
@@ -185,10 +210,8 @@ class PlainStream(TrioStream):
                 await trio.lowlevel.wait_readable(self._sock)
             except (trio.ClosedResourceError, OSError) as exc:
                 raise ClientDisconnected("the connection was closed") from exc
-            try:
-                return self._receive(max_bytes)
-            except BlockingIOError:
-                continue
+            if (data := self._receive(max_bytes)) is not None:
+                return data
 
     def is_disconnected(self) -> bool:
         if self.lost or self._ahead:

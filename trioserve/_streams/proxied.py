@@ -1,6 +1,7 @@
 """Connections that begin with a header of the PROXY protocol, over any other kind of stream, TLS not yet begun."""
 
 import logging
+from collections.abc import Sequence
 from typing import NoReturn
 
 import anyio
@@ -114,6 +115,9 @@ class ProxiedStream:
 
     def send_nowait(self, data: bytes) -> None:
         self._stream.send_nowait(data)
+
+    def send_pieces_nowait(self, pieces: Sequence[bytes]) -> None:
+        self._stream.send_pieces_nowait(pieces)
 
     async def drain(self) -> None:
         await self._stream.drain()

@@ -11,6 +11,7 @@ they are, so one that was cut short does not pass for a whole one (RFC 8446 §6.
 import contextlib
 import logging
 import ssl
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -301,6 +302,9 @@ class TlsStream:
             self._inner.send_nowait(self._outgoing.read())
         else:
             self._inner.send_nowait(self._encrypt_in_parts(memoryview(data)))
+
+    def send_pieces_nowait(self, pieces: Sequence[bytes]) -> None:
+        self.send_nowait(b"".join(pieces))  # few large records cost less than many small ones
 
     def _encrypt_in_parts(self, data: memoryview) -> bytes:
         parts: list[bytes] = []
