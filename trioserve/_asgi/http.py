@@ -77,8 +77,8 @@ class HttpResponse:
     """
 
     __slots__ = (
-        "_body_left", "_chunked", "_head", "_head_lines", "_says_close", "_send_body", "_standing_fields", "_trailer_text",
-        "body_bytes", "has_date", "has_server", "keep_alive", "state", "status", "work",
+        "_body_left", "_chunked", "_head", "_head_lines", "_says_close", "_send_body", "_standing_fields",
+        "_trailer_text", "body_bytes", "has_date", "has_server", "keep_alive", "state", "status", "work",
     )  # fmt: skip
 
     def __init__(self, head: RequestHead, standing_fields: StandingFields) -> None:
@@ -88,11 +88,7 @@ class HttpResponse:
         self.state: int = START
         self.status = 0
         self.body_bytes = self.work = 0
-        self.has_date = self.has_server = self._says_close = False
-        self._chunked = False
-        self._send_body = True
-        self._trailer_text: bytes | None = None  # of trailer fields that are still to come; None without any
-        self._body_left: int | None = None  # of a declared content-length that counts
+        self.has_date = self.has_server = False
 
     def encode(self, message: Message, pieces: list[bytes]) -> None:
         """Check ``message`` and append what it puts on the wire to ``pieces``.
@@ -196,9 +192,13 @@ class HttpResponse:
         if not isinstance(status, int) or not 200 <= status <= 999:
             raise AppError(f"http.response.start with status {status!r}: a whole number from 200 to 999 is expected")
         lines = [_STATUS_LINES.get(status) or b"HTTP/1.1 %d \r\n" % status]  # RFC 9112 §4: the phrase may be empty
-        self.has_date = self.has_server = self._says_close = False
+        self.has_date = self.has_server = self._says_close = self._chunked = False
+        self._send_body = True
+        self._trailer_text: bytes | None = None  # of trailer fields that are still to come; None without any
+        self._body_left: int | None = None  # of a declared content-length that counts
         declared: Field | None = None  # the body's length
-        for header in iterate(message.get("headers", ())):
+        headers = message.get("headers", ())
+        for header in headers if type(headers) is list else iterate(headers):
             try:
                 field = known_field(header) or read_field(header)
             except TypeError:  # no hash: lists are pairs too

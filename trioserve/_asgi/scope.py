@@ -22,7 +22,10 @@ class ScopeFactory:
     ``tls`` is the extension of that name, for a connection that is protected; each scope gets a copy.
     """
 
-    __slots__ = ("_client", "_last", "_proxies", "_read_origin", "_root_path", "_scheme", "_server", "_state", "_tls")
+    __slots__ = (
+        "_client", "_last_head", "_last_origin", "_proxies", "_read_origin", "_root_path", "_scheme", "_server", "_state",
+        "_template", "_tls",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -43,21 +46,23 @@ class ScopeFactory:
         self._proxies = proxies
         self._tls = tls
         self._read_origin: Callable[[Fields], Origin] | None = None  # looked for when it is needed first
-        self._last: tuple[Meaning, Origin] | None = None
+        self._last_origin: tuple[Meaning, Origin] | None = None
+        self._last_head: RequestHead | None = None
+        self._template: dict[str, Any] | None = None  # of its scope, once it has been repeated
 
     def origin(self, head: RequestHead) -> Origin | None:
         """What trusted proxies say about a request; ``None`` when there is nothing, or nobody who is believed."""
         if not head.meaning.forwarded or self._proxies is None:
             return None
-        if self._last is not None and self._last[0] is head.meaning:  # the same field section
-            return self._last[1]
+        if self._last_origin is not None and self._last_origin[0] is head.meaning:  # the same field section
+            return self._last_origin[1]
         if self._read_origin is None:
             self._read_origin = self._proxies.reader(self._client, self._server)
             if self._read_origin is None:
                 self._proxies = None  # a connection has one peer
                 return None
         origin = self._read_origin(head.headers)
-        self._last = head.meaning, origin
+        self._last_origin = head.meaning, origin
         return origin
 
     def client(self, head: RequestHead) -> tuple[str, int | None] | None:
@@ -71,11 +76,31 @@ class ScopeFactory:
         ``root_path`` is put in front of ``path`` and ``raw_path``, because in ASGI both contain it. ``extensions``
         holds what works on this connection. ``state`` is a shallow copy of the lifespan's, absent without one.
         """
+        if head is not self._last_head:
+            self._last_head, self._template = head, None
+            scope = self._describe(head)
+        else:  # said again and again: 0.3 us less
+            if self._template is None:
+                self._template = self._describe(head)
+            scope = self._template.copy()
+        scope["asgi"] = {"version": ASGI_VERSION, "spec_version": HTTP_SPEC_VERSION}
+        scope["headers"] = scope["headers"].copy()
+        if head.meaning.http_version == "1.1":  # trailers need chunks, 103 a client that knows interim responses
+            scope["extensions"] = {"http.response.trailers": {}, "http.response.early_hint": {}}
+        else:
+            scope["extensions"] = {}
+        if self._tls is not None:
+            scope["extensions"]["tls"] = self._tls.copy()
+        if self._state is not None:
+            scope["state"] = self._state.copy()
+        return scope
+
+    def _describe(self, head: RequestHead) -> dict[str, Any]:
+        """Where a request comes from and what it asks for: the part of its scope that nobody can change."""
         origin = self.origin(head) if head.meaning.forwarded else None
         root_path = self._root_path if origin is None or origin.prefix is None else origin.prefix
         scope: dict[str, Any] = {
             "type": "http",
-            "asgi": {"version": ASGI_VERSION, "spec_version": HTTP_SPEC_VERSION},
             "http_version": head.meaning.http_version,
             "server": self._server,
             "client": self._client,
@@ -85,18 +110,11 @@ class ScopeFactory:
             "path": head.path,
             "raw_path": head.raw_path,
             "query_string": head.query_string,
-            "headers": head.headers.copy(),
-            "extensions": {},
+            "headers": head.headers,
         }
-        if head.meaning.http_version == "1.1":  # trailers need chunks, 103 a client that knows interim responses
-            scope["extensions"] = {"http.response.trailers": {}, "http.response.early_hint": {}}
-        if self._tls is not None:
-            scope["extensions"]["tls"] = self._tls.copy()
         if root_path and head.raw_path != b"*":
             scope["path"] = root_path + head.path
             scope["raw_path"] = root_path.encode() + head.raw_path
-        if self._state is not None:
-            scope["state"] = self._state.copy()
         if origin is not None:
             apply_origin(origin, scope)
         return scope

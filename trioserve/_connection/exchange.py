@@ -6,7 +6,7 @@ The rules live in pure objects (``Http1Codec``, ``HttpResponse``); the methods h
 import logging
 import time
 from collections.abc import Coroutine
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import anyio
 import anyio.lowlevel
@@ -50,6 +50,7 @@ class Exchange:
 
     # Defaults of the class, not of each instance: most requests never touch these.
     _give_way_at = GIVE_WAY_BYTES  # response.work by which others get a turn
+    _run = cast("list[bytes]", ())  # body parts sent in a row, not encoded yet; a list once there may be any
     _received_in_a_row = 0  # bytes of the request body that were there without waiting
     _wait_for_body: anyio.CancelScope | None = None
     _awaited_bytes = 0
@@ -76,8 +77,7 @@ class Exchange:
         self._pieces: list[bytes] = []  # encoded, not handed to the stream yet
         self._flush_at = FLUSH_BYTES  # response.work by which what has collected is sent
         self._app_runs = True  # the application is between two suspensions of its own task
-        self._run: list[bytes] = []  # body parts sent in a row, not encoded yet
-        self._run_room = 0  # bytes until it must be; 0 when anything else may have happened since the last part
+        self._run_room = 0  # bytes until ``_run`` must go; 0 when anything else may have happened since the last part
         self._body_given = False  # the last http.request event has been received
         self._continue_due = head.meaning.expects_continue
         self._coro: Coroutine[Any, Any, None] | None = None
@@ -190,27 +190,28 @@ class Exchange:
 
     async def receive(self) -> Message:
         """ASGI ``receive``. An event that is already there is returned without a checkpoint."""
-        if not self._body_given and (event := await self._receive_request()) is not None:
-            return event
+        while not self._body_given:
+            if (event := self._next_request_event()) is not None:
+                return event
+            if not await self._receive_body():
+                break
         if self.response.state != COMPLETE and self.connection.refusal is None and not self._stream.is_disconnected():
             await self._wait_for_end()
         self._told_to_stop = True
         return {"type": "http.disconnect"}
 
-    async def _receive_request(self) -> Message | None:
-        """The next ``http.request`` event; ``None`` when the body will not be completed."""
+    def _next_request_event(self) -> Message | None:
+        """What is there of the body; ``None`` when more must be received first, or will never be."""
         codec = self._codec
-        while True:
-            try:
-                body = codec.take_body()
-            except PeerError as exc:
-                self.refuse(exc)
-                return None
-            if body or codec.body_complete:
-                self._body_given = codec.body_complete
-                return {"type": "http.request", "body": body, "more_body": not codec.body_complete}
-            if not await self._receive_body():
-                return None
+        try:
+            body = codec.take_body()
+        except PeerError as exc:
+            self.refuse(exc)
+            return None
+        if not body and not codec.body_complete:
+            return None
+        self._body_given = codec.body_complete
+        return {"type": "http.request", "body": body, "more_body": not codec.body_complete}
 
     async def send(self, message: Message) -> None:
         """ASGI ``send``. Raises ClientDisconnected once the client has gone, AppError for a wrong message."""
@@ -224,10 +225,8 @@ class Exchange:
                         return
             except (KeyError, TypeError):
                 pass  # less usual, or wrong
-            self._run_room = 0
+            self._end_run()
         stream, response, pieces = self._stream, self.response, self._pieces
-        if self._run:
-            self._encode_run()
         if stream.lost or self.connection.refusal is not None:
             raise ClientDisconnected("the client has gone")
         if response.state <= FIRST_BODY and not self._codec.body_complete:
@@ -252,17 +251,25 @@ class Exchange:
         elif pieces and not self._app_runs:
             await self.flush()  # a task of the application's own sends, whose suspensions nobody sees
         if response.state == BODY and self._app_runs:
-            self._run_room = response.run_room()
+            self._begin_run()
 
     # Moving bytes.
 
-    def _encode_run(self) -> None:
-        self.response.encode_run(self._run, self._pieces)
-        self._run.clear()
+    def _begin_run(self) -> None:
+        """From now on body parts collect, unless something else happens."""
+        self._run_room = self.response.run_room()
+        if not self._run:
+            self._run = []
+
+    def _end_run(self) -> None:
+        self._run_room = 0
+        if self._run:
+            self.response.encode_run(self._run, self._pieces)
+            self._run.clear()
 
     def _hand_over(self) -> None:
         if self._run:
-            self._encode_run()
+            self._end_run()
         if self._pieces:
             self._stream.send_pieces_nowait(self._pieces)
             self._pieces.clear()

@@ -197,15 +197,13 @@ class Http1Codec:
 
     def _frame_body(self, length: int | None) -> None:
         limit = self._limits.body
-        if length == 0:
-            self._body = None
-        elif length is None:
+        if length is None:
             self._body = ChunkedBody(limit)
         elif limit is not None and length > limit:
             raise PeerError(413, f"request body over the limit of {limit} bytes")
         else:
             self._body = LengthBody(length)
-        self.body_complete = length == 0
+        self.body_complete = False
 
 
 def _unquote(path: bytes) -> str:
