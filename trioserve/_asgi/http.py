@@ -81,6 +81,9 @@ class HttpResponse:
         "_trailer_text", "body_bytes", "has_date", "has_server", "keep_alive", "state", "status", "work",
     )  # fmt: skip
 
+    _trailer_text: bytes | None  # of trailer fields that are still to come; None without any
+    _body_left: int | None  # of a declared content-length that counts
+
     def __init__(self, head: RequestHead, standing_fields: StandingFields) -> None:
         self._head = head
         self._standing_fields = standing_fields
@@ -194,8 +197,7 @@ class HttpResponse:
         lines = [_STATUS_LINES.get(status) or b"HTTP/1.1 %d \r\n" % status]  # RFC 9112 §4: the phrase may be empty
         self.has_date = self.has_server = self._says_close = self._chunked = False
         self._send_body = True
-        self._trailer_text: bytes | None = None  # of trailer fields that are still to come; None without any
-        self._body_left: int | None = None  # of a declared content-length that counts
+        self._trailer_text = self._body_left = None
         declared: Field | None = None  # the body's length
         headers = message.get("headers", ())
         for header in headers if type(headers) is list else iterate(headers):

@@ -23,8 +23,8 @@ class ScopeFactory:
     """
 
     __slots__ = (
-        "_client", "_last_head", "_last_origin", "_proxies", "_read_origin", "_root_path", "_scheme", "_server", "_state",
-        "_template", "_tls",
+        "_client", "_last_head", "_last_origin", "_proxies", "_read_origin", "_root_path", "_scheme", "_server",
+        "_state", "_template", "_tls",
     )  # fmt: skip
 
     def __init__(

@@ -6,6 +6,6 @@ from trioserve._streams.running import open_network, running_backend
 from trioserve._streams.tls import ServerIdentity, TlsFacts, TlsListener, is_tls, tls_facts
 
 __all__ = [
-    "GATHER_BYTES", "RECEIVE_BYTES", "Address", "ByteStream", "Listener", "Network", "ProxiedListener", "ServerIdentity",
-    "TlsFacts", "TlsListener", "is_tls", "open_network", "running_backend", "tls_facts",
+    "GATHER_BYTES", "RECEIVE_BYTES", "Address", "ByteStream", "Listener", "Network", "ProxiedListener",
+    "ServerIdentity", "TlsFacts", "TlsListener", "is_tls", "open_network", "running_backend", "tls_facts",
 ]  # fmt: skip
