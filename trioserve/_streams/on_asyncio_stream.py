@@ -1,0 +1,370 @@
+"""A connection on asyncio and uvloop: a small Protocol that wakes one task.
+
+The transport, once there is one, keeps what the kernel does not take, and sends it as the peer reads.
+"""
+
+import asyncio
+import socket
+from collections.abc import Sequence
+from typing import Final, cast
+
+import anyio
+
+from trioserve._errors import ClientDisconnected
+from trioserve._streams.interface import RECEIVE_BYTES, Address
+from trioserve._streams.sockets import NOTHING, can_gather, kernel_queue, peek_end, reset_on_close, send_pieces
+
+__all__ = ["Cork", "SocketStream"]
+
+PAUSE_BYTES: Final = 64 * 1024  # received and not yet asked for: from here on the transport stops reading
+UNSENT_BYTES: Final = 64 * 1024  # asyncio's default
+CLOSE_SECONDS: Final = 2.0  # for a peer to take the last bytes of a stream that nobody serves any more
+
+
+class Cork:
+    """Collects what the tasks that were woken together send, and sends it when all of them have run.
+
+    Clients that are idle by then are woken once for many responses instead of once for each (see ``EdgePoller``).
+
+    Attributes:
+        woken: tasks that have something to read and have not run yet.
+    """
+
+    __slots__ = ("_loop", "_streams", "woken")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._streams: list[SocketStream] = []
+        self.woken = 0
+
+    def takes(self, stream: "SocketStream") -> bool:
+        """True when ``stream`` shall wait for the end of this turn of the loop."""
+        if not self._streams:
+            if not self.woken:
+                return False  # nobody to wait for
+            self._loop.call_soon(self._release)
+        self._streams.append(stream)
+        return True
+
+    def _release(self) -> None:
+        streams, self._streams = self._streams, []
+        for stream in streams:
+            stream.uncork()
+
+
+class SocketStream(asyncio.Protocol):
+    """One connection.
+
+    As long as nobody has to wait for the peer, the socket is read and written directly; many short connections never
+    need more. The first wait makes a transport, whose protocol the stream is, and from then on the event loop moves
+    the bytes.
+    """
+
+    __slots__ = (
+        "_closed", "_cork", "_corked", "_direct", "_drained", "_ended", "_is_closed", "_loop", "_opening", "_paused",
+        "_readable", "_received", "_sock", "_transport", "_unsent", "_watchers", "congested", "local", "lost", "peer",
+    )  # fmt: skip
+
+    def __init__(
+        self, sock: socket.socket, peer: Address | None, local: Address | None, cork: Cork,
+        loop: asyncio.AbstractEventLoop,
+    ) -> None:  # fmt: skip
+        self._cork = cork
+        self._corked = b""
+        self.peer = peer
+        self.local = local
+        self.lost = False
+        self._is_closed = False  # by us, with nothing left to send
+        self._sock = sock
+        self._transport: asyncio.Transport | None = None
+        self._direct = True  # no transport has been asked for
+        self._opening: asyncio.Future[None] | None = None  # while it is being made
+        self._loop = loop
+        self._received = b""
+        self._unsent = NOTHING  # while there is no transport
+        self._ended = False  # the peer has finished sending
+        self._paused = False
+        self.congested = False  # the peer is slower than we are
+        self._readable: asyncio.Future[None] | None = None  # each is made when somebody waits for it
+        self._drained: asyncio.Future[None] | None = None
+        self._watchers: asyncio.Event | None = None
+        self._closed: asyncio.Event | None = None
+
+    async def open(self) -> None:
+        """Nothing: an accepted socket is ready."""
+
+    async def _make_transport(self) -> None:
+        """Let the event loop move the bytes from now on. One task makes the transport, others wait for it."""
+        if self._opening is not None:
+            await asyncio.shield(self._opening)
+            return
+        self._opening = self._loop.create_future()
+        if self._unsent:
+            self._loop.remove_writer(self._sock)
+        self._direct = False
+        try:
+            await self._loop.connect_accepted_socket(lambda: self, self._sock)
+        except BaseException as exc:
+            self.connection_lost(None)
+            if isinstance(exc, OSError):
+                raise ClientDisconnected("the client has gone") from exc
+            raise
+        finally:
+            self._opening.set_result(None)
+            self._opening = None
+        if self.lost and self._transport is not None:  # aborted meanwhile
+            self._transport.abort()
+
+    # What the transport tells.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's is one in all but name
+        self._transport.set_write_buffer_limits(high=UNSENT_BYTES, low=0)
+        if self._unsent:
+            data, self._unsent = self._unsent, NOTHING
+            self.resume_writing()
+            self._transport.write(data)
+
+    def data_received(self, data: bytes) -> None:
+        self._received = self._received + data if self._received else data
+        if len(self._received) > PAUSE_BYTES and not self._paused and self._transport is not None:
+            self._paused = True
+            self._transport.pause_reading()
+        self._wake_reader()
+
+    def eof_received(self) -> bool:
+        self._ended = True
+        self._wake_reader()
+        if self._watchers is not None:
+            self._watchers.set()
+        return True  # keep the sending half open: the answer is still wanted
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.lost = True
+        self._transport = None
+        self._unsent = NOTHING
+        self._wake_reader()
+        self.resume_writing()
+        for event in (self._watchers, self._closed):
+            if event is not None:
+                event.set()
+
+    def pause_writing(self) -> None:
+        self.congested = True
+
+    def resume_writing(self) -> None:
+        self.congested = False
+        drained, self._drained = self._drained, None
+        if drained is not None and not drained.done():
+            drained.set_result(None)
+
+    def _wake_reader(self) -> None:
+        readable, self._readable = self._readable, None
+        if readable is not None and not readable.done():
+            readable.set_result(None)
+            self._cork.woken += 1
+
+    # Receiving.
+
+    def receive_nowait(self, max_bytes: int = RECEIVE_BYTES) -> bytes | None:
+        if self._received:
+            data, self._received = self._received, b""
+            if self._paused and self._transport is not None:
+                self._paused = False
+                self._transport.resume_reading()
+            return data
+        if self._ended:
+            return b""
+        if self.lost:
+            raise ClientDisconnected("the client has gone")
+        return self._receive(max_bytes) if self._direct else None
+
+    def _receive(self, max_bytes: int) -> bytes | None:
+        """Read from the socket itself."""
+        try:
+            data = self._sock.recv(max_bytes)
+        except BlockingIOError:
+            return None
+        except OSError as exc:
+            self._break()
+            raise ClientDisconnected("the client has gone") from exc
+        self._ended = not data
+        return data
+
+    async def receive_some(self, max_bytes: int = RECEIVE_BYTES) -> bytes:
+        while (data := self.receive_nowait(max_bytes)) is None:
+            if self._transport is None:
+                await self._make_transport()
+                continue
+            if self._readable is not None:
+                raise anyio.BusyResourceError("receiving from")
+            readable = self._readable = self._loop.create_future()
+            try:
+                await readable
+            finally:
+                if self._readable is readable:
+                    self._readable = None  # cancelled
+                if readable.done() and not readable.cancelled():
+                    self._cork.woken -= 1
+        return data
+
+    def is_disconnected(self) -> bool:
+        if self._direct and not self._ended and not self.lost:
+            return peek_end(self._sock)
+        return self.lost or (self._ended and not self._received)
+
+    async def wait_disconnected(self) -> None:
+        if not self._ended and not self.lost and self._transport is None:
+            await self._make_transport()
+        if not self._ended and not self.lost:
+            if self._watchers is None:
+                self._watchers = asyncio.Event()
+            await self._watchers.wait()
+
+    # Sending.
+
+    def send_nowait(self, data: bytes) -> None:
+        if self.lost:
+            return
+        if self._corked or not self._cork.takes(self):
+            self.uncork()
+            self._send(data)
+        else:
+            self._corked = data
+
+    def uncork(self) -> None:
+        """Send what waited for the end of the turn."""
+        if self._corked:
+            data, self._corked = self._corked, b""
+            self._send(data)
+
+    def send_pieces_nowait(self, pieces: Sequence[bytes]) -> None:
+        self.uncork()  # first come, first sent
+        size = sum(map(len, pieces))
+        if self.lost or self.unsent or not can_gather(pieces, size):
+            self.send_nowait(b"".join(pieces))
+            return
+        try:
+            unsent = send_pieces(self._sock, pieces, size)
+        except OSError:
+            self._break()
+            return
+        if unsent:
+            self._keep(unsent)
+
+    def _send(self, data: bytes) -> None:
+        """``send(2)`` first, transport or not: it costs less than to hand over bytes that the kernel takes at once."""
+        if self.lost:
+            return
+        if self._transport is not None and self._transport.get_write_buffer_size():
+            self._transport.write(data)
+        elif self._unsent:
+            self._unsent = memoryview(bytes(self._unsent) + data)
+        elif (sent := self._send_some(data)) < len(data):
+            self._keep(memoryview(data)[sent:])
+
+    def _keep(self, unsent: memoryview) -> None:
+        """The kernel has not taken all: the rest follows as the peer reads."""
+        if self._transport is not None:
+            self._transport.write(unsent)
+        else:
+            self._unsent = unsent
+            self.congested = True
+            if self._direct:
+                self._loop.add_writer(self._sock, self._send_unsent)
+
+    def _send_unsent(self) -> None:
+        """The kernel takes more, and there is no transport yet."""
+        self._unsent = self._unsent[self._send_some(self._unsent) :]
+        if not self._unsent:
+            self._loop.remove_writer(self._sock)
+            self.resume_writing()
+
+    def _send_some(self, data: bytes | memoryview) -> int:
+        """``send(2)``; what is sent to a broken connection counts as sent."""
+        try:
+            return self._sock.send(data)
+        except BlockingIOError:
+            return 0
+        except OSError:
+            self._break()
+            return len(data)
+
+    def _break(self) -> None:
+        """The socket is good for nothing any more, and no transport has said so."""
+        if self._transport is not None:
+            self._transport.abort()
+        elif self._unsent and self._direct:
+            self._loop.remove_writer(self._sock)
+        self.connection_lost(None)
+
+    def be_strict(self) -> None:
+        self.uncork()
+        if self._transport is not None:
+            self._transport.set_write_buffer_limits(high=0)
+
+    async def drain(self) -> None:
+        while self.congested and not self.lost:
+            if self._drained is None:
+                self._drained = self._loop.create_future()
+            await asyncio.shield(self._drained)  # several tasks may wait: one that is cancelled leaves it alone
+        if self.lost:
+            raise ClientDisconnected("the client has gone")
+
+    @property
+    def unsent(self) -> int:
+        return self._transport.get_write_buffer_size() if self._transport is not None else len(self._unsent)
+
+    def untaken(self) -> int:
+        return self.unsent + (kernel_queue(self._sock) if not self.lost else 0)
+
+    # The end.
+
+    def send_eof(self) -> None:
+        self.uncork()
+        try:
+            if self._transport is None:
+                if not self.lost:
+                    self._sock.shutdown(socket.SHUT_WR)
+            elif not self._transport.is_closing():
+                self._transport.write_eof()
+        except OSError:  # the peer was faster
+            self.lost = True
+
+    def close_nowait(self) -> bool:
+        self.uncork()
+        if self.unsent:
+            return False
+        if self._transport is not None:
+            self._transport.close()
+        elif self._opening is None:  # otherwise who makes it will find that the stream is lost
+            self._sock.close()
+        self.lost = self._is_closed = True
+        return True
+
+    async def aclose(self) -> None:
+        try:
+            if self._transport is None and self.congested:
+                await self.drain()
+            if self.close_nowait():
+                return
+            assert self._transport is not None, "only a transport has unsent bytes now"
+            self._transport.close()  # it sends them first
+            self._closed = asyncio.Event()
+            await self._closed.wait()
+        except ClientDisconnected:
+            self.abort()  # it is what closing is for
+        except BaseException:
+            self.abort()
+            raise
+
+    def abort(self) -> None:
+        self._corked = b""
+        if not self._is_closed and self._sock.fileno() >= 0:
+            reset_on_close(self._sock)
+            if self._transport is not None:
+                self._transport.abort()
+            elif self._opening is None:
+                self._break()
+                self._sock.close()
+        self.lost = self._is_closed = True
