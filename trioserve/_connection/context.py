@@ -11,6 +11,7 @@ import anyio
 
 from trioserve._asgi import Dated, ProxyHeaders
 from trioserve._protocol import Http1Codec
+from trioserve._streams import Cancellable
 from trioserve._types import CoroutineApp
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from trioserve._connection.websocket import WebSocket
     from trioserve._connection.websocket_service import WebSocketService
 
-__all__ = ["AccessLog", "Cancellable", "Lifetime", "ServerContext", "StandingFields", "Timeouts"]
+__all__ = ["AccessLog", "Lifetime", "ServerContext", "StandingFields", "Timeouts"]
 
 
 class AccessLog(Protocol):
@@ -54,12 +55,6 @@ class Timeouts:
         for kind in kinds:
             if kind is not None:
                 yield kind
-
-
-class Cancellable(Protocol):
-    """A started task."""
-
-    def cancel(self) -> None: ...
 
 
 @dataclass(slots=True)

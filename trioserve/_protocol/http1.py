@@ -6,13 +6,13 @@ once, here: where a head ends and how large it may be, what is refused, how a bo
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
 from urllib.parse import unquote_to_bytes
 
 from trioserve._errors import PeerError
 from trioserve._protocol.body import BodyReader, ChunkedBody, LengthBody
 from trioserve._protocol.events import Meaning, RequestHead
 from trioserve._protocol.grammar import METHOD, ORIGIN_FORM_LINE, read_unusual_line
+from trioserve._protocol.head_memory import REMEMBERED_BYTES, HeadMemory
 from trioserve._protocol.meaning import interpret
 from trioserve._types import Fields
 
@@ -20,9 +20,6 @@ __all__ = ["Http1Codec", "Http1Limits", "ParseFields"]
 
 ParseFields = Callable[[bytes], Fields]
 """An engine: one whole head in, its field lines out; raises PeerError."""
-
-
-REMEMBERED_BYTES: Final = 1024  # of the last head; larger ones are mostly cookies, and memory for idle connections
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,12 +49,15 @@ class Http1Codec:
         body_complete: nothing of the last request's body is missing.
     """
 
-    __slots__ = ("_body", "_last_head", "_last_section", "_last_text", "_limits", "_parse_fields", "_scanned",
-                 "_skipped_line", "_unsuspicious", "body_complete", "trailing_data")  # fmt: skip
+    __slots__ = (
+        "_body", "_last_head", "_last_section", "_last_text", "_limits", "_memory", "_parse_fields", "_scanned",
+        "_skipped_line", "_unsuspicious", "body_complete", "trailing_data",
+    )  # fmt: skip
 
-    def __init__(self, parse_fields: ParseFields, limits: Http1Limits) -> None:
+    def __init__(self, parse_fields: ParseFields, limits: Http1Limits, memory: HeadMemory | None = None) -> None:
         self._parse_fields = parse_fields
         self._limits = limits
+        self._memory = HeadMemory() if memory is None else memory  # what it knows was read within the same limits
         self._unsuspicious = min(limits.request_line, limits.head)  # no head up to this size needs a closer look
         self.trailing_data = b""
         self._scanned = 0  # bytes of the buffer known to hold no end of a head
@@ -105,6 +105,10 @@ class Http1Codec:
         if end == 3:
             return self._wait_for_more()
         text = buffer[:end]
+        if self._last_head is None and (known := self._memory.recall(text)) is not None:
+            self.trailing_data = buffer[end:]
+            self._last_head, self._last_text = known, text
+            return known
         if end > self._unsuspicious:
             self._check_size(text)
         match = ORIGIN_FORM_LINE.match(text)
@@ -117,6 +121,8 @@ class Http1Codec:
             method.decode("ascii"), target, path.decode("ascii") if b"%" not in path else _unquote(path), path,
             query or b"", section.fields, section.meaning,
         )  # fmt: skip
+        if self._last_head is None:
+            self._memory.remember(text, head)
         self._last_head = head if end <= REMEMBERED_BYTES else None
         self._last_text = text if end <= REMEMBERED_BYTES else b""
         return head

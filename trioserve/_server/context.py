@@ -22,7 +22,7 @@ from trioserve._connection import (
     Turnstile,
     WebSocketService,
 )
-from trioserve._protocol import Http1Codec, Http1Limits, ParseFields
+from trioserve._protocol import HeadMemory, Http1Codec, Http1Limits, ParseFields
 from trioserve._server.access_log import AccessLogger
 from trioserve._streams import running_backend
 from trioserve._trust import TrustedPeers, believed_fields
@@ -60,7 +60,7 @@ def make_context(
         clock=clock,
         root_path=config.root_path,
         on_disconnect=config.on_disconnect,
-        new_codec=partial(Http1Codec, parse_fields, limits),
+        new_codec=partial(Http1Codec, parse_fields, limits, HeadMemory()),
         timeouts=_make_timeouts(config, clock, tls=tls),
         standing_fields=StandingFields(
             date=config.date_header, server="trioserve" if config.server_header else None, extra=config.header

@@ -212,7 +212,7 @@ class Server:
         """Accept and serve until shutdown, then drain; return the deadline of what remains of the shutdown."""
         async with anyio.create_task_group() as services:
             await services.start(network.run)
-            async with anyio.create_task_group() as connections:
+            async with network.open_nursery() as connections:
                 ctx = self._make_context(network, lifespan, parse_fields, connections.start_soon)
                 for timeout in (*ctx.timeouts, *(ctx.websockets.timeouts if ctx.websockets is not None else ())):
                     services.start_soon(timeout.run)
@@ -236,10 +236,8 @@ class Server:
                         listener.close()
                 deadline = math.inf if self._budget is None else anyio.current_time() + self._budget
                 await self._settle()
-                self._begin_drain(deadline, connections, services)
+                self._begin_drain(deadline, services)
             services.cancel_scope.cancel()
-        for connection in list(self._lifetime.connections):  # cancelled before their tasks took their first step
-            connection.stream.abort()
         return deadline
 
     def _start_accepting(
@@ -291,22 +289,19 @@ class Server:
             with self._settling, anyio.move_on_after(self._settle_seconds):
                 await anyio.sleep_forever()
 
-    def _begin_drain(
-        self, deadline: float, connections: anyio.abc.TaskGroup, services: anyio.abc.TaskGroup
-    ) -> None:
+    def _begin_drain(self, deadline: float, services: anyio.abc.TaskGroup) -> None:
         """Idle connections go now, requests in progress get until the deadline."""
         kept = 0.0 if self._budget is None else min(LIFESPAN_SECONDS, LIFESPAN_SHARE * self._budget)
         self._lifetime.draining = True
         for connection in list(self._lifetime.connections):
             connection.drain()
-        services.start_soon(self._end_connections_at, deadline - kept, connections)
+        services.start_soon(self._end_connections_at, deadline - kept)
 
-    async def _end_connections_at(self, deadline: float, connections: anyio.abc.TaskGroup) -> None:
+    async def _end_connections_at(self, deadline: float) -> None:
         with anyio.move_on_at(deadline):
             await self._shutdown_forced.wait()
         for connection in list(self._lifetime.connections):
             connection.cancel("shutdown-deadline")
-        connections.cancel_scope.cancel()
 
     def _make_context(
         self, network: Network, lifespan: Lifespan, parse_fields: Any, start_soon: Any

@@ -1,11 +1,14 @@
 """What the server needs of a network, and nothing more. One implementation per backend, one in memory."""
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager
 from typing import Any, Final, Protocol, TypeAlias
 
 import anyio.abc
 
-__all__ = ["GATHER_BYTES", "RECEIVE_BYTES", "Address", "ByteStream", "Listener", "Network"]
+from trioserve._streams.scoped import TaskFunction
+
+__all__ = ["GATHER_BYTES", "RECEIVE_BYTES", "Address", "ByteStream", "Cancellable", "Listener", "Network", "Nursery"]
 
 RECEIVE_BYTES: Final = 64 * 1024  # bytes; one syscall holds a typical request, and malloc serves it without mmap
 
@@ -109,6 +112,23 @@ class Listener(Protocol):
         """Stop listening. Waiting ``accept`` calls must have been cancelled before."""
 
 
+class Cancellable(Protocol):
+    """A started task."""
+
+    def cancel(self) -> None: ...
+
+
+class Nursery(Protocol):
+    """Tasks that can be cancelled one by one, in a scope of each; leaving the nursery waits for all of them.
+
+    An anyio task group does the same on every backend, and more; one task of it costs 14 us on trio and 10 on asyncio
+    where these cost 8 and 5, which is a tenth of a short connection.
+    """
+
+    def start_soon(self, function: TaskFunction, *args: object) -> Cancellable:
+        """Start a task, which runs its first step even if it is cancelled before."""
+
+
 class Network(Protocol):
     """A backend's sockets and clock, for one run of one server."""
 
@@ -117,6 +137,9 @@ class Network(Protocol):
 
     def listen(self, sock: Any) -> Listener:
         """A listener on a bound, listening ``socket.socket``, which it owns from now on."""
+
+    def open_nursery(self) -> AbstractAsyncContextManager[Nursery]:
+        """For the tasks of connections."""
 
     async def run(self, *, task_status: anyio.abc.TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
         """A task for the server's nursery: whatever the streams need done in the background; until cancelled."""

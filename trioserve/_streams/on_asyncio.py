@@ -2,7 +2,8 @@
 
 import asyncio
 import socket
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from typing import Any
 
 import anyio
@@ -10,7 +11,8 @@ import anyio.abc
 
 from trioserve._streams.interface import ByteStream
 from trioserve._streams.on_asyncio_stream import Cork, SocketStream
-from trioserve._streams.sockets import address_of, is_wildcard, peer_address
+from trioserve._streams.scoped import TaskFunction, run_in_scope
+from trioserve._streams.sockets import accepting, address_of, is_wildcard, peer_address
 
 __all__ = ["AsyncioNetwork"]
 
@@ -26,32 +28,53 @@ class AsyncioNetwork:
     def listen(self, sock: socket.socket) -> "AsyncioListener":
         return AsyncioListener(sock, self._cork)
 
+    @asynccontextmanager
+    async def open_nursery(self) -> AsyncIterator["AsyncioNursery"]:
+        async with asyncio.TaskGroup() as group:
+            yield AsyncioNursery(group)
+
     async def run(self, *, task_status: anyio.abc.TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
         task_status.started()  # nothing to do in the background: the event loop does it
+
+
+class AsyncioNursery:
+    """A task group of asyncio's, with a cancel scope of anyio's for each task: it says no again to who ignores it."""
+
+    def __init__(self, group: asyncio.TaskGroup) -> None:
+        self._group = group
+
+    def start_soon(self, function: TaskFunction, *args: object) -> anyio.CancelScope:
+        scope = anyio.CancelScope()
+        self._group.create_task(run_in_scope(scope, function, args))
+        return scope
 
 
 class AsyncioListener:
     """Accepts on a listening socket."""
 
     def __init__(self, sock: socket.socket, cork: Cork) -> None:
-        sock.setblocking(False)
+        self._accept = accepting(sock)
         self._sock = sock
         self._cork = cork
+        self._in_a_row = 0
         self._loop = asyncio.get_running_loop()
         self.address = address_of(sock.getsockname())
         self._wildcard = is_wildcard(self.address)
 
     async def accept(self) -> ByteStream:
         while (stream := self.accept_nowait()) is None:
+            self._in_a_row = 0
             await self._wait_readable()
         return stream
 
     def accept_nowait(self) -> ByteStream | None:
         try:
-            sock, peer = self._sock.accept()
+            sock, peer = self._accept()
         except BlockingIOError:
             return None
-        sock.setblocking(False)
+        self._in_a_row += 1
+        if self._in_a_row > 1:
+            self._cork.expect_burst()
         local = address_of(sock.getsockname()) if self._wildcard else self.address
         return SocketStream(sock, peer_address(peer), local, self._cork, self._loop)
 

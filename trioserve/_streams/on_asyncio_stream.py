@@ -30,17 +30,27 @@ class Cork:
         woken: tasks that have something to read and have not run yet.
     """
 
-    __slots__ = ("_loop", "_streams", "woken")
+    __slots__ = ("_burst", "_loop", "_streams", "woken")
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self._streams: list[SocketStream] = []
+        self._burst = False
         self.woken = 0
+
+    def expect_burst(self) -> None:
+        """Connections are being accepted in a row: their tasks will take their first steps together."""
+        if not self._burst:
+            self._burst = True
+            self._loop.call_soon(self._loop.call_soon, self._end_burst)  # after those steps, which are called soon too
+
+    def _end_burst(self) -> None:
+        self._burst = False
 
     def takes(self, stream: "SocketStream") -> bool:
         """True when ``stream`` shall wait for the end of this turn of the loop."""
         if not self._streams:
-            if not self.woken:
+            if not self.woken and not self._burst:
                 return False  # nobody to wait for
             self._loop.call_soon(self._release)
         self._streams.append(stream)
@@ -61,8 +71,9 @@ class SocketStream(asyncio.Protocol):
     """
 
     __slots__ = (
-        "_closed", "_cork", "_corked", "_direct", "_drained", "_ended", "_is_closed", "_loop", "_opening", "_paused",
-        "_readable", "_received", "_sock", "_transport", "_unsent", "_watchers", "congested", "local", "lost", "peer",
+        "_closed", "_closes", "_cork", "_corked", "_direct", "_drained", "_ended", "_is_closed", "_loop", "_opening",
+        "_paused", "_readable", "_received", "_sock", "_transport", "_unsent", "_watchers", "congested", "local",
+        "lost", "peer",
     )  # fmt: skip
 
     def __init__(
@@ -71,6 +82,7 @@ class SocketStream(asyncio.Protocol):
     ) -> None:  # fmt: skip
         self._cork = cork
         self._corked = b""
+        self._closes = False  # once what is corked has been sent
         self.peer = peer
         self.local = local
         self.lost = False
@@ -237,6 +249,14 @@ class SocketStream(asyncio.Protocol):
         if self._corked:
             data, self._corked = self._corked, b""
             self._send(data)
+            if self._closes and not self.close_nowait():
+                self._close_later()
+
+    def _close_later(self) -> None:
+        """The kernel has not taken all of what was corked when the stream was closed."""
+        if self._transport is not None:
+            self._transport.close()  # it sends it first
+        self._loop.call_later(CLOSE_SECONDS, self.abort)
 
     def send_pieces_nowait(self, pieces: Sequence[bytes]) -> None:
         self.uncork()  # first come, first sent
@@ -279,6 +299,8 @@ class SocketStream(asyncio.Protocol):
         if not self._unsent:
             self._loop.remove_writer(self._sock)
             self.resume_writing()
+            if self._closes:
+                self.close_nowait()
 
     def _send_some(self, data: bytes | memoryview) -> int:
         """``send(2)``; what is sent to a broken connection counts as sent."""
@@ -332,7 +354,9 @@ class SocketStream(asyncio.Protocol):
             self.lost = True
 
     def close_nowait(self) -> bool:
-        self.uncork()
+        if self._corked:
+            self._closes = True
+            return True
         if self.unsent:
             return False
         if self._transport is not None:
@@ -343,6 +367,7 @@ class SocketStream(asyncio.Protocol):
         return True
 
     async def aclose(self) -> None:
+        self.uncork()
         try:
             if self._transport is None and self.congested:
                 await self.drain()

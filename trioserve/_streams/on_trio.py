@@ -5,14 +5,16 @@
 
 import select
 import socket
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 
 import trio
 
 from trioserve._streams.interface import Address, ByteStream
 from trioserve._streams.on_trio_edge import EdgePoller, EdgeStream
 from trioserve._streams.on_trio_plain import PlainStream
-from trioserve._streams.sockets import address_of, is_wildcard, peer_address
+from trioserve._streams.scoped import TaskFunction, run_in_scope
+from trioserve._streams.sockets import accepting, address_of, is_wildcard, peer_address
 
 __all__ = ["TrioNetwork"]
 
@@ -27,6 +29,11 @@ class TrioNetwork:
 
     def listen(self, sock: socket.socket) -> "TrioListener":
         return TrioListener(sock, self._make_stream, self._cork_burst)
+
+    @asynccontextmanager
+    async def open_nursery(self) -> AsyncIterator["TrioNursery"]:
+        async with trio.open_nursery() as nursery:
+            yield TrioNursery(nursery)
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         async with trio.open_nursery() as self._flushers:
@@ -50,6 +57,18 @@ class TrioNetwork:
         return PlainStream(sock, peer, local, self._flushers)
 
 
+class TrioNursery:
+    """A nursery of trio's, with a cancel scope for each task."""
+
+    def __init__(self, nursery: trio.Nursery) -> None:
+        self._nursery = nursery
+
+    def start_soon(self, function: TaskFunction, *args: object) -> trio.CancelScope:
+        scope = trio.CancelScope()
+        self._nursery.start_soon(run_in_scope, scope, function, args, name=function)
+        return scope
+
+
 class TrioListener:
     """Accepts on a listening socket."""
 
@@ -59,7 +78,7 @@ class TrioListener:
         make_stream: Callable[[socket.socket, Address | None, Address | None], ByteStream],
         on_burst: Callable[[], None],
     ) -> None:
-        sock.setblocking(False)
+        self._accept = accepting(sock)
         self._sock = sock
         self._make_stream = make_stream
         self._on_burst = on_burst
@@ -75,13 +94,12 @@ class TrioListener:
 
     def accept_nowait(self) -> ByteStream | None:
         try:
-            sock, peer = self._sock.accept()
+            sock, peer = self._accept()
         except BlockingIOError:
             return None
         self._in_a_row += 1
-        if self._in_a_row == 2:
+        if self._in_a_row > 1:
             self._on_burst()
-        sock.setblocking(False)
         local = address_of(sock.getsockname()) if self._wildcard else self.address
         return self._make_stream(sock, peer_address(peer), local)
 

@@ -4,7 +4,7 @@ import contextlib
 import socket
 import struct
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from trioserve._streams.interface import GATHER_BYTES, Address
@@ -14,8 +14,8 @@ if sys.platform != "win32":
     import termios
 
 __all__ = [
-    "NOTHING", "address_of", "can_gather", "is_wildcard", "kernel_queue", "peek_end", "peer_address", "reset_on_close",
-    "send_pieces",
+    "NOTHING", "accepting", "address_of", "can_gather", "is_wildcard", "kernel_queue", "peek_end", "peer_address",
+    "reset_on_close", "send_pieces",
 ]  # fmt: skip
 
 NOTHING: Final = memoryview(b"")  # unsent
@@ -32,6 +32,23 @@ def address_of(sockname: Any) -> Address:
 def peer_address(peername: Any) -> Address | None:
     """The same of a peer. On a unix socket it has none: a client rarely binds, and then the name is its own affair."""
     return address_of(peername) if isinstance(peername, tuple) else None
+
+
+def accepting(sock: socket.socket) -> Callable[[], tuple[socket.socket, Any]]:
+    """``accept(2)`` on a listening socket: the connected socket, which does not block either, and its peer's name.
+
+    ``socket.accept`` finds family and type out again for each connection, which is half of its cost (4 us).
+    """
+    sock.setblocking(False)
+    family, kind, protocol = int(sock.family), int(sock.type), sock.proto
+
+    def accept() -> tuple[socket.socket, Any]:
+        descriptor, peer = sock._accept()  # type: ignore[attr-defined]  # what socket.accept calls
+        connected = socket.socket(family, kind, protocol, descriptor)
+        connected.setblocking(False)
+        return connected, peer
+
+    return accept
 
 
 def can_gather(pieces: Sequence[bytes], size: int) -> bool:
