@@ -179,20 +179,22 @@ class SocketStream(asyncio.Protocol):
     # Receiving.
 
     def receive_nowait(self, max_bytes: int = RECEIVE_BYTES) -> bytes | None:
-        if self._received:
-            data, self._received = self._received, b""
-            if self._paused and self._transport is not None:
-                self._paused = False
-                self._transport.resume_reading()
-            return data
-        if self._ended:
-            return b""
-        if self.lost:
+        if self._received or self._ended or self.lost:
+            return self._take()
+        return self._receive(max_bytes)  # the event loop may not have seen yet what has just arrived
+
+    def _take(self) -> bytes:
+        """What is there, or the end."""
+        if self.lost and not self._received and not self._ended:
             raise ClientDisconnected("the client has gone")
-        return self._receive(max_bytes) if self._direct else None
+        data, self._received = self._received, b""
+        if self._paused and self._transport is not None:
+            self._paused = False
+            self._transport.resume_reading()
+        return data
 
     def _receive(self, max_bytes: int) -> bytes | None:
-        """Read from the socket itself."""
+        """``recv(2)``."""
         try:
             data = self._sock.recv(max_bytes)
         except BlockingIOError:
@@ -204,21 +206,26 @@ class SocketStream(asyncio.Protocol):
         return data
 
     async def receive_some(self, max_bytes: int = RECEIVE_BYTES) -> bytes:
-        while (data := self.receive_nowait(max_bytes)) is None:
-            if self._transport is None:
+        while not self._received and not self._ended and not self.lost:
+            if self._transport is not None:
+                await self._wait_readable()
+            elif self._direct and (data := self._receive(max_bytes)) is not None:
+                return data
+            else:
                 await self._make_transport()
-                continue
-            if self._readable is not None:
-                raise anyio.BusyResourceError("receiving from")
-            readable = self._readable = self._loop.create_future()
-            try:
-                await readable
-            finally:
-                if self._readable is readable:
-                    self._readable = None  # cancelled
-                if readable.done() and not readable.cancelled():
-                    self._cork.woken -= 1
-        return data
+        return self._take()
+
+    async def _wait_readable(self) -> None:
+        if self._readable is not None:
+            raise anyio.BusyResourceError("receiving from")
+        readable = self._readable = self._loop.create_future()
+        try:
+            await readable
+        finally:
+            if self._readable is readable:
+                self._readable = None  # cancelled
+            if readable.done() and not readable.cancelled():
+                self._cork.woken -= 1
 
     def is_disconnected(self) -> bool:
         if self._direct and not self._ended and not self.lost:
