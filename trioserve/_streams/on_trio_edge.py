@@ -5,9 +5,10 @@ trio's own readiness costs one ``epoll_ctl`` per wait, which is about 2 of 10 us
 
 import select
 import socket
-from collections.abc import Sequence
-from typing import Any, ClassVar, Final
+from collections.abc import AsyncGenerator, Generator, Sequence
+from typing import Any, ClassVar, Final, TypeVar
 
+import outcome
 import trio
 
 from trioserve._errors import ClientDisconnected
@@ -16,6 +17,8 @@ from trioserve._streams.on_trio_plain import TrioStream
 from trioserve._streams.sockets import peek_end
 
 __all__ = ["EdgePoller", "EdgeStream"]
+
+ResultT = TypeVar("ResultT")
 
 WOKEN_AT_ONCE: Final = 256  # tasks; what they have touched shall still be in the cache when their responses leave
 CLOSE_SECONDS: Final = 2.0  # for a peer to take the last bytes of a stream that nobody serves any more
@@ -81,6 +84,22 @@ class EdgePoller:
 _ENDED: Final = select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLERR if hasattr(select, "epoll") else 0
 
 
+class Woken(outcome.Outcome[None]):
+    """``outcome.Value(None)`` for any number of tasks: to make and check one each time is 0.6 of 2 us of waking one."""
+
+    def unwrap(self) -> None:
+        """Nothing: there is something to receive, or never will be."""
+
+    def send(self, gen: Generator[ResultT, None, object]) -> ResultT:
+        return gen.send(None)
+
+    async def asend(self, agen: AsyncGenerator[ResultT, None]) -> ResultT:
+        return await agen.asend(None)
+
+
+_WOKEN: Final = Woken()
+
+
 class EdgeStream(TrioStream):
     """Linux: readiness comes from the shared epoll, once per change.
 
@@ -110,7 +129,7 @@ class EdgeStream(TrioStream):
         if events & (select.EPOLLIN | _ENDED):
             self._readable = True
             if self._reader is not None:
-                trio.lowlevel.reschedule(self._reader)
+                trio.lowlevel.reschedule(self._reader, _WOKEN)
                 self._reader = None
         if self._unsent and events & (select.EPOLLOUT | select.EPOLLHUP | select.EPOLLERR):
             self._flush()
@@ -205,7 +224,7 @@ class EdgeStream(TrioStream):
         self._readable = True  # who asks now shall not wait, but be told
         super()._close()
         if self._reader is not None:
-            trio.lowlevel.reschedule(self._reader)
+            trio.lowlevel.reschedule(self._reader, _WOKEN)
             self._reader = None
         if self._watchers is not None:
             self._watchers.set()
