@@ -65,13 +65,17 @@ class PeerError(Exception):
         status: the status code of the answer.
         reason: one line for the answer's body and the log; it names the rule, never echoes the request.
         fields: header fields that the answer needs.
+        head: of the refused request, when it was read already; otherwise it is still in the codec.
     """
 
-    def __init__(self, status: int, reason: str, fields: tuple[tuple[bytes, bytes], ...] = ()) -> None:
+    def __init__(
+        self, status: int, reason: str, fields: tuple[tuple[bytes, bytes], ...] = (), *, head: bytes = b""
+    ) -> None:
         super().__init__(f"{status}: {reason}")
         self.status = status
         self.reason = reason
         self.fields = fields
+        self.head = head
 
 
 class AppError(RuntimeError):

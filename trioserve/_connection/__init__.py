@@ -3,6 +3,7 @@
 from trioserve._connection.context import Lifetime, ServerContext, StandingFields, Timeouts
 from trioserve._connection.exchange import Exchange
 from trioserve._connection.http1 import Http1Connection
+from trioserve._connection.refused import Refused
 from trioserve._connection.request_ids import RequestIds, TrustsPeer
 from trioserve._connection.timeouts import NoTimeout, Timeout
 from trioserve._connection.turnstile import Turnstile
@@ -13,6 +14,7 @@ __all__ = [
     "Http1Connection",
     "Lifetime",
     "NoTimeout",
+    "Refused",
     "RequestIds",
     "ServerContext",
     "StandingFields",

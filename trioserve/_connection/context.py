@@ -17,6 +17,7 @@ from trioserve._types import CoroutineApp
 if TYPE_CHECKING:
     from trioserve._connection.exchange import Exchange
     from trioserve._connection.http1 import Http1Connection
+    from trioserve._connection.refused import Refused
     from trioserve._connection.request_ids import RequestIds
     from trioserve._connection.timeouts import Timeout
     from trioserve._connection.turnstile import Turnstile
@@ -34,6 +35,9 @@ class AccessLog(Protocol):
 
     def websocket_closed(self, websocket: "WebSocket", seconds: float) -> None:
         """A WebSocket that was accepted has come to its end."""
+
+    def refused(self, refused: "Refused") -> None:
+        """A request was answered although its head could not be read."""
 
 
 @dataclass(slots=True)

@@ -10,6 +10,7 @@ import anyio.lowlevel
 from trioserve._asgi import ScopeFactory, error_response, tls_extension
 from trioserve._connection.context import ServerContext
 from trioserve._connection.exchange import Exchange
+from trioserve._connection.refused import Refused
 from trioserve._connection.timeouts import Timeout
 from trioserve._connection.turnstile import RETRY_AFTER_SECONDS, Turnstile
 from trioserve._errors import ClientDisconnected, PeerError
@@ -209,7 +210,11 @@ class Http1Connection:
         with anyio.move_on_after(FAREWELL_SECONDS, shield=True):
             if self.refusal is not None and (exchange is None or exchange.unanswered):
                 log.debug("%s: %s", self.stream.peer, self.refusal)
-                self.stream.send_nowait(self._refusal_answer(self.refusal))
+                answer = self._refusal_answer(self.refusal)
+                self.stream.send_nowait(answer)
+                if exchange is None and self.ctx.access_log is not None:
+                    head, body = self.refusal.head or self.codec.trailing_data, answer.partition(b"\r\n\r\n")[2]
+                    self.ctx.access_log.refused(Refused.from_head(head, self.refusal, self.stream.peer, len(body)))
                 await self._linger()
             elif exchange is not None and not exchange.complete:
                 self.stream.abort()  # a response cut short must not look complete (RFC 9112 §8)

@@ -83,7 +83,8 @@ class Http1Codec:
         """The next request's head, or ``None`` while it is not whole.
 
         Raises:
-            PeerError: the head is malformed, ambiguous or too large; the connection is only good for an answer.
+            PeerError: the head is malformed, ambiguous or too large; the connection is only good for an answer. The
+                head is still in ``trailing_data``, or what matters of it is in the error.
         """
         head = self._last_head
         if head is not None and self.trailing_data.startswith(self._last_text):
@@ -96,7 +97,7 @@ class Http1Codec:
             self._body = None
             self.body_complete = True
         else:
-            self._frame_body(head.meaning.content_length)
+            self._frame_body(head)
         return head
 
     def _read_head(self) -> RequestHead | None:
@@ -114,9 +115,9 @@ class Http1Codec:
         match = ORIGIN_FORM_LINE.match(text)
         if match is None or match[1] == b"CONNECT":  # its target has another form
             return self._read_unusual_head(text)
-        self.trailing_data = buffer[end:]
         method, target, path, query = match.groups()
         section = self._section(text, match.end(2))
+        self.trailing_data = buffer[end:]
         head = RequestHead(
             method.decode("ascii"), target, path.decode("ascii") if b"%" not in path else _unquote(path), path,
             query or b"", section.fields, section.meaning,
@@ -201,12 +202,13 @@ class Http1Codec:
         self._last_section = section if len(text) <= REMEMBERED_BYTES else None
         return section
 
-    def _frame_body(self, length: int | None) -> None:
-        limit = self._limits.body
+    def _frame_body(self, head: RequestHead) -> None:
+        length, limit = head.meaning.content_length, self._limits.body
         if length is None:
             self._body = ChunkedBody(limit)
         elif limit is not None and length > limit:
-            raise PeerError(413, f"request body over the limit of {limit} bytes")
+            line = b"%b %b HTTP/%b\r\n" % (head.method.encode(), head.target, head.meaning.http_version.encode())
+            raise PeerError(413, f"request body over the limit of {limit} bytes", head=line)
         else:
             self._body = LengthBody(length)
         self.body_complete = False

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from trioserve._connection.websocket import WebSocket
 
 __all__ = [
-    "Format", "access_fields", "access_line", "close_fields", "close_line", "compile_format", "json_close_line",
-    "json_format", "utc_time",
+    "ATOM", "Format", "access_fields", "access_line", "close_fields", "close_line", "compile_format",
+    "json_close_line", "json_format", "local_time", "phrase_of_status", "process_id", "shown", "utc_time", "variable",
 ]  # fmt: skip
 
 Format: TypeAlias = Callable[[Exchange, float], str]
@@ -50,7 +50,12 @@ def status_of(exchange: Exchange) -> int:
 def phrase_of(exchange: Exchange) -> str:
     """The reason phrase of the status; where there is no status, the reason why."""
     status = status_of(exchange)
-    return _PHRASES.get(status, "") if status else exchange.end_reason
+    return phrase_of_status(status) if status else exchange.end_reason
+
+
+def phrase_of_status(status: int) -> str:
+    """Empty for a status that is not registered."""
+    return _PHRASES.get(status, "")
 
 
 def field_of(exchange: Exchange, name: bytes) -> bytes | None:

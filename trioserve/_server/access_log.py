@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 import anyio
 
 from trioserve._config import Config
-from trioserve._connection import Exchange
+from trioserve._connection import Exchange, Refused
 from trioserve._server.access_format import (
     access_fields,
     close_fields,
@@ -20,6 +20,7 @@ from trioserve._server.access_format import (
     json_close_line,
     json_format,
 )
+from trioserve._server.access_refused import json_refused_line, refused_fields, refused_line
 
 if TYPE_CHECKING:
     from trioserve._connection.websocket import WebSocket
@@ -38,8 +39,10 @@ class AccessLogger:
 
     def __init__(self, config: Config) -> None:
         self._message = compile_format(config.access_log_format)
-        self._line = json_format(config.access_log_format) if config.log_format == "json" else self._message
-        self._close_line = json_close_line if config.log_format == "json" else close_line
+        self._format = config.access_log_format
+        self._is_json = config.log_format == "json"
+        self._line = json_format(self._format) if self._is_json else self._message
+        self._close_line = json_close_line if self._is_json else close_line
         self._logger = logging.getLogger("trioserve.access")
         self._write_lines: Callable[[list[str]], None] | None = None
         if len(self._logger.handlers) == 1 and not self._logger.propagate and not self._logger.filters:
@@ -62,6 +65,12 @@ class AccessLogger:
             self._logger.info("%s", close_line(websocket, seconds), extra=close_fields(websocket, seconds))
         else:
             self._collect(self._close_line(websocket, seconds))
+
+    def refused(self, refused: Refused) -> None:
+        if self._write_lines is None:
+            self._logger.info("%s", refused_line(self._format, refused), extra=refused_fields(refused))
+        else:
+            self._collect((json_refused_line if self._is_json else refused_line)(self._format, refused))
 
     def _collect(self, line: str) -> None:
         if not self._lines:
