@@ -34,7 +34,8 @@ _LEFT_BEHIND: Final = (
     "Unhandled exception", "Fatal Python error", "Fatal error on transport",
 )
 _ERRORS: Final = ("Traceback (most recent call last)", "ERROR:", "CRITICAL:")
-_START_LINE: Final = re.compile(r"Listening on (?:(https?)://([\d.]+):(\d+)|unix:.+) \((\w+), (\w+)\)$")
+# At the end of a line of text, or of one of JSON.
+_START_LINE: Final = re.compile(r'Listening on (?:(https?)://([\d.]+):(\d+)|unix:.+) \((\w+), (\w+)\)(?:"})?$')
 
 
 @dataclass(frozen=True)

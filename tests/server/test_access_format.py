@@ -163,6 +163,7 @@ def test_a_json_line_has_the_fields_of_a_record() -> None:
         assert {found.pop(key) for key in ("level", "logger")} == {"info", "trioserve.access"}
         assert found.pop("message") == f'GET /" {access_format.status_of(exchange)}'
         assert found.pop("time")
+        assert found.pop("pid") == os.getpid()
         assert found == access_fields(exchange, 0.0012344)
 
 
@@ -230,9 +231,9 @@ async def test_a_line_of_json() -> None:
     assert 0 < line.pop("duration_ms") < 60_000
     assert re.fullmatch("[0-9a-f]{12}-1", line.pop("request_id"))
     assert line == {
-        "level": "info", "logger": "trioserve.access", "message": "GET /a%20b 201", "client": "192.0.2.1",
-        "client_port": 50000, "method": "GET", "path": "/a%20b", "query": 'c="d', "http_version": "1.1", "status": 201,
-        "bytes": 13, "user_agent": '"caf\xe9"', "reason": None,
+        "level": "info", "logger": "trioserve.access", "pid": os.getpid(), "message": "GET /a%20b 201",
+        "client": "192.0.2.1", "client_port": 50000, "method": "GET", "path": "/a%20b", "query": 'c="d',
+        "http_version": "1.1", "status": 201, "bytes": 13, "user_agent": '"caf\xe9"', "reason": None,
     }
 
 

@@ -455,7 +455,7 @@ async def test_the_end_of_a_websocket_as_json(batches: BatchHandler) -> None:
     assert (opened["status"], opened["path"]) == (101, "/chat")
     assert {name: closed[name] for name in END} == END
     assert closed["message"].startswith('192.0.2.1:50000 - "WEBSOCKET /chat?room=1" 1006 received 1 (1 B) ')
-    assert {"time", "level", "logger", "duration_ms"} <= closed.keys()
+    assert {"time", "level", "logger", "pid", "duration_ms"} <= closed.keys()
 
 
 async def test_the_end_of_a_websocket_as_a_record(caplog: pytest.LogCaptureFixture) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 import re
 from typing import Any
 
@@ -110,9 +111,9 @@ async def test_a_line_of_json() -> None:
     assert line.pop("bytes") > 0
     assert "Host" in line.pop("reason")
     assert line == {
-        "level": "info", "logger": "trioserve.access", "message": "GET /a%20b 400", "client": "192.0.2.1",
-        "client_port": 50000, "method": "GET", "path": "/a%20b", "query": "c=d", "http_version": "1.1", "status": 400,
-        "duration_ms": None, "user_agent": None, "request_id": None,
+        "level": "info", "logger": "trioserve.access", "pid": os.getpid(), "message": "GET /a%20b 400",
+        "client": "192.0.2.1", "client_port": 50000, "method": "GET", "path": "/a%20b", "query": "c=d",
+        "http_version": "1.1", "status": 400, "duration_ms": None, "user_agent": None, "request_id": None,
     }
 
 

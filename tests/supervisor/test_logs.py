@@ -74,6 +74,15 @@ def test_a_traceback_follows_its_line(monkeypatch: pytest.MonkeyPatch) -> None:
     assert err.getvalue() == "ERROR:    failed\nValueError: why\n"
 
 
+def test_one_of_many_processes_says_which(monkeypatch: pytest.MonkeyPatch) -> None:
+    out, err = streams(monkeypatch)
+    set_up_logging(Config(), one_of_many=True)
+    log.warning("slow", extra={"request_id": "abc-1"})
+    access.info("GET /")
+    assert err.getvalue() == f"WARNING:  [{os.getpid()}] slow [abc-1]\n"
+    assert out.getvalue() == "INFO:     GET /\n"
+
+
 def test_nothing_reaches_the_root_logger(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     streams(monkeypatch)
     set_up_logging(Config(access_log=False))
@@ -235,7 +244,10 @@ def test_lines_of_json(monkeypatch: pytest.MonkeyPatch) -> None:
     access.info("GET /", extra={"status": 200})
     first, second = map(json.loads, err.getvalue().splitlines())
     assert first.pop("time")[-1] == "Z"
-    assert first == {"level": "info", "logger": "trioserve", "message": "started well\n", "worker": 5, "path": "/a"}
+    assert first == {
+        "level": "info", "logger": "trioserve", "pid": os.getpid(), "message": "started well\n", "worker": 5,
+        "path": "/a",
+    }
     assert second["message"] == "failed"
     assert second["exception"].startswith("Traceback") and second["exception"].endswith("ValueError: why")
     assert second["stack"].startswith("Stack")

@@ -1,5 +1,6 @@
 """Several real worker processes: they start, crash, wedge, are replaced and stop, and nothing is left of them."""
 
+import json
 import os
 import resource
 import signal
@@ -46,6 +47,29 @@ def test_workers_without_certificates_do_not_serve_insecurely(backend: Flavour) 
     with starting("origin:app", backend, "--insecure-bind", "127.0.0.1:0") as server:
         assert server.wait_exit() == 2
         assert server.stderr.text.splitlines()[-1].startswith("Error: --insecure-bind: without certificates ")
+
+
+# -- what they log ----------------------------------------------------------------------------------------------------
+
+
+def test_the_lines_of_a_worker_say_which_one_it_was(backend: Flavour) -> None:
+    with serve_with_workers("probe:app", backend) as server:
+        pids = ready_pids(server)
+        server.stop()
+        for pid in pids:
+            assert server.stderr.lines_with(f"INFO:     [{pid}] Stopped")
+        assert "INFO:     Stopped" in server.stderr.text.splitlines()     # the supervisor
+
+
+def test_so_do_their_lines_of_json(backend: Flavour) -> None:
+    with serve_with_workers("probe:app", backend, "--log-format", "json") as server:
+        pid = pid_of_answer(server)
+        server.stop()
+        lines = [json.loads(line) for line in server.stderr.text.splitlines() if line.startswith("{")]
+        stopped = {line["pid"] for line in lines if line["message"] == "Stopped"}
+        assert {pid, server.pid} < stopped
+        [access] = [json.loads(line) for line in server.stdout.text.splitlines() if "trioserve.access" in line]
+        assert access["pid"] == pid
 
 
 # -- start and stop --------------------------------------------------------------------------------------------------

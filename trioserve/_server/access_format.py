@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ATOM", "Format", "access_fields", "access_line", "close_fields", "close_line", "compile_format",
-    "json_close_line", "json_format", "local_time", "phrase_of_status", "process_id", "shown", "utc_time", "variable",
+    "json_close_line", "json_format", "json_start", "local_time", "phrase_of_status", "process_id", "shown", "utc_time",
+    "variable",
 ]  # fmt: skip
 
 Format: TypeAlias = Callable[[Exchange, float], str]
@@ -235,6 +236,14 @@ def access_fields(exchange: Exchange, seconds: float) -> dict[str, Any]:
     }
 
 
+def json_start(message: str) -> dict[str, Any]:
+    """What every line of JSON in the access log begins with."""
+    return {
+        "time": utc_time(time.time()), "level": "info", "logger": "trioserve.access", "pid": os.getpid(),
+        "message": message,
+    }  # fmt: skip
+
+
 def json_format(message: str) -> Format:
     """A function for lines of JSON with these fields, and a message in the given format.
 
@@ -242,6 +251,7 @@ def json_format(message: str) -> Format:
         ConfigError: as for ``compile_format``.
     """
     make = compile_format(message) if message != DEFAULT_ACCESS_FORMAT else None  # whose parts are fields anyway
+    always = f'"level": "info", "logger": "trioserve.access", "pid": {os.getpid()}'
 
     def line(exchange: Exchange, seconds: float) -> str:
         head, response, client = exchange.head, exchange.response, exchange.client
@@ -252,7 +262,7 @@ def json_format(message: str) -> Format:
         name = exchange.request_id()
         reason = exchange.end_reason
         return (  # by hand, because json.dumps would cost more than the rest of the line
-            f'{{"time": "{utc_time(time.time())}", "level": "info", "logger": "trioserve.access", "message": {text}, '
+            f'{{"time": "{utc_time(time.time())}", {always}, "message": {text}, '
             f'"client": {quoted(client[0]) if client is not None else "null"}, '
             f'"client_port": {client[1] if client is not None and client[1] is not None else "null"}, '
             f'"method": "{head.method}", "path": {path}, "query": {quoted(head.query_string.decode("latin-1"))}, '
@@ -302,8 +312,7 @@ def close_fields(websocket: "WebSocket", seconds: float) -> dict[str, Any]:
 
 
 def json_close_line(websocket: "WebSocket", seconds: float) -> str:
-    start = {"time": utc_time(time.time()), "level": "info", "logger": "trioserve.access"}
-    return json.dumps(start | {"message": close_line(websocket, seconds)} | close_fields(websocket, seconds))
+    return json.dumps(json_start(close_line(websocket, seconds)) | close_fields(websocket, seconds))
 
 
 # Times.

@@ -7,7 +7,7 @@ from typing import Any
 
 from trioserve._config import DEFAULT_ACCESS_FORMAT
 from trioserve._connection import Refused
-from trioserve._server.access_format import ATOM, local_time, phrase_of_status, process_id, shown, utc_time, variable
+from trioserve._server.access_format import ATOM, json_start, local_time, phrase_of_status, process_id, shown, variable
 
 __all__ = ["json_refused_line", "refused_fields", "refused_line"]
 
@@ -71,5 +71,4 @@ def json_refused_line(text: str, refused: Refused) -> str:
         message = f"{refused.method} {refused.raw_path.decode('latin-1')} {refused.status}"
     else:
         message = f"{shown(refused.line)} {refused.status}"
-    start = {"time": utc_time(time.time()), "level": "info", "logger": "trioserve.access", "message": message}
-    return json.dumps(start | refused_fields(refused))
+    return json.dumps(json_start(message) | refused_fields(refused))

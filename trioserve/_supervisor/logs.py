@@ -27,8 +27,10 @@ _RESET: Final = "\x1b[0m"
 log = logging.getLogger("trioserve")
 
 
-def set_up_logging(config: Config) -> None:
+def set_up_logging(config: Config, *, one_of_many: bool = False) -> None:
     """Give both loggers their handlers and level, in the place of any that they had; or do what ``log_config`` says.
+
+    ``one_of_many`` processes write to the same terminal or file: a line of text says which one it was.
 
     Raises:
         ConfigError: ``log_config`` cannot be read, or cannot be done.
@@ -41,13 +43,15 @@ def set_up_logging(config: Config) -> None:
         return
     level = TRACE if config.log_level == "trace" else config.log_level.upper()
     errors = logging.StreamHandler(sys.stderr)
-    errors.setFormatter(_formatter(config, sys.stderr))
+    errors.setFormatter(_formatter(config, sys.stderr, with_pid=one_of_many))
     _equip(log, level, errors)
     _equip(logging.getLogger("trioserve.access"), level, _access_handler(config))
 
 
-def _formatter(config: Config, stream: TextIO | None) -> logging.Formatter:
-    return JsonFormatter() if config.log_format == "json" else LevelFormatter(colors=_wants_colors(config, stream))
+def _formatter(config: Config, stream: TextIO | None, *, with_pid: bool) -> logging.Formatter:
+    if config.log_format == "json":
+        return JsonFormatter()
+    return LevelFormatter(colors=_wants_colors(config, stream), with_pid=with_pid)
 
 
 def _access_handler(config: Config) -> logging.Handler:
@@ -84,28 +88,30 @@ def level_prefix(level: int, colors: bool) -> str:
 
 
 class LevelFormatter(logging.Formatter):
-    """``INFO:     message [request id]``, then the traceback if there is one."""
+    """``INFO:     [pid] message [request id]``, then the traceback if there is one."""
 
-    def __init__(self, *, colors: bool) -> None:
+    def __init__(self, *, colors: bool, with_pid: bool = False) -> None:
         super().__init__()
         self._colors = colors
+        self._with_pid = with_pid
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # the standard library's name
         request_id = getattr(record, "request_id", None)
         named = f" [{request_id}]" if request_id is not None else ""
-        return f"{level_prefix(record.levelno, self._colors)}{record.message}{named}"
+        process = f"[{record.process}] " if self._with_pid else ""
+        return f"{level_prefix(record.levelno, self._colors)}{process}{record.message}{named}"
 
 
 _STANDARD: Final = {*vars(logging.makeLogRecord({})), "message", "asctime", "taskName"}  # no keys of somebody's own
 
 
 class JsonFormatter(logging.Formatter):
-    """One JSON object per line: time, level, logger, message; what the record has besides; exception and stack."""
+    """One JSON object per line: time, level, logger, pid, message; what the record has besides; exception and stack."""
 
     def format(self, record: logging.LogRecord) -> str:
         line: dict[str, Any] = {
             "time": utc_time(record.created), "level": record.levelname.lower(), "logger": record.name,
-            "message": record.getMessage(),
+            "pid": record.process, "message": record.getMessage(),
         }  # fmt: skip
         line |= {key: value for key, value in vars(record).items() if key not in _STANDARD}
         if record.exc_info:

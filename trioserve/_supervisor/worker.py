@@ -63,7 +63,7 @@ def main() -> int:
         budget = config.shutdown_delay + config.timeout_graceful_shutdown + SPARE_SECONDS
         Thread(target=_outlive_supervisor, args=(link, budget), daemon=True).start()
     try:
-        set_up_logging(config)
+        set_up_logging(config, one_of_many=True)
         if config.env_file is not None:
             load_env_file(config.env_file)
         anyio.run(_serve, start, config, link, backend=config.backend, backend_options=backend_options(config))
