@@ -1,4 +1,4 @@
-"""Where the values of options come from besides the command line: texts and files; and how to show the outcome.
+"""Where the values of options come from besides the command line: texts, files, the environment; and how to show them.
 
 A value keeps its origin, so that a mistake can be named with the place to correct it.
 """
@@ -15,11 +15,19 @@ from typing import Any, Final
 from trioserve._config import OPTIONS, Config, Option, nearest, options
 from trioserve._errors import ConfigError
 
-__all__ = ["APP", "Given", "as_toml", "find_file", "lines_of", "number_of", "read_file"]
+__all__ = [
+    "APP", "PREFIX", "Given", "as_toml", "find_file", "lines_of", "number_of", "read_environment", "read_file",
+    "switch_of", "variables_of",
+]  # fmt: skip
 
 APP: Final = "app"  # what to serve: given in the same places as the options, but no option of a server
+PREFIX: Final = "TRIOSERVE_"
 USUAL_FILES: Final = ("trioserve.toml", "pyproject.toml")
 _SECONDS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+_SWITCH: Final = {
+    **dict.fromkeys(("1", "true", "t", "yes", "y", "on"), True),
+    **dict.fromkeys(("0", "false", "f", "no", "n", "off"), False),
+}
 _LENGTH_OF_TIME: Final = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h)")
 
 
@@ -49,6 +57,11 @@ def number_of(text: str, kind: type[int] | type[float], *, can_be_off: bool) -> 
         return text
 
 
+def switch_of(text: str) -> bool | str:
+    """True or false in one of the usual words, otherwise ``text`` itself, which ``Config`` refuses."""
+    return _SWITCH.get(text.strip().lower(), text)
+
+
 def lines_of(text: str) -> list[str]:
     """The values of a repeatable option: one per line, because field values contain spaces."""
     return [line for line in text.splitlines() if line.strip()]
@@ -58,8 +71,10 @@ def _value_of(hint: Any, known: Option | None, value: Any) -> Any:
     """A file's value; files have types of their own, so only what TOML has no type for is a text to be read."""
     if known is not None and known.comma_separated and _is_list_of_texts(value):
         return ",".join(value)
-    if not isinstance(value, str):
-        return value
+    return _value_of_text(hint, value) if isinstance(value, str) else value
+
+
+def _value_of_text(hint: Any, value: str) -> Any:
     kind, *none = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
     if kind in (int, float):
         return number_of(value, kind, can_be_off=bool(none))
@@ -68,6 +83,25 @@ def _value_of(hint: Any, known: Option | None, value: Any) -> Any:
 
 def _is_list_of_texts(value: Any) -> bool:
     return isinstance(value, list) and all(isinstance(item, str) for item in value)
+
+
+# The environment.
+
+
+def variables_of(name: str, known: Option) -> list[str]:
+    """The environment variables that can give an option; the first one that is set does."""
+    return [PREFIX + name.upper(), *([known.environment] if known.environment else [])]
+
+
+def read_environment() -> dict[str, Given]:
+    """The options that environment variables give. Values are not checked here; an empty variable is none."""
+    given: dict[str, Given] = {}
+    for name, hint, _, known in options():
+        for variable in variables_of(name, known):
+            if name not in given and (text := os.environ.get(variable)):
+                kinds = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
+                given[name] = Given(switch_of(text) if bool in kinds else _value_of_text(hint, text), variable)
+    return given
 
 
 # Files.

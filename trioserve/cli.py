@@ -7,19 +7,28 @@ error learns where its value came from.
 import os
 import types
 import typing
-from typing import Any, Final, Literal
+from typing import Any, Literal
 
 import click
 from click.core import ParameterSource
 
 from trioserve._config import OPTIONS, Config, Option, options
 from trioserve._errors import ConfigError
-from trioserve._sources import APP, Given, as_toml, find_file, lines_of, number_of, read_file
+from trioserve._sources import (
+    APP,
+    PREFIX,
+    Given,
+    as_toml,
+    find_file,
+    lines_of,
+    number_of,
+    read_file,
+    switch_of,
+    variables_of,
+)
 from trioserve._version import __version__
 
 __all__ = ["main"]
-
-PREFIX: Final = "TRIOSERVE_"
 
 
 class Number(click.types.StringParamType):
@@ -38,10 +47,7 @@ class Switch(click.types.BoolParamType):
     """True or false; in the environment also 1, yes, on and so forth. Anything else stays a text, as above."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        try:
-            return super().convert(value, param, ctx)
-        except click.BadParameter:
-            return value
+        return switch_of(value) if isinstance(value, str) else value
 
 
 class Line(click.types.StringParamType):
@@ -100,9 +106,9 @@ def make_option(name: str, hint: Any, default: Any, known: Option) -> click.Opti
         shape |= {"type": click.Choice([*choices, *others]), "metavar": f"[{'|'.join(choices)}]"}
     elif typing.get_origin(kind) is tuple:
         shape |= {"type": Line(), "multiple": True}
-    variables = [PREFIX + name.upper(), *([known.environment] if known.environment else [])]
     return click.Option(
-        [name, f"--{flag}"], help=known.help, envvar=variables, show_envvar=True, show_default=default != "", **shape
+        [name, f"--{flag}"], help=known.help, envvar=variables_of(name, known), show_envvar=True,
+        show_default=default != "", **shape,
     )
 
 

@@ -1,7 +1,7 @@
 """Worker classes for gunicorn: ``gunicorn -k trioserve.gunicorn.TrioWorker main:app``.
 
-gunicorn's arbiter keeps the processes and the sockets; each process serves as trioserve does. For an option that
-gunicorn does not have, make a class of your own::
+gunicorn's arbiter keeps the processes and the sockets; each process serves as trioserve does. An option that gunicorn
+does not have is given by its environment variable, ``TRIOSERVE_LIMIT_CONCURRENCY=100``, or by a class of your own::
 
     class Worker(TrioWorker):
         OPTIONS = {"limit_concurrency": 100, "on_disconnect": "cancel"}
@@ -11,6 +11,7 @@ import logging
 import os
 import signal
 import socket
+import ssl
 import sys
 from collections.abc import Mapping
 from functools import partial
@@ -19,11 +20,14 @@ from typing import Any, ClassVar, Final
 
 import anyio
 import anyio.abc
-from gunicorn.workers.base import Worker  # type: ignore[import-untyped]  # it has no types
+from gunicorn.sock import ssl_context  # type: ignore[import-untyped]  # it has no types
+from gunicorn.workers.base import Worker  # type: ignore[import-untyped]
 
-from trioserve._config import Config
-from trioserve._errors import StartupFailed, TrioserveError
+from trioserve._config import OPTIONS, Config
+from trioserve._errors import ConfigError, StartupFailed, TrioserveError
 from trioserve._server import Server
+from trioserve._server.tls import PROTOCOLS
+from trioserve._sources import Given, read_environment
 from trioserve._supervisor.attended import attended
 from trioserve._supervisor.run import backend_options
 from trioserve._supervisor.signals import SETTLE_SECONDS, deaf_to, obey_signals
@@ -34,9 +38,20 @@ SIGN_OF_LIFE_SECONDS: Final = 1.0  # as gunicorn's own workers; its timeout is 3
 SHARE_OF_GRACE: Final = 0.9  # of gunicorn's graceful_timeout, at whose end it kills
 FAILED_TO_BOOT: Final = 3  # gunicorn stops when a worker ends with it; with any other code it starts another one
 
-_NAMES: Final = {"keepalive": "timeout_keep_alive", "limit_request_line": "limit_request_line",
-                 "limit_request_fields": "limit_header_count"}
+_NAMES: Final = {
+    "keepalive": "timeout_keep_alive", "limit_request_line": "limit_request_line",
+    "limit_request_fields": "limit_header_count", "forwarded_allow_ips": "forwarded_allow_ips",
+}  # fmt: skip
 """Settings of gunicorn that are options here. Those that nobody has set do not count: our defaults have reasons."""
+
+_TLS_NAMES: Final = {
+    "certfile": "ssl_certfile", "keyfile": "ssl_keyfile", "ca_certs": "ssl_ca_certs", "cert_reqs": "ssl_cert_reqs",
+    "ciphers": "ssl_ciphers",
+}  # fmt: skip
+"""The same for TLS, unless gunicorn's hook ``ssl_context`` makes the context."""
+
+_OF_THE_ARBITER: Final = {"Binding", "Processes", "Development"}
+"""Groups of options about what gunicorn does itself."""
 
 
 class TrioWorker(Worker):  # type: ignore[misc]  # it has no types
@@ -44,7 +59,7 @@ class TrioWorker(Worker):  # type: ignore[misc]  # it has no types
 
     BACKEND: ClassVar[Any] = "trio"
     OPTIONS: ClassVar[Mapping[str, Any]] = MappingProxyType({})
-    """Fields of ``Config``."""
+    """Fields of ``Config``; they count more than gunicorn's settings, and these more than the environment."""
 
     def init_signals(self) -> None:
         """gunicorn's handlers, until the event loop has its own."""
@@ -53,13 +68,14 @@ class TrioWorker(Worker):  # type: ignore[misc]  # it has no types
 
     def run(self) -> None:
         """Serve until the arbiter says stop, ends, or enough requests have been served."""
-        if self.cfg.is_ssl:
-            self.log.error("trioserve's worker classes serve no TLS: leave it to the proxy in front of gunicorn")
-            sys.exit(FAILED_TO_BOOT)
         self._lend_loggers()
+        given = self._given()
         try:
-            config = self._config()
+            config = Config.from_options({name: known.value for name, known in given.items()})
             anyio.run(self._serve, config, backend=config.backend, backend_options=backend_options(config))
+        except ConfigError as exc:  # another worker would find the same
+            self.log.error("%s: %s", given[exc.option].origin if exc.option in given else exc.option, exc.problem)
+            sys.exit(FAILED_TO_BOOT)
         except TrioserveError as exc:
             self.log.error("%s", exc)
             sys.exit(FAILED_TO_BOOT if isinstance(exc, StartupFailed) else 1)
@@ -69,7 +85,7 @@ class TrioWorker(Worker):  # type: ignore[misc]  # it has no types
 
     async def _serve(self, config: Config) -> None:
         server = Server(
-            self.wsgi, config, get_sockets=self._take_sockets, announce=False,
+            self.wsgi, config, ssl_context=self._hooked_context(), get_sockets=self._take_sockets, announce=False,
             on_requests_spent=lambda: server.request_shutdown("max_requests", settle=SETTLE_SECONDS),
         )
         deaf_to([signal.SIGTERM, signal.SIGINT, signal.SIGQUIT])  # what they have to find when the loop has ended
@@ -103,21 +119,47 @@ class TrioWorker(Worker):  # type: ignore[misc]  # it has no types
 
     # What gunicorn has configured.
 
-    def _config(self) -> Config:
-        options = {
-            _NAMES[name]: setting.value
-            for name, setting in self.cfg.settings.items()
-            if name in _NAMES and setting.value != setting.default and setting.value
+    def _given(self) -> dict[str, Given]:
+        """Every option that somebody has given a value, and who."""
+        grace = SHARE_OF_GRACE * self.cfg.graceful_timeout
+        requests = self.max_requests if self.cfg.max_requests else None
+        return {
+            **_environment(),
+            **self._settings(_NAMES if self._has_ssl_hook else _NAMES | _TLS_NAMES),
+            "backend": Given(self.BACKEND, f"{type(self).__name__}.BACKEND"),
+            "backlog": Given(self.cfg.backlog, "gunicorn's backlog"),
+            "timeout_graceful_shutdown": Given(grace, "gunicorn's graceful_timeout"),
+            "limit_max_requests": Given(requests, "gunicorn's max_requests"),
+            "access_log": Given(self.log.access_log_enabled, "gunicorn's accesslog"),
+            **{name: Given(value, f"{type(self).__name__}.OPTIONS: {name}") for name, value in self.OPTIONS.items()},
         }
-        return Config.from_options({
-            **options,
-            "backend": self.BACKEND,
-            "backlog": self.cfg.backlog,
-            "timeout_graceful_shutdown": SHARE_OF_GRACE * self.cfg.graceful_timeout,
-            "limit_max_requests": self.max_requests if self.cfg.max_requests else None,
-            "access_log": self.log.access_log_enabled,
-            **self.OPTIONS,
-        })
+
+    def _settings(self, names: Mapping[str, str]) -> dict[str, Given]:
+        """Those of gunicorn's settings that somebody has set."""
+        given: dict[str, Given] = {}
+        for name, option in names.items():
+            setting = self.cfg.settings[name]
+            value = ",".join(setting.value) if isinstance(setting.value, list) else setting.value
+            if value and value != setting.default:
+                given[option] = Given(value, f"gunicorn's {name}")
+        return given
+
+    @property
+    def _has_ssl_hook(self) -> bool:
+        hook = self.cfg.settings["ssl_context"]
+        return bool(self.cfg.is_ssl) and hook.value is not hook.default
+
+    def _hooked_context(self) -> ssl.SSLContext | None:
+        """What gunicorn's hook ``ssl_context`` makes; it may ask gunicorn for a context to begin with."""
+        if not self._has_ssl_hook:
+            return None
+        try:
+            context: ssl.SSLContext = ssl_context(self.cfg)
+        except OSError as exc:  # an SSLError is one
+            raise ConfigError("ssl_context", f"gunicorn's hook raised {exc!r}") from exc
+        if isinstance(context, ssl.SSLContext):  # the server complains of anything else
+            context.set_alpn_protocols(PROTOCOLS)  # gunicorn's own are for what gunicorn can serve
+        return context
 
     def _lend_loggers(self) -> None:
         """What trioserve logs goes where gunicorn's own lines go."""
@@ -126,6 +168,12 @@ class TrioWorker(Worker):  # type: ignore[misc]  # it has no types
             logger.handlers[:] = lender.handlers
             logger.setLevel(lender.level)
             logger.propagate = False
+
+
+def _environment() -> dict[str, Given]:
+    """What ``TRIOSERVE_...`` variables say; there may be some for what the arbiter does, when others run trioserve."""
+    given = read_environment()
+    return {name: known for name, known in given.items() if OPTIONS[name].group not in _OF_THE_ARBITER}
 
 
 class AsyncioWorker(TrioWorker):

@@ -1,6 +1,7 @@
 """Files of options, and the outcome written as one."""
 
 import dataclasses
+import os
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 from trioserve import _sources as sources
 from trioserve._config import OPTIONS, Config, options
 from trioserve._errors import ConfigError
-from trioserve._sources import as_toml, find_file, read_file
+from trioserve._sources import PREFIX, as_toml, find_file, read_environment, read_file
 
 
 @pytest.fixture(autouse=True)
@@ -35,6 +36,44 @@ def problem(text: str, name: str = "trioserve.toml") -> str:
         read_file(write(text, name))
     assert "\n" not in str(failure.value)
     return str(failure.value)
+
+
+# The environment.
+
+
+@pytest.fixture
+def no_variables(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [*os.environ]:
+        if name.startswith(PREFIX) or name in ("FORWARDED_ALLOW_IPS", "WEB_CONCURRENCY", "PORT"):
+            monkeypatch.delenv(name)
+
+
+@pytest.mark.usefixtures("no_variables")
+@pytest.mark.parametrize(("variable", "text", "name", "value"), [
+    ("TRIOSERVE_TIMEOUT_HEADER", "500ms", "timeout_header", 0.5),
+    ("TRIOSERVE_TIMEOUT_HEADER", "off", "timeout_header", None),
+    ("TRIOSERVE_TIMEOUT_HEADER", "soon", "timeout_header", "soon"),
+    ("TRIOSERVE_BACKLOG", "7", "backlog", 7),
+    ("TRIOSERVE_SERVER_HEADER", " No ", "server_header", False),
+    ("TRIOSERVE_SERVER_HEADER", "1", "server_header", True),
+    ("TRIOSERVE_SERVER_HEADER", "perhaps", "server_header", "perhaps"),
+    ("TRIOSERVE_USE_COLORS", "off", "use_colors", False),
+    ("TRIOSERVE_HEADER", "a: 1\n\nb: 2\n", "header", ["a: 1", "b: 2"]),
+    ("TRIOSERVE_SSL_CERTFILE", "off", "ssl_certfile", "off"),
+    ("FORWARDED_ALLOW_IPS", "*", "forwarded_allow_ips", "*"),
+])
+def test_a_variable(monkeypatch: pytest.MonkeyPatch, variable: str, text: str, name: str, value: Any) -> None:
+    monkeypatch.setenv(variable, text)
+    assert read_environment() == {name: sources.Given(value, variable)}
+
+
+@pytest.mark.usefixtures("no_variables")
+def test_variables_of_ours_come_first_and_empty_ones_are_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FORWARDED_ALLOW_IPS", "*")
+    monkeypatch.setenv("TRIOSERVE_FORWARDED_ALLOW_IPS", "192.0.2.1")
+    monkeypatch.setenv("TRIOSERVE_HEADER", "")
+    found = read_environment()
+    assert found == {"forwarded_allow_ips": sources.Given("192.0.2.1", "TRIOSERVE_FORWARDED_ALLOW_IPS")}
 
 
 # Reading.

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.helpers.certificates import authority, client_certificate, files_of, server_certificate
+from tests.helpers.curl import Curl
 from tests.helpers.raw_http import RawClient, fetch
 from tests.helpers.server_process import APPS, STRICT, ServerProcess, check_log, wait_until
 
@@ -24,7 +26,8 @@ class Gunicorn(ServerProcess):
     """gunicorn with a worker of ours."""
 
     def wait_started(self) -> None:
-        self.start_line = self.stderr.wait_for("Listening at: http://127.0.0.1:")
+        self.start_line = self.stderr.wait_for_any(
+            ["Listening at: http://127.0.0.1:", "Listening at: https://127.0.0.1:"])
         self.address = ("127.0.0.1", int(self.start_line.partition("127.0.0.1:")[2].split()[0]))
 
 
@@ -171,12 +174,143 @@ def test_settings_and_options(worker_class: str, tmp_path: Path) -> None:
             assert client.receive_response().status == 431
 
 
-def test_tls_is_refused(worker_class: str, tmp_path: Path) -> None:
-    certificate = tmp_path / "certificate.pem"
-    certificate.touch()
-    with gunicorn(worker_class, "--certfile", str(certificate)) as server:
+# -- variables of the environment --------------------------------------------------------------------------------------
+
+
+def variables(**values: str) -> list[str]:
+    """gunicorn sets them for its workers."""
+    return [argument for name, value in values.items() for argument in ("--env", f"TRIOSERVE_{name}={value}")]
+
+
+def test_variables_are_options(worker_class: str) -> None:
+    given = variables(SERVER_HEADER="no", HEADER="x-a: 1\nx-b: 2", LIMIT_REQUEST_BODY="5", TIMEOUT_HEADER="1m")
+    of_the_arbiter = variables(PORT="1", WORKERS="3", RELOAD="yes")
+    with gunicorn(worker_class, *given, *of_the_arbiter) as server:
+        booted(server)
+        answer = fetch(server.address, "/hello")
+        assert "server" not in answer.headers
+        assert (answer.headers["x-a"], answer.headers["x-b"]) == ("1", "2")
+        with RawClient(server.address) as client:
+            client.send(b"POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 6\r\n\r\n")
+            assert client.receive_response().status == 413
+
+
+def test_settings_come_before_variables_and_the_class_before_both(worker_class: str, tmp_path: Path) -> None:
+    given = variables(LIMIT_HEADER_COUNT="50", HEADER="x-from: variable")
+    (tmp_path / "site_worker.py").write_text(
+        f"import {worker_class.rpartition('.')[0]} as workers\n"
+        f"class Worker(workers.{worker_class.rpartition('.')[2]}):\n"
+        "    OPTIONS = {'header': ['x-from: class']}\n"
+        f"import sys; sys.path.append({str(APPS)!r})\n")
+    with gunicorn(
+        "site_worker.Worker", "--limit-request-fields", "3", "--pythonpath", str(tmp_path), *given, directory=tmp_path
+    ) as server:
+        booted(server)
+        assert fetch(server.address, "/hello").headers["x-from"] == "class"
+        with RawClient(server.address) as client:
+            client.get("/hello", "a: 1", "b: 2", "c: 3")
+            assert client.receive_response().status == 431
+
+
+def test_a_variable_with_a_mistake_stops_gunicorn(worker_class: str) -> None:
+    with gunicorn(worker_class, *variables(TIMEOUT_HEADER="soon"), errors_expected=True) as server:
         assert server.wait_exit() == 3
-        assert server.stderr.lines_with("serve no TLS")
+        assert server.stderr.lines_with("TRIOSERVE_TIMEOUT_HEADER: 'soon' is not a number or off")
+
+
+def test_the_proxies_that_gunicorn_trusts(worker_class: str) -> None:
+    lines = ["--access-logfile", "-"]
+    with gunicorn(worker_class, *lines, "--forwarded-allow-ips", "192.0.2.7,192.0.2.8") as server:
+        booted(server)
+        with RawClient(server.address) as client:
+            client.get("/hello", "x-forwarded-for: 203.0.113.9")
+            assert client.receive_response().status == 200
+        assert server.stdout.wait_for('"GET /hello HTTP/1.1" 200').startswith("127.0.0.1:")
+
+
+# -- TLS ---------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Certificates and keys, as files."""
+    directory = tmp_path_factory.mktemp("certificates")
+    files_of(server_certificate(), directory)
+    files_of(client_certificate(), directory, "client")
+    (directory / "ca.pem").write_bytes(authority().cert_pem.bytes())
+    return directory
+
+
+def pair(directory: Path) -> list[str]:
+    return ["--certfile", str(directory / "server.pem"), "--keyfile", str(directory / "server.key")]
+
+
+def curl(server: Gunicorn, directory: Path, *arguments: str | Path) -> Curl:
+    return Curl("--cacert", directory / "ca.pem", *arguments, f"https://localhost:{server.address[1]}/")
+
+
+def test_tls(worker_class: str, directory: Path) -> None:
+    with gunicorn(worker_class, *pair(directory), app="tls_app:app") as server:
+        server.wait_started()
+        found = curl(server, directory)
+        answer = found.json()
+        assert answer["scheme"] == "https"
+        assert answer["tls"]["server_cert"] == server_certificate().cert_chain_pems[0].bytes().decode()
+        assert "server accepted http/1.1" in found.talk or "accepted to use http/1.1" in found.talk
+        assert Curl(f"http://localhost:{server.address[1]}/").code != 0
+
+
+def test_client_certificates(worker_class: str, directory: Path) -> None:
+    verify = ["--ca-certs", str(directory / "ca.pem"), "--cert-reqs", "2"]
+    with gunicorn(worker_class, *pair(directory), *verify, app="tls_app:app") as server:
+        server.wait_started()
+        known = curl(server, directory, "--cert", directory / "client.pem", "--key", directory / "client.key").json()
+        assert len(known["tls"]["client_cert_chain"]) >= 1
+        assert curl(server, directory).code != 0
+
+
+def test_the_hook_that_makes_the_context(worker_class: str, directory: Path, tmp_path: Path) -> None:
+    conf = tmp_path / "gunicorn.conf.py"
+    conf.write_text(
+        "import ssl\n"
+        "def ssl_context(config, default_ssl_context_factory):\n"
+        "    context = default_ssl_context_factory()\n"
+        "    context.minimum_version = ssl.TLSVersion.TLSv1_3\n"
+        "    return context\n")
+    with gunicorn(worker_class, "--config", str(conf), *pair(directory), app="tls_app:app") as server:
+        server.wait_started()
+        found = curl(server, directory)
+        assert found.json()["tls"]["tls_version"] == 0x0304
+        assert "server accepted http/1.1" in found.talk or "accepted to use http/1.1" in found.talk
+        assert curl(server, directory, "--tls-max", "1.2").code != 0
+
+
+def test_what_gunicorn_has_no_setting_for_is_a_variable(worker_class: str, directory: Path) -> None:
+    newest = variables(SSL_MIN_VERSION="1.3")
+    with gunicorn(worker_class, *pair(directory), *newest, app="tls_app:app") as server:
+        server.wait_started()
+        assert curl(server, directory).json()["tls"]["tls_version"] == 0x0304
+        assert curl(server, directory, "--tls-max", "1.2").code != 0
+
+
+def test_a_certificate_that_cannot_be_used_stops_gunicorn(worker_class: str, directory: Path, tmp_path: Path) -> None:
+    key = tmp_path / "empty.key"
+    key.touch()
+    files = ["--certfile", str(directory / "server.pem"), "--keyfile", str(key)]
+    with gunicorn(worker_class, *files, errors_expected=True) as server:
+        assert server.wait_exit() == 3
+        assert server.stderr.lines_with(f"gunicorn's keyfile: '{key}' holds no usable private key")
+
+
+def test_a_hook_that_fails_stops_gunicorn(worker_class: str, directory: Path, tmp_path: Path) -> None:
+    conf = tmp_path / "gunicorn.conf.py"
+    conf.write_text("def ssl_context(config, default_ssl_context_factory):\n    raise OSError('no key here')\n")
+    with gunicorn(worker_class, "--config", str(conf), *pair(directory), errors_expected=True) as server:
+        assert server.wait_exit() == 3
+        assert server.stderr.lines_with("ssl_context: gunicorn's hook raised OSError('no key here')")
+
+
+# -- more than one worker ----------------------------------------------------------------------------------------------
 
 
 def test_old_workers_are_gone(worker_class: str) -> None:

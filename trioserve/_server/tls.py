@@ -17,7 +17,7 @@ from trioserve._config import OPTIONS, Config
 from trioserve._errors import ConfigError
 from trioserve._streams import ServerIdentity
 
-__all__ = ["Certificates", "load_certificates"]
+__all__ = ["PROTOCOLS", "Certificates", "load_certificates"]
 
 log = logging.getLogger("trioserve")
 
