@@ -4,10 +4,12 @@ import json
 import os
 import signal
 from collections.abc import Iterator
+from pathlib import Path
 from urllib.parse import urlencode
 
 import pytest
 
+from tests.helpers.certificates import files_of, server_certificate
 from tests.helpers.raw_http import MEBIBYTE
 from tests.helpers.server_process import Flavour, ServerProcess, serve
 from tests.helpers.ws_programs import CLIENTS, Connect, Refused, node_ws
@@ -78,6 +80,25 @@ def test_what_the_handshake_says(connect: Connect, url: str) -> None:
     assert (scope["path"], scope["query"]) == ("/scope", {"word": "größer"})
     assert scope["subprotocols"] == ["chat.v2", "chat.v1"]
     assert scope["headers"]["host"] == url.removeprefix("ws://")
+
+
+def test_over_tls(connect: Connect, loop: Flavour, tmp_path: Path) -> None:
+    certificate, key = files_of(server_certificate(), tmp_path)
+    with serve("probe:app", loop, "--ssl-certfile", str(certificate), "--ssl-keyfile", str(key)) as server:
+        assert server.ws_url.startswith("wss://")
+        with connect(f"{server.ws_url}/scope") as socket:
+            assert json.loads(socket.receive())["scheme"] == "wss"
+        with connect(f"{server.ws_url}/echo?token=secure", "chat.v2") as socket:
+            assert socket.subprotocol == "chat.v2"
+            for message in MESSAGES:
+                socket.send(message)
+                assert socket.receive() == message
+            socket.ping()
+            server.send_signal(signal.SIGTERM)
+            closed = socket.receive_close()
+            assert (closed.code, closed.reason) == (1012, "the server is stopping")
+        server.judge_end()
+        assert server.stderr.lines_with("secure closed 1012 'the server is stopping'")
 
 
 def test_subprotocol(connect: Connect, url: str) -> None:

@@ -189,7 +189,8 @@ class ServerProcess:
 
     @property
     def ws_url(self) -> str:
-        return "ws://{}:{}".format(*self.address)
+        scheme = "wss" if self.scheme == "https" else "ws"
+        return f"{scheme}://{self.address[0]}:{self.address[1]}"
 
     @property
     def pid(self) -> int:

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import os
 import subprocess
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -20,6 +21,7 @@ from anyio.from_thread import BlockingPortal, start_blocking_portal
 from websockets.sync.client import ClientConnection, connect
 from websockets.typing import Subprotocol
 
+from tests.helpers.certificates import authority, client_context
 from tests.helpers.server_process import WAIT_SECONDS, Output
 from tests.helpers.system_programs import system_program
 
@@ -82,7 +84,7 @@ class WebSocketProgram(ABC):
 
 
 Connect: TypeAlias = Callable[..., AbstractContextManager[WebSocketProgram]]
-"""Opens a WebSocket to the ``url`` and offers ``subprotocols``. Raises Refused."""
+"""Opens a WebSocket to the ``url`` and offers ``subprotocols``; over TLS trusts ``authority()``. Raises Refused."""
 
 
 # -- trio-websocket --------------------------------------------------------------------------------------------------
@@ -126,13 +128,19 @@ async def trio_connection(url: str, subprotocols: tuple[str, ...]) -> AsyncItera
     """On a stream of our own, which is closed at the end; trio-websocket leaves some of its own to the collector."""
     parts = urlsplit(url)
     assert parts.hostname is not None and parts.port is not None
-    async with await trio.open_tcp_stream(parts.hostname, parts.port) as stream, trio.open_nursery() as nursery:
+    async with await trio_stream(parts.scheme, parts.hostname, parts.port) as stream, trio.open_nursery() as nursery:
         with trio.fail_after(WAIT_SECONDS):
             connection = await trio_websocket.wrap_client_stream(
                 nursery, stream, parts.netloc, f"{parts.path}?{parts.query}", subprotocols=list(subprotocols),
                 max_message_size=LARGEST)
         yield connection
         nursery.cancel_scope.cancel()
+
+
+async def trio_stream(scheme: str, host: str, port: int) -> trio.SocketStream | trio.SSLStream[trio.SocketStream]:
+    if scheme == "ws":
+        return await trio.open_tcp_stream(host, port)
+    return await trio.open_ssl_over_tcp_stream(host, port, ssl_context=client_context(), https_compatible=True)
 
 
 @contextmanager
@@ -186,6 +194,7 @@ def open_websocket(url: str, *subprotocols: str, cookie: str = "") -> ClientConn
     """The package's own connection, for tests of something else than clients. Every wait but ``recv`` is bounded."""
     return connect(
         url, subprotocols=[Subprotocol(name) for name in subprotocols] or None, max_size=LARGEST, proxy=None,
+        ssl=client_context() if url.startswith("wss:") else None,
         additional_headers={"Cookie": cookie} if cookie else None,
         open_timeout=WAIT_SECONDS, close_timeout=WAIT_SECONDS)
 
@@ -205,12 +214,13 @@ def over_websockets(url: str, *subprotocols: str) -> Iterator[WebSocketProgram]:
 class NodeWs(WebSocketProgram):
     """A process of its own, which is killed at the end if it is still there."""
 
-    def __init__(self, url: str, subprotocols: tuple[str, ...]) -> None:
+    def __init__(self, url: str, subprotocols: tuple[str, ...], authorities: str) -> None:
         node = system_program("node", package="nodejs")
         if not (NODE_PROGRAM / "node_modules" / "ws").is_dir():
             pytest.fail(f"this test runs npm's package 'ws': install it (npm ci --prefix {NODE_PROGRAM})")
         self.process = subprocess.Popen(
             [node, NODE_PROGRAM / "client.mjs", url, *subprotocols], text=True,
+            env=os.environ | {"NODE_EXTRA_CA_CERTS": authorities},
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
         assert self.process.stdout is not None
         self.output = Output(self.process.stdout)
@@ -270,7 +280,8 @@ class NodeWs(WebSocketProgram):
 @contextmanager
 def node_ws(url: str, *subprotocols: str) -> Iterator[NodeWs]:
     with ExitStack() as stack:
-        program = NodeWs(url, subprotocols)
+        authorities = stack.enter_context(authority().cert_pem.tempfile()) if url.startswith("wss:") else ""
+        program = NodeWs(url, subprotocols, authorities)
         stack.callback(program.end)
         program.wait_open()
         yield program
