@@ -116,7 +116,7 @@ class ServerContext:
     on_disconnect: Literal["notify", "cancel"]
     new_codec: Callable[[], Http1Codec]
     timeouts: Timeouts
-    standing_fields: "StandingFields"
+    standing_fields: Callable[[Dated], bytes]
     start_soon: Callable[..., Cancellable]
     access_log: AccessLog | None
     turnstile: "Turnstile | None"
@@ -158,7 +158,7 @@ class StandingFields:
         self._date_line = b""
         self._lines = b""
 
-    def __call__(self, response: Dated) -> bytes:
+    def lines_for(self, response: Dated) -> bytes:
         """The lines for one response, with the empty line; a Date or Server of its own is not doubled."""
         now = time.time()
         if not self._until - 1 <= now < self._until:  # the clock may be set back, too

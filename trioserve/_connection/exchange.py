@@ -95,11 +95,12 @@ class Exchange:
             self._begin_supervision()
         try:
             scope = self._new_scope()
-            scope["extensions"]["trioserve.shutdown"] = ctx.lifetime.shutdown_extension
+            extensions = scope["extensions"]
+            extensions["trioserve.shutdown"] = ctx.lifetime.shutdown_extension
             if ctx.request_ids is not None:
-                scope["extensions"]["trioserve.request_id"] = {"get": self.request_id}
+                extensions["trioserve.request_id"] = {"get": self.request_id}
             if ctx.timeouts.request is not None:
-                scope["extensions"]["trioserve.timeout_request"] = {"restart": self.restart_timeout}
+                extensions["trioserve.timeout_request"] = {"restart": self.restart_timeout}
             self._coro = coro = ctx.app(scope, self.receive, self.send)
             context = ctx.new_app_context()
             try:
@@ -236,7 +237,7 @@ class Exchange:
             if response.work < GATHER_BYTES:
                 stream.send_nowait(b"".join(pieces))
             else:
-                stream.send_pieces_nowait(pieces)
+                stream.send_pieces_nowait(pieces.copy())
             pieces.clear()
             if self._end_waits is not None:
                 self._end_waiting_receives()
@@ -271,8 +272,8 @@ class Exchange:
         if self._run:
             self._end_run()
         if self._pieces:
-            self._stream.send_pieces_nowait(self._pieces)
-            self._pieces.clear()
+            pieces, self._pieces = self._pieces, []
+            self._stream.send_pieces_nowait(pieces)
 
     async def flush(self) -> None:
         """Send what has collected, and wait while the client is slow."""

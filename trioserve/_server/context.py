@@ -64,7 +64,7 @@ def make_context(
         timeouts=_make_timeouts(config, clock, tls=tls),
         standing_fields=StandingFields(
             date=config.date_header, server="trioserve" if config.server_header else None, extra=config.header
-        ),
+        ).lines_for,
         start_soon=start_soon,
         access_log=access_log,
         turnstile=_make_turnstile(config, on_requests_spent),

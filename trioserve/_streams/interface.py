@@ -56,7 +56,7 @@ class ByteStream(Protocol):
         """
 
     def send_pieces_nowait(self, pieces: Sequence[bytes]) -> None:
-        """The same for bytes in many pieces, which need not be copied into one."""
+        """The same for bytes in many pieces, which need not be copied into one. They are the stream's from now on."""
 
     async def drain(self) -> None:
         """Wait until the stream is no longer congested; returns without a checkpoint when it is not.

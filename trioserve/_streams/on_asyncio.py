@@ -10,7 +10,7 @@ import anyio
 import anyio.abc
 
 from trioserve._streams.interface import ByteStream
-from trioserve._streams.on_asyncio_stream import Cork, SocketStream
+from trioserve._streams.on_asyncio_stream import LoopCork, SocketStream
 from trioserve._streams.scoped import TaskFunction, run_in_scope
 from trioserve._streams.sockets import accepting, address_of, is_wildcard, peer_address
 
@@ -23,7 +23,7 @@ class AsyncioNetwork:
     def __init__(self) -> None:
         loop = asyncio.get_running_loop()
         self.clock: Callable[[], float] = loop.time
-        self._cork = Cork(loop)
+        self._cork = LoopCork(loop)
 
     def listen(self, sock: socket.socket) -> "AsyncioListener":
         return AsyncioListener(sock, self._cork)
@@ -52,7 +52,7 @@ class AsyncioNursery:
 class AsyncioListener:
     """Accepts on a listening socket."""
 
-    def __init__(self, sock: socket.socket, cork: Cork) -> None:
+    def __init__(self, sock: socket.socket, cork: LoopCork) -> None:
         self._accept = accepting(sock)
         self._sock = sock
         self._cork = cork

@@ -11,58 +11,61 @@ from typing import Final, cast
 import anyio
 
 from trioserve._errors import ClientDisconnected
+from trioserve._streams.cork import Cork, Corkable
 from trioserve._streams.interface import RECEIVE_BYTES, Address
 from trioserve._streams.sockets import NOTHING, can_gather, kernel_queue, peek_end, reset_on_close, send_pieces
 
-__all__ = ["Cork", "SocketStream"]
+__all__ = ["LoopCork", "SocketStream"]
 
 PAUSE_BYTES: Final = 64 * 1024  # received and not yet asked for: from here on the transport stops reading
 UNSENT_BYTES: Final = 64 * 1024  # asyncio's default
 CLOSE_SECONDS: Final = 2.0  # for a peer to take the last bytes of a stream that nobody serves any more
 
 
-class Cork:
-    """Collects what the tasks that were woken together send, and sends it when all of them have run.
-
-    Clients that are idle by then are woken once for many responses instead of once for each (see ``EdgePoller``).
+class LoopCork(Cork):
+    """In while tasks that were woken in one turn of the event loop are expected to run, and until the last has run.
 
     Attributes:
-        woken: tasks that have something to read and have not run yet.
+        expected: how many; who changes it sees to ``push_in`` and ``all_have_come``, because each request does both.
     """
 
-    __slots__ = ("_burst", "_loop", "_streams", "woken")
+    __slots__ = ("_burst", "_loop", "expected")
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__()
         self._loop = loop
-        self._streams: list[SocketStream] = []
         self._burst = False
-        self.woken = 0
+        self.expected = 0
+
+    def all_have_come(self) -> None:
+        """The last one begins to run."""
+        if self._streams:
+            self._loop.call_soon(self._end_turn)
+        else:
+            self.is_in = False  # nobody else has something to send
+
+    def _end_turn(self) -> None:
+        if self.expected:  # others have been woken meanwhile
+            self.release()
+        else:
+            self.pull_out()
 
     def expect_burst(self) -> None:
         """Connections are being accepted in a row: their tasks will take their first steps together."""
         if not self._burst:
             self._burst = True
+            self.expected += 1
+            self.push_in()
             self._loop.call_soon(self._loop.call_soon, self._end_burst)  # after those steps, which are called soon too
 
     def _end_burst(self) -> None:
         self._burst = False
-
-    def takes(self, stream: "SocketStream") -> bool:
-        """True when ``stream`` shall wait for the end of this turn of the loop."""
-        if not self._streams:
-            if not self.woken and not self._burst:
-                return False  # nobody to wait for
-            self._loop.call_soon(self._release)
-        self._streams.append(stream)
-        return True
-
-    def _release(self) -> None:
-        streams, self._streams = self._streams, []
-        for stream in streams:
-            stream.uncork()
+        self.expected -= 1
+        if not self.expected:
+            self.all_have_come()
 
 
-class SocketStream(asyncio.Protocol):
+class SocketStream(Corkable, asyncio.Protocol):
     """One connection.
 
     As long as nobody has to wait for the peer, the socket is read and written directly; many short connections never
@@ -71,18 +74,17 @@ class SocketStream(asyncio.Protocol):
     """
 
     __slots__ = (
-        "_closed", "_closes", "_cork", "_corked", "_direct", "_drained", "_ended", "_is_closed", "_loop", "_opening",
-        "_paused", "_readable", "_received", "_sock", "_transport", "_unsent", "_watchers", "congested", "local",
-        "lost", "peer",
+        "_closed", "_direct", "_drained", "_ended", "_is_closed", "_loop", "_opening", "_paused", "_readable",
+        "_received", "_sock", "_transport", "_unsent", "_watchers", "congested", "local", "lost", "peer",
     )  # fmt: skip
 
+    _cork: LoopCork
+
     def __init__(
-        self, sock: socket.socket, peer: Address | None, local: Address | None, cork: Cork,
+        self, sock: socket.socket, peer: Address | None, local: Address | None, cork: LoopCork,
         loop: asyncio.AbstractEventLoop,
     ) -> None:  # fmt: skip
-        self._cork = cork
-        self._corked = b""
-        self._closes = False  # once what is corked has been sent
+        super().__init__(cork)
         self.peer = peer
         self.local = local
         self.lost = False
@@ -174,7 +176,10 @@ class SocketStream(asyncio.Protocol):
         readable, self._readable = self._readable, None
         if readable is not None and not readable.done():
             readable.set_result(None)
-            self._cork.woken += 1
+            cork = self._cork
+            cork.expected += 1
+            if not cork.is_in:
+                cork.push_in()
 
     # Receiving.
 
@@ -207,25 +212,28 @@ class SocketStream(asyncio.Protocol):
 
     async def receive_some(self, max_bytes: int = RECEIVE_BYTES) -> bytes:
         while not self._received and not self._ended and not self.lost:
-            if self._transport is not None:
-                await self._wait_readable()
-            elif self._direct and (data := self._receive(max_bytes)) is not None:
-                return data
-            else:
+            if self._transport is None:
+                if self._direct and (data := self._receive(max_bytes)) is not None:
+                    return data
                 await self._make_transport()
+                continue
+            if self._readable is not None:
+                raise anyio.BusyResourceError("receiving from")
+            readable = self._readable = self._loop.create_future()
+            try:
+                await readable
+            finally:
+                self._stop_waiting(readable)
         return self._take()
 
-    async def _wait_readable(self) -> None:
-        if self._readable is not None:
-            raise anyio.BusyResourceError("receiving from")
-        readable = self._readable = self._loop.create_future()
-        try:
-            await readable
-        finally:
-            if self._readable is readable:
-                self._readable = None  # cancelled
-            if readable.done() and not readable.cancelled():
-                self._cork.woken -= 1
+    def _stop_waiting(self, readable: "asyncio.Future[None]") -> None:
+        if self._readable is readable:
+            self._readable = None  # cancelled
+        elif not readable.cancelled():
+            cork = self._cork
+            cork.expected -= 1
+            if not cork.expected:
+                cork.all_have_come()
 
     def is_disconnected(self) -> bool:
         if self._direct and not self._ended and not self.lost:
@@ -242,34 +250,10 @@ class SocketStream(asyncio.Protocol):
 
     # Sending.
 
-    def send_nowait(self, data: bytes) -> None:
-        if self.lost:
-            return
-        if self._corked or not self._cork.takes(self):
-            self.uncork()
-            self._send(data)
-        else:
-            self._corked = data
-
-    def uncork(self) -> None:
-        """Send what waited for the end of the turn."""
-        if self._corked:
-            data, self._corked = self._corked, b""
-            self._send(data)
-            if self._closes and not self.close_nowait():
-                self._close_later()
-
-    def _close_later(self) -> None:
-        """The kernel has not taken all of what was corked when the stream was closed."""
-        if self._transport is not None:
-            self._transport.close()  # it sends it first
-        self._loop.call_later(CLOSE_SECONDS, self.abort)
-
-    def send_pieces_nowait(self, pieces: Sequence[bytes]) -> None:
-        self.uncork()  # first come, first sent
+    def _transmit_pieces(self, pieces: Sequence[bytes]) -> None:
         size = sum(map(len, pieces))
         if self.lost or self.unsent or not can_gather(pieces, size):
-            self.send_nowait(b"".join(pieces))
+            self._transmit(b"".join(pieces))
             return
         try:
             unsent = send_pieces(self._sock, pieces, size)
@@ -279,7 +263,7 @@ class SocketStream(asyncio.Protocol):
         if unsent:
             self._keep(unsent)
 
-    def _send(self, data: bytes) -> None:
+    def _transmit(self, data: bytes) -> None:
         """``send(2)`` first, transport or not: it costs less than to hand over bytes that the kernel takes at once."""
         if self.lost:
             return
@@ -289,6 +273,13 @@ class SocketStream(asyncio.Protocol):
             self._unsent = memoryview(bytes(self._unsent) + data)
         elif (sent := self._send_some(data)) < len(data):
             self._keep(memoryview(data)[sent:])
+
+    def _close_uncorked(self) -> None:
+        if self.close_nowait():
+            return
+        if self._transport is not None:
+            self._transport.close()  # it sends the rest first
+        self._loop.call_later(CLOSE_SECONDS, self.abort)
 
     def _keep(self, unsent: memoryview) -> None:
         """The kernel has not taken all: the rest follows as the peer reads."""
@@ -342,7 +333,8 @@ class SocketStream(asyncio.Protocol):
 
     @property
     def unsent(self) -> int:
-        return self._transport.get_write_buffer_size() if self._transport is not None else len(self._unsent)
+        buffered = self._transport.get_write_buffer_size() if self._transport is not None else len(self._unsent)
+        return buffered + self._corked_bytes
 
     def untaken(self) -> int:
         return self.unsent + (kernel_queue(self._sock) if not self.lost else 0)

@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 
 import trio
 
+from trioserve._streams.cork import Cork
 from trioserve._streams.interface import Address, ByteStream
 from trioserve._streams.on_trio_edge import EdgePoller, EdgeStream
 from trioserve._streams.on_trio_plain import PlainStream
@@ -24,7 +25,8 @@ class TrioNetwork:
 
     def __init__(self, *, edge_triggered: bool = hasattr(select, "epoll")) -> None:
         self.clock: Callable[[], float] = trio.lowlevel.current_clock().current_time
-        self._poller = EdgePoller() if edge_triggered else None
+        self._cork = Cork()
+        self._poller = EdgePoller(self._cork) if edge_triggered else None
         self._flushers: trio.Nursery | None = None
 
     def listen(self, sock: socket.socket) -> "TrioListener":
@@ -46,15 +48,15 @@ class TrioNetwork:
 
     def _cork_burst(self) -> None:
         """Connections have been accepted in a row: their tasks will run together, so their responses leave together."""
-        if self._poller is not None and self._poller.corked is None and self._flushers is not None:
-            self._poller.corked = []
+        if self._poller is not None and not self._cork.is_in and self._flushers is not None:
+            self._cork.push_in()
             self._flushers.start_soon(self._poller.let_them_run)
 
     def _make_stream(self, sock: socket.socket, peer: Address | None, local: Address | None) -> ByteStream:
         if self._poller is not None:
             return EdgeStream(sock, peer, local, self._poller)
         assert self._flushers is not None, "run() comes first"
-        return PlainStream(sock, peer, local, self._flushers)
+        return PlainStream(sock, peer, local, self._cork, self._flushers)
 
 
 class TrioNursery:

@@ -5,13 +5,15 @@ trio's own readiness costs one ``epoll_ctl`` per wait, which is about 2 of 10 us
 
 import select
 import socket
-from collections.abc import AsyncGenerator, Generator, Sequence
-from typing import Any, ClassVar, Final, TypeVar
+from collections.abc import AsyncGenerator, Generator
+from typing import Any, Final, TypeVar
 
 import outcome
 import trio
+from trio.lowlevel import current_task, reschedule, wait_task_rescheduled
 
 from trioserve._errors import ClientDisconnected
+from trioserve._streams.cork import Cork
 from trioserve._streams.interface import RECEIVE_BYTES, Address
 from trioserve._streams.on_trio_plain import TrioStream
 from trioserve._streams.sockets import peek_end
@@ -20,30 +22,27 @@ __all__ = ["EdgePoller", "EdgeStream"]
 
 ResultT = TypeVar("ResultT")
 
+_EPOLL: Final = hasattr(select, "epoll")
+_ENDED: Final = select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLERR if _EPOLL else 0
+_READABLE: Final = select.EPOLLIN | _ENDED if _EPOLL else 0
+_WRITABLE: Final = select.EPOLLOUT | select.EPOLLHUP | select.EPOLLERR if _EPOLL else 0
+_EDGES: Final = select.EPOLLIN | select.EPOLLOUT | select.EPOLLRDHUP | select.EPOLLET if _EPOLL else 0
+
 WOKEN_AT_ONCE: Final = 256  # tasks; what they have touched shall still be in the cache when their responses leave
-CLOSE_SECONDS: Final = 2.0  # for a peer to take the last bytes of a stream that nobody serves any more
 
 
 class EdgePoller:
-    """One epoll for all connections of a server: wakes the tasks whose sockets have news.
+    """One epoll for all connections of a server: wakes the tasks whose sockets have news."""
 
-    What the woken tasks send at once is collected and sent when all of them have run. Clients that are idle by then
-    are woken once for many responses instead of once for each, which halves the cost of a small request under load.
-    """
-
-    MASK: ClassVar = (
-        select.EPOLLIN | select.EPOLLOUT | select.EPOLLRDHUP | select.EPOLLET if hasattr(select, "epoll") else 0
-    )
-
-    def __init__(self) -> None:
+    def __init__(self, cork: Cork) -> None:
         self._epoll = select.epoll()
         self._streams: dict[int, EdgeStream] = {}
         self.closers: trio.Nursery | None = None
-        self.corked: list[EdgeStream] | None = None  # a list while several tasks have been woken and not yet run
+        self.cork = cork
 
     def register(self, fd: int, stream: "EdgeStream") -> None:
         self._streams[fd] = stream
-        self._epoll.register(fd, self.MASK)
+        self._epoll.register(fd, _EDGES)
 
     def close_later(self, stream: "EdgeStream") -> None:
         """``stream`` was closed while it was corked, and then the kernel did not take all of it."""
@@ -59,13 +58,13 @@ class EdgePoller:
             while True:
                 await trio.lowlevel.wait_readable(self._epoll.fileno())
                 ready = self._epoll.poll(0, WOKEN_AT_ONCE)
-                uncorks = False
-                if len(ready) > 1 and (uncorks := self.corked is None):
-                    self.corked = []
+                pulls_out = False
+                if len(ready) > 1 and (pulls_out := not self.cork.is_in):
+                    self.cork.push_in()
                 for fd, events in ready:
                     if (stream := self._streams.get(fd)) is not None:
                         stream.notice(events)
-                if uncorks:
+                if pulls_out:
                     await self.let_them_run()
         finally:
             self._epoll.close()
@@ -76,12 +75,8 @@ class EdgePoller:
         # every woken task has run.
         await trio.lowlevel.cancel_shielded_checkpoint()
         await trio.lowlevel.cancel_shielded_checkpoint()
-        corked, self.corked = self.corked, None
-        for stream in corked or ():
-            stream.uncork()
+        self.cork.pull_out()
 
-
-_ENDED: Final = select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLERR if hasattr(select, "epoll") else 0
 
 
 class Woken(outcome.Outcome[None]):
@@ -107,14 +102,12 @@ class EdgeStream(TrioStream):
     next byte will be a new edge (epoll(7)). ``_ended`` stays: after it every ``recv`` returns at once.
     """
 
-    __slots__ = ("_closes", "_corked", "_ended", "_poller", "_readable", "_reader", "_registered", "_watchers")
+    __slots__ = ("_ended", "_poller", "_readable", "_reader", "_registered", "_watchers")
 
     def __init__(self, sock: socket.socket, peer: Address | None, local: Address | None, poller: EdgePoller) -> None:
-        super().__init__(sock, peer, local)
+        super().__init__(sock, peer, local, poller.cork)
         self._poller = poller
         self._registered = False  # a short connection never needs the epoll
-        self._corked = b""
-        self._closes = False
         self._readable = True  # worth a try: clients send right after they connect
         self._ended = False
         self._reader: trio.lowlevel.Task | None = None
@@ -126,52 +119,16 @@ class EdgeStream(TrioStream):
             self._ended = True
             if self._watchers is not None:
                 self._watchers.set()
-        if events & (select.EPOLLIN | _ENDED):
+        if events & _READABLE:
             self._readable = True
             if self._reader is not None:
-                trio.lowlevel.reschedule(self._reader, _WOKEN)
+                reschedule(self._reader, _WOKEN)
                 self._reader = None
-        if self._unsent and events & (select.EPOLLOUT | select.EPOLLHUP | select.EPOLLERR):
+        if self._unsent and events & _WRITABLE:
             self._flush()
 
-    def send_nowait(self, data: bytes) -> None:
-        corked = self._poller.corked
-        if corked is not None and not self._corked and not self._unsent:
-            self._corked = data
-            corked.append(self)
-        else:
-            self.uncork()
-            self._transmit(data)
-
-    def send_pieces_nowait(self, pieces: Sequence[bytes]) -> None:
-        self.uncork()  # first come, first sent
-        super().send_pieces_nowait(pieces)
-
-    def uncork(self) -> None:
-        """Send what waited for the other tasks of the turn."""
-        if self._corked:
-            data, self._corked = self._corked, b""
-            self._transmit(data)
-            if self._closes and not super().close_nowait():
-                self._poller.close_later(self)
-
-    async def close_patiently(self) -> None:
-        with trio.move_on_after(CLOSE_SECONDS):
-            await super().aclose()
-
-    def send_eof(self) -> None:
-        self.uncork()
-        super().send_eof()
-
-    def close_nowait(self) -> bool:
-        if not self._corked:
-            return super().close_nowait()
-        self._closes = True  # once the response has left with those of the others
-        return True
-
-    async def aclose(self) -> None:
-        self.uncork()
-        await super().aclose()
+    def _close_later(self) -> None:
+        self._poller.close_later(self)
 
     def receive_nowait(self, max_bytes: int = RECEIVE_BYTES) -> bytes | None:
         data = self._receive(max_bytes)
@@ -184,8 +141,8 @@ class EdgeStream(TrioStream):
                 if self._reader is not None:
                     raise trio.BusyResourceError("another task is receiving from this connection")
                 self._register()
-                self._reader = trio.lowlevel.current_task()
-                await trio.lowlevel.wait_task_rescheduled(self._stop_waiting)
+                self._reader = current_task()
+                await wait_task_rescheduled(self._stop_waiting)
                 if self.lost:
                     raise ClientDisconnected("the connection was closed")
             data = self._receive(max_bytes)  # as receive_nowait does, which one call more would ask
@@ -220,11 +177,10 @@ class EdgeStream(TrioStream):
         if self._registered:
             self._registered = False
             self._poller.forget(self._sock.fileno())
-        self._corked = b""
         self._readable = True  # who asks now shall not wait, but be told
         super()._close()
         if self._reader is not None:
-            trio.lowlevel.reschedule(self._reader, _WOKEN)
+            reschedule(self._reader, _WOKEN)
             self._reader = None
         if self._watchers is not None:
             self._watchers.set()

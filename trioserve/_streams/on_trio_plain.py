@@ -10,6 +10,7 @@ from typing import Final
 import trio
 
 from trioserve._errors import ClientDisconnected
+from trioserve._streams.cork import Cork, Corkable
 from trioserve._streams.interface import RECEIVE_BYTES, Address
 from trioserve._streams.sockets import (
     NOTHING,
@@ -22,15 +23,17 @@ from trioserve._streams.sockets import (
 
 __all__ = ["PlainStream", "TrioStream"]
 
+CLOSE_SECONDS: Final = 2.0  # for a peer to take the last bytes of a stream that nobody serves any more
 READ_AHEAD_BYTES: Final = 64 * 1024  # kept for receive_some while somebody watches for the peer to leave
 
 
-class TrioStream:
+class TrioStream(Corkable):
     """What both kinds of stream share: sending, closing, and turning socket errors into ours."""
 
     __slots__ = ("_drained", "_sock", "_unsent", "congested", "local", "lost", "peer")
 
-    def __init__(self, sock: socket.socket, peer: Address | None, local: Address | None) -> None:
+    def __init__(self, sock: socket.socket, peer: Address | None, local: Address | None, cork: Cork) -> None:
+        super().__init__(cork)
         self._sock = sock
         self.peer = peer
         self.local = local
@@ -44,18 +47,15 @@ class TrioStream:
 
     @property
     def unsent(self) -> int:
-        return len(self._unsent)
+        return len(self._unsent) + self._corked_bytes
 
     def untaken(self) -> int:
-        return len(self._unsent) + kernel_queue(self._sock)
+        return self.unsent + kernel_queue(self._sock)
 
-    def send_nowait(self, data: bytes) -> None:
-        self._transmit(data)
-
-    def send_pieces_nowait(self, pieces: Sequence[bytes]) -> None:
+    def _transmit_pieces(self, pieces: Sequence[bytes]) -> None:
         size = sum(map(len, pieces))
         if self._unsent or self.lost or not can_gather(pieces, size):
-            self.send_nowait(b"".join(pieces))
+            self._transmit(b"".join(pieces))
             return
         try:
             unsent = send_pieces(self._sock, pieces, size)
@@ -66,7 +66,6 @@ class TrioStream:
             self._keep(unsent)
 
     def _transmit(self, data: bytes) -> None:
-        """What ``send_nowait`` is about."""
         if self.lost:
             return
         if self._unsent:
@@ -108,7 +107,7 @@ class TrioStream:
         return True
 
     def be_strict(self) -> None:
-        """Nothing to change: on trio what the kernel has not taken is congestion."""
+        self.uncork()  # what the kernel does not take then is congestion anyway
 
     async def drain(self) -> None:
         while self.congested and not self.lost:
@@ -133,24 +132,43 @@ class TrioStream:
     def _lose(self) -> None:
         """The connection broke: nobody shall wait for it any more."""
         self.lost = True
+        self._corked = b""
         self._unsent = NOTHING
         self.congested = False
         if self._drained is not None:
             self._drained.set()
 
     def send_eof(self) -> None:
+        self.uncork()
         try:
             self._sock.shutdown(socket.SHUT_WR)
         except OSError:
             self._lose()
 
     def close_nowait(self) -> bool:
+        if self._corked:
+            self._closes = True  # once the response has left with those of the others
+            return True
         if self._unsent:
             return False
         self._close()
         return True
 
+    def _close_uncorked(self) -> None:
+        if not self.close_nowait():
+            self._close_later()
+
+    def _close_later(self) -> None:
+        """In the background, ``close_patiently``."""
+        raise NotImplementedError
+
+    async def close_patiently(self) -> None:
+        """Let the peer take the last bytes of a stream that nobody serves any more, if it does so soon."""
+        with trio.move_on_after(CLOSE_SECONDS):
+            await self.aclose()
+
     async def aclose(self) -> None:
+        self.uncork()
         try:
             if self.congested:
                 await self.drain()
@@ -177,9 +195,9 @@ class PlainStream(TrioStream):
     __slots__ = ("_ahead", "_finished", "_flushers", "_reading", "_room_ahead")
 
     def __init__(
-        self, sock: socket.socket, peer: Address | None, local: Address | None, flushers: trio.Nursery
+        self, sock: socket.socket, peer: Address | None, local: Address | None, cork: Cork, flushers: trio.Nursery
     ) -> None:
-        super().__init__(sock, peer, local)
+        super().__init__(sock, peer, local, cork)
         self._flushers = flushers  # owned by the network: a flush may outlive the call that began it
         self._reading = trio.Lock()  # receive_some and wait_disconnected take turns at the socket
         self._ahead = b""
@@ -230,6 +248,9 @@ class PlainStream(TrioStream):
                     return
                 self._ahead += data
                 self._finished = not data
+
+    def _close_later(self) -> None:
+        self._flushers.start_soon(self.close_patiently)
 
     def _flush_when_writable(self) -> None:
         self._flushers.start_soon(self._flush_until_done)
