@@ -47,6 +47,7 @@ _STATUS_LINES: Final = {
     int(status): f"HTTP/1.1 {int(status)} {status.phrase}\r\n".encode() for status in HTTPStatus
 }
 RUN_BYTES: Final = 128 * 1024  # of body parts that become one chunk
+REMEMBERED_FIELDS: Final = 16  # of one answer: more are rarely the same again
 MESSAGE_COST: Final = 128  # bytes that even an empty message counts for: nobody sends for ever without giving way
 
 
@@ -148,12 +149,13 @@ class HttpResponse:
             return 0
         return RUN_BYTES if self._body_left is None else min(self._body_left, RUN_BYTES)
 
-    def encode_run(self, parts: list[bytes], pieces: list[bytes]) -> None:
-        """The same as ``encode`` for body messages in a row, after which the body goes on; not over ``run_room``.
+    def encode_run(self, parts: list[bytes], size: int, pieces: list[bytes]) -> None:
+        """The same as ``encode`` for body messages in a row of ``size`` bytes, after which the body goes on.
+
+        They may not be over ``run_room``, which saw to it that they are not more than was declared.
 
         Parts that leave together are one chunk: its boundaries mean nothing (RFC 9112 §7.1).
         """
-        size = sum(map(len, parts))
         self.work += size + MESSAGE_COST * len(parts)
         self.body_bytes += size
         if self._body_left is not None:
@@ -191,7 +193,28 @@ class HttpResponse:
             raise AppError(f"{kind!r} sent where {_EXPECTED[state]} is expected")
 
     def _start(self, message: Message) -> None:
-        status = message.get("status")
+        """Take ``http.response.start``. Who repeats a request mostly gets an answer with the same head: 0.5 us less."""
+        status, headers, trailers = message.get("status"), message.get("headers", ()), message.get("trailers")
+        known = self._head.answer
+        if known and known[0] == headers and known[1] == status and not trailers:
+            (
+                _, self.status, self._head_lines, self._body_left, self._send_body, self._says_close, self.has_date,
+                self.has_server,
+            ) = known  # fmt: skip
+            self._chunked = False
+            self._trailer_text = None
+        else:
+            self._read_start(status, headers, trailers)
+            if known is None:
+                self._head.answer = ()  # most requests are made once
+            elif type(headers) is list and len(headers) <= REMEMBERED_FIELDS and not trailers:
+                self._head.answer = (
+                    headers.copy(), status, self._head_lines, self._body_left, self._send_body, self._says_close,
+                    self.has_date, self.has_server,
+                )  # fmt: skip
+        self.state = FIRST_BODY
+
+    def _read_start(self, status: Any, headers: Any, trailers: Any) -> None:
         if not isinstance(status, int) or not 200 <= status <= 999:
             raise AppError(f"http.response.start with status {status!r}: a whole number from 200 to 999 is expected")
         lines = [_STATUS_LINES.get(status) or b"HTTP/1.1 %d \r\n" % status]  # RFC 9112 §4: the phrase may be empty
@@ -199,7 +222,6 @@ class HttpResponse:
         self._send_body = True
         self._trailer_text = self._body_left = None
         declared: Field | None = None  # the body's length
-        headers = message.get("headers", ())
         for header in headers if type(headers) is list else iterate(headers):
             try:
                 field = known_field(header) or read_field(header)
@@ -214,7 +236,7 @@ class HttpResponse:
                 declared = field
             else:
                 raise AppError(f"content-length {length} contradicts another one, {declared[2]}")
-        if message.get("trailers"):  # they need chunks
+        if trailers:  # they need chunks
             self._trailer_text = b""
         elif declared is not None and status != 204:  # RFC 9110 §8.6
             lines.append(declared[1])
@@ -224,7 +246,6 @@ class HttpResponse:
             self._body_left = None  # with HEAD and 304 the length is that of the body left out
         self._head_lines = lines
         self.status = status
-        self.state = FIRST_BODY
 
     def _note(self, kind: int, line: bytes, lines: list[bytes]) -> None:
         """A field that says something to the server, too."""

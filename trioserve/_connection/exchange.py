@@ -51,6 +51,7 @@ class Exchange:
     # Defaults of the class, not of each instance: most requests never touch these.
     _give_way_at = GIVE_WAY_BYTES  # response.work by which others get a turn
     _run = cast("list[bytes]", ())  # body parts sent in a row, not encoded yet; a list once there may be any
+    _run_began_with = 0  # the ``_run_room`` that it had
     _received_in_a_row = 0  # bytes of the request body that were there without waiting
     _wait_for_body: anyio.CancelScope | None = None
     _awaited_bytes = 0
@@ -157,7 +158,6 @@ class Exchange:
     def on_suspend(self) -> None:
         """The application waits: send what it has produced."""
         self._app_runs = False
-        self._run_room = 0
         self._hand_over()
 
     def on_resume(self) -> None:
@@ -220,8 +220,9 @@ class Exchange:
             try:
                 data = message["body"]
                 if message["more_body"] and type(data) is bytes and message["type"] == "http.response.body":
-                    self._run_room = room = self._run_room - len(data) - MESSAGE_COST
+                    room = self._run_room - len(data) - MESSAGE_COST
                     if room > 0:
+                        self._run_room = room
                         self._run.append(data)
                         return
             except (KeyError, TypeError):
@@ -258,19 +259,20 @@ class Exchange:
 
     def _begin_run(self) -> None:
         """From now on body parts collect, unless something else happens."""
-        self._run_room = self.response.run_room()
+        self._run_began_with = self._run_room = self.response.run_room()
         if not self._run:
             self._run = []
 
     def _end_run(self) -> None:
+        run = self._run
+        if run:
+            size = self._run_began_with - self._run_room - MESSAGE_COST * len(run)
+            self.response.encode_run(run, size, self._pieces)
+            run.clear()
         self._run_room = 0
-        if self._run:
-            self.response.encode_run(self._run, self._pieces)
-            self._run.clear()
 
     def _hand_over(self) -> None:
-        if self._run:
-            self._end_run()
+        self._end_run()
         if self._pieces:
             pieces, self._pieces = self._pieces, []
             self._stream.send_pieces_nowait(pieces)
@@ -383,7 +385,7 @@ class Exchange:
     def refuse(self, error: PeerError) -> None:
         """The request cannot be completed: the application sees a disconnect, the client gets ``error``."""
         self.connection.refusal = error
-        self._run_room = 0
+        self._end_run()
         if self._wait_for_body is not None:
             self._wait_for_body.cancel()
         self._end_waiting_receives()

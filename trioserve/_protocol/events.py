@@ -1,6 +1,7 @@
 """What an HTTP/1.1 request head says, once it has been understood."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from trioserve._types import Fields
 
@@ -33,7 +34,7 @@ class Meaning:
 class RequestHead:
     """One request line with its field lines, checked and interpreted (RFC 9112 §3, §5).
 
-    Not to be changed: a client's next request may be the same one.
+    Not to be changed, but for ``answer``: a client's next request may be the same one.
 
     Attributes:
         method: upper case, for example ``"GET"``.
@@ -43,9 +44,10 @@ class RequestHead:
         query_string: what follows the first ``?``, or ``b""``.
         headers: field lines in order, names in lower case, values without surrounding white space.
         meaning: what they mean.
+        answer: what the response layer remembers of the last answer to this very request; ``None`` before the first.
     """
 
-    __slots__ = ("headers", "meaning", "method", "path", "query_string", "raw_path", "target")
+    __slots__ = ("answer", "headers", "meaning", "method", "path", "query_string", "raw_path", "target")
 
     def __init__(
         self, method: str, target: bytes, path: str, raw_path: bytes, query_string: bytes, headers: Fields,
@@ -58,6 +60,7 @@ class RequestHead:
         self.query_string = query_string
         self.headers = headers
         self.meaning = meaning
+        self.answer: Any = None
 
     def __repr__(self) -> str:
         return f"<RequestHead {self.method} {self.target!r} HTTP/{self.meaning.http_version}>"
