@@ -6,7 +6,7 @@ import time
 import zlib
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from signal import SIGTERM
+from signal import SIGCONT, SIGSTOP, SIGTERM
 from typing import Any
 
 import pytest
@@ -20,6 +20,7 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads the serve
 
 MAX_SIZE = 4 * MEBIBYTE
 SOME_MEMORY = 10 * MEBIBYTE     # what a server may take for a moment whoever its clients are
+PROTOCOL_ERROR = 1002
 IDLE = 5000
 BYTES_PER_WEBSOCKET = 24 * 1024
 LATENCY_SECONDS = 2.0           # of one echo beside all the others, on a machine with other work to do
@@ -258,6 +259,20 @@ def test_clients_that_have_vanished_are_found_by_pings(pinging_server: ServerPro
             assert client.receive_close() == 1011
             assert client.is_closed()
         alive.reset()
+
+
+def test_clients_that_break_the_rules_in_the_same_moment(server: ServerProcess) -> None:
+    with ExitStack() as stack:
+        sockets = [stack.enter_context(RawWebSocket(server.address)) for _ in range(16)]
+        for socket in sockets:
+            socket.open("/echo")
+        server.send_signal(SIGSTOP)     # so that it will find all of them together
+        for socket in sockets:
+            socket.send(frame(TEXT, b"hello", rsv=4))
+        server.send_signal(SIGCONT)
+        for socket in sockets:
+            assert socket.receive_close() == PROTOCOL_ERROR
+            assert socket.receive_all() == b""
 
 
 def test_clients_that_reset_their_connections(server: ServerProcess) -> None:

@@ -401,6 +401,7 @@ class WebSocket(Exchange):
         return self._stream.untaken() < self._untaken_at_ping
 
     def _send_eof(self) -> None:
+        self._stream.be_strict()  # what is held back for others leaves now
         if not self._stream.unsent:
             self._stream.send_eof()
 

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from time import perf_counter
 from typing import Final, Protocol
 
+from trioserve._streams.interface import GATHER_BYTES
+
 __all__ = ["Cork", "Corkable"]
 
 CORK_SECONDS: Final = 0.001  # a response that is ready waits no longer for applications that compute
@@ -61,17 +63,18 @@ class Cork:
 class Corkable:
     """The sending side of a stream that may be held back by a cork; what it holds, leaves in order."""
 
-    __slots__ = ("_closes", "_cork", "_corked")
+    __slots__ = ("_closes", "_cork", "_corked", "_corked_bytes")
 
     def __init__(self, cork: Cork) -> None:
         self._cork = cork
         self._corked: bytes | Sequence[bytes] = b""
+        self._corked_bytes = 0  # when they are many: the kernel might not take them all at once, as it does with few
         self._closes = False  # once what is corked has been sent
 
     def _transmit(self, data: bytes) -> None:
         raise NotImplementedError
 
-    def _transmit_pieces(self, pieces: Sequence[bytes]) -> None:
+    def _transmit_pieces(self, pieces: Sequence[bytes], size: int) -> None:
         raise NotImplementedError
 
     def _close_uncorked(self) -> None:
@@ -86,11 +89,14 @@ class Corkable:
             self._corked = data
 
     def send_pieces_nowait(self, pieces: Sequence[bytes]) -> None:
-        if self._corked or not self._cork.takes(self):
+        size = sum(map(len, pieces))
+        if size < GATHER_BYTES:
+            self.send_nowait(b"".join(pieces))
+        elif self._corked or not self._cork.takes(self):
             self.uncork()
-            self._transmit_pieces(pieces)
+            self._transmit_pieces(pieces, size)
         else:
-            self._corked = pieces
+            self._corked, self._corked_bytes = pieces, size
 
     def uncork(self) -> None:
         """Send what waited for the other tasks of the turn."""
@@ -99,11 +105,12 @@ class Corkable:
             if isinstance(corked, bytes):
                 self._transmit(corked)
             else:
-                self._transmit_pieces(corked)
+                size, self._corked_bytes = self._corked_bytes, 0
+                self._transmit_pieces(corked, size)
             if self._closes:
                 self._close_uncorked()
 
-    @property
-    def _corked_bytes(self) -> int:
-        """Of a large response, which the kernel might not take at once; a small one does not count."""
-        return 0 if isinstance(self._corked, bytes) else sum(map(len, self._corked))
+    def _drop_corked(self) -> None:
+        """Nobody will take it."""
+        self._corked = b""
+        self._corked_bytes = 0

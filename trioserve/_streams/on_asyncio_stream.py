@@ -250,9 +250,8 @@ class SocketStream(Corkable, asyncio.Protocol):
 
     # Sending.
 
-    def _transmit_pieces(self, pieces: Sequence[bytes]) -> None:
-        size = sum(map(len, pieces))
-        if self.lost or self.unsent or not can_gather(pieces, size):
+    def _transmit_pieces(self, pieces: Sequence[bytes], size: int) -> None:
+        if self.lost or self.unsent or not can_gather(pieces):
             self._transmit(b"".join(pieces))
             return
         try:
@@ -383,7 +382,7 @@ class SocketStream(Corkable, asyncio.Protocol):
             raise
 
     def abort(self) -> None:
-        self._corked = b""
+        self._drop_corked()
         if not self._is_closed and self._sock.fileno() >= 0:
             reset_on_close(self._sock)
             if self._transport is not None:

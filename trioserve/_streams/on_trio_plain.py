@@ -52,9 +52,8 @@ class TrioStream(Corkable):
     def untaken(self) -> int:
         return self.unsent + kernel_queue(self._sock)
 
-    def _transmit_pieces(self, pieces: Sequence[bytes]) -> None:
-        size = sum(map(len, pieces))
-        if self._unsent or self.lost or not can_gather(pieces, size):
+    def _transmit_pieces(self, pieces: Sequence[bytes], size: int) -> None:
+        if self._unsent or self.lost or not can_gather(pieces):
             self._transmit(b"".join(pieces))
             return
         try:
@@ -132,7 +131,7 @@ class TrioStream(Corkable):
     def _lose(self) -> None:
         """The connection broke: nobody shall wait for it any more."""
         self.lost = True
-        self._corked = b""
+        self._drop_corked()
         self._unsent = NOTHING
         self.congested = False
         if self._drained is not None:
