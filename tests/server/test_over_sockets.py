@@ -1,6 +1,6 @@
 """The whole server on loopback, over every kind of socket stream."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -15,6 +15,8 @@ from tests.helpers.certificates import client_context, identity
 from tests.helpers.stream_pairs import KINDS, Kind, Peer, TlsPeer, connect_to, skip_if_missing
 from tests.helpers.transcripts import get, ok, post
 from tests.helpers.virtual_clock import Backend
+from trioserve._streams import Network
+from trioserve._streams.cork import Cork
 from trioserve._types import App, Receive, Scope, Send
 
 SOCKET_KINDS = [kind for kind in KINDS if kind.network is not None]
@@ -209,6 +211,64 @@ async def test_a_write_that_stalls_is_given_up(kind: Kind) -> None:
         peer = site.connect()
         await peer.send(get())
         await ended.wait()
+
+
+# -- responses that are held back for those of others ------------------------------------------------------------------
+
+
+@pytest.fixture
+def cork(kind: Kind, monkeypatch: pytest.MonkeyPatch) -> Callable[[], Cork]:
+    """The cork of the server that the test starts."""
+    networks: list[Any] = []
+
+    def open_network() -> Network:
+        assert kind.network is not None
+        networks.append(kind.network())
+        return networks[-1]  # type: ignore[no-any-return]
+
+    monkeypatch.setattr("trioserve._server.server.open_network", open_network)
+    return lambda: networks[-1]._cork  # type: ignore[no-any-return]
+
+
+async def test_a_slow_client_gets_all_of_a_last_response_that_was_held(
+    kind: Kind, cork: Callable[[], Cork], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("trioserve._connection.http1.FAREWELL_SECONDS", 0.05)  # only timeout_write shall count
+    monkeypatch.setattr("trioserve._streams.on_trio_plain.CLOSE_SECONDS", 0.05)
+    monkeypatch.setattr("trioserve._streams.on_asyncio_stream.CLOSE_SECONDS", 0.05)
+    body = MUCH * 16
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        cork().push_in()
+        await reply(send, body)
+
+    async with serving_on_loopback(kind, app, timeout_write=30) as site:
+        peer = site.connect()
+        await peer.send(get("/", "connection: close"))
+        expected = ok(body, "connection: close")
+        assert await receive_exactly(peer, 10_000) == expected[:10_000]
+        await anyio.sleep(0.3)
+        cork().pull_out()
+        assert await receive_exactly(peer, len(expected) - 10_000) == expected[10_000:]
+        assert await peer.receive() == b""
+
+
+async def test_a_small_last_response_that_was_held_leaves_and_ends(kind: Kind, cork: Callable[[], Cork]) -> None:
+    answered = anyio.Event()
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        cork().push_in()
+        await reply(send, b"held")
+        answered.set()
+
+    async with serving_on_loopback(kind, app) as site:
+        peer = site.connect()
+        await peer.send(get("/", "connection: close"))
+        await answered.wait()
+        cork().pull_out()
+        answer = ok(b"held", "connection: close")
+        assert await receive_exactly(peer, len(answer)) == answer
+        assert await peer.receive() == b""
 
 
 def open_files() -> int:

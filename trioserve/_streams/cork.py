@@ -87,6 +87,8 @@ class Corkable:
             self._transmit(data)
         else:
             self._corked = data
+            if len(data) >= GATHER_BYTES:  # over TLS
+                self._corked_bytes = len(data)
 
     def send_pieces_nowait(self, pieces: Sequence[bytes]) -> None:
         size = sum(map(len, pieces))
@@ -102,10 +104,10 @@ class Corkable:
         """Send what waited for the other tasks of the turn."""
         if self._corked:
             corked, self._corked = self._corked, b""
+            size, self._corked_bytes = self._corked_bytes, 0
             if isinstance(corked, bytes):
                 self._transmit(corked)
             else:
-                size, self._corked_bytes = self._corked_bytes, 0
                 self._transmit_pieces(corked, size)
             if self._closes:
                 self._close_uncorked()
