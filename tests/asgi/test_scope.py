@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 
 from tests.helpers.response_reading import head_of
-from trioserve._asgi import ASGI_VERSION, ScopeFactory
+from trioserve._asgi import ASGI_VERSION, ProxyHeaders, ScopeFactory
+from trioserve._trust import X_FORWARDED, TrustedPeers
 
 MESSAGE_TYPES = (bytes, str, int, float, list, tuple, dict, bool, type(None))
 
@@ -183,3 +184,72 @@ def test_changes_inside_an_extension_stay_in_it() -> None:
     scopes, head = factory(), head_of()
     scopes.http(head)["extensions"]["http.response.trailers"]["mine"] = 1
     assert scopes.http(head)["extensions"]["http.response.trailers"] == {}
+
+
+# -- heads that come again and again -----------------------------------------------------------------------------------
+
+FORWARDED = [b"X-Forwarded-For: 198.51.100.7", b"X-Forwarded-Proto: https", b"X-Forwarded-Prefix: /there"]
+CIRCUMSTANCES: dict[str, dict[str, Any]] = {
+    "plain": {},
+    "root_path": {"root_path": "/api"},
+    "state": {"state": {"shared": 1}},
+    "tls": {"scheme": "https", "tls": {"tls_version": 0x0304, "client_cert_chain": ()}},
+    "all": {"root_path": "/api", "state": {"shared": 1}, "scheme": "https", "tls": {"tls_version": 0x0304}},
+}
+
+
+def spoil(value: Any) -> None:
+    """Change all of ``value`` that can be changed, from the inside out."""
+    if isinstance(value, dict):
+        for each in value.values():
+            spoil(each)
+        value.clear()
+        value["spoilt"] = True
+    elif isinstance(value, list):
+        value[:] = [("spoilt", True)]
+
+
+@pytest.mark.parametrize("circumstances", CIRCUMSTANCES.values(), ids=CIRCUMSTANCES)
+@pytest.mark.parametrize("version", ["1.0", "1.1"])
+@pytest.mark.parametrize("forwarded", [False, True], ids=["direct", "forwarded"])
+def test_scopes_of_one_head_are_equal_and_independent(
+    circumstances: dict[str, Any], version: str, forwarded: bool
+) -> None:
+    if forwarded:
+        circumstances = circumstances | {"proxies": ProxyHeaders(TrustedPeers("*"), X_FORWARDED)}
+    head = head_of(b"X-A: b", *FORWARDED, target="/a?b", version=version)
+    expected = factory(**circumstances).http(head)
+    assert (expected["scheme"] == "https") == (forwarded or "scheme" in circumstances)
+    scopes = factory(**circumstances)
+    for _ in range(5):
+        scope = scopes.http(head)
+        assert scope == expected
+        assert scope["headers"][:2] == [(b"host", b"a"), (b"x-a", b"b")]
+        spoil(scope)
+
+
+@pytest.mark.parametrize("circumstances", CIRCUMSTANCES.values(), ids=CIRCUMSTANCES)
+def test_heads_that_alternate_do_not_mix(circumstances: dict[str, Any]) -> None:
+    heads = [head_of(b"X-A: b", target="/a?b"), head_of(method="POST", target="/c"), head_of(version="1.0")]
+    expected = [factory(**circumstances).http(head) for head in heads]
+    scopes = factory(**circumstances)
+    for index in (0, 1, 0, 0, 0, 1, 1, 1, 2, 2, 2, 0, 2, 1, 0, 0):
+        scope = scopes.http(heads[index])
+        assert scope == expected[index]
+        spoil(scope)
+
+
+def test_what_the_lifespan_adds_later_is_seen_by_a_head_that_comes_again() -> None:
+    state: dict[str, Any] = {}
+    scopes, head = factory(state=state), head_of()
+    for number in range(4):
+        state["number"] = number
+        assert scopes.http(head)["state"] == {"number": number}
+
+
+def test_a_handshake_between_equal_requests_changes_nothing() -> None:
+    scopes, head = factory(), head_of()
+    expected = scopes.http(head)
+    for _ in range(3):
+        spoil(scopes.websocket(head, ("a",)))
+        assert scopes.http(head) == expected

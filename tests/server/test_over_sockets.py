@@ -223,11 +223,17 @@ def cork(kind: Kind, monkeypatch: pytest.MonkeyPatch) -> Callable[[], Cork]:
 
     def open_network() -> Network:
         assert kind.network is not None
-        networks.append(kind.network())
-        return networks[-1]  # type: ignore[no-any-return]
+        network = kind.network()
+        networks.append(network)
+        return network
 
     monkeypatch.setattr("trioserve._server.server.open_network", open_network)
-    return lambda: networks[-1]._cork  # type: ignore[no-any-return]
+
+    def get_cork() -> Cork:
+        cork: Cork = networks[-1]._cork
+        return cork
+
+    return get_cork
 
 
 async def test_a_slow_client_gets_all_of_a_last_response_that_was_held(

@@ -1,0 +1,199 @@
+"""On asyncio ``receive_nowait`` reads the socket itself, while the transport may have read some of it already."""
+
+import asyncio
+from typing import Any, cast
+
+import anyio
+import anyio.lowlevel
+import pytest
+
+from tests.helpers.stream_pairs import PLAIN_KINDS, Kind, Pair, connected, eventually, skip_if_missing, waits
+from trioserve import ClientDisconnected
+from trioserve._streams.on_asyncio_stream import PAUSE_BYTES, LoopCork, SocketStream
+
+MUCH = bytes(range(256)) * 4096  # 1 MiB, more than all buffers on the way
+
+
+@pytest.fixture(params=[kind for kind in PLAIN_KINDS if kind.name in ("asyncio", "uvloop")], ids=str)
+def kind(request: pytest.FixtureRequest) -> Kind:
+    kind: Kind = request.param
+    skip_if_missing(kind)
+    return kind
+
+
+async def with_transport(pair: Pair) -> SocketStream:
+    """The stream, which has a transport because it had to wait."""
+    stream = cast("SocketStream", pair.stream)
+    assert await waits(stream.receive_some)
+    assert stream._transport is not None
+    return stream
+
+
+async def has_received(stream: SocketStream) -> None:
+    """The transport has read something that nobody has asked for."""
+    await eventually(lambda: stream._received)
+
+
+async def test_what_the_transport_has_read_comes_first(kind: Kind) -> None:
+    async with connected(kind) as pair:
+        stream = await with_transport(pair)
+        for number in range(5):
+            await pair.peer.send(b"read by the transport")
+            await has_received(stream)
+            peer: Any = pair.peer
+            peer.send_first(b"%d read from the socket" % number)
+            assert stream.receive_nowait() == b"read by the transport"
+            received: list[bytes] = []
+
+            def take(received: list[bytes] = received) -> bool:
+                received.extend([data] if (data := stream.receive_nowait()) else [])
+                return bool(received)
+
+            await eventually(take)
+            assert received == [b"%d read from the socket" % number]
+            assert stream.receive_nowait() is None
+
+
+async def test_the_socket_is_read_before_the_event_loop_has_seen_it(kind: Kind) -> None:
+    async with connected(kind) as pair:
+        stream = await with_transport(pair)
+        for _ in range(3):
+            peer: Any = pair.peer
+            peer.send_first(b"just sent")
+            assert stream.receive_nowait() == b"just sent"  # loopback delivers in the sender's call
+            assert await waits(stream.receive_some)
+
+
+async def test_nowait_and_waiting_keep_the_order(kind: Kind) -> None:
+    async with connected(kind) as pair, anyio.create_task_group() as sending:
+        stream = await with_transport(pair)
+
+        @sending.start_soon
+        async def send() -> None:
+            await pair.peer.send(MUCH)
+            await pair.peer.send_eof()
+
+        received, turn = b"", 0
+        while True:
+            turn += 1
+            data = stream.receive_nowait(10_000) if turn % 3 else await stream.receive_some(10_000)
+            if data == b"":
+                break
+            if data is None:
+                await anyio.lowlevel.checkpoint()
+            else:
+                received += data
+        assert received == MUCH
+
+
+async def test_what_was_read_ahead_is_taken_before_the_socket_and_reading_goes_on(kind: Kind) -> None:
+    async with connected(kind) as pair, anyio.create_task_group() as sending:
+        stream = await with_transport(pair)
+        sending.start_soon(pair.peer.send, MUCH)
+        await eventually(lambda: stream._paused)
+        assert len(stream._received) > PAUSE_BYTES
+        received = b""
+        while len(received) < len(MUCH):
+            received += stream.receive_nowait() or await stream.receive_some()
+        assert received == MUCH
+
+
+@pytest.mark.parametrize("seen", [False, True], ids=["in the socket", "seen by the transport"])
+async def test_the_end(kind: Kind, seen: bool) -> None:
+    async with connected(kind) as pair:
+        stream = await with_transport(pair)
+        await pair.peer.send(b"last")
+        await pair.peer.send_eof()
+        if seen:
+            await eventually(lambda: stream._ended)
+        assert stream.receive_nowait() == b"last"
+        for _ in range(3):
+            assert stream.receive_nowait() == b""
+            assert await stream.receive_some() == b""
+        assert stream.is_disconnected()
+        await stream.wait_disconnected()
+        assert not stream.lost
+        stream.send_nowait(b"answer")
+        assert await pair.peer_receives(6) == b"answer"
+
+
+async def test_a_reset_that_the_transport_has_not_seen(kind: Kind) -> None:
+    async with connected(kind) as pair:
+        stream = await with_transport(pair)
+        pair.peer.reset()
+        for _ in range(2):
+            with pytest.raises(ClientDisconnected):
+                stream.receive_nowait()
+        assert stream.lost
+        with pytest.raises(ClientDisconnected):
+            await stream.receive_some()
+        await stream.wait_disconnected()
+
+
+# -- the cork of an event loop counts who is on the way ----------------------------------------------------------------
+
+
+async def test_a_woken_task_that_is_cancelled_before_it_runs_is_not_waited_for(kind: Kind) -> None:
+    async with connected(kind) as pair:
+        stream = await with_transport(pair)
+        cork: LoopCork = stream._cork
+        waiting = asyncio.create_task(stream.receive_some())
+        await eventually(lambda: stream._readable)
+        stream.data_received(b"?")
+        assert (cork.expected, cork.is_in) == (1, True)
+        waiting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+        assert cork.expected == 0
+        await eventually(lambda: not cork.is_in)
+        assert stream.receive_nowait() == b"?"
+
+
+async def test_a_waiting_task_that_is_cancelled_was_never_expected(kind: Kind) -> None:
+    async with connected(kind) as pair:
+        stream = await with_transport(pair)
+        waiting = asyncio.create_task(stream.receive_some())
+        await eventually(lambda: stream._readable)
+        waiting.cancel()
+        stream.data_received(b"?")  # at the same moment
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+        assert (stream._cork.expected, stream._cork.is_in) == (0, False)
+
+
+async def test_what_others_have_sent_leaves_although_the_last_woken_task_is_cancelled(kind: Kind) -> None:
+    async with connected(kind) as pair:
+        stream = await with_transport(pair)
+        waiting = asyncio.create_task(stream.receive_some())
+        await eventually(lambda: stream._readable)
+        stream.data_received(b"?")
+        waiting.cancel()
+        stream.send_nowait(b"held")
+        assert stream._corked
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+        assert await pair.peer_receives(4) == b"held"
+
+
+async def test_what_leaves_in_one_turn_is_not_expected_in_the_next(kind: Kind) -> None:
+    async with connected(kind) as pair:
+        stream = await with_transport(pair)
+        for _ in range(5):
+            await pair.peer.send(b"?")
+            assert await stream.receive_some() == b"?"
+            stream.send_nowait(b"!")
+            assert await pair.peer_receives(1) == b"!"
+            assert stream._cork.expected == 0
+            await eventually(lambda: not stream._cork.is_in)
+
+
+async def test_bursts_that_overlap_are_one(kind: Kind) -> None:
+    async with connected(kind) as pair:
+        cork: LoopCork = cast("SocketStream", pair.stream)._cork
+        for _ in range(3):
+            cork.expect_burst()
+        assert (cork.expected, cork.is_in) == (1, True)
+        pair.stream.send_nowait(b"held")
+        assert await pair.peer_receives(4) == b"held"
+        await eventually(lambda: not cork.is_in)
+        assert cork.expected == 0
