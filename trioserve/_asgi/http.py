@@ -207,7 +207,7 @@ class HttpResponse:
             self._read_start(status, headers, trailers)
             if known is None:
                 self._head.answer = ()  # most requests are made once
-            elif type(headers) is list and len(headers) <= REMEMBERED_FIELDS and not trailers:
+            elif type(headers) is list and len(headers) <= REMEMBERED_FIELDS and not trailers and _is_fixed(headers):
                 self._head.answer = (
                     headers.copy(), status, self._head_lines, self._body_left, self._send_body, self._says_close,
                     self.has_date, self.has_server,
@@ -295,6 +295,15 @@ class HttpResponse:
         text = field_lines([(b"link", link) for link in links])
         if self._head.meaning.http_version == "1.1":  # HTTP/1.0 has no interim responses
             pieces.append(_STATUS_LINES[103] + text + b"\r\n")
+
+
+def _is_fixed(headers: list[Any]) -> bool:
+    """None of these can be changed: a pair that is a list can, and would still be equal to itself."""
+    try:
+        hash(tuple(headers))
+    except TypeError:
+        return False
+    return True
 
 
 def _miscounted(surplus: int) -> AppError:
