@@ -120,7 +120,8 @@ class Exchange:
             self._on_app_error(exc)
         finally:
             self._app_runs = False
-            self._run_room = 0  # a task that outlives the application sends in vain, and is told so
+            if self._run_room:
+                self._end_run()  # a task that outlives the application sends in vain, and is told so
             if ctx.supervise:
                 self._end_supervision()
             if ctx.access_log is not None:
