@@ -269,7 +269,8 @@ async def test_lets_a_child_go_on() -> None:
     assert dechunked(wire.removesuffix(b"0\r\n\r\n")).endswith(b"abcedfg")
 
 
-async def test_has_ended_but_a_task_of_another_nursery_sends_on() -> None:
+@pytest.mark.parametrize("raises", [False, True], ids=["returned", "raised"])
+async def test_has_ended_but_a_task_of_another_nursery_sends_on(raises: bool) -> None:
     outcomes: list[str] = []
     async with anyio.create_task_group() as others:
 
@@ -288,6 +289,8 @@ async def test_has_ended_but_a_task_of_another_nursery_sends_on() -> None:
             await start(send)
             await part(send, b"a")
             others.start_soon(send_late, send, ended)
+            if raises:
+                raise ValueError("its own")
 
         logging.getLogger("trioserve").setLevel(logging.CRITICAL)
         async with serving(app) as site:
