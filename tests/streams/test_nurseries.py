@@ -168,3 +168,43 @@ async def test_a_cancellation_from_outside_ends_all() -> None:
             cancel_scope.cancel()
     assert cancel_scope.cancelled_caught
     assert [worker.outcome for worker in workers] == ["cancelled"] * 2
+
+
+class Refuser:
+    """A task that ignores its cancellation twice."""
+
+    def __init__(self) -> None:
+        self.begun = anyio.Event()
+        self.refusals = 0
+
+    async def __call__(self) -> None:
+        self.begun.set()
+        while self.refusals < 2:
+            try:
+                await anyio.sleep_forever()
+            except anyio.get_cancelled_exc_class():
+                self.refusals += 1
+        await anyio.sleep_forever()
+
+
+async def test_a_cancellation_from_outside_is_said_again_too() -> None:
+    refuser = Refuser()
+    with anyio.fail_after(10) as patience, anyio.CancelScope() as outside:
+        async with open_network().open_nursery() as nursery:
+            nursery.start_soon(refuser)
+            await refuser.begun.wait()
+            outside.cancel()
+    assert outside.cancelled_caught and not patience.cancel_called
+    assert refuser.refusals == 2
+
+
+async def test_an_exception_where_the_nursery_is_open_is_said_again_too() -> None:
+    refuser = Refuser()
+    with anyio.fail_after(10) as patience, pytest.raises(BaseExceptionGroup) as raised:
+        async with open_network().open_nursery() as nursery:
+            nursery.start_soon(refuser)
+            await refuser.begun.wait()
+            raise ValueError("a bug")
+    assert not patience.cancel_called
+    assert raised.group_contains(ValueError, match="a bug")
+    assert refuser.refusals == 2

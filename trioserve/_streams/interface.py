@@ -1,14 +1,13 @@
 """What the server needs of a network, and nothing more. One implementation per backend, one in memory."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Final, Protocol, TypeAlias
 
 import anyio.abc
 
-from trioserve._streams.scoped import TaskFunction
-
-__all__ = ["GATHER_BYTES", "RECEIVE_BYTES", "Address", "ByteStream", "Cancellable", "Listener", "Network", "Nursery"]
+__all__ = ["GATHER_BYTES", "RECEIVE_BYTES", "Address", "ByteStream", "Cancellable", "Listener", "Network", "Nursery",
+           "TaskFunction"]  # fmt: skip
 
 RECEIVE_BYTES: Final = 64 * 1024  # bytes; one syscall holds a typical request, and malloc serves it without mmap
 
@@ -110,6 +109,9 @@ class Listener(Protocol):
 
     def close(self) -> None:
         """Stop listening. Waiting ``accept`` calls must have been cancelled before."""
+
+
+TaskFunction: TypeAlias = Callable[..., Coroutine[Any, Any, None]]
 
 
 class Cancellable(Protocol):

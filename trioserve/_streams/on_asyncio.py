@@ -9,9 +9,8 @@ from typing import Any
 import anyio
 import anyio.abc
 
-from trioserve._streams.interface import ByteStream
+from trioserve._streams.interface import ByteStream, TaskFunction
 from trioserve._streams.on_asyncio_stream import LoopCork, SocketStream
-from trioserve._streams.scoped import TaskFunction, run_in_scope
 from trioserve._streams.sockets import accepting, address_of, is_wildcard, peer_address
 
 __all__ = ["AsyncioNetwork"]
@@ -30,8 +29,18 @@ class AsyncioNetwork:
 
     @asynccontextmanager
     async def open_nursery(self) -> AsyncIterator["AsyncioNursery"]:
-        async with asyncio.TaskGroup() as group:
-            yield AsyncioNursery(group)
+        async with anyio.create_task_group() as outside:
+            try:
+                async with asyncio.TaskGroup() as group:
+                    nursery = AsyncioNursery(group)
+                    outside.start_soon(nursery.pass_cancellation_on)
+                    try:
+                        yield nursery
+                    except BaseException:
+                        nursery.cancel_all()
+                        raise
+            finally:
+                outside.cancel_scope.cancel()
 
     async def run(self, *, task_status: anyio.abc.TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
         task_status.started()  # nothing to do in the background: the event loop does it
@@ -42,11 +51,31 @@ class AsyncioNursery:
 
     def __init__(self, group: asyncio.TaskGroup) -> None:
         self._group = group
+        self._scopes: set[anyio.CancelScope] = set()
 
     def start_soon(self, function: TaskFunction, *args: object) -> anyio.CancelScope:
         scope = anyio.CancelScope()
-        self._group.create_task(run_in_scope(scope, function, args))
+        self._scopes.add(scope)
+        self._group.create_task(self._run_in(scope, function, args))
         return scope
+
+    async def _run_in(self, scope: anyio.CancelScope, function: TaskFunction, args: tuple[object, ...]) -> None:
+        try:
+            with scope:
+                await function(*args)
+        finally:
+            self._scopes.discard(scope)
+
+    async def pass_cancellation_on(self) -> None:
+        """A task beside the group: its cancellation is that of the group's tasks, whom asyncio would tell only once."""
+        try:
+            await anyio.sleep_forever()
+        finally:
+            self.cancel_all()
+
+    def cancel_all(self) -> None:
+        for scope in self._scopes:
+            scope.cancel()
 
 
 class AsyncioListener:

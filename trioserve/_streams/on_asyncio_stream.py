@@ -55,7 +55,8 @@ class LoopCork(Cork):
         if not self._burst:
             self._burst = True
             self.expected += 1
-            self.push_in()
+            if not self.is_in:
+                self.push_in()
             self._loop.call_soon(self._loop.call_soon, self._end_burst)  # after those steps, which are called soon too
 
     def _end_burst(self) -> None:

@@ -11,10 +11,9 @@ from contextlib import asynccontextmanager
 import trio
 
 from trioserve._streams.cork import Cork
-from trioserve._streams.interface import Address, ByteStream
+from trioserve._streams.interface import Address, ByteStream, TaskFunction
 from trioserve._streams.on_trio_edge import EdgePoller, EdgeStream
 from trioserve._streams.on_trio_plain import PlainStream
-from trioserve._streams.scoped import TaskFunction, run_in_scope
 from trioserve._streams.sockets import accepting, address_of, is_wildcard, peer_address
 
 __all__ = ["TrioNetwork"]
@@ -67,8 +66,13 @@ class TrioNursery:
 
     def start_soon(self, function: TaskFunction, *args: object) -> trio.CancelScope:
         scope = trio.CancelScope()
-        self._nursery.start_soon(run_in_scope, scope, function, args, name=function)
+        self._nursery.start_soon(_run_in, scope, function, args, name=function)
         return scope
+
+
+async def _run_in(scope: trio.CancelScope, function: TaskFunction, args: tuple[object, ...]) -> None:
+    with scope:
+        await function(*args)
 
 
 class TrioListener:
