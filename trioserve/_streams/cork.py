@@ -12,7 +12,8 @@ from trioserve._streams.interface import GATHER_BYTES
 
 __all__ = ["Cork", "Corkable"]
 
-CORK_SECONDS: Final = 0.001  # a response that is ready waits no longer for applications that compute
+# A response that is ready waits no longer than this for applications that compute, and then for the one that runs.
+CORK_SECONDS: Final = 0.001
 
 
 class _Held(Protocol):
