@@ -1,6 +1,16 @@
 """ASGI's rules: scopes and messages, pure."""
 
-from trioserve._asgi.http import BODY, COMPLETE, FIRST_BODY, MESSAGE_COST, Dated, HttpResponse, State, error_response
+from trioserve._asgi.http import (
+    BODY,
+    COMPLETE,
+    FIRST_BODY,
+    MESSAGE_COST,
+    RUN_BYTES,
+    Dated,
+    HttpResponse,
+    State,
+    error_response,
+)
 from trioserve._asgi.origin import ProxyHeaders
 from trioserve._asgi.scope import ASGI_VERSION, ScopeFactory
 from trioserve._asgi.tls import tls_extension
@@ -11,6 +21,7 @@ __all__ = [
     "COMPLETE",
     "FIRST_BODY",
     "MESSAGE_COST",
+    "RUN_BYTES",
     "Dated",
     "HttpResponse",
     "ProxyHeaders",

@@ -24,7 +24,9 @@ from trioserve._errors import AppError
 from trioserve._protocol.events import RequestHead
 from trioserve._types import Message
 
-__all__ = ["BODY", "COMPLETE", "FIRST_BODY", "MESSAGE_COST", "Dated", "HttpResponse", "State", "error_response"]
+__all__ = [
+    "BODY", "COMPLETE", "FIRST_BODY", "MESSAGE_COST", "RUN_BYTES", "Dated", "HttpResponse", "State", "error_response",
+]  # fmt: skip
 
 
 class State(IntEnum):
@@ -46,7 +48,7 @@ _KNOWN_TYPES: Final = (*_EXPECTED[:4], "http.response.early_hint")
 _STATUS_LINES: Final = {
     int(status): f"HTTP/1.1 {int(status)} {status.phrase}\r\n".encode() for status in HTTPStatus
 }
-RUN_BYTES: Final = 128 * 1024  # of body parts that become one chunk
+RUN_BYTES: Final = 128 * 1024  # of body parts that collect, although the application did not wait, and leave together
 REMEMBERED_FIELDS: Final = 16  # of one answer: more are rarely the same again
 MESSAGE_COST: Final = 128  # bytes that even an empty message counts for: nobody sends for ever without giving way
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 import anyio
 import anyio.lowlevel
 
-from trioserve._asgi import BODY, COMPLETE, FIRST_BODY, MESSAGE_COST, HttpResponse
+from trioserve._asgi import BODY, COMPLETE, FIRST_BODY, MESSAGE_COST, RUN_BYTES, HttpResponse
 from trioserve._connection.inline import await_point, continue_inline
 from trioserve._errors import ClientDisconnected, PeerError
 from trioserve._hints import backend_hint
@@ -28,7 +28,6 @@ __all__ = ["Exchange"]
 
 log = logging.getLogger("trioserve")
 
-FLUSH_BYTES: Final = 128 * 1024  # body parts collect up to here before they are sent although the app did not wait
 GIVE_WAY_BYTES: Final = 256 * 1024  # sent without a pause before others get a turn: less than a millisecond
 BODY_RECEIVE_BYTES: Final = 256 * 1024  # per syscall of an upload; a quarter of the wake-ups of 64 KiB
 SKIP_BYTES: Final = 64 * 1024  # of an unread request body: cheaper to read than to open a new connection
@@ -76,7 +75,7 @@ class Exchange:
             self.response.keep_alive = False
         self.started = time.perf_counter()
         self._pieces: list[bytes] = []  # encoded, not handed to the stream yet
-        self._flush_at = FLUSH_BYTES  # response.work by which what has collected is sent
+        self._flush_at = RUN_BYTES  # response.work by which what has collected is sent
         self._app_runs = True  # the application is between two suspensions of its own task
         self._run_room = 0  # bytes until ``_run`` must go; 0 when anything else may have happened since the last part
         self._body_given = False  # the last http.request event has been received
@@ -248,7 +247,7 @@ class Exchange:
                 await self.flush()
             return
         if response.work >= self._flush_at:
-            self._flush_at = response.work + FLUSH_BYTES
+            self._flush_at = response.work + RUN_BYTES
             await self.flush()
             if response.work >= self._give_way_at:
                 await self._give_way()

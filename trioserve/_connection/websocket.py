@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any, Final
 import anyio
 import anyio.lowlevel
 
-from trioserve._asgi.http import MESSAGE_COST
+from trioserve._asgi.http import MESSAGE_COST, RUN_BYTES
 from trioserve._asgi.websocket import CLOSED, CONNECTING, OPEN, WebSocketSession
-from trioserve._connection.exchange import FLUSH_BYTES, Exchange
+from trioserve._connection.exchange import Exchange
 from trioserve._errors import ClientDisconnected, PeerError
 from trioserve._protocol import RequestHead
 from trioserve._protocol.handshake import read_handshake
@@ -174,7 +174,7 @@ class WebSocket(Exchange):
         if session.state != before:
             self._on_change(before)
         self._sent_in_a_row += MESSAGE_COST + (len(pieces[-1]) if pieces else 0)
-        if self._sent_in_a_row >= FLUSH_BYTES:
+        if self._sent_in_a_row >= RUN_BYTES:
             self._sent_in_a_row = 0
             await self.flush()
             await anyio.lowlevel.checkpoint()

@@ -44,7 +44,8 @@ class RequestHead:
         query_string: what follows the first ``?``, or ``b""``.
         headers: field lines in order, names in lower case, values without surrounding white space.
         meaning: what they mean.
-        answer: what the response layer remembers of the last answer to this very request; ``None`` before the first.
+        answer: what the response layer remembers of the last answer to this very request: ``None`` before the first,
+            ``()`` after it, something once it has been repeated.
     """
 
     __slots__ = ("answer", "headers", "meaning", "method", "path", "query_string", "raw_path", "target")

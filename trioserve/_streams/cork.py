@@ -4,11 +4,13 @@ Clients that are idle by then are woken once for many responses instead of once 
 small request under load: to wake a sleeping process costs the sender 10 us.
 """
 
+import socket
 from collections.abc import Sequence
 from time import perf_counter
 from typing import Final, Protocol
 
 from trioserve._streams.interface import GATHER_BYTES
+from trioserve._streams.sockets import can_gather, send_pieces
 
 __all__ = ["Cork", "Corkable"]
 
@@ -64,9 +66,11 @@ class Cork:
 class Corkable:
     """The sending side of a stream that may be held back by a cork; what it holds, leaves in order."""
 
-    __slots__ = ("_closes", "_cork", "_corked", "_corked_bytes")
+    __slots__ = ("_closes", "_cork", "_corked", "_corked_bytes", "_sock", "lost")
 
-    def __init__(self, cork: Cork) -> None:
+    def __init__(self, sock: socket.socket, cork: Cork) -> None:
+        self._sock = sock
+        self.lost = False
         self._cork = cork
         self._corked: bytes | Sequence[bytes] = b""
         self._corked_bytes = 0  # when they are many: the kernel might not take them all at once, as it does with few
@@ -75,7 +79,16 @@ class Corkable:
     def _transmit(self, data: bytes) -> None:
         raise NotImplementedError
 
-    def _transmit_pieces(self, pieces: Sequence[bytes], size: int) -> None:
+    def _keep(self, unsent: memoryview) -> None:
+        """The kernel has not taken all: the rest follows as the peer reads."""
+        raise NotImplementedError
+
+    def _break(self) -> None:
+        """The socket is good for nothing any more."""
+        raise NotImplementedError
+
+    @property
+    def unsent(self) -> int:
         raise NotImplementedError
 
     def _close_uncorked(self) -> None:
@@ -100,6 +113,18 @@ class Corkable:
             self._transmit_pieces(pieces, size)
         else:
             self._corked, self._corked_bytes = pieces, size
+
+    def _transmit_pieces(self, pieces: Sequence[bytes], size: int) -> None:
+        if self.lost or self.unsent or not can_gather(pieces):
+            self._transmit(b"".join(pieces))
+            return
+        try:
+            unsent = send_pieces(self._sock, pieces, size)
+        except OSError:
+            self._break()
+            return
+        if unsent:
+            self._keep(unsent)
 
     def uncork(self) -> None:
         """Send what waited for the other tasks of the turn."""

@@ -5,7 +5,6 @@ The transport, once there is one, keeps what the kernel does not take, and sends
 
 import asyncio
 import socket
-from collections.abc import Sequence
 from typing import Final, cast
 
 import anyio
@@ -13,7 +12,7 @@ import anyio
 from trioserve._errors import ClientDisconnected
 from trioserve._streams.cork import Cork, Corkable
 from trioserve._streams.interface import RECEIVE_BYTES, Address
-from trioserve._streams.sockets import NOTHING, can_gather, kernel_queue, peek_end, reset_on_close, send_pieces
+from trioserve._streams.sockets import NOTHING, kernel_queue, peek_end, reset_on_close
 
 __all__ = ["LoopCork", "SocketStream"]
 
@@ -76,7 +75,7 @@ class SocketStream(Corkable, asyncio.Protocol):
 
     __slots__ = (
         "_closed", "_direct", "_drained", "_ended", "_is_closed", "_loop", "_opening", "_paused", "_readable",
-        "_received", "_sock", "_transport", "_unsent", "_watchers", "congested", "local", "lost", "peer",
+        "_received", "_transport", "_unsent", "_watchers", "congested", "local", "peer",
     )  # fmt: skip
 
     _cork: LoopCork
@@ -85,12 +84,10 @@ class SocketStream(Corkable, asyncio.Protocol):
         self, sock: socket.socket, peer: Address | None, local: Address | None, cork: LoopCork,
         loop: asyncio.AbstractEventLoop,
     ) -> None:  # fmt: skip
-        super().__init__(cork)
+        super().__init__(sock, cork)
         self.peer = peer
         self.local = local
-        self.lost = False
         self._is_closed = False  # by us, with nothing left to send
-        self._sock = sock
         self._transport: asyncio.Transport | None = None
         self._direct = True  # no transport has been asked for
         self._opening: asyncio.Future[None] | None = None  # while it is being made
@@ -250,18 +247,6 @@ class SocketStream(Corkable, asyncio.Protocol):
             await self._watchers.wait()
 
     # Sending.
-
-    def _transmit_pieces(self, pieces: Sequence[bytes], size: int) -> None:
-        if self.lost or self.unsent or not can_gather(pieces):
-            self._transmit(b"".join(pieces))
-            return
-        try:
-            unsent = send_pieces(self._sock, pieces, size)
-        except OSError:
-            self._break()
-            return
-        if unsent:
-            self._keep(unsent)
 
     def _transmit(self, data: bytes) -> None:
         """``send(2)`` first, transport or not: it costs less than to hand over bytes that the kernel takes at once."""

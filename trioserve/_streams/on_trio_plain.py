@@ -4,7 +4,6 @@
 """
 
 import socket
-from collections.abc import Sequence
 from typing import Final
 
 import trio
@@ -14,11 +13,9 @@ from trioserve._streams.cork import Cork, Corkable
 from trioserve._streams.interface import RECEIVE_BYTES, Address
 from trioserve._streams.sockets import (
     NOTHING,
-    can_gather,
     kernel_queue,
     peek_end,
     reset_on_close,
-    send_pieces,
 )
 
 __all__ = ["PlainStream", "TrioStream"]
@@ -30,14 +27,12 @@ READ_AHEAD_BYTES: Final = 64 * 1024  # kept for receive_some while somebody watc
 class TrioStream(Corkable):
     """What both kinds of stream share: sending, closing, and turning socket errors into ours."""
 
-    __slots__ = ("_drained", "_sock", "_unsent", "congested", "local", "lost", "peer")
+    __slots__ = ("_drained", "_unsent", "congested", "local", "peer")
 
     def __init__(self, sock: socket.socket, peer: Address | None, local: Address | None, cork: Cork) -> None:
-        super().__init__(cork)
-        self._sock = sock
+        super().__init__(sock, cork)
         self.peer = peer
         self.local = local
-        self.lost = False
         self.congested = False
         self._unsent = NOTHING
         self._drained: trio.Event | None = None  # made when somebody waits for it
@@ -52,18 +47,6 @@ class TrioStream(Corkable):
     def untaken(self) -> int:
         return self.unsent + kernel_queue(self._sock)
 
-    def _transmit_pieces(self, pieces: Sequence[bytes], size: int) -> None:
-        if self._unsent or self.lost or not can_gather(pieces):
-            self._transmit(b"".join(pieces))
-            return
-        try:
-            unsent = send_pieces(self._sock, pieces, size)
-        except OSError:
-            self._lose()
-            return
-        if unsent:
-            self._keep(unsent)
-
     def _transmit(self, data: bytes) -> None:
         if self.lost:
             return
@@ -75,7 +58,7 @@ class TrioStream(Corkable):
         except BlockingIOError:
             sent = 0
         except OSError:
-            self._lose()
+            self._break()
             return
         if sent < len(data):
             self._keep(memoryview(data)[sent:])
@@ -99,7 +82,7 @@ class TrioStream(Corkable):
         except BlockingIOError:
             return False
         except OSError:
-            self._lose()
+            self._break()
         self.congested = False
         if self._drained is not None:
             self._drained.set()
@@ -125,10 +108,10 @@ class TrioStream(Corkable):
         except BlockingIOError:
             return None
         except OSError as exc:
-            self._lose()
+            self._break()
             raise ClientDisconnected("the client has gone") from exc
 
-    def _lose(self) -> None:
+    def _break(self) -> None:
         """The connection broke: nobody shall wait for it any more."""
         self.lost = True
         self._drop_corked()
@@ -142,7 +125,7 @@ class TrioStream(Corkable):
         try:
             self._sock.shutdown(socket.SHUT_WR)
         except OSError:
-            self._lose()
+            self._break()
 
     def close_nowait(self) -> bool:
         if self._corked:
@@ -184,7 +167,7 @@ class TrioStream(Corkable):
             self._close()
 
     def _close(self) -> None:
-        self._lose()
+        self._break()
         self._sock.close()
 
 
@@ -259,7 +242,7 @@ class PlainStream(TrioStream):
             try:
                 await trio.lowlevel.wait_writable(self._sock)
             except (trio.ClosedResourceError, OSError):
-                self._lose()
+                self._break()
 
     def _close(self) -> None:
         if self._sock.fileno() >= 0:
