@@ -87,3 +87,20 @@ class ClientDisconnected(OSError):
 
     Raised out of the application's ``send()``. When it escapes the application it is not an error.
     """
+
+
+def without_disconnects(exc: BaseException) -> BaseException | None:
+    """``exc`` without the ClientDisconnected in it, which are not errors (ASGI HTTP 2.4); ``None`` if that is all."""
+    if isinstance(exc, ClientDisconnected):
+        return None
+    if isinstance(exc, BaseExceptionGroup):
+        return exc.split(ClientDisconnected)[1]
+    return exc
+
+
+def follows_disconnect(exc: BaseException) -> bool:
+    """``exc`` is what the application, or its framework, made of ClientDisconnected (Starlette raises its own)."""
+    cause: BaseException | None = exc
+    while cause is not None and not isinstance(cause, ClientDisconnected):
+        cause = cause.__cause__ or cause.__context__
+    return cause is not None

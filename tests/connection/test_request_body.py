@@ -86,6 +86,31 @@ async def test_a_body_larger_than_what_the_network_holds() -> None:
             assert await receive_response(client) == ok(body)
 
 
+async def test_a_cancelled_receive_loses_nothing_of_the_body() -> None:
+    received = bytearray()
+    cancelled = 0
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        nonlocal cancelled
+        message: Message = {"more_body": True}
+        while message["more_body"]:
+            message = {"more_body": True, "body": b""}
+            with anyio.CancelScope() as impatience:
+                impatience.cancel()
+                message = await receive()
+            if impatience.cancelled_caught:
+                cancelled += 1
+                message = await receive()
+            received.extend(message["body"])
+        await reply(send)
+
+    body = b"0123456789abcdef" * 200_000
+    async with serving(app, capacity=4_000_000) as site:
+        assert status_of(await site.answer_to(post(body))) == 200
+    assert received == body
+    assert cancelled
+
+
 @pytest.mark.parametrize("rest", [b"", b"2\r\nab", b"zz\r\n"], ids=["no chunk", "half a chunk", "no chunk size"])
 async def test_a_truncated_body_is_a_disconnect_and_never_an_end(rest: bytes) -> None:  # ASGI HTTP, "Disconnect"
     messages: list[Message] = []

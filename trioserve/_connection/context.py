@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from trioserve._connection.exchange import Exchange
     from trioserve._connection.http1 import Http1Connection
     from trioserve._connection.refused import Refused
+    from trioserve._connection.request_body import BodyReceiver
     from trioserve._connection.request_ids import RequestIds
+    from trioserve._connection.supervision import Supervision
     from trioserve._connection.timeouts import Timeout
     from trioserve._connection.turnstile import Turnstile
     from trioserve._connection.websocket import WebSocket
@@ -47,10 +49,10 @@ class Timeouts:
     tls_handshake: "Timeout[Http1Connection] | None"
     header: "Timeout[Http1Connection]"
     keep_alive: "Timeout[Http1Connection]"
-    body: "Timeout[Exchange]"
+    body: "Timeout[BodyReceiver]"
     write: "Timeout[Exchange]"
-    request: "Timeout[Exchange] | None"
-    watch: "Timeout[Exchange] | None"
+    request: "Timeout[Supervision] | None"
+    watch: "Timeout[Supervision] | None"
 
     def __iter__(self) -> "Iterator[Timeout[Any]]":
         kinds = (

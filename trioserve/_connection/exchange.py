@@ -13,7 +13,9 @@ import anyio.lowlevel
 
 from trioserve._asgi import BODY, COMPLETE, FIRST_BODY, MESSAGE_COST, RUN_BYTES, HttpResponse
 from trioserve._connection.inline import await_point, continue_inline
-from trioserve._errors import ClientDisconnected, PeerError
+from trioserve._connection.request_body import SKIP_BYTES, BodyReceiver
+from trioserve._connection.supervision import Supervision
+from trioserve._errors import ClientDisconnected, PeerError, follows_disconnect, without_disconnects
 from trioserve._hints import backend_hint
 from trioserve._protocol import RequestHead
 from trioserve._streams import GATHER_BYTES, Address
@@ -29,11 +31,6 @@ __all__ = ["Exchange"]
 log = logging.getLogger("trioserve")
 
 GIVE_WAY_BYTES: Final = 256 * 1024  # sent without a pause before others get a turn: less than a millisecond
-BODY_RECEIVE_BYTES: Final = 256 * 1024  # per syscall of an upload; a quarter of the wake-ups of 64 KiB
-SKIP_BYTES: Final = 64 * 1024  # of an unread request body: cheaper to read than to open a new connection
-BODY_GRACE_SECONDS: Final = 5.0  # before the rate counts (Apache's mod_reqtimeout gives 20)
-BODY_BYTES_PER_SECOND: Final = 240  # slower than any modem, faster than a slow-body attack likes to be
-
 _CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
@@ -51,15 +48,12 @@ class Exchange:
     _give_way_at = GIVE_WAY_BYTES  # response.work by which others get a turn
     _run = cast("list[bytes]", ())  # body parts sent in a row, not encoded yet; a list once there may be any
     _run_began_with = 0  # the ``_run_room`` that it had
-    _received_in_a_row = 0  # bytes of the request body that were there without waiting
-    _wait_for_body: anyio.CancelScope | None = None
-    _awaited_bytes = 0
-    _awaited_seconds = 0.0
+    _receiver: BodyReceiver | None = None  # once the body is not here and somebody wants it
+    _supervision: Supervision | None = None
     _end_waits: list[anyio.CancelScope] | None = None
     _drain_waits = 0  # tasks that wait for a slow client
     _untaken_seen = 0  # when the write timeout was armed
     _told_to_stop = False  # an http.disconnect has been received
-    _watch: anyio.CancelScope | None = None
     _request_id: str | None = None
     end_reason = ""  # of what ended it before its time
     turnstile: "Turnstile | None" = None  # where this request holds a slot
@@ -79,7 +73,6 @@ class Exchange:
         self._app_runs = True  # the application is between two suspensions of its own task
         self._run_room = 0  # bytes until ``_run`` must go; 0 when anything else may have happened since the last part
         self._body_given = False  # the last http.request event has been received
-        self._continue_due = head.meaning.expects_continue
         self._coro: Coroutine[Any, Any, None] | None = None
 
     # Running the application.
@@ -91,16 +84,14 @@ class Exchange:
         """
         connection = self.connection
         ctx = connection.ctx
-        if ctx.supervise:
-            self._begin_supervision()
         try:
             scope = self._new_scope()
             extensions = scope["extensions"]
             extensions["trioserve.shutdown"] = ctx.lifetime.shutdown_extension
             if ctx.request_ids is not None:
                 extensions["trioserve.request_id"] = {"get": self.request_id}
-            if ctx.timeouts.request is not None:
-                extensions["trioserve.timeout_request"] = {"restart": self.restart_timeout}
+            if ctx.supervise:
+                self._begin_supervision(extensions)
             self._coro = coro = ctx.app(scope, self.receive, self.send)
             context = ctx.new_app_context()
             try:
@@ -121,8 +112,8 @@ class Exchange:
             self._app_runs = False
             if self._run_room:
                 self._end_run()  # a task that outlives the application sends in vain, and is told so
-            if ctx.supervise:
-                self._end_supervision()
+            if self._supervision is not None:
+                self._supervision.end()
             if ctx.access_log is not None:
                 self._log_access(ctx.access_log)
         if self.response.state != COMPLETE or not self.response.keep_alive or connection.refusal is not None:
@@ -132,29 +123,13 @@ class Exchange:
     def _new_scope(self) -> Scope:
         return self.connection.scopes.http(self.head)
 
-    def restart_timeout(self) -> None:
-        """Give the request another ``timeout_request`` from now on; once it has ended, nothing."""
+    def _begin_supervision(self, extensions: dict[str, Any]) -> None:
+        self._supervision = Supervision(self)
         if self.connection.ctx.timeouts.request is not None:
-            self.connection.ctx.timeouts.request.restart(self)
+            extensions["trioserve.timeout_request"] = {"restart": self._supervision.restart_timeout}
 
     def _log_access(self, access_log: "AccessLog") -> None:
         access_log(self, time.perf_counter() - self.started)
-
-    def _begin_supervision(self) -> None:
-        timeouts = self.connection.ctx.timeouts
-        if timeouts.request is not None:
-            timeouts.request.arm(self)
-        if timeouts.watch is not None:
-            timeouts.watch.arm(self)
-
-    def _end_supervision(self) -> None:
-        timeouts = self.connection.ctx.timeouts
-        if timeouts.request is not None:
-            timeouts.request.disarm(self)
-        if timeouts.watch is not None:
-            timeouts.watch.disarm(self)
-            if self._watch is not None:
-                self._watch.cancel()
 
     def on_suspend(self) -> None:
         """The application waits: send what it has produced."""
@@ -166,8 +141,8 @@ class Exchange:
         self._app_runs = True
 
     def _on_app_error(self, exc: BaseException) -> None:
-        error = _without_disconnects(exc)
-        if error is None or (self._is_over and _follows_disconnect(error)):
+        error = without_disconnects(exc)
+        if error is None or (self._is_over and follows_disconnect(error)):
             return
         log.error("Exception in the application, serving %s", self.request_line, exc_info=error, extra=self._log_extra)
         hint = backend_hint(error, self.connection.ctx.backend)
@@ -300,7 +275,6 @@ class Exchange:
     async def _give_way(self) -> None:
         """Let others run: much was moved without waiting for anything."""
         self._give_way_at = self.response.work + GIVE_WAY_BYTES
-        self._received_in_a_row = 0
         await anyio.lowlevel.checkpoint()
 
     def on_write_timeout(self) -> None:
@@ -317,54 +291,17 @@ class Exchange:
         """Get more of the request body; false when there will be none."""
         if self.connection.refusal is not None:
             return False
-        if self._continue_due and self.response.state <= FIRST_BODY:
-            self._continue_due = False
-            self._pieces.append(_CONTINUE)
-            self._hand_over()
-        try:
-            data = self._stream.receive_nowait(BODY_RECEIVE_BYTES)
-            if data is None:
-                data = await self._await_body()
-            else:
-                self._received_in_a_row += len(data)
-                if self._received_in_a_row >= 4 * BODY_RECEIVE_BYTES:
-                    await self._give_way()
-        except ClientDisconnected:
-            return False
-        if not data and self.connection.refusal is None:
-            self.refuse(PeerError(400, "the request body ended early"))
-        self._codec.receive_data(data)
-        return bool(data)
+        if self._receiver is None:
+            if self._awaits_continue and self.unanswered:
+                self._pieces.append(_CONTINUE)
+                self._hand_over()
+            self._receiver = BodyReceiver(self)
+        return await self._receiver.receive_more()
 
-    async def _await_body(self) -> bytes:
-        """Wait for bytes of the body, within ``timeout_body`` and above the slowest rate that is believed."""
-        timeout = self.connection.ctx.timeouts.body
-        began = self.connection.ctx.clock()
-        data = b""
-        with anyio.CancelScope() as self._wait_for_body:
-            timeout.arm(self)
-            try:
-                data = await self._stream.receive_some(BODY_RECEIVE_BYTES)
-            finally:
-                timeout.disarm(self)
-        self._wait_for_body = None
-        self._awaited_seconds += self.connection.ctx.clock() - began
-        self._awaited_bytes += len(data)
-        counted = self._awaited_seconds - BODY_GRACE_SECONDS
-        if data and counted > 0 and timeout.strikes and self._awaited_bytes < BODY_BYTES_PER_SECOND * counted:
-            self.on_body_timeout()
-        return data
-
-    def on_body_timeout(self) -> None:
-        """The request body does not come, or drips."""
-        self.log_end("body-timeout")
-        self.refuse(PeerError(408, "the request body took too long"))
-
-    def on_request_timeout(self) -> None:
-        """The application takes longer than any request may."""
-        if self.unanswered:
-            self.connection.refusal = PeerError(504, "the application took too long")
-        self.connection.cancel("request-timeout")
+    @property
+    def _awaits_continue(self) -> bool:
+        """The client keeps the body back until it is told that somebody wants it (RFC 9110 §10.1.1)."""
+        return self._receiver is None and self.head.meaning.expects_continue
 
     async def _wait_for_end(self) -> None:
         """Until the response is complete or the client gone."""
@@ -387,20 +324,9 @@ class Exchange:
         """The request cannot be completed: the application sees a disconnect, the client gets ``error``."""
         self.connection.refusal = error
         self._end_run()
-        if self._wait_for_body is not None:
-            self._wait_for_body.cancel()
+        if self._receiver is not None:
+            self._receiver.stop_waiting()
         self._end_waiting_receives()
-
-    def start_watch(self) -> None:
-        """With ``on_disconnect="cancel"``: from now on see to it that the client is still there."""
-        self._watch = anyio.CancelScope()
-        self.connection.ctx.start_soon(self._watch_client, self._watch)
-
-    async def _watch_client(self, watch: anyio.CancelScope) -> None:
-        with watch:
-            await self._stream.wait_disconnected()
-            if self.response.state != COMPLETE:
-                self.connection.cancel("client-disconnect")
 
     def log_end(self, reason: str) -> None:
         """One line for whoever asks why: the reason, the request, its age and where it stood."""
@@ -468,7 +394,7 @@ class Exchange:
     def _consider_unread_body(self) -> None:
         """What is left of the request body may make the connection unfit for another request; then say so."""
         remaining = self._codec.body_remaining
-        if self._continue_due or (remaining is not None and remaining > SKIP_BYTES):
+        if self._awaits_continue or (remaining is not None and remaining > SKIP_BYTES):
             self.response.keep_alive = False
 
     async def _skip_unread_body(self) -> bool:
@@ -481,22 +407,5 @@ class Exchange:
                 return False
             if self._codec.body_complete:
                 return True
-            if self._continue_due or skipped > SKIP_BYTES or not await self._receive_body():
+            if self._awaits_continue or skipped > SKIP_BYTES or not await self._receive_body():
                 return False
-
-
-def _without_disconnects(exc: BaseException) -> BaseException | None:
-    """``exc`` without the ClientDisconnected in it, which are not errors (ASGI HTTP 2.4); ``None`` if that is all."""
-    if isinstance(exc, ClientDisconnected):
-        return None
-    if isinstance(exc, BaseExceptionGroup):
-        return exc.split(ClientDisconnected)[1]
-    return exc
-
-
-def _follows_disconnect(exc: BaseException) -> bool:
-    """``exc`` is what the application, or its framework, made of ClientDisconnected (Starlette raises its own)."""
-    cause: BaseException | None = exc
-    while cause is not None and not isinstance(cause, ClientDisconnected):
-        cause = cause.__cause__ or cause.__context__
-    return cause is not None

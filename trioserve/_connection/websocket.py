@@ -204,8 +204,8 @@ class WebSocket(Exchange):
         self._frames.receive_data(self.connection.codec.switch_protocols())
         if ctx.access_log is not None:
             super()._log_access(ctx.access_log)
-        if ctx.supervise:
-            self._end_supervision()
+        if self._supervision is not None:
+            self._supervision.end()
         self.leave_turnstile()
         if not self._app_runs:
             self._watch_soon()

@@ -10,6 +10,7 @@ from typing import Any, Final, cast
 from trioserve._asgi import ProxyHeaders
 from trioserve._config import Config
 from trioserve._connection import (
+    BodyReceiver,
     Exchange,
     Http1Connection,
     Lifetime,
@@ -17,6 +18,7 @@ from trioserve._connection import (
     RequestIds,
     ServerContext,
     StandingFields,
+    Supervision,
     Timeout,
     Timeouts,
     Turnstile,
@@ -107,11 +109,11 @@ def _make_timeouts(config: Config, clock: Callable[[], float], *, tls: bool) -> 
         tls_handshake=timeout(config.timeout_tls_handshake, handshake) if tls else None,
         header=timeout(config.timeout_header, Http1Connection.on_header_timeout),
         keep_alive=timeout(config.timeout_keep_alive, Http1Connection.on_keep_alive_timeout),
-        body=timeout(config.timeout_body, Exchange.on_body_timeout),
+        body=timeout(config.timeout_body, BodyReceiver.on_timeout),
         write=timeout(config.timeout_write, Exchange.on_write_timeout),
-        request=(timeout(config.timeout_request, Exchange.on_request_timeout)
+        request=(timeout(config.timeout_request, Supervision.on_timeout)
                  if config.timeout_request is not None else None),
-        watch=timeout(WATCH_AFTER_SECONDS, Exchange.start_watch) if config.on_disconnect == "cancel" else None,
+        watch=timeout(WATCH_AFTER_SECONDS, Supervision.start_watch) if config.on_disconnect == "cancel" else None,
     )
 
 
