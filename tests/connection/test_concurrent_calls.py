@@ -2,6 +2,7 @@
 
 import anyio
 import pytest
+from anyio.abc import TaskGroup
 
 from tests.helpers.apps import part, reply, start
 from tests.helpers.serving import serving
@@ -136,3 +137,63 @@ async def test_a_child_task_that_outlives_its_request_may_not_send() -> None:  #
         await client.send_all(get())
         assert body_of(await receive_response(client)) == b"in time"
         await anyio.sleep(20)
+
+
+async def test_a_task_that_outlives_its_request_does_not_get_the_next_body() -> None:
+    receives: list[Receive] = []
+    late: list[Message] = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        receives.append(receive)
+        if len(receives) > 1:
+            late.append(await receives[0]())
+        await reply(send, (await receive())["body"])
+
+    async with serving(app) as site:
+        client = site.connect()
+        for body in (b"first", b"second"):
+            await client.send_all(post(body))
+            assert body_of(await receive_response(client)) == body
+    assert late == [{"type": "http.disconnect"}]
+
+
+class LeavesAReader:
+    """Answers before the body is complete, and leaves a task that asks for more of it."""
+
+    def __init__(self, outside: TaskGroup) -> None:
+        self._outside = outside
+        self.late: list[Message] = []
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def receive_late() -> None:
+            self.late.append(await receive())
+
+        await receive()
+        if scope["path"] == "/leave":
+            self._outside.start_soon(receive_late)
+            await settled()
+        await reply(send, b"done")
+
+
+async def test_a_task_that_still_reads_does_not_stand_in_the_way_of_the_next_request() -> None:
+    async with anyio.create_task_group() as outside:
+        app = LeavesAReader(outside)
+        async with serving(app) as site:
+            client = site.connect()
+            await client.send_all(post(b"abc", target="/leave", length=6))
+            assert body_of(await receive_response(client)) == b"done"
+            await client.send_all(b"def" + post(b"next"))
+            assert body_of(await receive_response(client)) == b"done"
+    assert app.late == [{"type": "http.disconnect"}]
+
+
+async def test_a_task_that_still_reads_does_not_stand_in_the_way_of_the_farewell() -> None:  # RFC 9112 §9.6
+    async with anyio.create_task_group() as outside:
+        app = LeavesAReader(outside)
+        async with serving(app) as site:
+            client = site.connect()
+            await client.send_all(post(b"abc", target="/leave", length=10**9))
+            await settled()
+            await client.send_all(b"def")  # a reset would be the answer, were this not read
+            assert body_of(await client.receive_rest()) == b"done"
+    assert app.late == [{"type": "http.disconnect"}]

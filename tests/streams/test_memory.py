@@ -4,6 +4,7 @@ import anyio
 import pytest
 
 from tests.helpers.stream_pairs import PLAIN_KINDS, Kind, waits
+from tests.helpers.virtual_clock import settled
 from trioserve import ClientDisconnected
 from trioserve._streams.memory import MemoryListener, memory_stream_pair
 
@@ -19,6 +20,16 @@ async def test_what_is_sent_as_one_piece_is_received_as_one_piece() -> None:
     for piece in (b"one", b"two", b"three"):
         server.send_nowait(piece)
     assert [await client.receive_some() for _ in range(3)] == [b"one", b"two", b"three"]
+
+
+async def test_one_task_at_a_time_receives() -> None:  # sockets insist on it, so tests in memory have to
+    _, server = memory_stream_pair()
+    async with anyio.create_task_group() as receiving:
+        receiving.start_soon(server.receive_some)
+        await settled()
+        with pytest.raises(anyio.BusyResourceError):
+            await server.receive_some()
+        receiving.cancel_scope.cancel()
 
 
 async def test_no_more_than_the_capacity_is_in_flight() -> None:

@@ -320,3 +320,11 @@ async def test_a_second_receiver_is_refused_or_served_but_never_forgotten(kind: 
         await pair.peer.send_eof()
         with anyio.fail_after(5):
             await eventually(lambda: len(outcomes) == 2)
+
+
+async def test_after_a_cancelled_one_the_next_may_receive(kind: Kind) -> None:
+    async with connected(kind) as pair:
+        with anyio.move_on_after(0.01):
+            await pair.stream.receive_some()
+        await pair.peer.send(b"later")
+        assert await pair.stream.receive_some() == b"later"

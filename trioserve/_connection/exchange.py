@@ -110,10 +110,12 @@ class Exchange:
             self._on_app_error(exc)
         finally:
             self._app_runs = False
+            self._body_given = True  # a task that outlives the application must not get the next request's
             if self._run_room:
                 self._end_run()  # a task that outlives the application sends in vain, and is told so
             if self._supervision is not None:
                 self._supervision.end()
+                self._supervision = None
             if ctx.access_log is not None:
                 self._log_access(ctx.access_log)
         if self.response.state != COMPLETE or not self.response.keep_alive or connection.refusal is not None:
@@ -295,7 +297,7 @@ class Exchange:
             if self._awaits_continue and self.unanswered:
                 self._pieces.append(_CONTINUE)
                 self._hand_over()
-            self._receiver = BodyReceiver(self)
+            self._receiver = BodyReceiver(self.connection)
         return await self._receiver.receive_more()
 
     @property
@@ -317,6 +319,11 @@ class Exchange:
     def _end_waiting_receives(self) -> None:
         for wait in self._end_waits or ():
             wait.cancel()
+
+    async def stop_receiving(self) -> None:
+        """From now on the stream is the connection's alone."""
+        if self._receiver is not None:
+            await self._receiver.stop()
 
     # What ends an exchange before its time.
 

@@ -71,7 +71,7 @@ class Http1Connection:
             self.stream.abort()
         finally:
             self.ctx.lifetime.end(self)
-            self.exchange = self._task = None  # no cycle is left for the garbage collector, which costs 5 us
+            self.exchange = self.refusal = self._task = None  # no cycle for the garbage collector, which costs 5 us
 
     async def _open(self) -> None:
         """Let the stream begin, in its own time, and learn whom it connects and how."""
@@ -208,6 +208,8 @@ class Http1Connection:
         """End the connection so that the client learns what there is to learn, within bounded time."""
         exchange = self.exchange
         with anyio.move_on_after(FAREWELL_SECONDS, shield=True):
+            if exchange is not None:
+                await exchange.stop_receiving()
             if self.refusal is not None and (exchange is None or exchange.unanswered):
                 log.debug("%s: %s", self.stream.peer, self.refusal)
                 answer = self._refusal_answer(self.refusal)

@@ -17,6 +17,7 @@ import anyio.lowlevel
 from trioserve._asgi.http import MESSAGE_COST, RUN_BYTES
 from trioserve._asgi.websocket import CLOSED, CONNECTING, OPEN, WebSocketSession
 from trioserve._connection.exchange import Exchange
+from trioserve._connection.one_reader import OneReader
 from trioserve._errors import ClientDisconnected, PeerError
 from trioserve._protocol import RequestHead
 from trioserve._protocol.handshake import read_handshake
@@ -47,8 +48,6 @@ class WebSocket(Exchange):
     _sent_in_a_row = 0  # bytes, since the application last waited
     _received_in_a_row = 0
     _receiving = 0  # calls of receive() in progress
-    _reading = False  # somebody waits for the stream
-    _news: anyio.Event | None = None  # for those who wait for whoever is reading
     _watch_armed = False
     _reader: anyio.CancelScope | None = None  # of the task that reads ahead
     _heard = False  # something arrived since the last ping
@@ -62,6 +61,7 @@ class WebSocket(Exchange):
         self._service = service
         self._session: WebSocketSession
         self._frames: WebSocketCodec | None = None  # once the handshake has been accepted
+        self._stream_reader = OneReader()
         self._parked: deque[str | bytes] | None = None
 
     # Running the application.
@@ -260,12 +260,11 @@ class WebSocket(Exchange):
         """Wait until something has arrived, or until somebody else has read it; one task at a time reads."""
         if self._pieces and not self._app_runs:
             self._hand_over()
-        if self._reading:
-            if self._news is None:
-                self._news = anyio.Event()
-            await self._news.wait()
+        reader = self._stream_reader
+        if reader.busy:
+            await reader.wait()
             return
-        self._reading = True
+        reader.busy = True
         try:
             if self._stream.congested:
                 await self.flush()  # answers pile up: who does not read is not read
@@ -273,10 +272,7 @@ class WebSocket(Exchange):
         except ClientDisconnected:
             data = b""
         finally:
-            self._reading = False
-            if self._news is not None:
-                self._news.set()
-                self._news = None
+            reader.done()
         if not data:
             self._ended = True
             self._session.end(ABNORMAL, "")

@@ -41,6 +41,8 @@ class ByteStream(Protocol):
     async def receive_some(self, max_bytes: int = RECEIVE_BYTES) -> bytes:
         """Wait for bytes; ``b""`` when the peer has finished sending. ``max_bytes`` is a wish, not a bound.
 
+        One task at a time may wait. If cancelled, nothing that has arrived is lost.
+
         Raises:
             ClientDisconnected: the connection broke.
         """

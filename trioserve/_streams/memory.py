@@ -119,7 +119,7 @@ class _Pipe:
 class MemoryStream:
     """One end of a connection, a ``ByteStream``. ``abort`` is a reset; so is closing while bytes are unread."""
 
-    __slots__ = ("_closed", "_incoming", "_other", "_outgoing", "congested", "local", "lost", "peer")
+    __slots__ = ("_closed", "_incoming", "_other", "_outgoing", "_receiving", "congested", "local", "lost", "peer")
 
     _incoming: _Pipe  # these three belong to both ends: see memory_stream_pair
     _outgoing: _Pipe
@@ -131,6 +131,7 @@ class MemoryStream:
         self.lost = False
         self.congested = False
         self._closed = False
+        self._receiving = False
 
     async def open(self) -> None:
         """Nothing: the connection is there."""
@@ -144,7 +145,13 @@ class MemoryStream:
 
     async def receive_some(self, max_bytes: int = RECEIVE_BYTES) -> bytes:
         while (data := self.receive_nowait(max_bytes)) is None:
-            await self._incoming.wait_for_change()
+            if self._receiving:
+                raise anyio.BusyResourceError("receiving from")
+            self._receiving = True
+            try:
+                await self._incoming.wait_for_change()
+            finally:
+                self._receiving = False
         return data
 
     def send_nowait(self, data: bytes) -> None:
