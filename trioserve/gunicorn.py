@@ -41,6 +41,8 @@ FAILED_TO_BOOT: Final = 3  # gunicorn stops when a worker ends with it; with any
 _NAMES: Final = {
     "keepalive": "timeout_keep_alive", "limit_request_line": "limit_request_line",
     "limit_request_fields": "limit_header_count", "forwarded_allow_ips": "forwarded_allow_ips",
+    "access_log_format": "access_log_format", "root_path": "root_path", "asgi_lifespan": "lifespan",
+    "websocket_max_message_size": "ws_max_size",
 }  # fmt: skip
 """Settings of gunicorn that are options here. Those that nobody has set do not count: our defaults have reasons."""
 
@@ -138,7 +140,9 @@ class TrioWorker(Worker):  # type: ignore[misc]  # it has no types
         """Those of gunicorn's settings that somebody has set."""
         given: dict[str, Given] = {}
         for name, option in names.items():
-            setting = self.cfg.settings[name]
+            setting = self.cfg.settings.get(name)
+            if setting is None:
+                continue  # an older gunicorn
             value = ",".join(setting.value) if isinstance(setting.value, list) else setting.value
             if value and value != setting.default:
                 given[option] = Given(value, f"gunicorn's {name}")

@@ -174,6 +174,16 @@ def test_settings_and_options(worker_class: str, tmp_path: Path) -> None:
             assert client.receive_response().status == 431
 
 
+def test_settings_of_applications_and_logs(worker_class: str) -> None:
+    with gunicorn(
+        worker_class, "--asgi-lifespan", "off", "--access-logfile", "-", "--access-logformat", "%(m)s %(U)s gave %(s)s",
+    ) as server:
+        server.wait_started()
+        assert fetch(server.address, "/hello").status == 200
+        server.stdout.wait_for("GET /hello gave 200")
+        assert not server.stderr.lines_with("lifespan began")
+
+
 # -- variables of the environment --------------------------------------------------------------------------------------
 
 
