@@ -78,7 +78,6 @@ class EdgePoller:
         self.cork.pull_out()
 
 
-
 class Woken(outcome.Outcome[None]):
     """``outcome.Value(None)`` for any number of tasks: to make and check one each time is 0.6 of 2 us of waking one."""
 
