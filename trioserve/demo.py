@@ -4,11 +4,12 @@
 
 The page starts *runs*. A run is one request, ``POST /gather``, whose handler asks six services at once, each in a child
 task of one nursery. It can end in five ways: every child finishes, one fails, the deadline passes, the browser hangs
-up, or the server shuts down. In each of them the nursery ends only when all of its children have ended, so the answer
-never leaves work behind. ``GET /events`` streams what happens to every open page.
+up, or the server cancels the request. In each of them the nursery ends only when all of its children have ended, so the
+answer never leaves work behind. ``GET /events`` streams what happens to every open page.
 
 This is an ASGI application like any other. It imports anyio and nothing of trioserve: any server can run it, on trio
-or on asyncio. ``gather`` is the function to read first.
+or on asyncio. One extension of trioserve is used where it is there: it says that the server begins to stop. ``gather``
+is the function to read first.
 """
 
 import json
@@ -32,7 +33,7 @@ Send: TypeAlias = Callable[[Message], Awaitable[None]]
 SERVICES = {"profile": 1.6, "orders": 3.2, "stock": 4.1, "prices": 5.4, "weather": 6.8, "advice": 8.5}
 """Name of each child and the seconds that its service takes to answer."""
 
-EVENT_STREAM_SECONDS = 15.0  # then the browser connects again; a shutdown waits for open responses, so keep them short
+EVENT_STREAM_SECONDS = 15.0  # then the browser connects again: a server without the extension waits no longer to stop
 REFRESH_SECONDS = 1.0        # a snapshot at least this often: the figures move, and a browser that left is noticed
 STREAM_PAUSE_SECONDS = 0.02  # between two parts of /stream, so that a person can see them arrive
 KEPT_RUNS = 4
@@ -140,9 +141,11 @@ class Run:
         self.ended_after = self.age()
         self.board.tell_pages()
 
+    def is_running(self) -> bool:
+        return math.isinf(self.ended_after)
+
     def report(self) -> dict[str, Any]:
-        ended = math.isfinite(self.ended_after)
-        return {"number": self.number, "state": "ended" if ended else "running",
+        return {"number": self.number, "state": "running" if self.is_running() else "ended",
                 "elapsed": round(min(self.age(), self.ended_after), 3),
                 "deadline": self.deadline_seconds if math.isfinite(self.deadline_seconds) else None,
                 "children": [child.report() for child in self.children]}
@@ -160,6 +163,7 @@ class Board:
         self.open_streams = 0
         self.runs: deque[Run] = deque(maxlen=KEPT_RUNS)
         self.runs_started = 0
+        self.stopping = False
         self.changed = anyio.Event()
 
     def start_run(self, deadline_seconds: float) -> Run:
@@ -177,31 +181,53 @@ class Board:
     def snapshot(self) -> dict[str, Any]:
         event_loop = type(current_token().native_token).__module__
         return {"backend": event_loop.partition(".")[0],                # "trio", "asyncio" or "uvloop"
-                "requests": self.requests, "streams": self.open_streams,
+                "requests": self.requests, "streams": self.open_streams, "stopping": self.stopping,
                 "uptime": round(anyio.current_time() - self.started_at),
-                "runs": [run.report() for run in self.runs]}
+                "services": SERVICES, "runs": [run.report() for run in self.runs]}
+
+    def has_nothing_left_to_tell(self) -> bool:
+        return self.stopping and not any(run.is_running() for run in self.runs)
 
 
 async def events(scope: Scope, receive: Receive, send: Send) -> None:
-    """Server-Sent Events: a snapshot at each change, and one a second when nothing changes.
+    """Server-Sent Events, until the stream is old enough, the server stops, or the browser leaves.
 
-    When the browser has left, ``send()`` raises an ``OSError`` of the server's. It may pass: nobody is left to answer.
+    When the browser has left, ``send()`` raises an ``OSError`` of the server's. It may pass, in the group that the
+    nursery makes of it: nobody is left to answer.
     """
     board: Board = scope["state"]["board"]
     board.open_streams += 1
     board.tell_pages()
     try:
-        await send_head(send, 200, b"text/event-stream", (b"cache-control", b"no-store"))
-        await send_part(send, b"retry: 250\n\n")        # milliseconds until the browser connects again
-        end = anyio.current_time() + EVENT_STREAM_SECONDS
-        while anyio.current_time() < end:               # no deadline around send(): half a part would spoil the stream
-            changed = board.changed                     # taken first, so that a change during send() is not missed
-            await send_part(send, b"data: %b\n\n" % json.dumps(board.snapshot()).encode())
-            with anyio.move_on_after(REFRESH_SECONDS):
-                await changed.wait()
-        await send_part(send, b"", more=False)
+        async with anyio.create_task_group() as stream_tasks:
+            stream_tasks.start_soon(notice_shutdown, scope, board)
+            await send_snapshots(send, board)
+            stream_tasks.cancel_scope.cancel()          # nobody is left whom a shutdown would interest
     finally:
         board.open_streams -= 1
+        board.tell_pages()
+
+
+async def send_snapshots(send: Send, board: Board) -> None:
+    """A snapshot at each change, and one a second when nothing changes."""
+    await send_head(send, 200, b"text/event-stream", (b"cache-control", b"no-store"))
+    await send_part(send, b"retry: 250\n\n")            # milliseconds until the browser connects again
+    end = anyio.current_time() + EVENT_STREAM_SECONDS
+    over = False
+    while not over:                                     # no deadline around send(): half a part would spoil the stream
+        changed = board.changed                         # taken first, so that a change during send() is not missed
+        over = anyio.current_time() >= end or board.has_nothing_left_to_tell()
+        await send_part(send, b"data: %b\n\n" % json.dumps(board.snapshot()).encode(), more=not over)
+        if not over:
+            with anyio.move_on_after(REFRESH_SECONDS):
+                await changed.wait()
+
+
+async def notice_shutdown(scope: Scope, board: Board) -> None:
+    """Without this a server that stops would have to wait for the event streams of all open pages."""
+    if extension := scope.get("extensions", {}).get("trioserve.shutdown"):
+        await extension["wait"]()
+        board.stopping = True
         board.tell_pages()
 
 

@@ -73,13 +73,17 @@ def test_a_chat(chat_server: ServerProcess, browser: Browser, page: Page) -> Non
 
 
 def test_the_demo(page: Page) -> None:
-    """A run from its first child to its last word, the event stream that shows it, and a WebSocket."""
+    """A run from its first child to its last word, its event stream, a WebSocket, and the end of the server."""
     with serve("trioserve.demo:app", Flavour("trio")) as server:
         page.goto(server.url)
         expect(page.locator("#backend")).to_have_text("trio")
+        expect(page.locator("#tree")).to_contain_text("takes 1.6 s")
         page.click("#start")
         page.click("#fail:enabled")
         expect(page.locator("#verdict")).to_contain_text(" failed after ")
         page.click("[data-try=echo]")
-        expect(page.locator("#out-echo")).to_contain_text("100 times ")
-        page.goto("about:blank")        # no event stream keeps the server from stopping
+        expect(page.locator("#out-echo")).to_contain_text("100 echoes")
+        server.send_signal(signal.SIGTERM)      # the page is open, and its event stream does not hold up the end
+        expect(page.locator("#notice")).to_have_text("The server has stopped. This page goes on trying.")
+        expect(page.locator("#start")).to_be_disabled()
+        server.judge_end()

@@ -1,6 +1,8 @@
 """The demo application, called as a server calls it: plain ASGI, no socket, on both backends."""
 
+import inspect
 import json
+import re
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
@@ -213,13 +215,33 @@ async def test_the_event_stream_ends_when_the_browser_leaves() -> None:
         stream = visit("GET", "/events")
 
         async def watch() -> None:
-            with pytest.raises(OSError, match="has left"):
+            with pytest.RaisesGroup(pytest.RaisesExc(OSError, match="has left")):
                 await stream.run()
 
         nursery.start_soon(watch)
         await changed(stream.board, lambda: stream.board.open_streams == 1)
         stream.left.set()
     assert stream.board.open_streams == 0
+
+
+@pytest.mark.usefixtures("slow_services")
+async def test_the_event_stream_ends_when_the_server_stops_and_no_run_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(demo, "EVENT_STREAM_SECONDS", 600.0)
+    shutdown = anyio.Event()
+    async with started_app() as visit, anyio.create_task_group() as nursery:
+        gather, stream = visit("POST", "/gather"), visit("GET", "/events")
+        stream.scope["extensions"] = {"trioserve.shutdown": {"wait": shutdown.wait}}
+        nursery.start_soon(gather.run)
+        nursery.start_soon(stream.run)
+        await changed(stream.board, lambda: one_finished(stream.board) and stream.board.open_streams)
+        shutdown.set()
+        await changed(stream.board, lambda: stream.board.stopping)
+        assert stream.board.open_streams == 1           # there is still something to tell
+        gather.left.set()
+    last = json.loads(stream.body.split(b"\n\n")[-2][6:])
+    assert last["stopping"]
+    assert last["runs"][0]["state"] == "ended"
+    assert stream.is_complete
 
 
 # -- the small endpoints ---------------------------------------------------------------------------------------------
@@ -232,6 +254,20 @@ async def test_the_page_loads_nothing_from_elsewhere() -> None:
     assert (b"content-length", b"%d" % len(page.body)) in page.sent[0]["headers"]
     assert b"src=" not in page.body
     assert b"//cdn" not in page.body
+
+
+async def test_the_page_shows_the_code_that_runs() -> None:
+    code = between(demo.PAGE.decode(), '<code id="code">', "</code>").replace("</span>", "\n")
+    lines = [re.sub(r"<[^>]*>|#.*", "", line).strip() for line in code.splitlines()]
+    source = inspect.getsource(demo.gather).replace("anyio.", "").replace(", name=child.name", "")
+    found = 0
+    for line in lines:                                      # in this order
+        found = source.index(line, found)
+    assert len(lines) == 9
+
+
+def between(text: str, start: str, end: str) -> str:
+    return text.partition(start)[2].partition(end)[0]
 
 
 async def test_small_endpoints() -> None:
