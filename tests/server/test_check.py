@@ -1,5 +1,6 @@
 """The rehearsal of an application's start and stop."""
 
+import traceback
 from collections.abc import Awaitable, Callable
 
 import anyio
@@ -65,3 +66,29 @@ async def test_applications_that_do_not(
     with pytest.raises(StartupFailed) as failure:
         await check(with_lifespan(lifespan), Config())
     assert str(failure.value) == problem
+
+
+@pytest.mark.parametrize("error", [
+    LookupError("no database"), ExceptionGroup("several", [LookupError("no cache"), LookupError("no database")])])
+async def test_a_traceback_is_logged_and_its_end_is_the_reason(  # what Starlette sends
+    error: Exception, caplog: pytest.LogCaptureFixture
+) -> None:
+    text = "".join(traceback.format_exception(error))
+
+    async def lifespan(receive: Receive, send: Send) -> None:
+        await receive()
+        await send({"type": "lifespan.startup.failed", "message": text})
+
+    with pytest.raises(StartupFailed) as failure:
+        await check(with_lifespan(lifespan), Config())
+    assert str(failure.value) == "the application failed to start: LookupError: no database"
+    assert (text.rstrip() in caplog.text) == (len(text.splitlines()) > 1)
+
+
+async def test_a_refusal_without_a_reason() -> None:
+    async def lifespan(receive: Receive, send: Send) -> None:
+        await receive()
+        await send({"type": "lifespan.startup.failed"})
+
+    with pytest.raises(StartupFailed, match="failed to start: it does not say why"):
+        await check(with_lifespan(lifespan), Config())

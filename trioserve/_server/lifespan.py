@@ -119,7 +119,7 @@ class Lifespan:
             self.context = contextvars.copy_context()
             self._started.set()
         elif kind == "lifespan.startup.failed" and starting:
-            self.failure = StartupFailed(f"the application failed to start: {message.get('message', '')}")
+            self.failure = StartupFailed(f"the application failed to start: {_in_one_line(message.get('message', ''))}")
         elif kind == "lifespan.shutdown.complete" and self._shutdown_sent:
             self._shutdown_finished.set()
         elif kind == "lifespan.shutdown.failed" and self._shutdown_sent:
@@ -128,3 +128,11 @@ class Lifespan:
             self._shutdown_finished.set()
         else:
             raise AppError(f"{kind!r} sent where the lifespan protocol does not expect it")
+
+
+def _in_one_line(text: str) -> str:
+    """What the application says of its failure. Starlette says a whole traceback: that is logged, its end returned."""
+    lines = [words for line in text.splitlines() if (words := line.strip(" |+-"))]  # what frames exceptions in groups
+    if len(lines) > 1:
+        log.error("The application's lifespan failed during startup\n%s", text.rstrip())
+    return lines[-1] if lines else "it does not say why"
