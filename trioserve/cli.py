@@ -31,6 +31,9 @@ from trioserve._version import __version__
 __all__ = ["main"]
 
 
+FLAG_COLUMN = 30  # characters; the same in every group of --help, so that all texts line up
+
+
 class Number(click.types.StringParamType):
     """A number, a length of time, or ``off``. Anything else stays a text, which ``Config`` refuses."""
 
@@ -74,7 +77,7 @@ class ServeCommand(click.Command):
                 groups.setdefault(group, []).append(record)
         for group, records in groups.items():
             with formatter.section(group):
-                formatter.write_dl(records)
+                formatter.write_dl([(spelling.ljust(FLAG_COLUMN), text) for spelling, text in records], FLAG_COLUMN)
 
     def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
         try:
@@ -90,26 +93,35 @@ class ServeCommand(click.Command):
 
 
 def make_option(name: str, hint: Any, default: Any, known: Option) -> click.Option:
-    """The option for one field of ``Config``. Its default is for people; a value not given never reaches ``Config``."""
+    """The option for one field of ``Config``. It has no default: what is not given is left to ``Config``."""
     flag = name.replace("_", "-")
     kind, *none = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
-    shape: dict[str, Any] = {"metavar": known.metavar, "default": default}
+    shape: dict[str, Any] = {"metavar": known.metavar}
     if kind is bool:
         flag = f"{flag}/--no-{flag}"
         shape["type"] = Switch()
     elif kind in (int, float):
         shape["type"] = Number(kind, can_be_off=bool(none))
-        shape["default"] = "off" if default is None else f"{default:.12g}"
     elif typing.get_origin(kind) is Literal:
         choices = typing.get_args(kind)
         others = [alias for alias, _ in known.aliases if isinstance(alias, str)]
         shape |= {"type": click.Choice([*choices, *others]), "metavar": f"[{'|'.join(choices)}]"}
     elif typing.get_origin(kind) is tuple:
         shape |= {"type": Line(), "multiple": True}
-    return click.Option(
-        [name, f"--{flag}"], help=known.help, envvar=variables_of(name, known), show_envvar=True,
-        show_default=default != "", **shape,
-    )
+    help = f"{known.help} {brackets(kind, default, known)}".rstrip()
+    return click.Option([name, f"--{flag}"], help=help, envvar=variables_of(name, known), **shape)
+
+
+def brackets(kind: Any, default: Any, known: Option) -> str:
+    """What ``--help`` says after an option's text: its default, and a variable that does not follow from its name."""
+    parts = [f"also {known.environment} in the environment"] if known.environment else []
+    if default is None:
+        parts += ["default: off"] if kind in (int, float) else []
+    elif isinstance(default, bool):
+        parts += ["default: on" if default else "default: off"]
+    elif default not in ("", ()):
+        parts += [f"default: {default:.12g}" if isinstance(default, float) else f"default: {default}"]
+    return f"[{'; '.join(parts)}]" if parts else ""
 
 
 def print_version(ctx: click.Context, param: click.Parameter, wanted: bool) -> None:
@@ -202,7 +214,7 @@ main = ServeCommand(
         click.Argument([APP], envvar=[PREFIX + "APP"], required=False, metavar="APP"),
         *[make_option(*option) for option in options()],
         click.Option(
-            ["--config"], metavar="FILE", envvar=[PREFIX + "CONFIG"], show_envvar=True,
+            ["--config"], metavar="FILE", envvar=[PREFIX + "CONFIG"],
             help="TOML file with options (default: trioserve.toml, or [tool.trioserve] in pyproject.toml, of the "
                  "current directory)."),
         click.Option(
@@ -215,6 +227,9 @@ main = ServeCommand(
             ["--version"], is_flag=True, is_eager=True, expose_value=False, callback=print_version,
             help="Show the version and exit."),
     ],
-    help=f"Serve the application APP, given as MODULE:ATTRIBUTE, in {PREFIX}APP or as app in a file.",
+    help=f"""Serve the application APP, given as MODULE:ATTRIBUTE, such as main:app.
+
+    APP and every option can also stand in the environment, --port as {PREFIX}PORT, or in a file, see --config. Lengths of
+    time are in seconds or have a unit: 500ms, 30s, 5m, 1h. The value off switches a timeout or a limit off.""",
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120},
 )

@@ -231,13 +231,13 @@ def mistake(*arguments: str, **environment: str) -> str:
     ("port", "1.5", "'1.5' is not a whole number"),
     ("port", "70000", "70000 is out of range, it must be between 0 and 65535"),
     ("backlog", "0", "0 is out of range, it must be at least 1"),
-    ("timeout_header", "soon", "'soon' is not a number or off"),
-    ("timeout_header", "-1", "-1.0 is out of range, it must be at least 0.001 or off"),
-    ("timeout_request", "0", "0.0 is out of range, it must be at least 0.001 or off"),
-    ("timeout_header", "5 min", "'5 min' is not a number or off"),
+    ("timeout_header", "soon", "'soon' is not a number of seconds or off"),
+    ("timeout_header", "-1", "-1 is out of range, it must be at least 0.001 or off"),
+    ("timeout_request", "0", "0 is out of range, it must be at least 0.001 or off"),
+    ("timeout_header", "5 min", "'5 min' is not a number of seconds or off"),
     ("timeout_header", "nan", "nan is out of range, it must be at least 0.001 or off"),
     ("limit_concurrency", "0", "0 is out of range, it must be at least 1 or off"),
-    ("shutdown_delay", "soon", "'soon' is not a number"),
+    ("shutdown_delay", "soon", "'soon' is not a number of seconds"),
     ("backend", "tokio", "'tokio' is not one of 'trio', 'asyncio'."),
     ("log_level", "loud", "'loud' is not one of 'critical', 'error', 'warning', 'info', 'debug', 'trace'."),
     ("header", "no colon", "'no colon' is not of the form Name:Value"),
@@ -311,12 +311,12 @@ def test_help_shows_every_option_in_its_group(spelling: str) -> None:
     joined = " ".join(text.split())
     for name, known in OPTIONS.items():
         assert f"{flag(name)} " in text
-        assert f"env var: {variable(name)}" in joined.replace("- ", "-")
         assert known.help.replace("-", "") in joined.replace("- ", "").replace("-", "")
 
 
-@pytest.mark.parametrize("text", ["default: 8000", "default: 75", "default: off", "default: 127.0.0.1", "default: trio",
-                                  "TRIOSERVE_PORT, PORT"])
+@pytest.mark.parametrize("text", [
+    "[also PORT in the environment; default: 8000]", "default: 75]", "default: off]", "default: on]",
+    "default: 127.0.0.1]", "[default: trio]", "--port as TRIOSERVE_PORT"])
 def test_help_shows_defaults_and_variables(text: str) -> None:
     assert text in " ".join(invoke("--help").output.split())
 
