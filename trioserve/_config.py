@@ -227,8 +227,10 @@ class Config:
         0.0, "Timeouts", "At shutdown, keep accepting connections for this long, so that load balancers can notice.",
         minimum=0, metavar="SECONDS")
 
-    limit_request_line: int = option(16 * KIBIBYTE, "Limits", "Longest request line, in bytes.", minimum=64)
-    limit_header_bytes: int = option(64 * KIBIBYTE, "Limits", "Largest request head, in bytes.", minimum=256)
+    limit_request_line: int = option(
+        16 * KIBIBYTE, "Limits", "Longest request line, in bytes.", minimum=64, metavar="BYTES")
+    limit_header_bytes: int = option(
+        64 * KIBIBYTE, "Limits", "Largest request head, in bytes.", minimum=256, metavar="BYTES")
     limit_header_count: int = option(100, "Limits", "Most header fields of one request.", minimum=1)
     limit_request_body: Count = option(
         None, "Limits", "Largest request body, in bytes.", minimum=0, metavar="BYTES")
@@ -379,7 +381,8 @@ def _checked(name: str, value: Any, hint: Any, known: Option) -> Any:
     if not isinstance(value, hint) or (isinstance(value, bool) and hint is not bool):
         raise ConfigError(name, f"{value!r} is not {_ARTICLED[hint]}{or_off}")
     if hint in (int, float) and not (known.minimum <= value <= known.maximum):
-        raise ConfigError(name, f"{value} is out of range, it must be {_range(known)}{or_off}")
+        shown = f"{value:.12g}" if hint is float else value
+        raise ConfigError(name, f"{shown} is out of range, it must be {_range(known)}{or_off}")
     return value
 
 
@@ -390,7 +393,7 @@ def _without_alias(value: Any, known: Option) -> Any:
     return value
 
 
-_ARTICLED = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}
+_ARTICLED = {bool: "true or false", int: "a whole number", float: "a number of seconds", str: "a text"}
 
 
 def _range(known: Option) -> str:

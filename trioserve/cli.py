@@ -229,7 +229,7 @@ main = ServeCommand(
     ],
     help=f"""Serve the application APP, given as MODULE:ATTRIBUTE, such as main:app.
 
-    APP and every option can also stand in the environment, --port as {PREFIX}PORT, or in a file, see --config. Lengths of
-    time are in seconds or have a unit: 500ms, 30s, 5m, 1h. The value off switches a timeout or a limit off.""",
+    APP and every option can also stand in the environment, --port as {PREFIX}PORT, or in a file, see --config. Lengths
+    of time are in seconds or have a unit: 500ms, 30s, 5m, 1h. The value off switches a timeout or a limit off.""",
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120},
 )

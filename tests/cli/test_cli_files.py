@@ -60,7 +60,7 @@ def test_a_platforms_variable_comes_before_the_file(calls: Calls, directory: Pat
 @pytest.mark.parametrize(("text", "problem"), [
     ("prot = 1", "trioserve.toml: prot: no such option; did you mean 'port'?"),
     ("port = 'http'", "trioserve.toml: port: 'http' is not a whole number"),
-    ("timeout-header = 0", "trioserve.toml: timeout-header: 0.0 is out of range, it must be at least 0.001 or off"),
+    ("timeout-header = 0", "trioserve.toml: timeout-header: 0 is out of range, it must be at least 0.001 or off"),
     ("backend = 'tokio'", "trioserve.toml: backend: 'tokio' is not one of trio, asyncio; did you mean 'trio'?"),
     ("port = 2026-11-21", "trioserve.toml: port: datetime.date(2026, 11, 21) is not a whole number"),
     ("app = 5", "trioserve.toml: app: 5 is not a text of the form MODULE:ATTRIBUTE"),

@@ -221,7 +221,7 @@ def test_a_length_of_time_is_a_number_from_0(name: str, known: Option) -> None:
 
 @pytest.mark.parametrize("name", ["timeout_header", "timeout_body", "timeout_write", "timeout_request"])
 def test_no_time_at_all_is_not_the_same_as_off(name: str) -> None:
-    assert problem_of(name, 0) == "0.0 is out of range, it must be at least 0.001 or off"
+    assert problem_of(name, 0) == "0 is out of range, it must be at least 0.001 or off"
 
 
 @pytest.mark.parametrize(("name", "known"), of_type(float))

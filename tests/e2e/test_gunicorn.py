@@ -225,7 +225,7 @@ def test_settings_come_before_variables_and_the_class_before_both(worker_class: 
 def test_a_variable_with_a_mistake_stops_gunicorn(worker_class: str) -> None:
     with gunicorn(worker_class, *variables(TIMEOUT_HEADER="soon"), errors_expected=True) as server:
         assert server.wait_exit() == 3
-        assert server.stderr.lines_with("TRIOSERVE_TIMEOUT_HEADER: 'soon' is not a number or off")
+        assert server.stderr.lines_with("TRIOSERVE_TIMEOUT_HEADER: 'soon' is not a number of seconds or off")
 
 
 def test_the_proxies_that_gunicorn_trusts(worker_class: str) -> None:

@@ -102,9 +102,9 @@ def test_the_context_is_what_the_options_say(directory: Path) -> None:
 
 
 @pytest.mark.parametrize(("options", "option", "parts"), [
-    ({"ssl_keyfile": "server.key"}, "ssl_certfile", ["--ssl-keyfile"]),
-    ({"ssl_ca_certs": "ca.pem"}, "ssl_certfile", ["--ssl-ca-certs"]),
-    ({"ssl_cert_reqs": "required"}, "ssl_certfile", ["--ssl-cert-reqs"]),
+    ({"ssl_keyfile": "server.key"}, "ssl_keyfile", ["--ssl-certfile"]),
+    ({"ssl_ca_certs": "ca.pem"}, "ssl_ca_certs", ["--ssl-certfile"]),
+    ({"ssl_cert_reqs": "required"}, "ssl_cert_reqs", ["--ssl-certfile"]),
     ({"insecure_bind": ["*:80"]}, "insecure_bind", ["without certificates", "use --bind"]),
     ({"ssl_certfile": "nowhere.pem"}, "ssl_certfile", ["'nowhere.pem' cannot be read", "No such file"]),
     ({"ssl_certfile": "folder"}, "ssl_certfile", ["'folder' cannot be read", "directory"]),

@@ -199,7 +199,8 @@ async def _resolve(spec: HostPort) -> list[tuple[socket.AddressFamily, Any]]:
         except socket.gaierror:  # a name: the look-up may wait for the network
             found = await anyio.getaddrinfo(host, spec.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except (OSError, UnicodeError) as exc:
-        raise BindFailed(f"cannot listen on {spec.host!r}: {exc}") from exc
+        why = f"no address is known for this name ({getattr(exc, 'strerror', None) or exc})"
+        raise BindFailed(f"cannot listen on {spec.host!r}: {why}; correct it, or use an address") from exc
     return list(dict.fromkeys((socket.AddressFamily(info[0]), info[4]) for info in found))
 
 

@@ -92,11 +92,9 @@ def load_certificates(config: Config, context: ssl.SSLContext | None) -> Certifi
         given = ServerIdentity(context, certificate=None)
         return Certificates(lambda: given, files=())
     if config.ssl_certfile is None:
-        for name in ("ssl_keyfile", "ssl_ca_certs"):
-            if getattr(config, name) is not None:
-                raise ConfigError("ssl_certfile", f"a certificate is needed for TLS, which {_flag(name)} belongs to")
-        if config.ssl_cert_reqs != "none":
-            raise ConfigError("ssl_certfile", "a certificate is needed for TLS, which --ssl-cert-reqs belongs to")
+        for name in ("ssl_keyfile", "ssl_ca_certs", "ssl_cert_reqs"):
+            if getattr(config, name) not in (None, "none"):
+                raise ConfigError(name, "there is no TLS without a certificate: give --ssl-certfile as well")
         if config.insecure_bind:
             raise ConfigError("insecure_bind", "without certificates no address has TLS: use --bind")
         return None
@@ -116,10 +114,6 @@ def _check_context(context: ssl.SSLContext) -> None:
         context.wrap_bio(ssl.MemoryBIO(), ssl.MemoryBIO(), server_side=True)
     except (AttributeError, ssl.SSLError):
         raise ConfigError("ssl_context", f"{context!r} is not an SSLContext for servers") from None
-
-
-def _flag(name: str) -> str:
-    return "--" + name.replace("_", "-")
 
 
 def _read_identity(config: Config) -> ServerIdentity:

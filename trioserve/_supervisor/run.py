@@ -167,7 +167,7 @@ def _signals_of(
 
 def _importable(app: AnyApp | str, config: Config) -> str:
     """``app``, if a worker process can import it. Raises ConfigError otherwise."""
-    option, what = ("reload", "reloading") if config.reload else ("workers", "several workers")
+    option, what = ("reload", "reloading") if config.reload else ("workers", "running several workers")
     if sys.platform == "win32":
         raise ConfigError(option, f"{what} needs a system with POSIX processes, which Windows is not")
     if not isinstance(app, str):
