@@ -222,7 +222,8 @@ class Config:
     timeout_request: Seconds = seconds(
         None, "Cancel the application when one request takes longer than this; of a WebSocket, its handshake.")
     timeout_graceful_shutdown: Seconds = seconds(
-        30.0, "Budget of a graceful shutdown, from the signal to the end of the lifespan.", minimum=0)
+        30.0, "Budget of a graceful shutdown: requests in progress, then the lifespan; --shutdown-delay comes before.",
+        minimum=0)
     shutdown_delay: float = option(
         0.0, "Timeouts", "At shutdown, keep accepting connections for this long, so that load balancers can notice.",
         minimum=0, metavar="SECONDS")
