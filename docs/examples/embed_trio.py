@@ -20,7 +20,7 @@ async def app(scope: Any, receive: Any, send: Any) -> None:
 
 async def main() -> None:
     async with trio.open_nursery() as nursery:
-  # start() returns when the server accepts connections; port 0 takes a free port.
+        # start() returns when the server accepts connections; port 0 takes a free port.
         [(host, port)] = await nursery.start(trioserve.serve, app, trioserve.Config(port=0))
 
         async with httpx.AsyncClient() as client:  # your program's own work

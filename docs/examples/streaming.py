@@ -16,7 +16,7 @@ async def app(scope: Any, receive: Any, send: Any) -> None:
     sent = 0
     try:
         while True:
-  # Waits while the client is slow, so this loop is never far ahead of its reader.
+            # Waits while the client is slow, so this loop is never far ahead of its reader.
             await send({"type": "http.response.body", "body": b"%d\n" % sent, "more_body": True})
             sent += 1
             await anyio.sleep(0.001)

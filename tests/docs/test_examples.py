@@ -223,6 +223,20 @@ def test_graceful_shutdown(backend: str) -> None:
 
 
 @pytest.mark.parametrize("backend", ["trio", "asyncio"])
+def test_tiny_server(backend: str) -> None:
+    lines = run_program("tiny_server", backend)
+    assert sorted(lines) == sorted(printed("tutorial.md"))
+    assert lines.index("client: /0.2 -> HTTP/1.1 200 OK") < lines.index("server: every connection has ended")
+    assert lines.index("server: every connection has ended") < lines.index("database: closed")
+
+
+def printed(page: str) -> list[str]:
+    """What a page says that its program prints."""
+    text = (EXAMPLES.parent / page).read_text("utf-8")
+    return text.partition("It prints:\n\n```text\n")[2].partition("```")[0].splitlines()
+
+
+@pytest.mark.parametrize("backend", ["trio", "asyncio"])
 def test_zero_loss(backend: str) -> None:
     """The program fails by itself when a request is lost; here with small numbers."""
     lines = run_program("zero_loss", "--requests", "4000", "--backend", backend)
