@@ -69,7 +69,7 @@ async def guard_connection(app: App, stream: SocketStream) -> None:
 async def serve(app: App, stop: anyio.Event, *, task_status: TaskStatus[int]) -> None:
     """Serve on a free port, which ``started`` gets, until ``stop`` is set."""
     async with open_database():  # 3. closed when nobody uses it any more
-        async with anyio.create_task_group() as connections:  # 2. waits for requests in progress
+        async with anyio.create_task_group() as connections:  # 2. waits for them
             async with (
                 await anyio.create_tcp_listener(local_host="127.0.0.1") as listener,
                 anyio.create_task_group() as accepting,  # 1. ends first

@@ -20,6 +20,12 @@ _CHUNK_LINE: Final = re.compile(rb"([0-9A-Fa-f]{1,16})((?:;[\t\x20-\x7e\x80-\xff
 
 
 class BodyReader(Protocol):
+    """Takes one body off the front of a connection's bytes.
+
+    Attributes:
+        complete: its last byte, or what stands for its end, has been taken.
+    """
+
     complete: bool
 
     @property

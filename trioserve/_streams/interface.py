@@ -16,6 +16,7 @@ GATHER_BYTES: Final = 16 * 1024  # many pieces smaller than this together are se
 Address: TypeAlias = tuple[str, int | None]
 """``(host, port)``, or ``(path, None)`` for a unix socket; IPv6 without flow and scope."""
 
+
 class ByteStream(Protocol):
     """A connected, bidirectional stream of bytes. One task reads, one task writes, at a time.
 

@@ -1,4 +1,4 @@
-"""Which backend is running."""
+"""Which backend is running, and its network."""
 
 import sniffio
 

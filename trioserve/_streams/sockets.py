@@ -1,4 +1,7 @@
-"""Facts about socket addresses, the same on every backend."""
+"""What is done with a socket the same way on every backend: naming its ends, accepting, gathering, looking, resetting.
+
+Nothing here waits.
+"""
 
 import contextlib
 import socket
@@ -91,6 +94,7 @@ def kernel_queue(sock: socket.socket) -> int:
         return int.from_bytes(fcntl.ioctl(sock, termios.TIOCOUTQ, bytes(4)), sys.byteorder)
     except OSError:
         return 0
+
 
 def peek_end(sock: socket.socket) -> bool:
     """The peer has finished sending and nothing of it is left to read."""
