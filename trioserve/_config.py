@@ -291,6 +291,11 @@ class Config:
         """Nothing but ``host`` and ``port`` says where the main listeners are; insecure ones come in addition."""
         return not self.bind and self.uds is None and self.fd is None
 
+    @property
+    def longest_shutdown(self) -> float:
+        """Seconds from the signal to the end of a graceful shutdown, ``math.inf`` without a budget."""
+        return math.inf if (budget := self.timeout_graceful_shutdown) is None else self.shutdown_delay + budget
+
     def replace(self, **changes: Any) -> "Config":
         """A copy with some options changed, which are checked like all."""
         return Config.from_options({name: getattr(self, name) for name in OPTIONS} | changes)

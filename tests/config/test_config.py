@@ -327,3 +327,11 @@ def test_replace_checks_like_everything_else() -> None:
         Config().replace(port=-1)
     with pytest.raises(ConfigError, match="no such option; did you mean 'port'"):
         Config().replace(prot=1)
+
+
+@pytest.mark.parametrize(("options", "seconds"), [
+    ({}, 30.0), ({"shutdown_delay": 5.0}, 35.0), ({"timeout_graceful_shutdown": 0.0}, 0.0),
+    ({"timeout_graceful_shutdown": None, "shutdown_delay": 5.0}, math.inf),
+])
+def test_the_longest_shutdown(options: dict[str, Any], seconds: float) -> None:
+    assert Config(**options).longest_shutdown == seconds

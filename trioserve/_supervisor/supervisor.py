@@ -1,7 +1,6 @@
 """Several worker processes, or one that is reloaded: the nursery that keeps them, and the sockets that they share."""
 
 import logging
-import math
 import signal
 from collections.abc import Callable, Mapping
 
@@ -44,8 +43,7 @@ class Supervisor:
         self._service = service
         self._patience = Patience(
             healthcheck=None if config.reload else config.timeout_worker_healthcheck,  # a debugger stops the loop, too
-            shutdown=math.inf if config.timeout_graceful_shutdown is None
-            else config.timeout_graceful_shutdown + config.shutdown_delay,
+            shutdown=config.longest_shutdown,
         )
         self._files: FileFilter | None = None
         if config.reload:

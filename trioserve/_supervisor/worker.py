@@ -5,6 +5,7 @@ event loop turns, that it wants to be replaced, or why it failed.
 """
 
 import faulthandler
+import math
 import os
 import signal
 import socket
@@ -59,9 +60,9 @@ def main() -> int:
     sys.path[:], sys.argv[:] = start.path, start.argv
     _prepare_signals(start.stacks)
     config = Config.from_options(start.options)
-    if config.timeout_graceful_shutdown is not None:
-        budget = config.shutdown_delay + config.timeout_graceful_shutdown + SPARE_SECONDS
-        Thread(target=_outlive_supervisor, args=(link, budget), daemon=True).start()
+    if math.isfinite(config.longest_shutdown):
+        seconds = config.longest_shutdown + SPARE_SECONDS
+        Thread(target=_outlive_supervisor, args=(link, seconds), daemon=True).start()
     try:
         set_up_logging(config, one_of_many=True)
         if config.env_file is not None:
