@@ -31,6 +31,16 @@ from trioserve._version import __version__
 __all__ = ["main"]
 
 
+OF_OTHERS = {
+    "-b": "use --bind",
+    "-w": "use --workers",
+    "--h11-max-incomplete-event-size": "use --limit-header-bytes, which holds for both parsers",
+    "--reset-contextvars": "leave it out, each request gets a fresh copy of the lifespan's context",
+    "--ssl-version": "use --ssl-min-version",
+    "--ws-max-queue": "leave it out, there is no queue to bound",
+}
+"""What to do instead of options that other servers have, as far as a similar name does not tell."""
+
 FLAG_COLUMN = 30  # characters; the same in every group of --help, so that all texts line up
 
 
@@ -85,6 +95,9 @@ class ServeCommand(click.Command):
         except click.BadParameter as exc:
             where = f"{spelling(exc.ctx, exc.param)}: " if exc.ctx and exc.param else ""
             raise UsageProblem(where + exc.message) from None
+        except click.NoSuchOption as exc:
+            advice = OF_OTHERS.get(exc.option_name)
+            raise UsageProblem(f"there is no {exc.option_name}: {advice}" if advice else exc.format_message()) from None
         except click.UsageError as exc:
             raise UsageProblem(exc.format_message()) from None
 

@@ -96,6 +96,8 @@ def run_command(directory: Path, *arguments: str, **environment: str) -> tuple[i
     ("site_main:app --app-dir nowhere", ["--app-dir: 'nowhere' is not a directory"]),
     ("site_main:app --port 70000", ["--port: 70000 is out of range, it must be between 0 and 65535"]),
     ("site_main:app --prot 1", ["No such option '--prot'", "--port"]),
+    ("site_main:app -w 4", ["there is no -w: use --workers"]),
+    ("site_main:app --h11-max-incomplete-event-size 5", ["use --limit-header-bytes"]),
     ("site_main:app --backend tokio", ["--backend: 'tokio' is not one of 'trio', 'asyncio'"]),
     ("site_main:app --loop uvloop", ["--loop: 'uvloop' is an event loop of asyncio", "--backend asyncio"]),
     ("site_main:app --env-file nowhere.env", ["--env-file: "]),

@@ -1,5 +1,6 @@
 """The command line and the environment become a ``Config``; nothing is served here."""
 
+import re
 import typing
 from collections.abc import Callable
 from typing import Any, Final, Literal
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 from trioserve._config import OPTIONS, Config, options
 from trioserve._supervisor import run as run_module
 from trioserve._version import __version__
-from trioserve.cli import main
+from trioserve.cli import OF_OTHERS, main
 
 OPTION_NAMES = list(OPTIONS)
 NUMERIC = [name for name, hint, _, _ in options() if {int, float} & {hint, *typing.get_args(hint)}]
@@ -319,6 +320,12 @@ def test_help_shows_every_option_in_its_group(spelling: str) -> None:
     "default: 127.0.0.1]", "[default: trio]", "--port as TRIOSERVE_PORT"])
 def test_help_shows_defaults_and_variables(text: str) -> None:
     assert text in " ".join(invoke("--help").output.split())
+
+
+def test_what_is_advised_instead_of_options_of_others_exists() -> None:
+    own = {spelling for param in main.params for spelling in param.opts}
+    assert not own & OF_OTHERS.keys()
+    assert set(re.findall(r"--[\w-]+", " ".join(OF_OTHERS.values()))) < own
 
 
 def test_version() -> None:

@@ -278,6 +278,20 @@ def test_an_obvious_application_is_mentioned(tmp_path: Path, source: str, advice
         f"'site_web:wsgi_entry': there is no 'wsgi_entry' in 'site_web' ({tmp_path / 'site_web.py'}){advice}")
 
 
+@pytest.mark.parametrize(("source", "advice"), [
+    ("def create_app(): pass", "; did you mean 'site_web:create_app' with --factory?"),
+    ("def make_app(debug=False): pass", "; did you mean 'site_web:make_app' with --factory?"),
+    ("def create_app(config): pass", ""),
+    ("create_app = None", ""),
+    ("def create_app(): pass\n" + APP, "; site_web:app looks like an application"),
+])
+def test_a_factory_is_offered_where_there_is_no_application(tmp_path: Path, source: str, advice: str) -> None:
+    (tmp_path / "site_web.py").write_text(source)
+    text = refusal("site_web:wsgi_entry", tmp_path)
+    assert text == (
+        f"'site_web:wsgi_entry': there is no 'wsgi_entry' in 'site_web' ({tmp_path / 'site_web.py'}){advice}")
+
+
 def test_a_proxy_that_cannot_be_asked_does_no_harm(tmp_path: Path) -> None:
     (tmp_path / "site_web.py").write_text("""
 class Proxy:

@@ -22,6 +22,7 @@ __all__ = ["load_app", "without_loader_frames"]
 
 AnyInterface: TypeAlias = Literal["auto", "asgi3", "asgi2", "wsgi"]
 _USUAL_NAMES: Final = ("app", "application")
+_USUAL_FACTORIES: Final = ("create_app", "make_app", "get_app", "create_application")
 
 
 def load_app(target: str, *, factory: bool, app_dir: str, interface: AnyInterface = "auto") -> AnyApp:
@@ -173,6 +174,8 @@ def _no_such_attribute(module: ModuleType, holder: Any, owner: str, name: str, t
     application = None if owner else _obvious_application(module)
     if application is not None and f"{application!r}" not in advice:
         advice += f"; {module.__name__}:{application} looks like an application"
+    if not owner and not advice:
+        advice = _obvious_factory(module)
     return AppNotFound(f"{target!r}: there is no {name!r} in {where}{advice}")
 
 
@@ -188,6 +191,14 @@ def _obvious_application(module: ModuleType) -> str | None:
         if len(candidates) == 1:
             return candidates[0]
     return None
+
+
+def _obvious_factory(module: ModuleType) -> str:
+    """Advice for a module without an application, but with a function that is known to make one."""
+    for name in _USUAL_FACTORIES:
+        if inspect.isfunction(found := vars(module).get(name)) and can_take(signature_of(found), 0):
+            return f"; did you mean '{module.__name__}:{name}' with --factory?"
+    return ""
 
 
 def _looks_like_application(value: object) -> bool:
