@@ -17,6 +17,7 @@ HEALTHY_SECONDS: Final = 60.0  # a worker that lived this long did not die of it
 BACKOFF_SECONDS: Final = (0.0, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0)  # a single crash costs nobody a second
 EXHAUSTED_SECONDS: Final = 1.0
 RELOAD_SECONDS: Final = 2.0  # for requests in progress: somebody waits to see a change, not for a stream to end
+RELOAD_SETTLE_SECONDS: Final = 0.1  # for who has just connected to send a request; others wait in the kernel
 
 log = logging.getLogger("trioserve")
 
@@ -252,7 +253,7 @@ class ReloadingSlot(Slot):
             await self._wait_for_news()
 
     async def _hand_over(self) -> None:
-        self.worker.drain(Drain(self._wanted, within=RELOAD_SECONDS))
+        self.worker.drain(Drain(self._wanted, settle=RELOAD_SETTLE_SECONDS, within=RELOAD_SECONDS))
         await self.worker.ended.wait()
         if self._stop_order is None:
             await self._restart()
