@@ -14,12 +14,16 @@ author = "The trioserve authors"
 copyright = "The trioserve authors"
 version = release = __version__
 
-extensions = ["myst_parser", "sphinx.ext.autodoc"]
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 exclude_patterns = ["examples"]
 myst_enable_extensions = ["deflist"]
 myst_heading_anchors = 3
 nitpicky = False
-autodoc_typehints = "description"
+autodoc_class_signature = "separated"  # of Config it would be every option, which have a page of their own
+autodoc_default_options = {"exclude-members": "__init__, __new__"}
+autodoc_preserve_defaults = True
+autodoc_typehints = "none"  # those of applications are longer than what is said of them
+napoleon_use_ivar = True
 html_theme = "furo"
 html_title = "trioserve"
 html_copy_source = False

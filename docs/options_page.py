@@ -1,6 +1,7 @@
 """The reference of options as Markdown, from the fields of ``Config``: the only place where an option is described."""
 
 import math
+import re
 import typing
 from itertools import groupby
 from types import NoneType
@@ -24,7 +25,13 @@ def definition(name: str, hint: Any, default: Any, known: Option) -> str:
     """One option as a Markdown definition: how it is spelled, what it does, what it can be."""
     flag = " / ".join(f"`{spelling}`" for spelling in flags(name, hint))
     value = "" if has_type(hint, bool) else f" `{known.metavar or placeholder(hint)}`"
-    return f"{flag}{value}\n: {known.help} {default_text(hint, default)}{range_text(hint, known)}\n"
+    also = f" Also `{known.environment}` in the environment." if known.environment else ""
+    return f"{flag}{value}\n: {as_code(known.help)} {default_text(hint, default)}{range_text(hint, known)}{also}\n"
+
+
+def as_code(text: str) -> str:
+    """The names of options in it are code; otherwise their dashes would become one long dash."""
+    return re.sub(r"--[a-z][\w-]*", r"`\g<0>`", text)
 
 
 def flags(name: str, hint: Any) -> list[str]:
@@ -46,13 +53,13 @@ def default_text(hint: Any, default: Any) -> str:
         return ""
     if isinstance(default, bool):
         return "On by default." if default else "Off by default."
-    return f"Default: `{default:g}`." if isinstance(default, float) else f"Default: `{default}`."
+    return f"Default: `{default:.12g}`." if isinstance(default, float) else f"Default: `{default}`."
 
 
 def range_text(hint: Any, known: Option) -> str:
     if math.isfinite(known.maximum):
-        return f" From {known.minimum:g} to {known.maximum:g}."
-    return f" At least {known.minimum:g}." if math.isfinite(known.minimum) and known.minimum > 0 else ""
+        return f" From {known.minimum:.12g} to {known.maximum:.12g}."
+    return f" At least {known.minimum:.12g}." if math.isfinite(known.minimum) and known.minimum > 0 else ""
 
 
 def has_type(hint: Any, wanted: type) -> bool:

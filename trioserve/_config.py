@@ -404,5 +404,5 @@ _ARTICLED = {bool: "true or false", int: "a whole number", float: "a number of s
 
 def _range(known: Option) -> str:
     if known.maximum == math.inf:
-        return f"at least {known.minimum:g}"
-    return f"between {known.minimum:g} and {known.maximum:g}"
+        return f"at least {known.minimum:.12g}"
+    return f"between {known.minimum:.12g} and {known.maximum:.12g}"

@@ -200,7 +200,7 @@ def test_lower_bound(name: str, known: Option) -> None:
     assert math.isfinite(known.minimum)
     assert kept(name, known.minimum) == known.minimum
     assert "out of range" in problem_of(name, math.ceil(known.minimum) - 1)
-    assert f"{known.minimum:g}" in problem_of(name, -(10**9))
+    assert f"{known.minimum:.12g}" in problem_of(name, -(10**9))
 
 
 @pytest.mark.parametrize(("name", "known"), NUMBERS)
@@ -210,7 +210,7 @@ def test_upper_bound(name: str, known: Option) -> None:
     else:
         assert kept(name, int(known.maximum)) == known.maximum
         problem = problem_of(name, int(known.maximum) + 1)
-        assert f"between {known.minimum:g} and {known.maximum:g}" in problem
+        assert f"between {known.minimum:.12g} and {known.maximum:.12g}" in problem
 
 
 @pytest.mark.parametrize(("name", "known"), of_type(float))

@@ -25,7 +25,7 @@ def test_the_reference_has_every_option_once() -> None:
     reference = options_markdown()
     for name, hint, _, known in options():
         assert len(re.findall(rf"^`{flags(name, hint)[0]}`", reference, re.MULTILINE)) == 1
-        assert known.help in reference
+        assert known.help in reference.replace("`", "")
     assert "<!-- options -->" in (ROOT / "docs/reference/options.md").read_text("utf-8")
 
 
