@@ -64,9 +64,22 @@ async def raise_bare_base_exception(receive: Receive, send: Send) -> None:
     raise SystemExit("after reading")
 
 
+class Unusual(BaseException):
+    """Not an Exception, and none of those that Python knows."""
+
+
+async def raise_unusual(receive: Receive, send: Send) -> None:
+    raise Unusual
+
+
+async def raise_a_group_with_system_exit(receive: Receive, send: Send) -> None:
+    await anyio.lowlevel.checkpoint()
+    raise BaseExceptionGroup("of a nursery", [SystemExit(1), ValueError("another child")])
+
+
 @pytest.mark.parametrize("broken", [
     raise_at_once, raise_after_start, raise_after_start_and_a_pause, raise_in_a_child, raise_system_exit,
-    raise_bare_base_exception])
+    raise_bare_base_exception, raise_unusual, raise_a_group_with_system_exit])
 async def test_an_exception_before_the_body_is_a_500(broken: BrokenApp, caplog: pytest.LogCaptureFixture) -> None:
     async with serving(beside_hello(broken)) as site:
         assert status_of(await site.everything_after(get("/broken?a=b"))) == 500
@@ -222,6 +235,52 @@ async def test_an_application_that_is_no_coroutine_function(caplog: pytest.LogCa
         assert status_of(await site.everything_after(get())) == 500
         assert status_of(await site.everything_after(get())) == 500
     assert len(caplog.records) == 2
+
+
+# -- cancellation, and errors on the way out -----------------------------------------------------------------------
+
+
+async def raise_while_cancelled(receive: Receive, send: Send) -> None:
+    """A nursery puts the error of one child and the cancellation of the others into one group."""
+    async def child() -> None:
+        try:
+            await anyio.sleep_forever()
+        finally:
+            raise ValueError("in cleaning up")
+
+    async with anyio.create_task_group() as children:
+        children.start_soon(child)
+        children.start_soon(anyio.sleep_forever)
+
+
+async def test_an_error_in_a_cancelled_request_is_logged_and_ends_nothing_else(
+    caplog: pytest.LogCaptureFixture
+) -> None:
+    async with serving(beside_hello(raise_while_cancelled), timeout_request=1) as site:
+        assert status_of(await site.everything_after(get("/broken"))) == 504
+        await assert_lives(site)
+    assert [record.levelname for record in caplog.records] == ["WARNING", "ERROR"]
+    assert "in cleaning up" in caplog.text
+
+
+async def test_an_error_in_a_request_that_is_cancelled_for_its_client(caplog: pytest.LogCaptureFixture) -> None:
+    async with serving(beside_hello(raise_while_cancelled), on_disconnect="cancel") as site:
+        client = site.connect()
+        await client.send_all(get("/broken"))
+        await anyio.sleep(1)
+        await client.aclose()
+        await settled()
+        assert site.connections == 0
+        await assert_lives(site)
+    assert "in cleaning up" in caplog.text
+
+
+async def test_an_error_in_a_request_that_the_end_of_the_server_cancels(caplog: pytest.LogCaptureFixture) -> None:
+    async with serving(beside_hello(raise_while_cancelled), timeout_graceful_shutdown=1) as site:
+        client = site.connect()
+        await client.send_all(get("/broken"))
+        await settled()
+    assert "in cleaning up" in caplog.text
 
 
 # -- cancellation that nobody asked for ------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ import anyio
 import anyio.lowlevel
 
 from trioserve._asgi import BODY, COMPLETE, FIRST_BODY, MESSAGE_COST, RUN_BYTES, HttpResponse
-from trioserve._connection.inline import await_point, continue_inline
+from trioserve._connection.inline import await_point, continue_inline, orders_and_errors
 from trioserve._connection.request_body import SKIP_BYTES, BodyReceiver
 from trioserve._connection.supervision import Supervision
 from trioserve._errors import ClientDisconnected, PeerError, follows_disconnect, without_disconnects
@@ -105,9 +105,11 @@ class Exchange:
         except Exception as exc:
             self._on_app_error(exc)
         except BaseException as exc:
-            if not connection.is_stray(exc):
-                raise
-            self._on_app_error(exc)
+            order, error = orders_and_errors(exc, cancelled=connection.is_cancelled)
+            if error is not None:
+                self._on_app_error(error)
+            if order is not None:
+                raise order from None
         finally:
             self._app_runs = False
             self._body_given = True  # a task that outlives the application must not get the next request's

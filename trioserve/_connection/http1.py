@@ -306,8 +306,7 @@ class Http1Connection:
         elif self._task is not None:
             self._task.cancel()
 
-    def is_stray(self, exc: BaseException) -> bool:
-        """The application raised what should stop a task or the process, but nobody asked for that."""
-        if isinstance(exc, anyio.get_cancelled_exc_class()):
-            return not self._cancelled and anyio.current_effective_deadline() != float("-inf")
-        return isinstance(exc, SystemExit)
+    @property
+    def is_cancelled(self) -> bool:
+        """Somebody has asked for the end of the connection, or of the whole server."""
+        return self._cancelled or anyio.current_effective_deadline() == float("-inf")

@@ -9,7 +9,9 @@ from collections.abc import Callable, Coroutine, Generator
 from contextvars import Context
 from typing import Any, Protocol
 
-__all__ = ["await_point", "continue_inline"]
+import anyio
+
+__all__ = ["await_point", "continue_inline", "orders_and_errors"]
 
 
 class Observer(Protocol):
@@ -47,6 +49,25 @@ def continue_inline(
             trap = context.run(resume, answer)
         except StopIteration:
             return
+
+
+def orders_and_errors(exc: BaseException, *, cancelled: bool) -> tuple[BaseException | None, BaseException | None]:
+    """What an application raised, in two: the order to stop, which has to go on, and the application's own errors.
+
+    Orders are Ctrl-C and, if something was ``cancelled``, cancellation. A nursery may have put one into a group with the
+    errors of others. Everything else is an error, ``SystemExit`` too: one request does not end the server.
+    """
+    if not cancelled:
+        orders: tuple[type[BaseException], ...] = (KeyboardInterrupt, GeneratorExit)
+    else:
+        orders = (KeyboardInterrupt, GeneratorExit, anyio.get_cancelled_exc_class())
+    if not isinstance(exc, BaseExceptionGroup):
+        return (exc, None) if isinstance(exc, orders) else (None, exc)
+    order: BaseException | None
+    order, errors = exc.split(orders)
+    while isinstance(order, BaseExceptionGroup):
+        order = order.exceptions[0]
+    return order, errors
 
 
 _MACHINERY = frozenset(("trioserve", "anyio", "trio", "asyncio", "uvloop", "outcome"))
