@@ -49,6 +49,20 @@ async def fails_and_raises(receive: Receive, send: Send) -> None:
     raise SystemError("as Starlette does")
 
 
+async def fails_and_waits(receive: Receive, send: Send) -> None:
+    await fails(receive, send)
+    await receive()  # as Quart does
+
+
+async def exits(receive: Receive, send: Send) -> None:
+    raise SystemExit("no database")
+
+
+async def exits_in_a_group(receive: Receive, send: Send) -> None:
+    await receive()
+    raise BaseExceptionGroup("of a nursery", [SystemExit("no database"), ValueError("another child")])
+
+
 async def returns(receive: Receive, send: Send) -> None:
     pass
 
@@ -66,6 +80,9 @@ MODES: list[Any] = [
     ("off", raises_after_receive, SERVES),
     ("auto", fails, REFUSES), ("on", fails, REFUSES), ("off", fails, SERVES),
     ("auto", fails_and_raises, REFUSES), ("on", fails_and_raises, REFUSES),
+    ("auto", fails_and_waits, REFUSES), ("on", fails_and_waits, REFUSES),
+    ("auto", exits, REFUSES), ("on", exits, REFUSES), ("off", exits, SERVES),
+    ("auto", exits_in_a_group, REFUSES), ("on", exits_in_a_group, REFUSES),
     ("auto", returns, SERVES), ("on", returns, REFUSES), ("off", returns, SERVES),
     ("on", returns_after_receive, REFUSES),
 ]
@@ -303,6 +320,26 @@ async def test_a_shutdown_that_takes_too_long_is_cancelled(caplog: pytest.LogCap
     assert elapsed.seconds == 30
     assert app.events[-2:] == ["shutdown", "lifespan cancelled"]
     assert "shutdown-deadline: the application's lifespan" in caplog.text
+
+
+async def test_an_error_in_a_shutdown_that_is_cancelled_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    async def lifespan(receive: Receive, send: Send) -> None:
+        async def child() -> None:
+            try:
+                await anyio.sleep_forever()
+            finally:
+                raise ValueError("in cleaning up")
+
+        await receive()
+        await send(COMPLETE)
+        await receive()
+        async with anyio.create_task_group() as children:
+            children.start_soon(child)
+            children.start_soon(anyio.sleep_forever)
+
+    async with serving(with_lifespan(lifespan), lifespan="on", timeout_graceful_shutdown=1):
+        pass
+    assert "in cleaning up" in caplog.text
 
 
 async def test_a_task_that_the_lifespan_left_behind_is_cancelled() -> None:

@@ -3,6 +3,7 @@
 from trioserve._connection.context import Lifetime, ServerContext, StandingFields, Timeouts
 from trioserve._connection.exchange import Exchange
 from trioserve._connection.http1 import Http1Connection
+from trioserve._connection.inline import orders_and_errors
 from trioserve._connection.refused import Refused
 from trioserve._connection.request_body import BodyReceiver
 from trioserve._connection.request_ids import RequestIds, TrustsPeer
@@ -27,4 +28,5 @@ __all__ = [
     "TrustsPeer",
     "Turnstile",
     "WebSocketService",
+    "orders_and_errors",
 ]

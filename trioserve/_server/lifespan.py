@@ -9,6 +9,7 @@ import anyio
 import anyio.abc
 
 from trioserve._asgi import ASGI_VERSION
+from trioserve._connection import orders_and_errors
 from trioserve._errors import AppError, LifespanDied, StartupFailed, TrioserveError
 from trioserve._hints import backend_hint
 from trioserve._types import App, Message
@@ -74,8 +75,12 @@ class Lifespan:
         }
         try:
             await self._app(scope, self._receive, self._send)
-        except Exception as exc:
-            self._on_error(exc)
+        except BaseException as exc:
+            order, error = orders_and_errors(exc, cancelled=anyio.current_effective_deadline() == float("-inf"))
+            if error is not None:
+                self._on_error(error)
+            if order is not None:
+                raise order from None
         else:
             if not self._started.is_set() and self.failure is None and self._mode == "on":
                 self.failure = StartupFailed("the application's lifespan returned without startup.complete")
@@ -83,17 +88,17 @@ class Lifespan:
             self._started.set()
             self._shutdown_finished.set()
 
-    def _on_error(self, exc: Exception) -> None:
+    def _on_error(self, exc: BaseException) -> None:
         if self._shutdown_sent:
             log.error("The application's lifespan failed during shutdown", exc_info=exc)
             self.shutdown_failed = True
+        elif self.failure is not None:
+            pass  # startup.failed was sent, and then the application raised as well: one report is enough
         elif self._started.is_set():
             log.critical("The application's lifespan died; the server stops", exc_info=exc)
             self.failure = LifespanDied("the application's lifespan died while the server was running")
             self._on_death("lifespan-died")
-        elif self.failure is not None:
-            pass  # startup.failed was sent, and then the application raised as well: one report is enough
-        elif self._received_startup or self._mode == "on":
+        elif self._received_startup or self._mode == "on" or not isinstance(exc, Exception):
             log.error("The application's lifespan failed during startup", exc_info=exc)
             self.failure = StartupFailed("the application's lifespan raised during startup")
         else:
@@ -120,6 +125,7 @@ class Lifespan:
             self._started.set()
         elif kind == "lifespan.startup.failed" and starting:
             self.failure = StartupFailed(f"the application failed to start: {_in_one_line(message.get('message', ''))}")
+            self._started.set()  # it may go on, even wait for a shutdown, and is then cancelled
         elif kind == "lifespan.shutdown.complete" and self._shutdown_sent:
             self._shutdown_finished.set()
         elif kind == "lifespan.shutdown.failed" and self._shutdown_sent:
