@@ -265,6 +265,19 @@ async def test_a_small_unread_body_that_is_still_on_its_way_is_skipped() -> None
         assert await receive_response(client) == ok(b"/next")
 
 
+async def test_an_unread_body_that_does_not_come_ends_the_connection_quietly(
+    caplog: pytest.LogCaptureFixture
+) -> None:
+    async with serving(hello, timeout_body=30) as site:
+        client = site.connect()
+        await client.send_all(post(b"un", length=6))
+        assert await receive_response(client) == ok(b"/")
+        with seconds_passed() as elapsed:
+            assert await client.receive_rest() == b""
+    assert elapsed.seconds == 30
+    assert not caplog.records
+
+
 async def test_unread_chunks_are_skipped() -> None:  # RFC 9112 §9.3
     async with serving(hello) as site:
         client = site.connect()

@@ -10,7 +10,7 @@ import anyio
 import anyio.abc
 import pytest
 
-from tests.helpers.apps import echo, part, reply, start
+from tests.helpers.apps import echo, hello, part, reply, start
 from tests.helpers.lifespans import LifespanApp
 from tests.helpers.serving import seconds_passed, serving
 from tests.helpers.transcripts import get, looks_whole, ok, post, receive_response, status_of
@@ -102,6 +102,21 @@ async def test_idle_connections_are_closed_at_once(stop: Stop) -> None:
     assert not used.lost
     assert elapsed.seconds == 0
     assert site.app.events[-2:] == ["shutdown", "stopped"]
+
+
+@GRACEFULLY
+async def test_a_request_body_that_nobody_wants_is_not_waited_for(stop: Stop) -> None:
+    async with running(LifespanApp(hello)) as site:
+        client = site.listener.connect()
+        await client.send_all(post(b"", length=100))
+        assert await receive_response(client) == ok(b"/")
+        await settled()
+        with seconds_passed() as elapsed:
+            stop(site)
+            assert await client.receive_rest() == b""
+            await client.aclose()
+            await site.ended.wait()
+    assert elapsed.seconds == 0
 
 
 @GRACEFULLY

@@ -42,6 +42,7 @@ class Exchange:
         response: how far the response is.
         started: when the request began, in ``time.perf_counter`` seconds.
         end_reason: why it was ended before its time, as it is logged; empty otherwise.
+        skips_body: the application has ended, and left some of the request body.
     """
 
     # Defaults of the class, not of each instance: most requests never touch these.
@@ -49,6 +50,7 @@ class Exchange:
     _run = cast("list[bytes]", ())  # body parts sent in a row, not encoded yet; a list once there may be any
     _run_began_with = 0  # the ``_run_room`` that it had
     _receiver: BodyReceiver | None = None  # once the body is not here and somebody wants it
+    skips_body = False
     _supervision: Supervision | None = None
     _end_waits: list[anyio.CancelScope] | None = None
     _drain_waits = 0  # tasks that wait for a slow client
@@ -352,8 +354,10 @@ class Exchange:
             turnstile.leave()
 
     def drain(self) -> None:
-        """The server stops: this is the connection's last request."""
+        """The server stops: this is the connection's last request, and nobody needs what is left of its body."""
         self.response.keep_alive = False
+        if self.skips_body and self._receiver is not None:
+            self._receiver.stop_waiting()
 
     # What the connection asks.
 
@@ -409,6 +413,7 @@ class Exchange:
     async def _skip_unread_body(self) -> bool:
         """Read past what the application left of the request body; false when that is too much (RFC 9112 §9.3)."""
         skipped = 0
+        self.skips_body = True
         while True:
             try:
                 skipped += len(self._codec.take_body())

@@ -54,8 +54,8 @@ def continue_inline(
 def orders_and_errors(exc: BaseException, *, cancelled: bool) -> tuple[BaseException | None, BaseException | None]:
     """What an application raised, in two: the order to stop, which has to go on, and the application's own errors.
 
-    Orders are Ctrl-C and, if something was ``cancelled``, cancellation. A nursery may have put one into a group with the
-    errors of others. Everything else is an error, ``SystemExit`` too: one request does not end the server.
+    Orders are Ctrl-C and, if something was ``cancelled``, cancellation. A nursery may have put one into a group with
+    the errors of others. Everything else is an error, ``SystemExit`` too: one request does not end the server.
     """
     if not cancelled:
         orders: tuple[type[BaseException], ...] = (KeyboardInterrupt, GeneratorExit)

@@ -87,7 +87,8 @@ class BodyReceiver:
 
     def on_timeout(self) -> None:
         """The body does not come, or drips."""
-        self._exchange.log_end("body-timeout")
+        if not self._exchange.skips_body:
+            self._exchange.log_end("body-timeout")
         self._exchange.refuse(PeerError(408, "the request body took too long"))
 
     @property
