@@ -110,7 +110,8 @@ class Config:
         "--bind, repeatable.", metavar="ADDRESS")
     uds_permissions: str = option(
         "666", "Binding", "Permissions of a unix socket, in octal.", metavar="MODE")
-    backlog: int = option(2048, "Binding", "Connections the kernel queues before they are accepted.", minimum=1)
+    backlog: int = option(2048, "Binding", "Connections the kernel queues before they are accepted.", minimum=1,
+                          maximum=2**31 - 1)
 
     ssl_certfile: str | None = option(
         None, "TLS", "Serve over TLS with this certificate, in PEM, followed by those that lead to its authority.",
@@ -213,7 +214,7 @@ class Config:
     timeout_header: Seconds = seconds(
         10.0, "The whole request head must arrive in this time, counted from its first byte.")
     timeout_keep_alive: Seconds = seconds(
-        75.0, "Close a connection that has been idle between requests for this long; 0 closes it at once.",
+        75.0, "Close a connection that has been idle between requests for this long; with 0 it carries one request.",
         minimum=0)
     timeout_tls_handshake: Seconds = seconds(10.0, "The TLS handshake of a new connection must end in this time.")
     timeout_body: Seconds = seconds(
@@ -256,6 +257,8 @@ class Config:
         for line in self.header:
             if not _HEADER.fullmatch(line):
                 raise ConfigError("header", f"{line!r} is not of the form Name:Value")
+            if (name := line.partition(":")[0]).lower() in _OF_EACH_RESPONSE:
+                raise ConfigError("header", f"{name} is different for each response, so the server writes it")
         _check_binding(self)
         _translate("forwarded_allow_ips", TrustedPeers, self.forwarded_allow_ips)
         _translate("forwarded_headers", believed_fields, self.forwarded_headers)
@@ -303,6 +306,7 @@ class Config:
 
 _FIELD_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110 §5.1
 _HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+:[\t\x20-\x7e\x80-\xff]*")  # RFC 9110 §5.1, §5.5
+_OF_EACH_RESPONSE: Final = frozenset(("connection", "content-length", "date", "transfer-encoding"))
 
 OPTIONS: Final[dict[str, Option]] = {field.name: field.metadata["option"] for field in dataclasses.fields(Config)}
 

@@ -233,7 +233,7 @@ def test_a_length_of_time_beyond_all_numbers(name: str, known: Option) -> None:
     ("name", "minimum", "maximum"),
     [
         ("port", 0, 65535),
-        ("backlog", 1, math.inf),
+        ("backlog", 1, 2**31 - 1),
         ("limit_request_line", 64, math.inf),
         ("limit_header_bytes", 256, math.inf),
         ("limit_header_count", 1, math.inf),
@@ -270,6 +270,11 @@ def test_header_lines(line: str) -> None:
 def test_what_is_no_header_line(line: str) -> None:
     assert "Name:Value" in problem_of("header", (line,))
     assert "Name:Value" in problem_of("header", ("fine: yes", line))
+
+
+@pytest.mark.parametrize("name", ["Connection", "content-length", "Transfer-Encoding", "DATE"])
+def test_a_header_line_that_cannot_be_the_same_for_all_responses(name: str) -> None:
+    assert f"{name} is different for each response" in problem_of("header", (f"{name}: 5",))
 
 
 @pytest.mark.parametrize("value", ["a: b", [b"a: b"], [("a", "b")], [None], {1: "a"}, b"a: b"])

@@ -189,6 +189,13 @@ async def test_an_error_answer_has_the_standing_fields() -> None:
     assert b"\r\nx-from: here\r\n" in response
 
 
+@pytest.mark.parametrize("server_header", [True, False])
+async def test_a_server_field_of_the_operator_takes_the_place_of_ours(server_header: bool) -> None:
+    async with serving(hello, server_header=server_header, header=("X-From: here", "Server: mine")) as site:
+        response = await site.answer_to(get())
+    assert response == ok(b"/", "server: mine", "x-from: here")
+
+
 async def test_the_connection_ends_after_an_error_answer() -> None:  # RFC 9112 §9.6
     async with serving(fail) as site:
         client = site.connect()

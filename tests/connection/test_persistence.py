@@ -178,3 +178,11 @@ async def test_a_client_that_sends_nothing_is_let_go_in_peace() -> None:
         client.send_eof()
         assert await client.receive_rest() == b""
         assert not client.lost
+
+
+async def test_without_keep_alive_each_response_says_that_it_is_the_last() -> None:  # RFC 9112 §9.6
+    async with serving(hello, timeout_keep_alive=0) as site:
+        client = site.connect()
+        await client.send_all(get("/first") + get("/second"))
+        assert await client.receive_rest() == ok(b"/first", "connection: close")
+        assert not client.lost

@@ -148,14 +148,21 @@ def http_date(seconds: float) -> str:
 
 
 class StandingFields:
-    """The field lines that every response gets: Date, Server and the operator's own. Made once a second."""
+    """The field lines that every response gets: Date, Server and the operator's own. Made once a second.
+
+    A Server among ``extra`` takes the place of ``server``.
+    """
 
     __slots__ = ("_date", "_date_line", "_extra", "_lines", "_server", "_until")
 
     def __init__(self, *, date: bool, server: str | None, extra: tuple[str, ...] = ()) -> None:
         self._date = date
-        self._server = f"server: {server}\r\n".encode("latin-1") if server is not None else b""
-        self._extra = b"".join(_field_line(line) for line in extra) + b"\r\n"
+        lines = [_field_line(line) for line in extra]
+        of_server = [line for line in lines if line.startswith(b"server:")]
+        if server is not None and not of_server:
+            of_server = [_field_line(f"server:{server}")]
+        self._server = b"".join(of_server)
+        self._extra = b"".join(line for line in lines if line not in of_server) + b"\r\n"
         self._until = 0.0  # in ``time.time`` seconds: a new Date is due
         self._date_line = b""
         self._lines = b""

@@ -93,7 +93,9 @@ class Server:
         self._settle_seconds = 0.0
         self._settling = anyio.CancelScope()
         limit = config.limit_connections
-        self._lifetime = Lifetime(room=anyio.Semaphore(limit, max_value=limit) if limit is not None else None)
+        self._lifetime = Lifetime(
+            closing=config.timeout_keep_alive == 0,
+            room=anyio.Semaphore(limit, max_value=limit) if limit is not None else None)
         self.addresses: list[Address] = []
         self.engine = ""
 
