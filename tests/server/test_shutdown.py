@@ -304,6 +304,25 @@ async def test_a_budget_of_nothing_cancels_at_once_and_still_tells_the_lifespan(
     assert "shutdown" in site.app.events
 
 
+async def test_a_budget_of_nothing_is_for_requests_only(caplog: pytest.LogCaptureFixture) -> None:
+    async with running(LifespanApp(shutdown_seconds=1), timeout_graceful_shutdown=0) as site:
+        with seconds_passed() as elapsed:
+            by_request(site)
+            await site.ended.wait()
+    assert elapsed.seconds == 1
+    assert site.app.events[-1] == "stopped"
+    assert not caplog.records
+
+
+async def test_a_lifespan_cannot_add_much_to_a_budget_of_nothing() -> None:
+    async with running(LifespanApp(shutdown_seconds=3600), timeout_graceful_shutdown=0) as site:
+        with seconds_passed() as elapsed:
+            by_request(site)
+            await site.ended.wait()
+    assert elapsed.seconds == 2
+    assert site.app.events[-1] == "lifespan cancelled"
+
+
 async def test_an_application_that_shields_itself_is_waited_for() -> None:
     async def stubborn(scope: Scope, receive: Receive, send: Send) -> None:
         with anyio.CancelScope(shield=True):
@@ -581,3 +600,14 @@ async def test_a_shutdown_may_have_a_shorter_budget(within: float | None, second
             await site.ended.wait()
         assert elapsed.seconds == pytest.approx(seconds)
         await client.receive_rest()
+
+
+async def test_nobody_settles_for_longer_than_the_budget() -> None:
+    async with running(LifespanApp(sleeper), timeout_graceful_shutdown=0) as site:
+        client = site.listener.connect()
+        await settled()
+        with seconds_passed() as elapsed:
+            site.server.request_shutdown("test", settle=0.5)
+            assert await client.receive_rest() == b""
+            await site.ended.wait()
+    assert elapsed.seconds == 0

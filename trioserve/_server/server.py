@@ -45,7 +45,7 @@ __all__ = ["Server", "serve"]
 log = logging.getLogger("trioserve")
 
 LIFESPAN_SHARE: Final = 0.1  # of the shutdown budget is kept for the lifespan ...
-LIFESPAN_SECONDS: Final = 2.0  # ... up to this
+LIFESPAN_SECONDS: Final = 2.0  # ... up to this; and if nothing is left of the budget, this is added
 
 
 class Server:
@@ -200,7 +200,8 @@ class Server:
         finally:
             for listener in listeners:  # a stop may come before the first connection can
                 listener.close()
-        with anyio.move_on_at(deadline) as lifespan_shutdown:
+        now = anyio.current_time()
+        with anyio.move_on_at(deadline if deadline > now else now + LIFESPAN_SECONDS) as lifespan_shutdown:
             await lifespan.shutdown()
         if lifespan_shutdown.cancelled_caught:
             log.error("shutdown-deadline: the application's lifespan did not end in time")
@@ -237,8 +238,9 @@ class Server:
                     for listener in listeners:
                         listener.close()
                 deadline = math.inf if self._budget is None else anyio.current_time() + self._budget
-                await self._settle()
-                self._begin_drain(deadline, services)
+                for_connections = deadline - self._kept_for_lifespan
+                await self._settle(for_connections)
+                self._begin_drain(for_connections, services)
             services.cancel_scope.cancel()
         return deadline
 
@@ -278,7 +280,12 @@ class Server:
         for connection in self._lifetime.connections:
             connection.announce_end()
 
-    async def _settle(self) -> None:
+    @property
+    def _kept_for_lifespan(self) -> float:
+        """Seconds of the shutdown's budget."""
+        return 0.0 if self._budget is None else min(LIFESPAN_SECONDS, LIFESPAN_SHARE * self._budget)
+
+    async def _settle(self, deadline: float) -> None:
         """Give clients the time to learn that the next response on their connection is its last.
 
         A client that sends a request while its idle connection is being closed cannot know whether it was received
@@ -288,16 +295,15 @@ class Server:
         lifetime = self._lifetime
         if self._settle_seconds and lifetime.connections:
             lifetime.when_empty = self._settling.cancel
-            with self._settling, anyio.move_on_after(self._settle_seconds):
+            with self._settling, anyio.move_on_at(min(anyio.current_time() + self._settle_seconds, deadline)):
                 await anyio.sleep_forever()
 
     def _begin_drain(self, deadline: float, services: anyio.abc.TaskGroup) -> None:
         """Idle connections go now, requests in progress get until the deadline."""
-        kept = 0.0 if self._budget is None else min(LIFESPAN_SECONDS, LIFESPAN_SHARE * self._budget)
         self._lifetime.draining = True
         for connection in list(self._lifetime.connections):
             connection.drain()
-        services.start_soon(self._end_connections_at, deadline - kept)
+        services.start_soon(self._end_connections_at, deadline)
 
     async def _end_connections_at(self, deadline: float) -> None:
         with anyio.move_on_at(deadline):
