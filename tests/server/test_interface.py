@@ -9,6 +9,7 @@ import pytest
 from tests.helpers.apps import hello, reply
 from tests.helpers.serving import serving
 from tests.helpers.transcripts import get, ok
+from trioserve import AppNotFound, serve
 from trioserve._server.interface import interface_of
 from trioserve._types import Receive, Scope, Send
 
@@ -91,3 +92,14 @@ async def test_a_double_callable_with_a_lifespan() -> None:
     async with serving(app, lifespan="on") as site:
         assert await site.answer_to(get()) == ok(b"of the lifespan")
     assert events == ["lifespan.startup", "lifespan.shutdown"]
+
+
+@pytest.mark.parametrize(("value", "advice"), [
+    ("main:app", "'main:app' is not an application: it cannot be called; give the application itself, "
+                 "or the name to trioserve.run"),
+    (None, "None is not an application: it cannot be called"),
+])
+async def test_what_cannot_be_called_is_refused_before_anything_is_bound(value: Any, advice: str) -> None:
+    with pytest.raises(AppNotFound) as caught:
+        await serve(value, port=0)
+    assert str(caught.value) == advice

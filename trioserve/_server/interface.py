@@ -8,6 +8,7 @@ import inspect
 from typing import Any, Final, Literal, TypeAlias, cast
 
 from trioserve._config import Config
+from trioserve._errors import AppNotFound
 from trioserve._types import AnyApp, App, Receive, Scope, Send
 
 __all__ = ["ARGUMENTS", "Interface", "adapt", "can_take", "has_interface", "interface_of", "signature_of"]
@@ -20,7 +21,14 @@ ARGUMENTS: Final[dict[Interface, tuple[str, ...]]] = {
 
 
 def adapt(app: AnyApp, config: Config) -> App:
-    """``app`` as an ASGI 3 application. With ``auto``, one that shows no interface is taken for ASGI 3."""
+    """``app`` as an ASGI 3 application. With ``auto``, one that shows no interface is taken for ASGI 3.
+
+    Raises:
+        AppNotFound: it cannot be called; a name cannot either, which only ``run`` would have looked up.
+    """
+    if not callable(app):
+        advice = "; give the application itself, or the name to trioserve.run" if isinstance(app, str) else ""
+        raise AppNotFound(f"{app!r:.100} is not an application: it cannot be called{advice}")
     chosen = (interface_of(app) or "asgi3") if config.interface == "auto" else config.interface
     if chosen == "asgi2":
         return _single_callable(app)

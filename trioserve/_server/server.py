@@ -353,6 +353,7 @@ async def serve(
 
     Raises:
         ConfigError: an option is unknown or has a value it cannot have, or a certificate file is not usable.
+        AppNotFound: ``app`` is none: it cannot be called.
         BindFailed: an address is in use or not permitted, or a socket cannot be listened on.
         StartupFailed: the application's lifespan failed.
         LifespanDied: the application's lifespan died later.
