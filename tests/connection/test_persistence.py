@@ -186,3 +186,32 @@ async def test_without_keep_alive_each_response_says_that_it_is_the_last() -> No
         await client.send_all(get("/first") + get("/second"))
         assert await client.receive_rest() == ok(b"/first", "connection: close")
         assert not client.lost
+
+
+async def test_an_empty_line_before_a_request_is_no_end() -> None:  # RFC 9112 §2.2
+    async with serving(hello) as site:
+        client = site.connect()
+        for target in ("/first", "/second"):
+            await client.send_all(b"\r\n")
+            await settled()
+            await client.send_all(get(target))
+            assert await receive_response(client) == ok(target.encode())
+
+
+async def test_an_empty_line_after_a_body_is_no_end() -> None:  # RFC 9112 §2.2
+    async with serving(echo, timeout_keep_alive=75) as site:
+        client = site.connect()
+        await client.send_all(post(b"body") + b"\r\n")
+        assert await receive_response(client) == ok(b"body")
+        await anyio.sleep(70)
+        await client.send_all(get())
+        assert await receive_response(client) == ok(b"")
+
+
+async def test_an_empty_line_and_nothing_else_is_not_waited_for_longer_than_a_head() -> None:
+    async with serving(hello, timeout_header=10) as site:
+        client = site.connect()
+        await client.send_all(b"\r\n")
+        with seconds_passed() as elapsed:
+            assert await client.receive_rest() == b""
+    assert elapsed.seconds == 10

@@ -122,9 +122,10 @@ class Http1Connection:
                 head = None
                 if codec.trailing_data or lifetime.draining:
                     head = await self._head_at_hand()
-                    if head is None and not codec.trailing_data:
+                    if codec.trailing_data:
+                        timeout = ctx.timeouts.header
+                    elif head is None and lifetime.draining:
                         break
-                    timeout = ctx.timeouts.header
                 if head is None:
                     timeout.arm(self)
                     try:
@@ -162,7 +163,7 @@ class Http1Connection:
             armed.disarm(self)
             header_timeout.arm(self)
         try:
-            while head is None and codec.trailing_data and (data := await self.stream.receive_some()):
+            while head is None and codec.head_begun and (data := await self.stream.receive_some()):
                 codec.receive_data(data)
                 head = codec.next_head()
         finally:

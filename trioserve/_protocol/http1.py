@@ -75,6 +75,11 @@ class Http1Codec:
         self.trailing_data = self.trailing_data + data if self.trailing_data else data
 
     @property
+    def head_begun(self) -> bool:
+        """Something of the next head has come, be it the empty line before it."""
+        return bool(self.trailing_data) or self._skipped_line
+
+    @property
     def body_remaining(self) -> int | None:
         """Bytes of the request body that have not been taken yet; ``None`` when only its end will tell."""
         return 0 if self._body is None or self.body_complete else self._body.remaining
