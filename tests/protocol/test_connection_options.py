@@ -64,6 +64,8 @@ def test_9112_9_3_each_request_speaks_for_itself(engine: ParseFields) -> None:
         pytest.param([b"100-continue"], True, id="100-continue"),
         pytest.param([b"100-Continue"], True, id="without case"),
         pytest.param([b"100"], False, id="another expectation"),
+        pytest.param([b"x, 100-continue"], True, id="one of a list"),
+        pytest.param([b"100-continue", b"x"], True, id="one of two fields"),
         pytest.param([b"100-continue-please"], False, id="longer"),
         pytest.param([b""], False, id="empty"),
     ],

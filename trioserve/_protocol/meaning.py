@@ -37,7 +37,7 @@ def interpret(fields: Fields, http_version: str) -> Meaning:
         elif name == b"te":
             accepts_trailers = accepts_trailers or b"trailers" in _tokens(value)
         elif name == b"expect":
-            expects_continue = http_version == "1.1" and value.lower() == b"100-continue"
+            expects_continue = expects_continue or (http_version == "1.1" and b"100-continue" in _tokens(value))
         elif name in _FORWARDING:
             forwarded = True
         elif name in once:
