@@ -100,6 +100,16 @@ async def test_concurrency_a_cancelled_request_gives_its_slot_back() -> None:
         assert await site.answer_to(get("/0")) == ok(b"/0")
 
 
+async def test_concurrency_a_request_is_over_although_its_client_still_sends_a_body() -> None:
+    async with serving(hello, limit_concurrency=1) as site:
+        uploading = site.connect()
+        await uploading.send_all(post(b"", length=100))
+        assert await receive_response(uploading) == ok(b"/")
+        await settled()
+        assert await site.answer_to(get("/next")) == ok(b"/next")
+        assert not uploading.lost
+
+
 async def test_concurrency_a_request_refused_with_its_body_unread_can_be_read() -> None:  # RFC 9112 §9.6
     async with serving(sleeper, limit_concurrency=1) as site:
         await ask(site, "/10")

@@ -414,6 +414,7 @@ class Exchange:
         """Read past what the application left of the request body; false when that is too much (RFC 9112 §9.3)."""
         skipped = 0
         self.skips_body = True
+        self.leave_turnstile()  # the application is through, and the client may take its time
         while True:
             try:
                 skipped += len(self._codec.take_body())
