@@ -282,6 +282,31 @@ async def test_what_requests_leave_of_the_budget_is_the_lifespans() -> None:
     assert app.events[-1] == "stopped"
 
 
+@pytest.mark.parametrize("sent", [b"GET / HT", post(b"", length=100), post(b"", length=100) + b"x" * 100 + b"GET / HT"])
+async def test_the_deadline_does_not_wait_for_the_rest_of_what_a_client_sends(sent: bytes) -> None:
+    async with running(LifespanApp(hello), timeout_graceful_shutdown=1, timeout_header=10) as site:
+        client = site.listener.connect()
+        await client.send_all(sent)
+        await settled()
+        with seconds_passed() as elapsed:
+            by_request(site)
+            await site.ended.wait()
+    assert elapsed.seconds < 3
+
+
+async def test_force_does_not_wait_for_the_rest_of_a_head() -> None:
+    async with running(LifespanApp(hello), timeout_header=10) as site:
+        client = site.listener.connect()
+        await client.send_all(b"GET / HT")
+        await settled()
+        with seconds_passed() as elapsed:
+            by_request(site)
+            await settled()
+            site.server.force_shutdown()
+            await site.ended.wait()
+    assert elapsed.seconds == 0
+
+
 async def test_without_a_budget_requests_take_their_time() -> None:
     async with running(LifespanApp(sleeper), timeout_graceful_shutdown=None) as site:
         client = site.listener.connect()

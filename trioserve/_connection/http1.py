@@ -34,7 +34,8 @@ class Http1Connection:
     """
 
     __slots__ = (
-        "_cancelled", "_draining_scope", "_is_open", "_task", "codec", "ctx", "exchange", "refusal", "scopes", "stream",
+        "_cancelled", "_draining_scope", "_forced", "_is_open", "_task", "codec", "ctx", "exchange", "refusal",
+        "scopes", "stream",
     )  # fmt: skip
 
     scopes: ScopeFactory
@@ -49,6 +50,7 @@ class Http1Connection:
         self._task: Cancellable | None = None
         self._draining_scope: anyio.CancelScope | None = None
         self._cancelled = False
+        self._forced = False  # cancelled by somebody who does not wait for the client
 
     def start(self) -> None:
         """Begin the connection's task, whose cancel scope is the connection's."""
@@ -221,7 +223,7 @@ class Http1Connection:
                 await self._linger()
             elif exchange is not None and not exchange.complete:
                 self.stream.abort()  # a response cut short must not look complete (RFC 9112 §8)
-            elif self.codec.trailing_data or not self.codec.body_complete:
+            elif not self._forced and (self.codec.trailing_data or not self.codec.body_complete):
                 await self._linger()
             await self.stream.aclose()
 
@@ -259,6 +261,7 @@ class Http1Connection:
     def _leaves_in_drain(self) -> bool:
         return (
             self._cancelled
+            and not self._forced
             and self._is_open
             and self.ctx.lifetime.draining
             and self.exchange is None
@@ -298,6 +301,7 @@ class Http1Connection:
         """End the connection now; a request in progress is named in the log with ``reason``."""
         if self.exchange is not None and not self.exchange.complete:
             self.exchange.log_end(reason)
+        self._forced = True
         self._cancel()
 
     def _cancel(self) -> None:
