@@ -122,6 +122,35 @@ async def test_a_response_cut_short_cannot_be_taken_for_a_whole_one(broken: Brok
     assert b"some" in received
 
 
+async def raise_before_the_last_message(receive: Receive, send: Send) -> None:
+    await start(send, headers=[(b"content-length", b"8")])
+    await part(send, b"some")
+    await part(send, b"more")
+    raise ValueError("before the last message")
+
+
+async def return_before_the_last_message(receive: Receive, send: Send) -> None:
+    await start(send, headers=[(b"content-length", b"8")])
+    await part(send, b"some")
+    await anyio.lowlevel.checkpoint()
+    await part(send, b"more")
+
+
+@pytest.mark.parametrize("broken", [raise_before_the_last_message, return_before_the_last_message])
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+async def test_who_has_got_all_that_was_declared_keeps_it(
+    broken: BrokenApp, method: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with serving(beside_hello(broken)) as site:
+        client = site.connect()
+        await client.send_all(get("/broken", method=method))
+        received = await client.receive_rest()
+        assert not client.lost  # a close, not a reset
+        await assert_lives(site)
+    assert received.endswith(b"content-length: 8\r\n\r\n" + (b"somemore" if method == "GET" else b""))
+    assert len(caplog.records) == 1
+
+
 async def test_an_exception_after_the_response_is_only_logged(caplog: pytest.LogCaptureFixture) -> None:
     async def broken(receive: Receive, send: Send) -> None:
         await reply(send, b"done")

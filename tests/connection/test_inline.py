@@ -163,6 +163,34 @@ def test_the_await_point_is_the_applications_innermost_line() -> None:
     assert await_point(coro) == "not started or finished"
 
 
+def test_the_await_point_takes_nothing_for_a_frame_that_is_none() -> None:
+    class Anything:
+        """Has every attribute, as a mock has."""
+
+        def __await__(self) -> "Anything":
+            return self
+
+        def __iter__(self) -> "Anything":
+            return self
+
+        def __next__(self) -> None:
+            return None
+
+        def __getattr__(self, name: str) -> "Anything":
+            return self
+
+        def __call__(self) -> None:
+            """``close``, for one."""
+
+    async def app() -> None:
+        await Anything()  # type: ignore[misc]  # that is the point
+
+    coro = app()
+    coro.send(None)
+    assert await_point(coro).endswith("app)")
+    coro.close()
+
+
 async def test_the_await_point_leaves_out_the_machinery() -> None:
     points: list[str] = []
 

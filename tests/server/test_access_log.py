@@ -415,8 +415,8 @@ async def test_the_code_says_how_a_websocket_ended(end: str, code: int, batches:
 
 
 @pytest.mark.parametrize(("wire", "status"), [
-    (handshake(), "403 Forbidden 10 B"), (handshake(version="8"), "426 Upgrade Required 0 B"),
-    (handshake(target="/fail"), "500 Internal Server Error 0 B")])
+    (handshake(), "403 Forbidden 10 B"), (handshake(version="8"), "426 Upgrade Required 39 B"),
+    (handshake(target="/fail"), "500 Internal Server Error 22 B")])
 async def test_a_refused_handshake_has_one_line(wire: bytes, status: str, batches: BatchHandler) -> None:
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["path"] == "/fail":

@@ -9,6 +9,7 @@ from trioserve._asgi.http import (
     Dated,
     HttpResponse,
     State,
+    error_body,
     error_response,
 )
 from trioserve._asgi.origin import ProxyHeaders
@@ -27,6 +28,7 @@ __all__ = [
     "ProxyHeaders",
     "ScopeFactory",
     "State",
+    "error_body",
     "error_response",
     "tls_extension",
 ]  # fmt: skip

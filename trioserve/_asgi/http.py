@@ -25,7 +25,8 @@ from trioserve._protocol.events import RequestHead
 from trioserve._types import Message
 
 __all__ = [
-    "BODY", "COMPLETE", "FIRST_BODY", "MESSAGE_COST", "RUN_BYTES", "Dated", "HttpResponse", "State", "error_response",
+    "BODY", "COMPLETE", "FIRST_BODY", "MESSAGE_COST", "RUN_BYTES", "Dated", "HttpResponse", "State", "error_body",
+    "error_response",
 ]  # fmt: skip
 
 
@@ -176,6 +177,17 @@ class HttpResponse:
         self.state = COMPLETE
         pieces.append(b"".join(lines) + self._standing_fields(self))
 
+    def end_if_whole(self) -> bool:
+        """Complete a response of which only the application's last message is missing; true if it is one.
+
+        The client has all that was declared. It should not lose it, or wait for more; but nor is the next request the
+        business of an application that does not end what it has begun.
+        """
+        if self.state == BODY and (self._body_left == 0 or not self._send_body):
+            self.state = COMPLETE
+            self.keep_alive = False
+        return self.state == COMPLETE
+
     def field(self, name: bytes) -> bytes | None:
         """The first of the application's own fields of that name, once ``http.response.start`` was sent."""
         if self.state == START:
@@ -325,7 +337,7 @@ def error_response(
     headers: Iterable[tuple[bytes, bytes]] = (),
 ) -> bytes:
     """A whole plain text answer that ends the connection."""
-    body = f"{text}\n".encode()
+    body = error_body(text)
     fields = field_lines(
         [
             (b"content-type", b"text/plain; charset=utf-8"),
@@ -336,6 +348,11 @@ def error_response(
     )
     head = _STATUS_LINES[status] + fields + standing_fields(_PlainAnswer())
     return head + body if with_body else head
+
+
+def error_body(text: str) -> bytes:
+    """What ``error_response`` says."""
+    return f"{text}\n".encode()
 
 
 class _PlainAnswer:

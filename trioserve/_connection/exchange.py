@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 import anyio
 import anyio.lowlevel
 
-from trioserve._asgi import BODY, COMPLETE, FIRST_BODY, MESSAGE_COST, RUN_BYTES, HttpResponse
+from trioserve._asgi import BODY, COMPLETE, FIRST_BODY, MESSAGE_COST, RUN_BYTES, HttpResponse, error_body
 from trioserve._connection.inline import await_point, continue_inline, orders_and_errors
 from trioserve._connection.request_body import SKIP_BYTES, BodyReceiver
 from trioserve._connection.supervision import Supervision
@@ -134,7 +134,15 @@ class Exchange:
         if self.connection.ctx.timeouts.request is not None:
             extensions["trioserve.timeout_request"] = {"restart": self._supervision.restart_timeout}
 
+    def log_refusal(self) -> None:
+        """The connection answers in the place of the application, which was never called."""
+        if self.connection.ctx.access_log is not None:
+            self._log_access(self.connection.ctx.access_log)
+
     def _log_access(self, access_log: "AccessLog") -> None:
+        refusal = self.connection.refusal
+        if refusal is not None and self.unanswered and self.head.method != "HEAD":
+            self.response.body_bytes = len(error_body(refusal.reason))  # the connection will send it
         access_log(self, time.perf_counter() - self.started)
 
     def on_suspend(self) -> None:
@@ -165,9 +173,15 @@ class Exchange:
             self._give_up()
 
     def _give_up(self) -> None:
-        """Answer 500 when that is still possible."""
-        if self.connection.refusal is None and self.response.state <= FIRST_BODY:
+        """Answer 500 when that is still possible; and who has got everything may keep it."""
+        if self.connection.refusal is not None:
+            return
+        if self.response.state <= FIRST_BODY:
             self.connection.refusal = PeerError(500, "Internal Server Error")
+        else:
+            self._end_run()
+            if self.response.end_if_whole():
+                self._hand_over()
 
     # What the application calls.
 

@@ -1,7 +1,6 @@
 """The life of an HTTP/1.1 connection: requests one after the other, then a farewell (RFC 9112 §9)."""
 
 import logging
-import time
 from typing import Final
 
 import anyio
@@ -177,8 +176,7 @@ class Http1Connection:
         assert self.exchange is not None
         if not await turnstile.enter():
             self.refusal = PeerError(503, "too many requests in progress")
-            if self.ctx.access_log is not None:
-                self.ctx.access_log(self.exchange, time.perf_counter() - self.exchange.started)
+            self.exchange.log_refusal()
             return False
         self.exchange.turnstile = turnstile
         try:

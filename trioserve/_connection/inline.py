@@ -7,6 +7,7 @@ each suspension of the application, which is the moment to send what it has prod
 import types
 from collections.abc import Callable, Coroutine, Generator
 from contextvars import Context
+from types import CoroutineType, GeneratorType
 from typing import Any, Protocol
 
 import anyio
@@ -77,9 +78,13 @@ def await_point(coro: Coroutine[Any, Any, None]) -> str:
     """Where a suspended coroutine stands: its innermost await outside the machinery, as ``file:line (function)``."""
     point = "not started or finished"
     waiting: Any = coro
-    while waiting is not None:
-        frame = getattr(waiting, "cr_frame", None) or getattr(waiting, "gi_frame", None)
+    while True:
+        if isinstance(waiting, CoroutineType):
+            frame, inner = waiting.cr_frame, waiting.cr_await
+        elif isinstance(waiting, GeneratorType):
+            frame, inner = waiting.gi_frame, waiting.gi_yieldfrom
+        else:  # it may have any attribute, and mean something else by it
+            return point
         if frame is not None and frame.f_globals.get("__name__", "").partition(".")[0] not in _MACHINERY:
             point = f"{frame.f_code.co_filename}:{frame.f_lineno} ({frame.f_code.co_qualname})"
-        waiting = getattr(waiting, "cr_await", None) or getattr(waiting, "gi_yieldfrom", None)
-    return point
+        waiting = inner

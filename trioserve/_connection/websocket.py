@@ -68,13 +68,11 @@ class WebSocket(Exchange):
 
     async def run(self) -> bool:
         """Answer the handshake as the application says, and see the WebSocket through to its end."""
-        connection = self.connection
         try:
             handshake = read_handshake(self.head, deflate=self._service.deflate)
         except PeerError as exc:
             self.refuse(exc)
-            if connection.ctx.access_log is not None:
-                self._log_access(connection.ctx.access_log)
+            self.log_refusal()
             return False
         self._session = WebSocketSession(handshake, self.response, self._service.max_size)
         try:

@@ -124,7 +124,8 @@ class Lifespan:
             self.context = contextvars.copy_context()
             self._started.set()
         elif kind == "lifespan.startup.failed" and starting:
-            self.failure = StartupFailed(f"the application failed to start: {_in_one_line(message.get('message', ''))}")
+            reason = _in_one_line(str(message.get("message", "")))
+            self.failure = StartupFailed(f"the application failed to start: {reason}")
             self._started.set()  # it may go on, even wait for a shutdown, and is then cancelled
         elif kind == "lifespan.shutdown.complete" and self._shutdown_sent:
             self._shutdown_finished.set()
