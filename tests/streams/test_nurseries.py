@@ -1,11 +1,15 @@
 """The nursery of each backend, in which connections live."""
 
+import contextlib
+from collections.abc import Callable, Coroutine
+from typing import Any
+
 import anyio
 import anyio.lowlevel
 import pytest
 
 from tests.helpers.stream_pairs import PLAIN_KINDS, Kind, skip_if_missing
-from trioserve._streams import open_network
+from trioserve._streams import Nursery, open_network
 
 
 @pytest.fixture(params=[kind for kind in PLAIN_KINDS if kind.name in ("trio-edge", "asyncio", "uvloop")], ids=str)
@@ -208,3 +212,127 @@ async def test_an_exception_where_the_nursery_is_open_is_said_again_too() -> Non
     assert not patience.cancel_called
     assert raised.group_contains(ValueError, match="a bug")
     assert refuser.refusals == 2
+
+
+async def test_an_exception_in_one_is_said_again_to_the_others() -> None:
+    refuser = Refuser()
+
+    async def fail() -> None:
+        await refuser.begun.wait()
+        raise ValueError("broken")
+
+    with anyio.fail_after(10) as patience, pytest.raises(BaseExceptionGroup) as raised:
+        async with open_network().open_nursery() as nursery:
+            nursery.start_soon(refuser)
+            nursery.start_soon(fail)
+    assert not patience.cancel_called
+    assert raised.group_contains(ValueError, match="broken")
+    assert refuser.refusals == 2
+
+
+async def test_an_exception_in_one_cancels_where_the_nursery_is_open() -> None:
+    async def fail() -> None:
+        raise ValueError("broken")
+
+    told = 0
+    with pytest.raises(BaseExceptionGroup) as raised:
+        async with open_network().open_nursery() as nursery:
+            nursery.start_soon(fail)
+            while told < 3:
+                try:
+                    await anyio.sleep_forever()
+                except anyio.get_cancelled_exc_class():
+                    told += 1
+    assert raised.group_contains(ValueError, match="broken")
+
+
+CAUSES = ("from outside", "where it is open", "in a task")
+
+
+class Cause:
+    """Ends a nursery in one of the ways there are."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.strikes = anyio.Event()
+
+    async def fail(self) -> None:
+        await self.strikes.wait()
+        raise ValueError("the cause")
+
+    async def end(self, nursery: Nursery, outside: anyio.CancelScope) -> None:
+        if self.name == "from outside":
+            outside.cancel()
+        elif self.name == "where it is open":
+            raise ValueError("the cause")
+        else:
+            nursery.start_soon(self.fail)
+            self.strikes.set()
+        await anyio.sleep_forever()
+
+
+async def run_until_it_is_ended(cause: Cause, task: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """Start ``task``, let it run until it waits, then end the nursery."""
+    with contextlib.suppress(ExceptionGroup), anyio.CancelScope() as outside:
+        async with open_network().open_nursery() as nursery:
+            nursery.start_soon(task)
+            await anyio.sleep(0.01)
+            await cause.end(nursery, outside)
+
+
+@pytest.mark.parametrize("name", CAUSES)
+async def test_a_shielded_block_comes_to_its_end_whatever_ends_the_nursery(name: str) -> None:
+    said_goodbye = anyio.Event()
+
+    async def polite() -> None:
+        with anyio.CancelScope(shield=True):
+            await anyio.sleep(0.05)
+            said_goodbye.set()
+        await anyio.sleep_forever()
+
+    await run_until_it_is_ended(Cause(name), polite)
+    assert said_goodbye.is_set()
+
+
+@pytest.mark.parametrize("name", CAUSES)
+async def test_a_task_that_is_started_in_a_cancelled_nursery_is_born_cancelled(name: str) -> None:
+    worker = Worker()
+    nurseries: list[Nursery] = []
+
+    async def start_it_in_the_end() -> None:
+        try:
+            await anyio.sleep_forever()
+        finally:
+            nurseries[0].start_soon(worker)
+
+    with contextlib.suppress(ExceptionGroup), anyio.CancelScope() as outside:
+        async with open_network().open_nursery() as nursery:
+            nurseries.append(nursery)
+            nursery.start_soon(start_it_in_the_end)
+            await anyio.sleep(0.01)
+            await Cause(name).end(nursery, outside)
+    assert worker.outcome == "cancelled"
+
+
+async def test_nobody_can_be_started_after_the_end() -> None:
+    async with open_network().open_nursery() as nursery:
+        pass
+    with pytest.raises(RuntimeError):
+        nursery.start_soon(Worker())
+
+
+async def test_exceptions_of_several_tasks_are_raised_together() -> None:
+    async def fail(message: str) -> None:
+        try:
+            await anyio.sleep_forever()
+        finally:
+            raise ValueError(message)
+
+    with anyio.CancelScope() as outside, pytest.raises(BaseExceptionGroup) as raised:
+        async with open_network().open_nursery() as nursery:
+            for message in ("one", "two"):
+                nursery.start_soon(fail, message)
+            await anyio.sleep(0.01)
+            outside.cancel()
+    for message in ("one", "two"):
+        assert raised.group_contains(ValueError, match=message)

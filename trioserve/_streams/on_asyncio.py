@@ -20,7 +20,7 @@ class AsyncioNetwork:
     """The running event loop's clock and sockets."""
 
     def __init__(self) -> None:
-        loop = asyncio.get_running_loop()
+        self._loop = loop = asyncio.get_running_loop()
         self.clock: Callable[[], float] = loop.time
         self._cork = LoopCork(loop)
 
@@ -29,53 +29,80 @@ class AsyncioNetwork:
 
     @asynccontextmanager
     async def open_nursery(self) -> AsyncIterator["AsyncioNursery"]:
-        async with anyio.create_task_group() as outside:
+        async with anyio.create_task_group() as group:
+            nursery = AsyncioNursery(self._loop, group.cancel_scope)
+            group.start_soon(nursery.watch_over_tasks)
             try:
-                async with asyncio.TaskGroup() as group:
-                    nursery = AsyncioNursery(group)
-                    outside.start_soon(nursery.pass_cancellation_on)
-                    try:
-                        yield nursery
-                    except BaseException:
-                        nursery.cancel_all()
-                        raise
+                yield nursery
             finally:
-                outside.cancel_scope.cancel()
+                nursery.close()
 
     async def run(self, *, task_status: anyio.abc.TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
         task_status.started()  # nothing to do in the background: the event loop does it
 
 
 class AsyncioNursery:
-    """A task group of asyncio's, with a cancel scope of anyio's for each task: it says no again to who ignores it."""
+    """Tasks of asyncio's, with a cancel scope of anyio's for each, inside ``cancel_scope``.
 
-    def __init__(self, group: asyncio.TaskGroup) -> None:
-        self._group = group
-        self._scopes: set[anyio.CancelScope] = set()
+    Whatever ends the nursery cancels ``cancel_scope``, and that one the others. So a task is told again until it ends,
+    and what it has shielded comes to its end: as on trio, and other than in ``asyncio.TaskGroup``.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, cancel_scope: anyio.CancelScope) -> None:
+        self._loop = loop
+        self._cancel_scope = cancel_scope
+        self._scopes: dict[asyncio.Task[None], anyio.CancelScope] = {}
+        self._errors: list[BaseException] = []
+        self._is_cancelled = False
+        self._is_closing = False
+        self._is_empty = asyncio.Event()  # and will remain so
 
     def start_soon(self, function: TaskFunction, *args: object) -> anyio.CancelScope:
+        if self._is_empty.is_set():
+            raise RuntimeError("the nursery has ended")
         scope = anyio.CancelScope()
-        self._scopes.add(scope)
-        self._group.create_task(self._run_in(scope, function, args))
+        if self._is_cancelled:
+            scope.cancel()
+        task = self._loop.create_task(_run_in(scope, function, args))
+        self._scopes[task] = scope
+        task.add_done_callback(self._on_done)
         return scope
 
-    async def _run_in(self, scope: anyio.CancelScope, function: TaskFunction, args: tuple[object, ...]) -> None:
-        try:
-            with scope:
-                await function(*args)
-        finally:
-            self._scopes.discard(scope)
+    def _on_done(self, task: "asyncio.Task[None]") -> None:
+        del self._scopes[task]
+        if not task.cancelled() and (exc := task.exception()) is not None:
+            self._errors.append(exc)
+            self._cancel_scope.cancel()
+        self._note_end()
 
-    async def pass_cancellation_on(self) -> None:
-        """A task beside the group: its cancellation is that of the group's tasks, whom asyncio would tell only once."""
-        try:
-            await anyio.sleep_forever()
-        finally:
-            self.cancel_all()
+    def close(self) -> None:
+        """Whoever has opened the nursery leaves it: it ends with its last task."""
+        self._is_closing = True
+        self._note_end()
 
-    def cancel_all(self) -> None:
-        for scope in self._scopes:
-            scope.cancel()
+    def _note_end(self) -> None:
+        if self._is_closing and not self._scopes:
+            self._is_empty.set()
+
+    async def watch_over_tasks(self) -> None:
+        """A task in ``cancel_scope``, which ends after the others and hands its cancellation on to them."""
+        try:
+            await self._is_empty.wait()
+        except asyncio.CancelledError:
+            self._is_cancelled = True
+            for scope in self._scopes.values():
+                scope.cancel()
+            with anyio.CancelScope(shield=True):
+                await self._is_empty.wait()
+            raise
+        finally:
+            if self._errors:
+                raise BaseExceptionGroup("exceptions in a nursery", self._errors)
+
+
+async def _run_in(scope: anyio.CancelScope, function: TaskFunction, args: tuple[object, ...]) -> None:
+    with scope:
+        await function(*args)
 
 
 class AsyncioListener:
