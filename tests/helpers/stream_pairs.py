@@ -23,8 +23,7 @@ from trioserve._trust import TrustedPeers
 
 __all__ = [
     "KINDS", "PLAIN_KINDS", "PROXIED_KINDS", "Kind", "Pair", "Peer", "TlsPeer", "connect_to", "connected", "eventually",
-    "listening",
-    "skip_if_missing", "waits",
+    "fill_kernel", "listening", "skip_if_missing", "waits",
 ]  # fmt: skip
 
 SMALL: Final = 16 * 1024  # bytes of kernel buffer, so that little data is enough to fill one
@@ -341,6 +340,14 @@ async def connected(kind: Kind) -> AsyncIterator[Pair]:
         finally:
             stream.abort()
             peer.close()
+
+
+def fill_kernel(sock: socket.socket) -> None:
+    """Send until the kernel takes not one byte more."""
+    for size in (65536, 1):
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                sock.send(bytes(size))
 
 
 async def eventually(condition: Callable[[], object]) -> None:

@@ -12,7 +12,17 @@ import pytest
 import trioserve
 from tests.helpers.apps import hello, read_body, reply
 from tests.helpers.certificates import client_context, identity
-from tests.helpers.stream_pairs import KINDS, Kind, Peer, TlsPeer, connect_to, skip_if_missing
+from tests.helpers.stream_pairs import (
+    KINDS,
+    Kind,
+    Peer,
+    TlsPeer,
+    connect_to,
+    eventually,
+    fill_kernel,
+    skip_if_missing,
+    waits,
+)
 from tests.helpers.transcripts import get, ok, post
 from tests.helpers.virtual_clock import Backend
 from trioserve._streams import Network
@@ -20,6 +30,7 @@ from trioserve._streams.cork import Cork
 from trioserve._types import App, Receive, Scope, Send
 
 SOCKET_KINDS = [kind for kind in KINDS if kind.network is not None]
+CLEAR_KINDS = [kind for kind in SOCKET_KINDS if not kind.tls]
 MUCH = bytes(range(256)) * 2048  # 512 KiB, several times what all buffers hold
 FDS = Path("/proc/self/fd")
 
@@ -240,8 +251,7 @@ async def test_a_slow_client_gets_all_of_a_last_response_that_was_held(
     kind: Kind, cork: Callable[[], Cork], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("trioserve._connection.http1.FAREWELL_SECONDS", 0.05)  # only timeout_write shall count
-    monkeypatch.setattr("trioserve._streams.on_trio_plain.CLOSE_SECONDS", 0.05)
-    monkeypatch.setattr("trioserve._streams.on_asyncio_stream.CLOSE_SECONDS", 0.05)
+    monkeypatch.setattr("trioserve._streams.cork.CLOSE_SECONDS", 0.05)
     body = MUCH * 16
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
@@ -275,6 +285,77 @@ async def test_a_small_last_response_that_was_held_leaves_and_ends(kind: Kind, c
         answer = ok(b"held", "connection: close")
         assert await receive_exactly(peer, len(answer)) == answer
         assert await peer.receive() == b""
+
+
+# -- connections that were closed with bytes unsent --------------------------------------------------------------------
+
+clear_only = pytest.mark.parametrize("kind", CLEAR_KINDS, ids=str, indirect=True)  # TLS is never closed while held
+
+
+@asynccontextmanager
+async def closed_with_bytes_unsent(
+    kind: Kind, cork: Callable[[], Cork], **options: Any
+) -> AsyncIterator[tuple[Loopback, Peer, Any]]:
+    """A server, a client that has not read its last response, and the stream of this closed connection."""
+    streams: list[Any] = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        exchange: Any = receive.__self__  # type: ignore[attr-defined]
+        streams.append(exchange._stream)
+        cork().push_in()
+        await reply(send, b"held")
+
+    async with serving_on_loopback(kind, app, **options) as site:
+        peer = site.connect()
+        await peer.send(get("/", "connection: close"))
+        await eventually(lambda: streams and streams[0]._closes)
+        fill_kernel(streams[0]._sock)
+        yield site, peer, streams[0]
+    assert streams[0]._sock.fileno() < 0
+
+
+@clear_only
+async def test_a_stop_waits_for_the_last_bytes_of_a_closed_connection(
+    kind: Kind, cork: Callable[[], Cork], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("trioserve._streams.cork.CLOSE_SECONDS", 40.0)
+    async with closed_with_bytes_unsent(kind, cork) as (site, peer, stream):
+        site.stop()
+        with anyio.CancelScope(shield=True):
+            assert await waits(anyio.sleep_forever)
+            assert stream._sock.fileno() >= 0
+            received = b""
+            while data := await peer.receive():
+                received = received[-1000:] + data
+            assert received.endswith(ok(b"held", "connection: close"))
+
+
+@clear_only
+async def test_a_stop_waits_for_them_no_longer_than_it_must(
+    kind: Kind, cork: Callable[[], Cork], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("trioserve._streams.cork.CLOSE_SECONDS", 0.02)
+    async with closed_with_bytes_unsent(kind, cork, timeout_graceful_shutdown=None) as (site, peer, stream):
+        site.stop()
+        with anyio.CancelScope(shield=True):
+            await eventually(lambda: stream._sock.fileno() < 0)
+            with pytest.raises(ConnectionError):
+                while await peer.receive():
+                    pass
+
+
+@clear_only
+async def test_the_end_of_the_shutdown_is_theirs(
+    kind: Kind, cork: Callable[[], Cork], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("trioserve._streams.cork.CLOSE_SECONDS", 1000.0)
+    async with closed_with_bytes_unsent(kind, cork, timeout_graceful_shutdown=0.1) as (site, peer, stream):
+        site.stop()
+        with anyio.CancelScope(shield=True):
+            await eventually(lambda: stream._sock.fileno() < 0)
+            with pytest.raises(ConnectionError):
+                while await peer.receive():
+                    pass
 
 
 def open_files() -> int:

@@ -1,8 +1,8 @@
 """What a cork holds back: it leaves in order, it leaves soon, and nothing is lost when a stream is closed meanwhile."""
 
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from socket import MSG_PEEK
 from typing import Any
 
 import anyio
@@ -14,8 +14,10 @@ from tests.helpers.stream_pairs import (
     PROXIED_KINDS,
     Kind,
     Pair,
+    connect_to,
     connected,
     eventually,
+    fill_kernel,
     listening,
     skip_if_missing,
     waits,
@@ -71,8 +73,7 @@ def impatience(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def set_patience(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
-    for module in ("on_trio_plain", "on_asyncio_stream"):
-        monkeypatch.setattr(f"trioserve._streams.{module}.CLOSE_SECONDS", seconds)
+    monkeypatch.setattr("trioserve._streams.cork.CLOSE_SECONDS", seconds)
 
 
 def socket_stream(stream: Any) -> Any:
@@ -322,6 +323,34 @@ async def test_a_peer_that_breaks_a_closed_stream_ends_the_wait_for_it(
 
 
 @clear_only
+@pytest.mark.parametrize("waited", [False, True], ids=["young", "waited before"])
+async def test_a_network_that_is_cancelled_leaves_no_stream_open_that_was_closed(
+    kind: Kind, waited: bool, patience: None
+) -> None:
+    assert kind.network is not None
+    network = kind.network()
+    sock = socket.create_server(("127.0.0.1", 0))
+    listener = network.listen(sock)
+    async with anyio.create_task_group() as services:
+        await services.start(network.run)
+        peer: Any = connect_to(listener.address)
+        stream = await listener.accept()
+        if waited:
+            assert await waits(stream.receive_some)
+        cork_of(stream).push_in()
+        stream.send_nowait(b"last")
+        assert stream.close_nowait()
+        fill_kernel(socket_stream(stream)._sock)
+        services.cancel_scope.cancel()
+    assert is_closed(stream)
+    with pytest.raises(ConnectionError):
+        while await peer.receive():
+            pass
+    peer.close()
+    listener.close()
+
+
+@clear_only
 async def test_a_peer_that_has_gone_before_a_closed_stream_is_pulled_out(kind: Kind) -> None:
     async with corked(kind) as (pair, cork):
         pair.stream.send_nowait(b"last")
@@ -379,7 +408,7 @@ async def test_aclose_sends_what_is_held(kind: Kind) -> None:
 def has_news(peer: Any) -> bool:
     """Something has arrived, and not been read."""
     try:
-        return bool(peer.sock.recv(1, MSG_PEEK))
+        return bool(peer.sock.recv(1, socket.MSG_PEEK))
     except BlockingIOError:
         return False
 

@@ -175,6 +175,45 @@ async def test_a_cancelled_receive_loses_nothing(kind: Kind) -> None:
             assert await pair.stream.receive_some() == b"%d" % number
 
 
+@pytest.mark.parametrize("turns", range(5))
+@pytest.mark.parametrize("waiting", ["receive_some", "wait_disconnected"])
+async def test_a_first_wait_that_is_cancelled_leaves_the_connection_alone(kind: Kind, waiting: str, turns: int) -> None:
+    async with connected(kind) as pair:
+        async with anyio.create_task_group() as waiters:
+            waiters.start_soon(getattr(pair.stream, waiting))
+            for _ in range(turns):
+                await anyio.lowlevel.checkpoint()
+            waiters.cancel_scope.cancel()
+        assert not pair.stream.lost
+        pair.stream.send_nowait(b"answer")
+        assert await pair.peer_receives(6) == b"answer"
+        await pair.peer.send(b"thanks")
+        assert await pair.stream.receive_some() == b"thanks"
+
+
+@pytest.mark.parametrize("turns", range(5))
+async def test_who_waits_beside_one_that_is_cancelled_goes_on_waiting(kind: Kind, turns: int) -> None:
+    async with connected(kind) as pair, anyio.create_task_group() as waiters:
+        watch = anyio.CancelScope()
+        received: list[bytes] = []
+
+        @waiters.start_soon
+        async def watch_for_the_end() -> None:
+            with watch:
+                await pair.stream.wait_disconnected()
+
+        @waiters.start_soon
+        async def receive() -> None:
+            received.append(await pair.stream.receive_some())
+
+        for _ in range(turns):
+            await anyio.lowlevel.checkpoint()
+        watch.cancel()
+        await pair.peer.send(b"hello")
+        await eventually(lambda: received)
+        assert received == [b"hello"]
+
+
 # -- watching for the peer to leave ----------------------------------------------------------------------------------
 
 

@@ -92,6 +92,7 @@ class Server:
         self._budget = config.timeout_graceful_shutdown
         self._settle_seconds = 0.0
         self._settling = anyio.CancelScope()
+        self._finishing = anyio.CancelScope()
         limit = config.limit_connections
         self._lifetime = Lifetime(
             closing=config.timeout_keep_alive == 0,
@@ -241,6 +242,8 @@ class Server:
                 for_connections = deadline - self._kept_for_lifespan
                 await self._settle(for_connections)
                 self._begin_drain(for_connections, services)
+            with self._finishing:
+                await network.finish()
             services.cancel_scope.cancel()
         return deadline
 
@@ -310,6 +313,7 @@ class Server:
             await self._shutdown_forced.wait()
         for connection in list(self._lifetime.connections):
             connection.cancel("shutdown-deadline")
+        self._finishing.cancel()
 
     def _make_context(
         self, network: Network, lifespan: Lifespan, parse_fields: Any, start_soon: Any

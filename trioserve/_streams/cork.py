@@ -6,16 +6,22 @@ small request under load: to wake a sleeping process costs the sender 10 us.
 
 import socket
 from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
 from time import perf_counter
 from typing import Final, Protocol
 
-from trioserve._streams.interface import GATHER_BYTES
+import anyio
+import anyio.abc
+
+from trioserve._streams.interface import GATHER_BYTES, Nursery
 from trioserve._streams.sockets import can_gather, send_pieces
 
-__all__ = ["Cork", "Corkable"]
+__all__ = ["Cork", "Corkable", "CorkedNetwork"]
 
 # A response that is ready waits no longer than this for applications that compute, and then for the one that runs.
 CORK_SECONDS: Final = 0.001
+
+CLOSE_SECONDS: Final = 2.0  # for a peer to take the last bytes of a stream that nobody serves any more
 
 
 class _Held(Protocol):
@@ -29,9 +35,12 @@ class Cork:
 
     Attributes:
         is_in: it holds back what is sent.
+        tasks: for what streams have to do beyond the call that began it; there once the network runs.
     """
 
-    __slots__ = ("_release_at", "_streams", "is_in")
+    __slots__ = ("_release_at", "_streams", "is_in", "tasks")
+
+    tasks: Nursery
 
     def __init__(self) -> None:
         self.is_in = False
@@ -91,8 +100,10 @@ class Corkable:
     def unsent(self) -> int:
         raise NotImplementedError
 
-    def _close_uncorked(self) -> None:
-        """The stream was closed while it was corked."""
+    def close_nowait(self) -> bool:
+        raise NotImplementedError
+
+    async def aclose(self) -> None:
         raise NotImplementedError
 
     def send_nowait(self, data: bytes) -> None:
@@ -135,10 +146,40 @@ class Corkable:
                 self._transmit(corked)
             else:
                 self._transmit_pieces(corked, size)
-            if self._closes:
-                self._close_uncorked()
+            if self._closes and not self.close_nowait():
+                self._cork.tasks.start_soon(self._close_patiently)
+
+    async def _close_patiently(self) -> None:
+        """Let the peer take the last bytes of a stream that nobody serves any more, if it does so soon."""
+        with anyio.move_on_after(CLOSE_SECONDS):
+            await self.aclose()
 
     def _drop_corked(self) -> None:
         """Nobody will take it."""
         self._corked = b""
         self._corked_bytes = 0
+
+
+class CorkedNetwork:
+    """What the networks of all backends have in common: they own the tasks of their streams."""
+
+    def __init__(self, cork: Cork) -> None:
+        self._cork = cork
+        self._finishes = anyio.Event()
+        self._finished = anyio.Event()
+
+    def open_nursery(self) -> AbstractAsyncContextManager[Nursery]:
+        raise NotImplementedError
+
+    async def run(self, *, task_status: anyio.abc.TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
+        async with self.open_nursery() as self._cork.tasks:
+            try:
+                task_status.started()
+                await self._finishes.wait()
+            finally:
+                self._cork.pull_out()  # nobody else will send
+        self._finished.set()
+
+    async def finish(self) -> None:
+        self._finishes.set()
+        await self._finished.wait()

@@ -147,4 +147,10 @@ class Network(Protocol):
         """For the tasks of connections."""
 
     async def run(self, *, task_status: anyio.abc.TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
-        """A task for the server's nursery: whatever the streams need done in the background; until cancelled."""
+        """A task for the server's nursery: whatever the streams need done in the background; until ``finish``."""
+
+    async def finish(self) -> None:
+        """Nobody uses a stream any more: wait until those that were closed with bytes unsent have sent them.
+
+        That is bounded for each of them; when ``run`` is cancelled, they are aborted.
+        """

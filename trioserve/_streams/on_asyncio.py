@@ -9,6 +9,7 @@ from typing import Any
 import anyio
 import anyio.abc
 
+from trioserve._streams.cork import CorkedNetwork
 from trioserve._streams.interface import ByteStream, TaskFunction
 from trioserve._streams.on_asyncio_stream import LoopCork, SocketStream
 from trioserve._streams.sockets import accepting, address_of, is_wildcard, peer_address
@@ -16,13 +17,15 @@ from trioserve._streams.sockets import accepting, address_of, is_wildcard, peer_
 __all__ = ["AsyncioNetwork"]
 
 
-class AsyncioNetwork:
+class AsyncioNetwork(CorkedNetwork):
     """The running event loop's clock and sockets."""
 
+    _cork: LoopCork
+
     def __init__(self) -> None:
-        self._loop = loop = asyncio.get_running_loop()
-        self.clock: Callable[[], float] = loop.time
-        self._cork = LoopCork(loop)
+        self._loop = asyncio.get_running_loop()
+        self.clock: Callable[[], float] = self._loop.time
+        super().__init__(LoopCork(self._loop))
 
     def listen(self, sock: socket.socket) -> "AsyncioListener":
         return AsyncioListener(sock, self._cork)
@@ -36,9 +39,6 @@ class AsyncioNetwork:
                 yield nursery
             finally:
                 nursery.close()
-
-    async def run(self, *, task_status: anyio.abc.TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
-        task_status.started()  # nothing to do in the background: the event loop does it
 
 
 class AsyncioNursery:

@@ -4,6 +4,7 @@ The transport, once there is one, keeps what the kernel does not take, and sends
 """
 
 import asyncio
+import contextlib
 import socket
 from typing import Final, cast
 
@@ -18,7 +19,6 @@ __all__ = ["LoopCork", "SocketStream"]
 
 PAUSE_BYTES: Final = 64 * 1024  # received and not yet asked for: from here on the transport stops reading
 UNSENT_BYTES: Final = 64 * 1024  # asyncio's default
-CLOSE_SECONDS: Final = 2.0  # for a peer to take the last bytes of a stream that nobody serves any more
 
 
 class LoopCork(Cork):
@@ -90,7 +90,7 @@ class SocketStream(Corkable, asyncio.Protocol):
         self._is_closed = False  # by us, with nothing left to send
         self._transport: asyncio.Transport | None = None
         self._direct = True  # no transport has been asked for
-        self._opening: asyncio.Future[None] | None = None  # while it is being made
+        self._opening: asyncio.Event | None = None  # while it is being made
         self._loop = loop
         self._received = b""
         self._unsent = NOTHING  # while there is no transport
@@ -106,26 +106,26 @@ class SocketStream(Corkable, asyncio.Protocol):
         """Nothing: an accepted socket is ready."""
 
     async def _make_transport(self) -> None:
-        """Let the event loop move the bytes from now on. One task makes the transport, others wait for it."""
-        if self._opening is not None:
-            await asyncio.shield(self._opening)
-            return
-        self._opening = self._loop.create_future()
-        if self._unsent:
-            self._loop.remove_writer(self._sock)
-        self._direct = False
+        """Let the event loop move the bytes from now on. Who waits for that may be cancelled, the connection not."""
+        if self._opening is None:
+            self._opening = asyncio.Event()
+            if self._unsent:
+                self._loop.remove_writer(self._sock)
+            self._direct = False
+            self._cork.tasks.start_soon(self._open_transport, self._opening)
+        await self._opening.wait()
+
+    async def _open_transport(self, opening: asyncio.Event) -> None:
         try:
-            await self._loop.connect_accepted_socket(lambda: self, self._sock)
-        except BaseException as exc:
-            self.connection_lost(None)
-            if isinstance(exc, OSError):
-                raise ClientDisconnected("the client has gone") from exc
-            raise
+            with contextlib.suppress(OSError):  # the client has gone
+                await self._loop.connect_accepted_socket(lambda: self, self._sock)
         finally:
-            self._opening.set_result(None)
             self._opening = None
-        if self.lost and self._transport is not None:  # aborted meanwhile
-            self._transport.abort()
+            opening.set()
+            if self._transport is None:
+                self.connection_lost(None)
+            elif self.lost:  # aborted meanwhile
+                self._transport.abort()
 
     # What the transport tells.
 
@@ -259,13 +259,6 @@ class SocketStream(Corkable, asyncio.Protocol):
         elif (sent := self._send_some(data)) < len(data):
             self._keep(memoryview(data)[sent:])
 
-    def _close_uncorked(self) -> None:
-        if self.close_nowait():
-            return
-        if self._transport is not None:
-            self._transport.close()  # it sends the rest first
-        self._loop.call_later(CLOSE_SECONDS, self.abort)
-
     def _keep(self, unsent: memoryview) -> None:
         """The kernel has not taken all: the rest follows as the peer reads."""
         if self._transport is not None:
@@ -282,8 +275,6 @@ class SocketStream(Corkable, asyncio.Protocol):
         if not self._unsent:
             self._loop.remove_writer(self._sock)
             self.resume_writing()
-            if self._closes:
-                self.close_nowait()
 
     def _send_some(self, data: bytes | memoryview) -> int:
         """``send(2)``; what is sent to a broken connection counts as sent."""
@@ -345,7 +336,7 @@ class SocketStream(Corkable, asyncio.Protocol):
             return False
         if self._transport is not None:
             self._transport.close()
-        elif self._opening is None:  # otherwise who makes it will find that the stream is lost
+        elif self._opening is None:  # as in abort
             self._sock.close()
         self.lost = self._is_closed = True
         return True
@@ -373,7 +364,8 @@ class SocketStream(Corkable, asyncio.Protocol):
             reset_on_close(self._sock)
             if self._transport is not None:
                 self._transport.abort()
-            elif self._opening is None:
+            else:
                 self._break()
-                self._sock.close()
+                if self._opening is None:  # else who makes a transport will find that the stream is lost
+                    self._sock.close()
         self.lost = self._is_closed = True

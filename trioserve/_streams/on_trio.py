@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 
 import trio
 
-from trioserve._streams.cork import Cork
+from trioserve._streams.cork import Cork, CorkedNetwork
 from trioserve._streams.interface import Address, ByteStream, TaskFunction
 from trioserve._streams.on_trio_edge import EdgePoller, EdgeStream
 from trioserve._streams.on_trio_plain import PlainStream
@@ -19,14 +19,13 @@ from trioserve._streams.sockets import accepting, address_of, is_wildcard, peer_
 __all__ = ["TrioNetwork"]
 
 
-class TrioNetwork:
+class TrioNetwork(CorkedNetwork):
     """Trio's clock and sockets."""
 
     def __init__(self, *, edge_triggered: bool = hasattr(select, "epoll")) -> None:
+        super().__init__(Cork())
         self.clock: Callable[[], float] = trio.lowlevel.current_clock().current_time
-        self._cork = Cork()
         self._poller = EdgePoller(self._cork) if edge_triggered else None
-        self._flushers: trio.Nursery | None = None
 
     def listen(self, sock: socket.socket) -> "TrioListener":
         return TrioListener(sock, self._make_stream, self._cork_burst)
@@ -37,25 +36,27 @@ class TrioNetwork:
             yield TrioNursery(nursery)
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        async with trio.open_nursery() as self._flushers:
-            task_status.started()
-            if self._poller is not None:
-                self._poller.closers = self._flushers
-                await self._poller.run()
-            else:
-                await trio.sleep_forever()
+        if self._poller is None:
+            await super().run(task_status=task_status)
+            return
+        try:
+            async with trio.open_nursery() as polling:
+                polling.start_soon(self._poller.run)
+                await super().run(task_status=task_status)
+                polling.cancel_scope.cancel()
+        finally:
+            self._poller.close()
 
     def _cork_burst(self) -> None:
         """Connections have been accepted in a row: their tasks will run together, so their responses leave together."""
-        if self._poller is not None and not self._cork.is_in and self._flushers is not None:
+        if self._poller is not None and not self._cork.is_in:
             self._cork.push_in()
-            self._flushers.start_soon(self._poller.let_them_run)
+            self._cork.tasks.start_soon(self._poller.let_them_run)
 
     def _make_stream(self, sock: socket.socket, peer: Address | None, local: Address | None) -> ByteStream:
         if self._poller is not None:
             return EdgeStream(sock, peer, local, self._poller)
-        assert self._flushers is not None, "run() comes first"
-        return PlainStream(sock, peer, local, self._cork, self._flushers)
+        return PlainStream(sock, peer, local, self._cork)
 
 
 class TrioNursery:

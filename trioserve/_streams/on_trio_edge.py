@@ -37,37 +37,28 @@ class EdgePoller:
     def __init__(self, cork: Cork) -> None:
         self._epoll = select.epoll()
         self._streams: dict[int, EdgeStream] = {}
-        self.closers: trio.Nursery | None = None
         self.cork = cork
 
     def register(self, fd: int, stream: "EdgeStream") -> None:
         self._streams[fd] = stream
         self._epoll.register(fd, _EDGES)
 
-    def close_later(self, stream: "EdgeStream") -> None:
-        """``stream`` was closed while it was corked, and then the kernel did not take all of it."""
-        assert self.closers is not None
-        self.closers.start_soon(stream.close_patiently)
-
     def forget(self, fd: int) -> None:
         """Before ``close``, which takes the descriptor out of the epoll by itself."""
         self._streams.pop(fd, None)
 
     async def run(self) -> None:
-        try:
-            while True:
-                await trio.lowlevel.wait_readable(self._epoll.fileno())
-                ready = self._epoll.poll(0, WOKEN_AT_ONCE)
-                pulls_out = False
-                if len(ready) > 1 and (pulls_out := not self.cork.is_in):
-                    self.cork.push_in()
-                for fd, events in ready:
-                    if (stream := self._streams.get(fd)) is not None:
-                        stream.notice(events)
-                if pulls_out:
-                    await self.let_them_run()
-        finally:
-            self._epoll.close()
+        while True:
+            await trio.lowlevel.wait_readable(self._epoll.fileno())
+            ready = self._epoll.poll(0, WOKEN_AT_ONCE)
+            pulls_out = False
+            if len(ready) > 1 and (pulls_out := not self.cork.is_in):
+                self.cork.push_in()
+            for fd, events in ready:
+                if (stream := self._streams.get(fd)) is not None:
+                    stream.notice(events)
+            if pulls_out:
+                await self.let_them_run()
 
     async def let_them_run(self) -> None:
         """When every woken task has run, send what they have sent."""
@@ -77,6 +68,8 @@ class EdgePoller:
         await trio.lowlevel.cancel_shielded_checkpoint()
         self.cork.pull_out()
 
+    def close(self) -> None:
+        self._epoll.close()
 
 class Woken(outcome.Outcome[None]):
     """``outcome.Value(None)`` for any number of tasks: to make and check one each time is 0.6 of 2 us of waking one."""
@@ -125,9 +118,6 @@ class EdgeStream(TrioStream):
                 self._reader = None
         if self._unsent and events & _WRITABLE:
             self._flush()
-
-    def _close_later(self) -> None:
-        self._poller.close_later(self)
 
     def receive_nowait(self, max_bytes: int = RECEIVE_BYTES) -> bytes | None:
         data = self._receive(max_bytes)

@@ -20,7 +20,6 @@ from trioserve._streams.sockets import (
 
 __all__ = ["PlainStream", "TrioStream"]
 
-CLOSE_SECONDS: Final = 2.0  # for a peer to take the last bytes of a stream that nobody serves any more
 READ_AHEAD_BYTES: Final = 64 * 1024  # kept for receive_some while somebody watches for the peer to leave
 
 
@@ -136,19 +135,6 @@ class TrioStream(Corkable):
         self._close()
         return True
 
-    def _close_uncorked(self) -> None:
-        if not self.close_nowait():
-            self._close_later()
-
-    def _close_later(self) -> None:
-        """In the background, ``close_patiently``."""
-        raise NotImplementedError
-
-    async def close_patiently(self) -> None:
-        """Let the peer take the last bytes of a stream that nobody serves any more, if it does so soon."""
-        with trio.move_on_after(CLOSE_SECONDS):
-            await self.aclose()
-
     async def aclose(self) -> None:
         self.uncork()
         try:
@@ -174,13 +160,10 @@ class TrioStream(Corkable):
 class PlainStream(TrioStream):
     """Portable: trio's own readiness."""
 
-    __slots__ = ("_ahead", "_finished", "_flushers", "_reading", "_room_ahead")
+    __slots__ = ("_ahead", "_finished", "_reading", "_room_ahead")
 
-    def __init__(
-        self, sock: socket.socket, peer: Address | None, local: Address | None, cork: Cork, flushers: trio.Nursery
-    ) -> None:
+    def __init__(self, sock: socket.socket, peer: Address | None, local: Address | None, cork: Cork) -> None:
         super().__init__(sock, peer, local, cork)
-        self._flushers = flushers  # owned by the network: a flush may outlive the call that began it
         self._reading = trio.Lock()  # receive_some and wait_disconnected take turns at the socket
         self._ahead = b""
         self._room_ahead = trio.Event()  # set when somebody has taken what was read ahead
@@ -231,11 +214,8 @@ class PlainStream(TrioStream):
                 self._ahead += data
                 self._finished = not data
 
-    def _close_later(self) -> None:
-        self._flushers.start_soon(self.close_patiently)
-
     def _flush_when_writable(self) -> None:
-        self._flushers.start_soon(self._flush_until_done)
+        self._cork.tasks.start_soon(self._flush_until_done)
 
     async def _flush_until_done(self) -> None:
         while not self._flush():
