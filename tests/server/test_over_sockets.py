@@ -187,6 +187,35 @@ async def test_a_client_that_leaves_is_a_disconnect(kind: Kind) -> None:
         await disconnected.wait()
 
 
+@pytest.mark.parametrize("kind", [kind for kind in SOCKET_KINDS if not kind.name.endswith("trio-plain")], ids=str,
+                         indirect=True)
+@pytest.mark.parametrize("on_disconnect", ["notify", "cancel"])
+async def test_a_client_that_sends_more_than_we_read_and_leaves(kind: Kind, on_disconnect: str) -> None:
+    begun, ended = anyio.Event(), anyio.Event()
+    body = bytes(4 * len(MUCH))
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        begun.set()
+        try:
+            if on_disconnect == "notify":
+                assert (await receive())["type"] == "http.request"
+                assert (await receive())["type"] == "http.disconnect"
+            else:
+                await anyio.sleep_forever()
+        finally:
+            ended.set()
+
+    async with serving_on_loopback(kind, app, on_disconnect=on_disconnect) as site:
+        peer = site.connect()
+        await peer.send(get() if on_disconnect == "notify" else post(body)[: -len(body)])
+        await begun.wait()
+        assert await waits(lambda: peer.send(body))
+        assert not ended.is_set()
+        peer.reset()
+        with anyio.fail_after(10):
+            await ended.wait()
+
+
 async def test_a_request_in_progress_is_answered_and_idle_connections_are_closed(kind: Kind) -> None:
     begun, may_end = anyio.Event(), anyio.Event()
 

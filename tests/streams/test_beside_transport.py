@@ -1,13 +1,23 @@
 """On asyncio ``receive_nowait`` reads the socket itself, while the transport may have read some of it already."""
 
 import asyncio
+import socket
 from typing import Any, cast
 
 import anyio
 import anyio.lowlevel
 import pytest
 
-from tests.helpers.stream_pairs import PLAIN_KINDS, Kind, Pair, connected, eventually, skip_if_missing, waits
+from tests.helpers.stream_pairs import (
+    PLAIN_KINDS,
+    Kind,
+    Pair,
+    connect_to,
+    connected,
+    eventually,
+    skip_if_missing,
+    waits,
+)
 from trioserve import ClientDisconnected
 from trioserve._streams.on_asyncio_stream import PAUSE_BYTES, LoopCork, SocketStream
 
@@ -128,6 +138,66 @@ async def test_a_reset_that_the_transport_has_not_seen(kind: Kind) -> None:
         with pytest.raises(ClientDisconnected):
             await stream.receive_some()
         await stream.wait_disconnected()
+
+
+# -- the end of what the transport does not read -----------------------------------------------------------------------
+
+
+async def flooded(pair: Pair) -> SocketStream:
+    """The stream, whose transport has stopped reading, although the peer may send a little more."""
+    stream = await with_transport(pair)
+    await pair.peer.send(bytes(PAUSE_BYTES + 4000))
+    await eventually(lambda: stream._paused)
+    return stream
+
+
+@pytest.mark.parametrize("first", ["watching", "end"])
+async def test_an_end_behind_more_than_is_kept(kind: Kind, first: str) -> None:
+    async with connected(kind) as pair:
+        stream = await flooded(pair)
+        async with anyio.create_task_group() as watching:
+            if first == "watching":
+                watching.start_soon(stream.wait_disconnected)
+                assert await waits(anyio.sleep_forever)
+                await pair.peer.send_eof()
+            else:
+                await pair.peer.send_eof()
+                await stream.wait_disconnected()
+        await stream.wait_disconnected()
+        assert len(await pair.receive_all()) == PAUSE_BYTES + 4000
+        assert not stream.lost
+        stream.send_nowait(b"answer")
+        assert await pair.peer_receives(6) == b"answer"
+
+
+async def test_a_stream_that_is_closed_is_not_looked_at(kind: Kind) -> None:
+    async with connected(kind) as pair:
+        stream = await flooded(pair)
+        assert await waits(stream.wait_disconnected)
+        assert stream._cork.ends._on_end
+        stream.abort()
+        await eventually(lambda: stream._sock.fileno() < 0)
+        assert not stream._cork.ends._on_end
+
+
+async def test_a_network_that_ends_before_its_streams(kind: Kind) -> None:
+    assert kind.network is not None
+    network = kind.network()
+    listener = network.listen(socket.create_server(("127.0.0.1", 0)))
+    peer: Any = connect_to(listener.address)
+    stream = cast("SocketStream", await listener.accept())
+    pair = Pair(stream, peer, listener)
+    async with anyio.create_task_group() as services:
+        await services.start(network.run)
+        await flooded(pair)
+        assert await waits(stream.wait_disconnected)
+        services.cancel_scope.cancel()
+    assert await waits(stream.wait_disconnected)
+    stream.abort()
+    await stream.wait_disconnected()
+    await eventually(lambda: stream._sock.fileno() < 0)
+    peer.close()
+    listener.close()
 
 
 # -- the cork of an event loop counts who is on the way ----------------------------------------------------------------

@@ -4,10 +4,13 @@ import anyio
 import anyio.lowlevel
 import pytest
 
-from tests.helpers.stream_pairs import Kind, connected, eventually, waits
+from tests.helpers.stream_pairs import KINDS, PROXIED_KINDS, Kind, connected, eventually, waits
 from trioserve import ClientDisconnected
 
 MUCH = bytes(range(256)) * 4096  # 1 MiB, more than all buffers on the way
+
+# What a peer has sent beyond a bound stays in the kernel; only epoll tells of an end that is behind it.
+NOTICING_KINDS = [kind for kind in KINDS + PROXIED_KINDS if not kind.name.endswith("trio-plain")]
 
 
 async def test_bytes_arrive(kind: Kind) -> None:
@@ -329,6 +332,46 @@ async def test_what_a_flooding_peer_sent_can_be_received_beside_the_watcher(kind
                 received += await pair.stream.receive_some()
         assert received == MUCH
         await pair.peer.send_eof()
+
+
+noticing_only = pytest.mark.parametrize("kind", NOTICING_KINDS, ids=str, indirect=True)
+
+
+@noticing_only
+@pytest.mark.parametrize("first", ["watching", "flood"])
+async def test_a_watcher_notices_that_a_flooding_peer_has_gone(kind: Kind, first: str) -> None:
+    async with connected(kind) as pair, anyio.create_task_group() as watching:
+        if first == "watching":
+            watching.start_soon(pair.stream.wait_disconnected)
+        else:
+            assert await waits(pair.stream.wait_disconnected)  # a transport begins to read
+        assert await waits(lambda: pair.peer.send(MUCH))
+        if first == "flood":
+            watching.start_soon(pair.stream.wait_disconnected)
+            assert await waits(anyio.sleep_forever)
+        pair.peer.reset()
+    with anyio.fail_after(10):
+        await pair.stream.wait_disconnected()
+        with pytest.raises(ClientDisconnected):
+            while await pair.stream.receive_some():
+                pass
+    assert pair.stream.lost
+
+
+@noticing_only
+async def test_watching_after_a_flood_has_been_received_goes_on(kind: Kind) -> None:
+    async with connected(kind) as pair, anyio.create_task_group() as watching:
+        watching.start_soon(pair.stream.wait_disconnected)
+        for _ in range(3):
+            async with anyio.create_task_group() as sending:
+                sending.start_soon(pair.peer.send, MUCH)
+                assert await waits(anyio.sleep_forever)
+                received = b""
+                while len(received) < len(MUCH):
+                    received += await pair.stream.receive_some()
+            assert received == MUCH
+            assert await waits(pair.stream.wait_disconnected)
+        pair.peer.reset()
 
 
 async def test_a_cancelled_watcher_loses_nothing(kind: Kind) -> None:

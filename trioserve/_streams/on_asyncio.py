@@ -30,6 +30,12 @@ class AsyncioNetwork(CorkedNetwork):
     def listen(self, sock: socket.socket) -> "AsyncioListener":
         return AsyncioListener(sock, self._cork)
 
+    async def run(self, *, task_status: anyio.abc.TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
+        try:
+            await super().run(task_status=task_status)
+        finally:
+            self._cork.ends.close()
+
     @asynccontextmanager
     async def open_nursery(self) -> AsyncIterator["AsyncioNursery"]:
         async with anyio.create_task_group() as group:

@@ -12,6 +12,7 @@ import anyio
 
 from trioserve._errors import ClientDisconnected
 from trioserve._streams.cork import Cork, Corkable
+from trioserve._streams.end_watch import EndWatch
 from trioserve._streams.interface import RECEIVE_BYTES, Address
 from trioserve._streams.sockets import NOTHING, kernel_queue, peek_end, reset_on_close
 
@@ -26,15 +27,17 @@ class LoopCork(Cork):
 
     Attributes:
         expected: how many; who changes it sees to ``push_in`` and ``all_have_come``, because each request does both.
+        ends: notices the ends of streams that are not read.
     """
 
-    __slots__ = ("_burst", "_loop", "expected")
+    __slots__ = ("_burst", "_loop", "ends", "expected")
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__()
         self._loop = loop
         self._burst = False
         self.expected = 0
+        self.ends = EndWatch(loop.add_reader, loop.remove_reader)
 
     def all_have_come(self) -> None:
         """The last one begins to run."""
@@ -142,6 +145,8 @@ class SocketStream(Corkable, asyncio.Protocol):
         if len(self._received) > PAUSE_BYTES and not self._paused and self._transport is not None:
             self._paused = True
             self._transport.pause_reading()
+            if self._watchers is not None:
+                self._cork.ends.add(self._sock, self._watchers.set)
         self._wake_reader()
 
     def eof_received(self) -> bool:
@@ -157,9 +162,11 @@ class SocketStream(Corkable, asyncio.Protocol):
         self._unsent = NOTHING
         self._wake_reader()
         self.resume_writing()
-        for event in (self._watchers, self._closed):
-            if event is not None:
-                event.set()
+        if self._watchers is not None:
+            self._watchers.set()
+            self._cork.ends.forget(self._sock)
+        if self._closed is not None:
+            self._closed.set()
 
     def pause_writing(self) -> None:
         self.congested = True
@@ -244,6 +251,8 @@ class SocketStream(Corkable, asyncio.Protocol):
         if not self._ended and not self.lost:
             if self._watchers is None:
                 self._watchers = asyncio.Event()
+            if self._paused:
+                self._cork.ends.add(self._sock, self._watchers.set)
             await self._watchers.wait()
 
     # Sending.
