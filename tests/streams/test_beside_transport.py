@@ -140,6 +140,27 @@ async def test_a_reset_that_the_transport_has_not_seen(kind: Kind) -> None:
         await stream.wait_disconnected()
 
 
+# -- cancellation as asyncio does it: once, through every shield -----------------------------------------------------
+
+
+@pytest.mark.parametrize("turns", range(6))
+@pytest.mark.parametrize("waiting", ["receive_some", "wait_disconnected"])
+async def test_a_first_wait_that_asyncio_cancels_leaves_the_connection_alone(
+    kind: Kind, waiting: str, turns: int
+) -> None:
+    async with connected(kind) as pair:
+        task = asyncio.ensure_future(getattr(pair.stream, waiting)())
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        pair.stream.send_nowait(b"answer")
+        assert await pair.peer_receives(6) == b"answer"
+        await pair.peer.send(b"thanks")
+        assert await pair.stream.receive_some() == b"thanks"
+
+
 # -- the end of what the transport does not read -----------------------------------------------------------------------
 
 

@@ -334,6 +334,15 @@ async def test_what_a_flooding_peer_sent_can_be_received_beside_the_watcher(kind
         await pair.peer.send_eof()
 
 
+async def test_an_abort_ends_watching_a_flood(kind: Kind) -> None:
+    async with connected(kind) as pair, anyio.create_task_group() as watching:
+        watching.start_soon(pair.stream.wait_disconnected)
+        assert await waits(lambda: pair.peer.send(MUCH))
+        pair.stream.abort()
+        with anyio.fail_after(10):
+            await pair.stream.wait_disconnected()
+
+
 noticing_only = pytest.mark.parametrize("kind", NOTICING_KINDS, ids=str, indirect=True)
 
 

@@ -1,6 +1,10 @@
 """``send_nowait``, ``drain``, and the ways to close."""
 
+import contextlib
+from collections.abc import Awaitable, Callable
+
 import anyio
+import anyio.lowlevel
 import pytest
 
 from tests.helpers.stream_pairs import Kind, connected, eventually, waits
@@ -172,6 +176,107 @@ async def test_our_end_arrives_after_our_bytes(kind: Kind) -> None:
         pair.stream.send_nowait(b"last")
         pair.stream.send_eof()
         assert await pair.peer_receives_all() == b"last"
+
+
+@pytest.mark.parametrize("waited", [False, True], ids=["young", "waited before"])
+async def test_our_end_arrives_after_what_was_unsent(kind: Kind, waited: bool) -> None:
+    async with connected(kind) as pair:
+        if waited:
+            assert await waits(pair.stream.receive_some)
+        pair.stream.send_nowait(MUCH)
+        pair.stream.send_eof()
+        assert await pair.peer_receives_all() == MUCH
+        await pair.peer.send(b"thanks")
+        assert await pair.stream.receive_some() == b"thanks"
+        assert not pair.stream.lost
+
+
+async def test_our_end_arrives_after_what_was_unsent_when_a_wait_began(kind: Kind) -> None:
+    async with connected(kind) as pair, anyio.create_task_group() as receiving:
+        pair.stream.send_nowait(MUCH)
+        pair.stream.send_eof()
+
+        @receiving.start_soon
+        async def receive() -> None:
+            assert await pair.stream.receive_some() == b"thanks"
+
+        assert await pair.peer_receives_all() == MUCH
+        await pair.peer.send(b"thanks")
+
+
+async def test_our_end_on_a_connection_that_was_reset_is_quiet(kind: Kind) -> None:
+    async with connected(kind) as pair:
+        assert await waits(pair.stream.wait_disconnected)
+        pair.peer.reset()
+        pair.stream.send_eof()
+        pair.stream.send_eof()
+        await pair.stream.wait_disconnected()
+        with pytest.raises(ClientDisconnected):
+            await pair.stream.receive_some()
+
+
+@pytest.mark.parametrize("waited", [False, True], ids=["young", "waited before"])
+async def test_two_may_close(kind: Kind, waited: bool) -> None:
+    async with connected(kind) as pair:
+        if waited:
+            assert await waits(pair.stream.receive_some)
+        pair.stream.send_nowait(MUCH)
+        with anyio.fail_after(10):
+            async with anyio.create_task_group() as closing:
+                for _ in range(2):
+                    closing.start_soon(pair.stream.aclose)
+                assert await pair.peer_receives_all() == MUCH
+
+
+@pytest.mark.parametrize("turns", range(4))
+@pytest.mark.parametrize("ending", ["abort", "aclose", "close_nowait"])
+async def test_closing_while_a_wait_begins(kind: Kind, ending: str, turns: int) -> None:
+    async with connected(kind) as pair, anyio.create_task_group() as waiting:
+        ended = 0
+
+        async def wait(until: Callable[[], Awaitable[object]]) -> None:
+            nonlocal ended
+            with contextlib.suppress(ClientDisconnected):
+                await until()
+            ended += 1
+
+        waiting.start_soon(wait, pair.stream.wait_disconnected)
+        waiting.start_soon(wait, pair.stream.receive_some)
+        for _ in range(turns):
+            await anyio.lowlevel.checkpoint()
+        result = getattr(pair.stream, ending)()
+        if ending == "aclose":
+            await result
+        with anyio.fail_after(10):
+            await eventually(lambda: ended == 2)
+        assert pair.stream.lost
+        with contextlib.suppress(ConnectionError):
+            assert await pair.peer_receives_all() == b""
+
+
+@pytest.mark.parametrize("turns", range(4))
+async def test_an_abort_while_a_wait_begins_ends_a_waiting_drain_and_drops_what_is_unsent(
+    kind: Kind, turns: int
+) -> None:
+    async with connected(kind) as pair, anyio.create_task_group() as waiting:
+        pair.stream.send_nowait(MUCH)
+
+        @waiting.start_soon
+        async def drain() -> None:
+            with pytest.raises(ClientDisconnected):
+                await pair.stream.drain()
+
+        @waiting.start_soon
+        async def receive() -> None:
+            with pytest.raises(ClientDisconnected):
+                await pair.stream.receive_some()
+
+        for _ in range(turns):
+            await anyio.lowlevel.checkpoint()
+        pair.stream.abort()
+        await eventually(lambda: pair.stream.unsent == 0)
+        with pytest.raises(ConnectionError):
+            await pair.peer_receives_all()
 
 
 async def test_close_nowait_sends_what_was_handed_over(kind: Kind) -> None:

@@ -75,7 +75,7 @@ class Cork:
 class Corkable:
     """The sending side of a stream that may be held back by a cork; what it holds, leaves in order."""
 
-    __slots__ = ("_closes", "_cork", "_corked", "_corked_bytes", "_sock", "lost")
+    __slots__ = ("_closes", "_cork", "_corked", "_corked_bytes", "_finishes", "_sock", "lost")
 
     def __init__(self, sock: socket.socket, cork: Cork) -> None:
         self._sock = sock
@@ -84,6 +84,7 @@ class Corkable:
         self._corked: bytes | Sequence[bytes] = b""
         self._corked_bytes = 0  # when they are many: the kernel might not take them all at once, as it does with few
         self._closes = False  # once what is corked has been sent
+        self._finishes = False  # sends our end, once the kernel has taken what is unsent
 
     def _transmit(self, data: bytes) -> None:
         raise NotImplementedError

@@ -87,7 +87,7 @@ class ByteStream(Protocol):
         """
 
     def send_eof(self) -> None:
-        """Tell the peer that no more bytes follow; receiving goes on. Does nothing on a lost connection."""
+        """Tell the peer that no bytes follow those unsent; receiving goes on. Does nothing on a lost connection."""
 
     def close_nowait(self) -> bool:
         """Close, unless bytes are still unsent; true when it is done."""

@@ -139,6 +139,8 @@ class SocketStream(Corkable, asyncio.Protocol):
             data, self._unsent = self._unsent, NOTHING
             self.resume_writing()
             self._transport.write(data)
+            if self._finishes:
+                self.send_eof()
 
     def data_received(self, data: bytes) -> None:
         self._received = self._received + data if self._received else data
@@ -284,6 +286,8 @@ class SocketStream(Corkable, asyncio.Protocol):
         if not self._unsent:
             self._loop.remove_writer(self._sock)
             self.resume_writing()
+            if self._finishes:
+                self.send_eof()
 
     def _send_some(self, data: bytes | memoryview) -> int:
         """``send(2)``; what is sent to a broken connection counts as sent."""
@@ -329,13 +333,15 @@ class SocketStream(Corkable, asyncio.Protocol):
     def send_eof(self) -> None:
         self.uncork()
         try:
-            if self._transport is None:
-                if not self.lost:
-                    self._sock.shutdown(socket.SHUT_WR)
-            elif not self._transport.is_closing():
-                self._transport.write_eof()
+            if self._transport is not None:
+                if not self._transport.is_closing():
+                    self._transport.write_eof()
+            elif self._unsent:
+                self._finishes = True
+            elif not self.lost:
+                self._sock.shutdown(socket.SHUT_WR)
         except OSError:  # the peer was faster
-            self.lost = True
+            self._break()
 
     def close_nowait(self) -> bool:
         if self._corked:
@@ -359,7 +365,8 @@ class SocketStream(Corkable, asyncio.Protocol):
                 return
             assert self._transport is not None, "only a transport has unsent bytes now"
             self._transport.close()  # it sends them first
-            self._closed = asyncio.Event()
+            if self._closed is None:
+                self._closed = asyncio.Event()
             await self._closed.wait()
         except ClientDisconnected:
             self.abort()  # it is what closing is for

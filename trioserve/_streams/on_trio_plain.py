@@ -85,6 +85,8 @@ class TrioStream(Corkable):
         self.congested = False
         if self._drained is not None:
             self._drained.set()
+        if self._finishes:
+            self._send_end()
         return True
 
     def be_strict(self) -> None:
@@ -121,6 +123,11 @@ class TrioStream(Corkable):
 
     def send_eof(self) -> None:
         self.uncork()
+        self._finishes = True
+        if not self._unsent:
+            self._send_end()
+
+    def _send_end(self) -> None:
         try:
             self._sock.shutdown(socket.SHUT_WR)
         except OSError:
@@ -223,6 +230,10 @@ class PlainStream(TrioStream):
                 await trio.lowlevel.wait_writable(self._sock)
             except (trio.ClosedResourceError, OSError):
                 self._break()
+
+    def _break(self) -> None:
+        super()._break()
+        self._room_ahead.set()  # who waits there shall see it
 
     def _close(self) -> None:
         if self._sock.fileno() >= 0:
