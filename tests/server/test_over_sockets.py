@@ -187,6 +187,24 @@ async def test_a_client_that_leaves_is_a_disconnect(kind: Kind) -> None:
         await disconnected.wait()
 
 
+async def test_to_ask_whether_the_client_is_still_there_does_no_harm(kind: Kind) -> None:
+    """Starlette's ``Request.is_disconnected`` asks like this; a new connection has not waited for anything yet."""
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await read_body(receive)
+        for _ in range(3):
+            with anyio.CancelScope() as cancel_scope:
+                cancel_scope.cancel()
+                await receive()
+            assert cancel_scope.cancelled_caught
+        await reply(send, b"still there")
+
+    async with serving_on_loopback(kind, app) as site:
+        peer = site.connect()
+        for _ in range(2):
+            await peer.send(get())
+            assert await receive_exactly(peer, len(ok(b"still there"))) == ok(b"still there")
+
+
 @pytest.mark.parametrize("kind", [kind for kind in SOCKET_KINDS if not kind.name.endswith("trio-plain")], ids=str,
                          indirect=True)
 @pytest.mark.parametrize("on_disconnect", ["notify", "cancel"])
