@@ -35,6 +35,9 @@ class AsyncioNetwork(CorkedNetwork):
             await super().run(task_status=task_status)
         finally:
             self._cork.ends.close()
+            if self._cork.openers:
+                with anyio.CancelScope(shield=True):
+                    await asyncio.wait(self._cork.openers)
 
     @asynccontextmanager
     async def open_nursery(self) -> AsyncIterator["AsyncioNursery"]:
