@@ -95,7 +95,7 @@ class SocketStream(Corkable, asyncio.Protocol):
         self._is_closed = False  # by us, with nothing left to send
         self._transport: asyncio.Transport | None = None
         self._direct = True  # no transport has been asked for
-        self._opening: asyncio.Event | None = None  # while it is being made
+        self._opening = False  # it is being made
         self._loop = loop
         self._received = b""
         self._unsent = NOTHING  # while there is no transport
@@ -110,25 +110,22 @@ class SocketStream(Corkable, asyncio.Protocol):
     async def open(self) -> None:
         """Nothing: an accepted socket is ready."""
 
-    async def _make_transport(self) -> None:
-        """Let the event loop move the bytes from now on. Who waits for that may be cancelled, the connection not."""
-        if self._opening is None:
-            self._opening = asyncio.Event()
-            if self._unsent:
-                self._loop.remove_writer(self._sock)
-            self._direct = False
-            opener = self._loop.create_task(self._open_transport(self._opening))
-            self._cork.openers.add(opener)
-            opener.add_done_callback(self._cork.openers.discard)
-        await self._opening.wait()
+    def _make_transport(self) -> None:
+        """Let the event loop move the bytes from now on, although whoever waits for them may be cancelled."""
+        if self._unsent:
+            self._loop.remove_writer(self._sock)
+        self._direct = False
+        self._opening = True
+        opener = self._loop.create_task(self._open_transport())
+        self._cork.openers.add(opener)
+        opener.add_done_callback(self._cork.openers.discard)
 
-    async def _open_transport(self, opening: asyncio.Event) -> None:
+    async def _open_transport(self) -> None:
         try:
             with contextlib.suppress(OSError):  # the client has gone
                 await self._loop.connect_accepted_socket(lambda: self, self._sock)
         finally:
-            self._opening = None
-            opening.set()
+            self._opening = False
             if self._transport is None:
                 self.connection_lost(None)
             elif self.lost:  # aborted meanwhile
@@ -223,11 +220,10 @@ class SocketStream(Corkable, asyncio.Protocol):
 
     async def receive_some(self, max_bytes: int = RECEIVE_BYTES) -> bytes:
         while not self._received and not self._ended and not self.lost:
-            if self._transport is None:
-                if self._direct and (data := self._receive(max_bytes)) is not None:
+            if self._direct:
+                if (data := self._receive(max_bytes)) is not None:
                     return data
-                await self._make_transport()
-                continue
+                self._make_transport()
             if self._readable is not None:
                 raise anyio.BusyResourceError("receiving from")
             readable = self._readable = self._loop.create_future()
@@ -252,9 +248,9 @@ class SocketStream(Corkable, asyncio.Protocol):
         return self.lost or (self._ended and not self._received)
 
     async def wait_disconnected(self) -> None:
-        if not self._ended and not self.lost and self._transport is None:
-            await self._make_transport()
         if not self._ended and not self.lost:
+            if self._direct:
+                self._make_transport()
             if self._watchers is None:
                 self._watchers = asyncio.Event()
             if self._paused:
@@ -355,7 +351,7 @@ class SocketStream(Corkable, asyncio.Protocol):
             return False
         if self._transport is not None:
             self._transport.close()
-        elif self._opening is None:  # as in abort
+        elif not self._opening:  # as in abort
             self._sock.close()
         self.lost = self._is_closed = True
         return True
@@ -386,6 +382,6 @@ class SocketStream(Corkable, asyncio.Protocol):
                 self._transport.abort()
             else:
                 self._break()
-                if self._opening is None:  # else who makes a transport will find that the stream is lost
+                if not self._opening:  # else who makes a transport will find that the stream is lost
                     self._sock.close()
         self.lost = self._is_closed = True
