@@ -15,6 +15,7 @@ from tests.helpers.stream_pairs import (
     connect_to,
     connected,
     eventually,
+    fill_kernel,
     skip_if_missing,
     waits,
 )
@@ -138,6 +139,22 @@ async def test_a_reset_that_the_transport_has_not_seen(kind: Kind) -> None:
         with pytest.raises(ClientDisconnected):
             await stream.receive_some()
         await stream.wait_disconnected()
+
+
+@pytest.mark.parametrize("turns", range(4))
+async def test_a_stream_that_became_strict_before_its_transport_was_made_stays_so(kind: Kind, turns: int) -> None:
+    async with connected(kind) as pair, anyio.create_task_group() as waiting:
+        stream = cast("SocketStream", pair.stream)
+        waiting.start_soon(stream.receive_some)
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        stream.be_strict()
+        await eventually(lambda: stream._transport)
+        fill_kernel(stream._sock)
+        stream.send_nowait(b"little")
+        assert stream.unsent
+        assert stream.congested
+        waiting.cancel_scope.cancel()
 
 
 # -- cancellation as asyncio does it: once, through every shield -----------------------------------------------------

@@ -79,8 +79,8 @@ class SocketStream(Corkable, asyncio.Protocol):
     """
 
     __slots__ = (
-        "_closed", "_direct", "_drained", "_ended", "_is_closed", "_loop", "_opening", "_paused", "_readable",
-        "_received", "_transport", "_unsent", "_watchers", "congested", "local", "peer",
+        "_closed", "_credit", "_direct", "_drained", "_ended", "_is_closed", "_loop", "_opening", "_paused",
+        "_readable", "_received", "_transport", "_unsent", "_watchers", "congested", "local", "peer",
     )  # fmt: skip
 
     _cork: LoopCork
@@ -99,6 +99,7 @@ class SocketStream(Corkable, asyncio.Protocol):
         self._loop = loop
         self._received = b""
         self._unsent = NOTHING  # while there is no transport
+        self._credit = UNSENT_BYTES  # a transport may keep so many before the stream is congested
         self._ended = False  # the peer has finished sending
         self._paused = False
         self.congested = False  # the peer is slower than we are
@@ -135,7 +136,7 @@ class SocketStream(Corkable, asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)  # uvloop's is one in all but name
-        self._transport.set_write_buffer_limits(high=UNSENT_BYTES, low=0)
+        self._transport.set_write_buffer_limits(high=self._credit, low=0)
         if self._unsent:
             data, self._unsent = self._unsent, NOTHING
             self.resume_writing()
@@ -309,6 +310,7 @@ class SocketStream(Corkable, asyncio.Protocol):
 
     def be_strict(self) -> None:
         self.uncork()
+        self._credit = 0
         if self._transport is not None:
             self._transport.set_write_buffer_limits(high=0)
 
