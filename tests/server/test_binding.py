@@ -3,8 +3,10 @@
 import errno
 import functools
 import gc
+import random
 import socket
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 import anyio
@@ -169,12 +171,24 @@ async def test_all_addresses_of_the_machine_in_both_families(options: dict[str, 
         nursery.cancel_scope.cancel()
 
 
+def port_of_nobody() -> int:
+    """Free in both families, and none of those that the kernel gives away to whoever asks for port 0."""
+    for port in random.sample(range(20_000, 30_000), 100):
+        with socket.socket(socket.AF_INET) as v4, socket.socket(socket.AF_INET6) as v6, suppress(OSError):
+            v6.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            v4.bind(("0.0.0.0", port))
+            v6.bind(("::", port))
+            return port
+    raise AssertionError("no port is free in both families")
+
+
 @needs_ipv6
 @pytest.mark.parametrize("first", ["0.0.0.0", "[::]"])
 async def test_both_families_on_one_port_in_any_order(first: str) -> None:
     second = "[::]" if first == "0.0.0.0" else "0.0.0.0"
+    port = port_of_nobody()
     async with anyio.create_task_group() as nursery:
-        [(_, port)] = await nursery.start(trioserve.serve, addresses_app, Config(bind=(f"{first}:0",)))
+        await nursery.start(trioserve.serve, addresses_app, Config(bind=(f"{first}:{port}",)))
         await nursery.start(trioserve.serve, addresses_app, Config(bind=(f"{second}:{port}",)))
         for host in ("127.0.0.1", "::1"):
             assert (await fetch(host, port)).startswith(f"('{host}', {port})".encode())
