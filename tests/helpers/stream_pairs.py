@@ -5,7 +5,7 @@ import select
 import socket
 import ssl
 import struct
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
@@ -370,3 +370,8 @@ async def waits(task: Callable[[], Any]) -> bool:
             await anyio.sleep(0.001)
         running.cancel_scope.cancel()
     return not done.is_set()
+
+
+def send_pieces(stream: ByteStream, pieces: Sequence[bytes]) -> None:
+    """``send_pieces_nowait``, which wants to know how much that is."""
+    stream.send_pieces_nowait(pieces, sum(map(len, pieces)))

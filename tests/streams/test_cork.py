@@ -19,6 +19,7 @@ from tests.helpers.stream_pairs import (
     eventually,
     fill_kernel,
     listening,
+    send_pieces,
     skip_if_missing,
     waits,
 )
@@ -113,7 +114,7 @@ async def corked(kind: Kind) -> AsyncIterator[tuple[Pair, Cork]]:
 async def test_it_leaves_when_the_cork_is_pulled_out(kind: Kind, pieces: bool) -> None:
     async with corked(kind) as (pair, cork):
         if pieces:
-            pair.stream.send_pieces_nowait([b"he", b"ll", b"o"])
+            send_pieces(pair.stream, [b"he", b"ll", b"o"])
         else:
             pair.stream.send_nowait(b"hello")
         assert await waits(pair.peer.receive)
@@ -133,9 +134,9 @@ async def test_what_one_stream_sends_keeps_its_order(kind: Kind) -> None:
             received.append(await pair.peer_receives(len(expected)))
 
         pair.stream.send_nowait(b"small")
-        pair.stream.send_pieces_nowait(LARGE.copy())
+        send_pieces(pair.stream, LARGE.copy())
         pair.stream.send_nowait(b"small again")
-        pair.stream.send_pieces_nowait([b"part"] * 3)
+        send_pieces(pair.stream, [b"part"] * 3)
         pair.stream.send_nowait(b"last")
         cork.pull_out()
     assert received == [expected]
@@ -143,7 +144,7 @@ async def test_what_one_stream_sends_keeps_its_order(kind: Kind) -> None:
 
 async def test_large_pieces_that_were_held_follow_as_the_peer_reads(kind: Kind) -> None:
     async with corked(kind) as (pair, cork):
-        pair.stream.send_pieces_nowait(LARGE.copy())
+        send_pieces(pair.stream, LARGE.copy())
         cork.pull_out()
         assert pair.stream.congested
         assert await pair.peer_receives(len(ALL_OF_LARGE)) == ALL_OF_LARGE
@@ -152,11 +153,11 @@ async def test_large_pieces_that_were_held_follow_as_the_peer_reads(kind: Kind) 
 
 async def test_what_is_sent_on_a_congested_stream_follows(kind: Kind) -> None:
     async with corked(kind) as (pair, cork):
-        pair.stream.send_pieces_nowait(LARGE.copy())
+        send_pieces(pair.stream, LARGE.copy())
         cork.pull_out()
         cork.push_in()
         pair.stream.send_nowait(b"more")
-        pair.stream.send_pieces_nowait([b"and ", b"more"])
+        send_pieces(pair.stream, [b"and ", b"more"])
         cork.pull_out()
         assert await pair.peer_receives(len(ALL_OF_LARGE) + 12) == ALL_OF_LARGE + b"moreand more"
 
@@ -219,7 +220,7 @@ async def two_connections(kind: Kind) -> AsyncIterator[tuple[Cork, Pair, Pair]]:
 
 async def test_what_is_large_counts_as_unsent(kind: Kind) -> None:
     async with corked(kind) as (pair, _):
-        pair.stream.send_pieces_nowait(LARGE.copy())
+        send_pieces(pair.stream, LARGE.copy())
         assert pair.stream.unsent >= len(ALL_OF_LARGE)
         assert pair.stream.untaken() >= len(ALL_OF_LARGE)
 
@@ -232,7 +233,7 @@ async def test_what_is_small_does_not(kind: Kind) -> None:
 
 async def test_a_strict_stream_is_not_held(kind: Kind) -> None:
     async with corked(kind) as (pair, _):
-        pair.stream.send_pieces_nowait(LARGE.copy())
+        send_pieces(pair.stream, LARGE.copy())
         pair.stream.be_strict()
         assert pair.stream.congested
         assert await waits(pair.stream.drain)
@@ -248,7 +249,7 @@ async def test_a_strict_stream_is_not_held(kind: Kind) -> None:
 async def test_close_nowait_comes_after_what_is_held(kind: Kind, pieces: bool) -> None:
     async with corked(kind) as (pair, cork):
         if pieces:
-            pair.stream.send_pieces_nowait([b"la", b"st"])
+            send_pieces(pair.stream, [b"la", b"st"])
         else:
             pair.stream.send_nowait(b"last")
         assert pair.stream.close_nowait() or kind.tls
@@ -278,7 +279,7 @@ async def test_a_peer_that_reads_late_gets_all_of_a_closed_stream(kind: Kind, wa
             assert await waits(pair.stream.receive_some)
         cork = cork_of(pair.stream)
         cork.push_in()
-        pair.stream.send_pieces_nowait(LARGE.copy())
+        send_pieces(pair.stream, LARGE.copy())
         assert pair.stream.close_nowait()
         cork.pull_out()
         assert await waits(anyio.sleep_forever)
@@ -295,7 +296,7 @@ async def test_a_peer_that_never_reads_is_cut_off(kind: Kind, waited: bool, impa
             assert await waits(pair.stream.receive_some)
         cork = cork_of(pair.stream)
         cork.push_in()
-        pair.stream.send_pieces_nowait(LARGE.copy())
+        send_pieces(pair.stream, LARGE.copy())
         assert pair.stream.close_nowait()
         cork.pull_out()
         await eventually(lambda: is_closed(pair.stream))
@@ -314,7 +315,7 @@ async def test_a_peer_that_breaks_a_closed_stream_ends_the_wait_for_it(
             assert await waits(pair.stream.receive_some)
         cork = cork_of(pair.stream)
         cork.push_in()
-        pair.stream.send_pieces_nowait(LARGE.copy())
+        send_pieces(pair.stream, LARGE.copy())
         assert pair.stream.close_nowait()
         cork.pull_out()
         assert await waits(anyio.sleep_forever)
@@ -365,7 +366,7 @@ async def test_a_peer_that_has_gone_before_a_closed_stream_is_pulled_out(kind: K
 async def test_a_peer_that_has_gone_loses_the_stream_quietly(kind: Kind, pieces: bool) -> None:
     async with corked(kind) as (pair, cork):
         if pieces:
-            pair.stream.send_pieces_nowait(LARGE.copy())
+            send_pieces(pair.stream, LARGE.copy())
         else:
             pair.stream.send_nowait(b"hello")
         pair.peer.reset()
@@ -396,7 +397,7 @@ async def test_our_end_comes_after_what_is_held(kind: Kind) -> None:
 
 async def test_aclose_sends_what_is_held(kind: Kind) -> None:
     async with corked(kind) as (pair, _), anyio.create_task_group() as closing:
-        pair.stream.send_pieces_nowait(LARGE.copy())
+        send_pieces(pair.stream, LARGE.copy())
         closing.start_soon(pair.stream.aclose)
         assert await pair.peer_receives_all() == ALL_OF_LARGE
     assert is_closed(pair.stream)

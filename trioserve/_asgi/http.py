@@ -152,10 +152,11 @@ class HttpResponse:
             return 0
         return RUN_BYTES if self._body_left is None else min(self._body_left, RUN_BYTES)
 
-    def encode_run(self, parts: list[bytes], size: int, pieces: list[bytes]) -> None:
+    def encode_run(self, parts: list[bytes], size: int, pieces: list[bytes]) -> int:
         """The same as ``encode`` for body messages in a row of ``size`` bytes, after which the body goes on.
 
-        They may not be over ``run_room``, which saw to it that they are not more than was declared.
+        They may not be over ``run_room``, which saw to it that they are not more than was declared. Returns the bytes
+        that were appended, which nobody has to count again.
 
         Parts that leave together are one chunk: its boundaries mean nothing (RFC 9112 §7.1).
         """
@@ -165,10 +166,14 @@ class HttpResponse:
             self._body_left -= size
         if not self._chunked:
             pieces += parts
-        elif size:
-            pieces.append(b"%x\r\n" % size)
-            pieces += parts
-            pieces.append(b"\r\n")
+            return size
+        if not size:
+            return 0
+        line = b"%x\r\n" % size
+        pieces.append(line)
+        pieces += parts
+        pieces.append(b"\r\n")
+        return len(line) + size + 2
 
     def switch_protocols(self, lines: list[bytes], pieces: list[bytes]) -> None:
         """The response is a 101 of these lines, the status line first; no HTTP follows (RFC 9110 §15.2.2)."""

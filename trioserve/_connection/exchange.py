@@ -49,6 +49,8 @@ class Exchange:
     _give_way_at = GIVE_WAY_BYTES  # response.work by which others get a turn
     _run = cast("list[bytes]", ())  # body parts sent in a row, not encoded yet; a list once there may be any
     _run_began_with = 0  # the ``_run_room`` that it had
+    _counted = 0  # of ``_pieces``: runs know their size, and to count a hundred parts again is 2 of 70 us
+    _counted_bytes = 0
     _receiver: BodyReceiver | None = None  # once the body is not here and somebody wants it
     skips_body = False
     _supervision: Supervision | None = None
@@ -231,11 +233,11 @@ class Exchange:
             self._consider_unread_body()
         response.encode(message, pieces)
         if response.state == COMPLETE and pieces:  # now, not when the application ends: it may have other work to do
-            if response.work < GATHER_BYTES:
+            if response.work < GATHER_BYTES and not self._counted:
                 stream.send_nowait(b"".join(pieces))
+                pieces.clear()
             else:
-                stream.send_pieces_nowait(pieces.copy())
-            pieces.clear()
+                self._hand_over()
             if self._end_waits is not None:
                 self._end_waiting_receives()
             if stream.congested:
@@ -263,15 +265,24 @@ class Exchange:
         run = self._run
         if run:
             size = self._run_began_with - self._run_room - MESSAGE_COST * len(run)
-            self.response.encode_run(run, size, self._pieces)
+            self._count()
+            self._counted_bytes += self.response.encode_run(run, size, self._pieces)
+            self._counted = len(self._pieces)
             run.clear()
         self._run_room = 0
+
+    def _count(self) -> None:
+        """Count the bytes of those pieces that nobody has counted; they are few."""
+        self._counted_bytes += sum(map(len, self._pieces[self._counted :]))
+        self._counted = len(self._pieces)
 
     def _hand_over(self) -> None:
         self._end_run()
         if self._pieces:
-            pieces, self._pieces = self._pieces, []
-            self._stream.send_pieces_nowait(pieces)
+            self._count()
+            pieces, size = self._pieces, self._counted_bytes
+            self._pieces, self._counted, self._counted_bytes = [], 0, 0
+            self._stream.send_pieces_nowait(pieces, size)
 
     async def flush(self) -> None:
         """Send what has collected, and wait while the client is slow."""

@@ -116,8 +116,7 @@ class Corkable:
             if len(data) >= GATHER_BYTES:  # over TLS
                 self._corked_bytes = len(data)
 
-    def send_pieces_nowait(self, pieces: Sequence[bytes]) -> None:
-        size = sum(map(len, pieces))
+    def send_pieces_nowait(self, pieces: Sequence[bytes], size: int) -> None:
         if size < GATHER_BYTES:
             self.send_nowait(b"".join(pieces))
         elif self._corked or not self._cork.takes(self):

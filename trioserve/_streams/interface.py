@@ -57,8 +57,8 @@ class ByteStream(Protocol):
         Nothing is raised when the connection breaks: see ``lost``. Callers bound what they hand over by ``drain``.
         """
 
-    def send_pieces_nowait(self, pieces: Sequence[bytes]) -> None:
-        """The same for bytes in many pieces, which need not be copied into one. They are the stream's from now on."""
+    def send_pieces_nowait(self, pieces: Sequence[bytes], size: int) -> None:
+        """The same for ``size`` bytes in many pieces, which need not be copied into one; they are the stream's now."""
 
     async def drain(self) -> None:
         """Wait until the stream is no longer congested; returns without a checkpoint when it is not.

@@ -162,8 +162,10 @@ class MemoryStream:
         else:
             self._outgoing.put(data)
 
-    def send_pieces_nowait(self, pieces: Sequence[bytes]) -> None:
-        self.send_nowait(b"".join(pieces))
+    def send_pieces_nowait(self, pieces: Sequence[bytes], size: int) -> None:
+        data = b"".join(pieces)
+        assert len(data) == size, "sockets believe it, and would lose bytes"
+        self.send_nowait(data)
 
     def be_strict(self) -> None:
         self._outgoing.be_strict()

@@ -116,8 +116,8 @@ class ProxiedStream:
     def send_nowait(self, data: bytes) -> None:
         self._stream.send_nowait(data)
 
-    def send_pieces_nowait(self, pieces: Sequence[bytes]) -> None:
-        self._stream.send_pieces_nowait(pieces)
+    def send_pieces_nowait(self, pieces: Sequence[bytes], size: int) -> None:
+        self._stream.send_pieces_nowait(pieces, size)
 
     async def drain(self) -> None:
         await self._stream.drain()

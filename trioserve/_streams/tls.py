@@ -303,7 +303,7 @@ class TlsStream:
         else:
             self._inner.send_nowait(self._encrypt_in_parts(memoryview(data)))
 
-    def send_pieces_nowait(self, pieces: Sequence[bytes]) -> None:
+    def send_pieces_nowait(self, pieces: Sequence[bytes], size: int) -> None:
         self.send_nowait(b"".join(pieces))  # few large records cost less than many small ones
 
     def _encrypt_in_parts(self, data: memoryview) -> bytes:
