@@ -142,13 +142,12 @@ async def test_a_reset_that_the_transport_has_not_seen(kind: Kind) -> None:
 
 
 @pytest.mark.parametrize("turns", range(4))
-async def test_a_stream_that_became_strict_before_its_transport_was_made_stays_so(kind: Kind, turns: int) -> None:
+async def test_a_transport_that_keeps_a_little_congests_the_stream(kind: Kind, turns: int) -> None:
     async with connected(kind) as pair, anyio.create_task_group() as waiting:
         stream = cast("SocketStream", pair.stream)
         waiting.start_soon(stream.receive_some)
         for _ in range(turns):
             await asyncio.sleep(0)
-        stream.be_strict()
         await eventually(lambda: stream._transport)
         fill_kernel(stream._sock)
         stream.send_nowait(b"little")

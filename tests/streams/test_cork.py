@@ -24,11 +24,14 @@ from tests.helpers.stream_pairs import (
     waits,
 )
 from trioserve import ClientDisconnected
-from trioserve._streams import ByteStream
+from trioserve._streams import AT_ONCE_BYTES, ByteStream
 from trioserve._streams.cork import CORK_SECONDS, Cork
 
 LARGE = [b"%d" % (number % 10) * 5000 for number in range(200)]  # 1 MB, more than all buffers on the way
 ALL_OF_LARGE = b"".join(LARGE)
+
+HELD = LARGE[:13]  # as much as can be held; still more than all buffers on the way
+ALL_OF_HELD = b"".join(HELD)
 
 CORKED_KINDS = [kind for kind in [*KINDS, *PROXIED_KINDS] if kind.network is not None]
 CLEAR_KINDS = [kind for kind in CORKED_KINDS if not kind.tls]  # TLS says that it closes, so it is never closed corked
@@ -144,22 +147,22 @@ async def test_what_one_stream_sends_keeps_its_order(kind: Kind) -> None:
 
 async def test_large_pieces_that_were_held_follow_as_the_peer_reads(kind: Kind) -> None:
     async with corked(kind) as (pair, cork):
-        send_pieces(pair.stream, LARGE.copy())
+        send_pieces(pair.stream, HELD.copy())
         cork.pull_out()
         assert pair.stream.congested
-        assert await pair.peer_receives(len(ALL_OF_LARGE)) == ALL_OF_LARGE
+        assert await pair.peer_receives(len(ALL_OF_HELD)) == ALL_OF_HELD
         await eventually(lambda: not pair.stream.unsent)
 
 
 async def test_what_is_sent_on_a_congested_stream_follows(kind: Kind) -> None:
     async with corked(kind) as (pair, cork):
-        send_pieces(pair.stream, LARGE.copy())
+        send_pieces(pair.stream, HELD.copy())
         cork.pull_out()
         cork.push_in()
         pair.stream.send_nowait(b"more")
         send_pieces(pair.stream, [b"and ", b"more"])
         cork.pull_out()
-        assert await pair.peer_receives(len(ALL_OF_LARGE) + 12) == ALL_OF_LARGE + b"moreand more"
+        assert await pair.peer_receives(len(ALL_OF_HELD) + 12) == ALL_OF_HELD + b"moreand more"
 
 
 async def test_two_streams_of_one_server_leave_together(kind: Kind) -> None:
@@ -220,9 +223,9 @@ async def two_connections(kind: Kind) -> AsyncIterator[tuple[Cork, Pair, Pair]]:
 
 async def test_what_is_large_counts_as_unsent(kind: Kind) -> None:
     async with corked(kind) as (pair, _):
-        send_pieces(pair.stream, LARGE.copy())
-        assert pair.stream.unsent >= len(ALL_OF_LARGE)
-        assert pair.stream.untaken() >= len(ALL_OF_LARGE)
+        send_pieces(pair.stream, HELD.copy())
+        assert pair.stream.unsent >= len(ALL_OF_HELD)
+        assert pair.stream.untaken() >= len(ALL_OF_HELD)
 
 
 async def test_what_is_small_does_not(kind: Kind) -> None:
@@ -231,15 +234,57 @@ async def test_what_is_small_does_not(kind: Kind) -> None:
         assert pair.stream.unsent == 0
 
 
-async def test_a_strict_stream_is_not_held(kind: Kind) -> None:
+class Notes:
+    """An observer that writes down what it is told."""
+
+    def __init__(self) -> None:
+        self.told: list[str] = []
+
+    def on_congested(self) -> None:
+        self.told.append("congested")
+
+    def on_drained(self) -> None:
+        self.told.append("drained")
+
+
+async def test_what_is_held_does_not_congest_the_stream_before_it_leaves(kind: Kind) -> None:
+    async with corked(kind) as (pair, cork):
+        notes = pair.stream.observer = Notes()
+        send_pieces(pair.stream, HELD.copy())
+        assert notes.told == []
+        assert not pair.stream.congested
+        cork.pull_out()
+        assert notes.told == ["congested"]
+        await pair.peer_receives(len(ALL_OF_HELD))
+        await eventually(lambda: not pair.stream.congested)
+        assert notes.told == ["congested", "drained"]
+
+
+async def test_what_is_uncorked_leaves_now(kind: Kind) -> None:
     async with corked(kind) as (pair, _):
-        send_pieces(pair.stream, LARGE.copy())
-        pair.stream.be_strict()
+        pair.stream.uncork()
+        pair.stream.send_nowait(b"hello")
+        pair.stream.uncork()
+        assert await pair.peer_receives(5) == b"hello"
+        send_pieces(pair.stream, HELD.copy())
+        assert not pair.stream.congested
+        pair.stream.uncork()
         assert pair.stream.congested
         assert await waits(pair.stream.drain)
-        assert await pair.peer_receives(len(ALL_OF_LARGE)) == ALL_OF_LARGE
+        assert await pair.peer_receives(len(ALL_OF_HELD)) == ALL_OF_HELD
         await pair.stream.drain()
         assert pair.stream.unsent == 0
+
+
+@pytest.mark.parametrize("pieces", [False, True], ids=["bytes", "pieces"])
+async def test_what_is_very_large_is_not_held(kind: Kind, pieces: bool) -> None:
+    async with corked(kind) as (pair, _):
+        if pieces:
+            send_pieces(pair.stream, [bytes(AT_ONCE_BYTES // 2)] * 2)
+        else:
+            pair.stream.send_nowait(bytes(AT_ONCE_BYTES))
+        assert pair.stream.congested
+        assert await pair.peer_receives(AT_ONCE_BYTES) == bytes(AT_ONCE_BYTES)
 
 
 # -- closing while something is held -----------------------------------------------------------------------------------
@@ -279,12 +324,12 @@ async def test_a_peer_that_reads_late_gets_all_of_a_closed_stream(kind: Kind, wa
             assert await waits(pair.stream.receive_some)
         cork = cork_of(pair.stream)
         cork.push_in()
-        send_pieces(pair.stream, LARGE.copy())
+        send_pieces(pair.stream, HELD.copy())
         assert pair.stream.close_nowait()
         cork.pull_out()
         assert await waits(anyio.sleep_forever)
         assert not is_closed(pair.stream)
-        assert await pair.peer_receives_all() == ALL_OF_LARGE
+        assert await pair.peer_receives_all() == ALL_OF_HELD
         await eventually(lambda: is_closed(pair.stream))
 
 
@@ -296,7 +341,7 @@ async def test_a_peer_that_never_reads_is_cut_off(kind: Kind, waited: bool, impa
             assert await waits(pair.stream.receive_some)
         cork = cork_of(pair.stream)
         cork.push_in()
-        send_pieces(pair.stream, LARGE.copy())
+        send_pieces(pair.stream, HELD.copy())
         assert pair.stream.close_nowait()
         cork.pull_out()
         await eventually(lambda: is_closed(pair.stream))
@@ -315,7 +360,7 @@ async def test_a_peer_that_breaks_a_closed_stream_ends_the_wait_for_it(
             assert await waits(pair.stream.receive_some)
         cork = cork_of(pair.stream)
         cork.push_in()
-        send_pieces(pair.stream, LARGE.copy())
+        send_pieces(pair.stream, HELD.copy())
         assert pair.stream.close_nowait()
         cork.pull_out()
         assert await waits(anyio.sleep_forever)
@@ -366,7 +411,7 @@ async def test_a_peer_that_has_gone_before_a_closed_stream_is_pulled_out(kind: K
 async def test_a_peer_that_has_gone_loses_the_stream_quietly(kind: Kind, pieces: bool) -> None:
     async with corked(kind) as (pair, cork):
         if pieces:
-            send_pieces(pair.stream, LARGE.copy())
+            send_pieces(pair.stream, HELD.copy())
         else:
             pair.stream.send_nowait(b"hello")
         pair.peer.reset()
@@ -397,9 +442,9 @@ async def test_our_end_comes_after_what_is_held(kind: Kind) -> None:
 
 async def test_aclose_sends_what_is_held(kind: Kind) -> None:
     async with corked(kind) as (pair, _), anyio.create_task_group() as closing:
-        send_pieces(pair.stream, LARGE.copy())
+        send_pieces(pair.stream, HELD.copy())
         closing.start_soon(pair.stream.aclose)
-        assert await pair.peer_receives_all() == ALL_OF_LARGE
+        assert await pair.peer_receives_all() == ALL_OF_HELD
     assert is_closed(pair.stream)
 
 

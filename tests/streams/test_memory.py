@@ -45,19 +45,6 @@ async def test_no_more_than_the_capacity_is_in_flight() -> None:
     assert not server.congested
 
 
-async def test_with_credit_it_is_congested_later_and_until_nothing_is_unsent() -> None:
-    client, server = memory_stream_pair(capacity=10, credit=20)
-    server.send_nowait(b"x" * 30)
-    assert server.unsent == 20
-    assert not server.congested
-    server.send_nowait(b"x")
-    assert server.congested
-    await client.receive_exactly(20)
-    assert server.congested
-    await client.receive_exactly(1)
-    assert not server.congested
-
-
 async def test_bytes_to_a_closed_end_cost_the_sender_what_it_has_not_read() -> None:  # RFC 9112 §9.6
     client, server = memory_stream_pair()
     server.send_nowait(b"answer")

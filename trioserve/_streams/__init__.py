@@ -1,21 +1,42 @@
 """Bytes in and out: one file per backend, the only ones that import trio or asyncio."""
 
 from trioserve._streams.interface import (
+    AT_ONCE_BYTES,
     GATHER_BYTES,
     RECEIVE_BYTES,
     Address,
     ByteStream,
     Cancellable,
+    CancellableNursery,
     Listener,
     Network,
     Nursery,
+    SendObserver,
+    TaskFunction,
 )
 from trioserve._streams.proxied import ProxiedListener
 from trioserve._streams.running import open_network, running_backend
 from trioserve._streams.tls import ServerIdentity, TlsFacts, TlsListener, is_tls, tls_facts
 
 __all__ = [
-    "GATHER_BYTES", "RECEIVE_BYTES", "Address", "ByteStream", "Cancellable", "Listener", "Network", "Nursery",
-    "ProxiedListener", "ServerIdentity", "TlsFacts", "TlsListener", "is_tls", "open_network", "running_backend",
+    "AT_ONCE_BYTES",
+    "GATHER_BYTES",
+    "RECEIVE_BYTES",
+    "Address",
+    "ByteStream",
+    "Cancellable",
+    "CancellableNursery",
+    "Listener",
+    "Network",
+    "Nursery",
+    "ProxiedListener",
+    "SendObserver",
+    "ServerIdentity",
+    "TaskFunction",
+    "TlsFacts",
+    "TlsListener",
+    "is_tls",
+    "open_network",
+    "running_backend",
     "tls_facts",
 ]  # fmt: skip

@@ -13,7 +13,7 @@ from typing import Final, Protocol
 import anyio
 import anyio.abc
 
-from trioserve._streams.interface import GATHER_BYTES, Nursery
+from trioserve._streams.interface import AT_ONCE_BYTES, GATHER_BYTES, Nursery, SendObserver
 from trioserve._streams.sockets import can_gather, send_pieces
 
 __all__ = ["Cork", "Corkable", "CorkedNetwork"]
@@ -75,11 +75,15 @@ class Cork:
 class Corkable:
     """The sending side of a stream that may be held back by a cork; what it holds, leaves in order."""
 
-    __slots__ = ("_closes", "_cork", "_corked", "_corked_bytes", "_finishes", "_sock", "lost")
+    __slots__ = (
+        "_closes", "_cork", "_corked", "_corked_bytes", "_finishes", "_sock", "congested", "lost", "observer",
+    )  # fmt: skip
 
     def __init__(self, sock: socket.socket, cork: Cork) -> None:
         self._sock = sock
         self.lost = False
+        self.congested = False
+        self.observer: SendObserver | None = None
         self._cork = cork
         self._corked: bytes | Sequence[bytes] = b""
         self._corked_bytes = 0  # when they are many: the kernel might not take them all at once, as it does with few
@@ -108,7 +112,7 @@ class Corkable:
         raise NotImplementedError
 
     def send_nowait(self, data: bytes) -> None:
-        if self._corked or not self._cork.takes(self):
+        if self._corked or len(data) >= AT_ONCE_BYTES or not self._cork.takes(self):
             self.uncork()
             self._transmit(data)
         else:
@@ -119,7 +123,7 @@ class Corkable:
     def send_pieces_nowait(self, pieces: Sequence[bytes], size: int) -> None:
         if size < GATHER_BYTES:
             self.send_nowait(b"".join(pieces))
-        elif self._corked or not self._cork.takes(self):
+        elif self._corked or size >= AT_ONCE_BYTES or not self._cork.takes(self):
             self.uncork()
             self._transmit_pieces(pieces, size)
         else:
@@ -154,6 +158,25 @@ class Corkable:
         with anyio.move_on_after(CLOSE_SECONDS):
             await self.aclose()
 
+    def _note_congested(self) -> None:
+        """Bytes wait from now on; called when everything is ready for them to follow."""
+        if not self.congested:
+            self.congested = True
+            if self.observer is not None:
+                self.observer.on_congested()
+
+    def _note_drained(self) -> None:
+        """No bytes wait any more. The observer may do anything, even abort the stream: called last."""
+        if self.congested:
+            self.congested = False
+            self._wake_drained()
+            if self.observer is not None:
+                self.observer.on_drained()
+
+    def _wake_drained(self) -> None:
+        """Wake whoever waits in ``drain``."""
+        raise NotImplementedError
+
     def _drop_corked(self) -> None:
         """Nobody will take it."""
         self._corked = b""
@@ -162,6 +185,8 @@ class Corkable:
 
 class CorkedNetwork:
     """What the networks of all backends have in common: they own the tasks of their streams."""
+
+    task_per_turn: bool
 
     def __init__(self, cork: Cork) -> None:
         self._cork = cork

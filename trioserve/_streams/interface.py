@@ -6,15 +6,28 @@ from typing import Any, Final, Protocol, TypeAlias
 
 import anyio.abc
 
-__all__ = ["GATHER_BYTES", "RECEIVE_BYTES", "Address", "ByteStream", "Cancellable", "Listener", "Network", "Nursery",
+__all__ = ["AT_ONCE_BYTES", "GATHER_BYTES", "RECEIVE_BYTES", "Address", "ByteStream", "Cancellable",
+           "CancellableNursery", "Listener", "Network", "Nursery", "NurseryFunction", "SendObserver",
            "TaskFunction"]  # fmt: skip
 
 RECEIVE_BYTES: Final = 64 * 1024  # bytes; one syscall holds a typical request, and malloc serves it without mmap
 
 GATHER_BYTES: Final = 16 * 1024  # many pieces smaller than this together are sent faster as one
 
+AT_ONCE_BYTES: Final = 64 * 1024  # so much never waits for other tasks: it may be more than the network takes
+
 Address: TypeAlias = tuple[str, int | None]
 """``(host, port)``, or ``(path, None)`` for a unix socket; IPv6 without flow and scope."""
+
+
+class SendObserver(Protocol):
+    """Is told when a stream becomes congested, and when it no longer is. Plain calls, which must not raise."""
+
+    def on_congested(self) -> None:
+        """Bytes wait for the network: called by the ``send`` or ``uncork`` that was too much for it."""
+
+    def on_drained(self) -> None:
+        """None do any more: the network has taken all, or the connection broke (see ``lost``)."""
 
 
 class ByteStream(Protocol):
@@ -24,8 +37,14 @@ class ByteStream(Protocol):
         peer: the client's address, ``None`` when it has none (unix sockets).
         local: the address that the client connected to.
         lost: the connection is broken: nothing can be sent any more.
-        congested: the peer is slower than we are; ``drain`` before sending more.
+        congested: bytes that were handed over wait for the network to take them; ``drain`` before sending more. What
+            waits for other tasks of the turn does not count; it is less than ``AT_ONCE_BYTES``.
+        observer: is told each time that ``congested`` changes.
+        needs_opening: ``open`` has something to do.
     """
+
+    observer: SendObserver | None
+    needs_opening: bool
 
     @property
     def peer(self) -> Address | None: ...
@@ -42,7 +61,7 @@ class ByteStream(Protocol):
     async def receive_some(self, max_bytes: int = RECEIVE_BYTES) -> bytes:
         """Wait for bytes; ``b""`` when the peer has finished sending. ``max_bytes`` is a wish, not a bound.
 
-        One task at a time may wait. If cancelled, nothing that has arrived is lost.
+        One task at a time may wait; see also ``interrupt``. If cancelled, nothing that has arrived is lost.
 
         Raises:
             ClientDisconnected: the connection broke.
@@ -50,6 +69,25 @@ class ByteStream(Protocol):
 
     def receive_nowait(self, max_bytes: int = RECEIVE_BYTES) -> bytes | None:
         """What ``receive_some`` would return at once, or ``None`` if it would wait. Raises ClientDisconnected."""
+
+    def has_input(self) -> bool:
+        """There are bytes to receive, although the event loop may not have seen them yet. The end alone is none.
+
+        Over TLS these may turn out to be no more than a part of a record. False on a lost stream; never raises.
+        """
+
+    def call_when_input(self, callback: Callable[[], None]) -> bool:
+        """Call ``callback`` once, as soon as ``receive_some`` would return or raise, or is interrupted.
+
+        Who calls it does so instead of waiting in ``receive_some``, and is called back once even if the stream breaks
+        or is closed. False: it would return at once, or this stream does not call; then nothing is called.
+        """
+
+    def interrupt(self) -> None:
+        """Let ``receive_some``, if a task waits there now, return: what has arrived, ``b""`` if nothing has.
+
+        That is not the peer's end, and the stream does not take it for one.
+        """
 
     def send_nowait(self, data: bytes) -> None:
         """Take all of ``data``; what the network does not take now follows by itself as the peer reads.
@@ -67,12 +105,12 @@ class ByteStream(Protocol):
             ClientDisconnected: the connection broke, and bytes were lost.
         """
 
-    def be_strict(self) -> None:
-        """From now on the stream is congested as long as a single byte is unsent."""
+    def uncork(self) -> None:
+        """Send now what was handed over, and not at the end of the turn, together with what other tasks send."""
 
     @property
     def unsent(self) -> int:
-        """Bytes that the network has not taken yet."""
+        """Bytes that the network has not taken yet, large messages that wait for other tasks included."""
 
     def untaken(self) -> int:
         """Bytes that the peer has not acknowledged, as far as that can be known: a measure of its progress."""
@@ -118,20 +156,54 @@ TaskFunction: TypeAlias = Callable[..., Coroutine[Any, Any, None]]
 
 
 class Cancellable(Protocol):
-    """A started task."""
+    """What can be cancelled by itself."""
 
     def cancel(self) -> None: ...
 
 
 class Nursery(Protocol):
-    """Tasks that can be cancelled one by one, in a scope of each; leaving the nursery waits for all of them.
+    """Tasks that end before it does. A task runs its first step even if it is cancelled before.
 
-    An anyio task group does the same on every backend, and more; one task of it costs 14 us on trio and 10 on asyncio
-    where these cost 8 and 5, which is a tenth of a short connection.
+    An exception in a task cancels the nursery, and comes out of it in a group. A cancellation is said again until the
+    task ends, and does not reach what the task has put under a shielded scope of anyio's.
+    An anyio task group does the same on every backend, and more, for about twice the time.
     """
 
     def start_soon(self, function: TaskFunction, *args: object) -> Cancellable:
-        """Start a task, which runs its first step even if it is cancelled before."""
+        """Start a task in a cancel scope of its own."""
+
+    def start_inside(self, function: TaskFunction, *args: object) -> None:
+        """Start a task that is cancelled together with the nursery only: cheaper, for what is started often."""
+
+    def start_on_input(self, function: TaskFunction, stream: ByteStream) -> None:
+        """The same for a task that begins with ``receive_some``; where it can, it starts when that need not wait.
+
+        So an idle connection has no task. Once in a nursery at a time. ``interrupt`` starts the task, too.
+        """
+
+    def start_nursery(
+        self, function: "NurseryFunction", *, name: str | None = None, on_end: Callable[[], None] | None = None
+    ) -> "CancellableNursery":
+        """Start a task that runs ``function(child)`` and ends when that and all tasks of ``child`` have ended.
+
+        ``on_end`` is called then, in whatever way it has ended.
+
+        Until it has begun, ``child`` takes no tasks. ``name`` is for who looks at tasks, and the function's without it.
+        """
+
+
+class CancellableNursery(Nursery, Protocol):
+    """A nursery inside a nursery."""
+
+    @property
+    def cancel_called(self) -> bool:
+        """``cancel`` was called, or an exception did the same. It need not know of nurseries around it."""
+
+    def cancel(self) -> None:
+        """Cancel all of its tasks, those of the nurseries in it, and the function that it was made for."""
+
+
+NurseryFunction: TypeAlias = Callable[[CancellableNursery], Coroutine[Any, Any, None]]
 
 
 class Network(Protocol):
@@ -139,6 +211,9 @@ class Network(Protocol):
 
     clock: Callable[[], float]
     """The event loop's time in seconds, virtual in tests."""
+
+    task_per_turn: bool
+    """Each request needs a task of its own: much of asyncio's world, other than trio's, is keyed on the task."""
 
     def listen(self, sock: Any) -> Listener:
         """A listener on a bound, listening ``socket.socket``, which it owns from now on."""

@@ -6,13 +6,13 @@ has not read yet (RFC 9112 §9.6); only what was sent before an ``abort`` can st
 """
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import anyio
 
 from trioserve._errors import ClientDisconnected
-from trioserve._streams.interface import RECEIVE_BYTES, Address, ByteStream
+from trioserve._streams.interface import RECEIVE_BYTES, Address, ByteStream, SendObserver
 
 __all__ = ["MemoryClient", "MemoryListener", "MemoryStream", "memory_stream_pair"]
 
@@ -26,27 +26,23 @@ class _Pipe:
 
     Attributes:
         finished: the writer will send no more; the reader sees that when it has taken everything.
+        held_bytes: in the network, and not taken by the reader.
         waiting_bytes: handed over by the writer, beyond what the network holds.
     """
 
     __slots__ = (
-        "_capacity", "_changed", "_credit", "_held", "_held_bytes", "_waiting", "_writer", "finished", "waiting_bytes",
+        "_capacity", "_changed", "_held", "_waiting", "_writer", "finished", "held_bytes", "waiting_bytes",
     )  # fmt: skip
 
-    def __init__(self, capacity: int, credit: int, writer: "MemoryStream") -> None:
+    def __init__(self, capacity: int, writer: "MemoryStream") -> None:
         self._capacity = capacity
-        self._credit = credit
         self._writer = writer
         self._held: deque[bytes] = deque()
-        self._held_bytes = 0
+        self.held_bytes = 0
         self._waiting: deque[bytes] = deque()
         self._changed = anyio.Event()
         self.waiting_bytes = 0
         self.finished = False
-
-    def be_strict(self) -> None:
-        self._credit = 0
-        self._move()
 
     def put(self, data: bytes) -> None:
         self._waiting.append(data)
@@ -61,7 +57,7 @@ class _Pipe:
         if len(data) > max_bytes:
             self._held.appendleft(data[max_bytes:])
             data = data[:max_bytes]
-        self._held_bytes -= len(data)
+        self.held_bytes -= len(data)
         self._move()
         return data
 
@@ -69,27 +65,29 @@ class _Pipe:
         """Let ``data`` be the next to be taken."""
         if data:
             self._held.appendleft(data)
-            self._held_bytes += len(data)
+            self.held_bytes += len(data)
 
     def _move(self) -> None:
         """Let the network take what it has room for."""
-        while self._waiting and (room := self._capacity - self._held_bytes) > 0:
+        while self._waiting and (room := self._capacity - self.held_bytes) > 0:
             data = self._waiting.popleft()
             if len(data) > room:
                 self._waiting.appendleft(data[room:])
                 data = data[:room]
             self.waiting_bytes -= len(data)
             self._held.append(data)
-            self._held_bytes += len(data)
-        if not self._waiting:
-            self._writer.congested = False
-        elif self.waiting_bytes > self._credit:
-            self._writer.congested = True
+            self.held_bytes += len(data)
         self.notify()
+        self._writer._set_congested(bool(self._waiting))
 
     @property
     def is_empty(self) -> bool:
         return not self._held and not self._waiting
+
+    @property
+    def has_arrived(self) -> bool:
+        """There is something to take."""
+        return bool(self._held)
 
     @property
     def end_has_arrived(self) -> bool:
@@ -99,18 +97,19 @@ class _Pipe:
     def drop_waiting(self) -> None:
         self._waiting.clear()
         self.waiting_bytes = 0
-        self._writer.congested = False
         self.notify()
+        self._writer._set_congested(False)
 
     def drop_all(self) -> None:
         self._held.clear()
-        self._held_bytes = 0
+        self.held_bytes = 0
         self.drop_waiting()
 
     def notify(self) -> None:
         """Wake whoever waits at either end."""
         self._changed.set()
         self._changed = anyio.Event()
+        self._writer._other.look()
 
     async def wait_for_change(self) -> None:
         await self._changed.wait()
@@ -119,7 +118,10 @@ class _Pipe:
 class MemoryStream:
     """One end of a connection, a ``ByteStream``. ``abort`` is a reset; so is closing while bytes are unread."""
 
-    __slots__ = ("_closed", "_incoming", "_other", "_outgoing", "_receiving", "congested", "local", "lost", "peer")
+    __slots__ = (
+        "_closed", "_incoming", "_interrupted", "_on_input", "_other", "_outgoing", "_receiving", "congested", "local",
+        "lost", "observer", "peer",
+    )  # fmt: skip
 
     _incoming: _Pipe  # these three belong to both ends: see memory_stream_pair
     _outgoing: _Pipe
@@ -130,8 +132,13 @@ class MemoryStream:
         self.local = local
         self.lost = False
         self.congested = False
+        self.observer: SendObserver | None = None
         self._closed = False
         self._receiving = False
+        self._interrupted = False  # the wait that is going on
+        self._on_input: Callable[[], None] | None = None
+
+    needs_opening = False
 
     async def open(self) -> None:
         """Nothing: the connection is there."""
@@ -148,11 +155,43 @@ class MemoryStream:
             if self._receiving:
                 raise anyio.BusyResourceError("receiving from")
             self._receiving = True
+            self._interrupted = False
             try:
                 await self._incoming.wait_for_change()
             finally:
                 self._receiving = False
+            if self._interrupted:
+                return self.receive_nowait(max_bytes) or b""
         return data
+
+    def call_when_input(self, callback: Callable[[], None]) -> bool:
+        if self._has_news:
+            return False
+        self._on_input = callback
+        return True
+
+    @property
+    def _has_news(self) -> bool:
+        return self.lost or self._incoming.has_arrived or self._incoming.end_has_arrived
+
+    def look(self) -> None:
+        """Something has changed in what arrives."""
+        if self._on_input is not None and self._has_news:
+            self._call_back()
+
+    def _call_back(self) -> None:
+        callback, self._on_input = self._on_input, None
+        if callback is not None:
+            callback()
+
+    def interrupt(self) -> None:
+        if self._receiving:
+            self._interrupted = True
+            self._incoming.notify()
+        self._call_back()
+
+    def has_input(self) -> bool:
+        return self._incoming.has_arrived and not self.lost
 
     def send_nowait(self, data: bytes) -> None:
         if self.lost or not data:
@@ -167,8 +206,14 @@ class MemoryStream:
         assert len(data) == size, "sockets believe it, and would lose bytes"
         self.send_nowait(data)
 
-    def be_strict(self) -> None:
-        self._outgoing.be_strict()
+    def uncork(self) -> None:
+        """Nothing: there is no cork."""
+
+    def _set_congested(self, congested: bool) -> None:
+        if congested != self.congested:
+            self.congested = congested
+            if self.observer is not None:
+                (self.observer.on_congested if congested else self.observer.on_drained)()
 
     async def drain(self) -> None:
         while self.congested and not self.lost:
@@ -181,7 +226,7 @@ class MemoryStream:
         return self._outgoing.waiting_bytes
 
     def untaken(self) -> int:
-        return self.unsent
+        return self.unsent + self._outgoing.held_bytes
 
     def is_disconnected(self) -> bool:
         return self.lost or (self._incoming.end_has_arrived and self._incoming.is_empty)
@@ -288,29 +333,26 @@ class MemoryClient(MemoryStream):
 def memory_stream_pair(
     capacity: int = IN_FLIGHT_BYTES,
     *,
-    credit: int = 0,
     client: Address | None = CLIENT_ADDRESS,
     server: Address | None = SERVER_ADDRESS,
 ) -> tuple[MemoryClient, MemoryStream]:
     """Both ends of a new connection, the client's first.
 
-    ``capacity`` bytes are in flight at most, each way. A stream is congested as soon as more than ``credit`` bytes
-    wait beyond that, and until none does: trio's streams have a credit of 0, asyncio's of 64 KiB.
+    ``capacity`` bytes are in flight at most, each way; a stream is congested while any wait beyond that.
     """
     near, far = MemoryClient(peer=server, local=client), MemoryStream(peer=client, local=server)
     near._other, far._other = far, near
-    near._outgoing = far._incoming = _Pipe(capacity, credit, writer=near)
-    far._outgoing = near._incoming = _Pipe(capacity, credit, writer=far)
+    near._outgoing = far._incoming = _Pipe(capacity, writer=near)
+    far._outgoing = near._incoming = _Pipe(capacity, writer=far)
     return near, far
 
 
 class MemoryListener:
     """A ``Listener``: what ``connect`` makes, ``accept`` takes. The backlog has no bound, ``waiting`` is its length."""
 
-    def __init__(self, address: Address = SERVER_ADDRESS, *, capacity: int = IN_FLIGHT_BYTES, credit: int = 0) -> None:
+    def __init__(self, address: Address = SERVER_ADDRESS, *, capacity: int = IN_FLIGHT_BYTES) -> None:
         self.address = address
         self._capacity = capacity
-        self._credit = credit
         self._backlog: deque[MemoryStream] = deque()
         self._connected = anyio.Event()
         self._closed = False
@@ -324,7 +366,7 @@ class MemoryListener:
         """A new connection from ``client``. Raises ConnectionRefusedError once the listener is closed."""
         if self._closed:
             raise ConnectionRefusedError(f"nobody listens on {self.address}")
-        near, far = memory_stream_pair(self._capacity, credit=self._credit, client=client, server=self.address)
+        near, far = memory_stream_pair(self._capacity, client=client, server=self.address)
         self._backlog.append(far)
         self._connected.set()
         return near

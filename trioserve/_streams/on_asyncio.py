@@ -1,16 +1,17 @@
-"""Sockets on asyncio and uvloop: the network, its listeners, and its nursery."""
+"""Sockets on asyncio and uvloop: the network and its listeners."""
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 import anyio
 import anyio.abc
 
 from trioserve._streams.cork import CorkedNetwork
-from trioserve._streams.interface import ByteStream, TaskFunction
+from trioserve._streams.interface import ByteStream
+from trioserve._streams.on_asyncio_nursery import AsyncioNursery, open_nursery
 from trioserve._streams.on_asyncio_stream import LoopCork, SocketStream
 from trioserve._streams.sockets import accepting, address_of, is_wildcard, peer_address
 
@@ -20,6 +21,7 @@ __all__ = ["AsyncioNetwork"]
 class AsyncioNetwork(CorkedNetwork):
     """The running event loop's clock and sockets."""
 
+    task_per_turn = True
     _cork: LoopCork
 
     def __init__(self) -> None:
@@ -39,79 +41,8 @@ class AsyncioNetwork(CorkedNetwork):
                 with anyio.CancelScope(shield=True):
                     await asyncio.wait(self._cork.openers)
 
-    @asynccontextmanager
-    async def open_nursery(self) -> AsyncIterator["AsyncioNursery"]:
-        async with anyio.create_task_group() as group:
-            nursery = AsyncioNursery(self._loop, group.cancel_scope)
-            group.start_soon(nursery.watch_over_tasks)
-            try:
-                yield nursery
-            finally:
-                nursery.close()
-
-
-class AsyncioNursery:
-    """Tasks of asyncio's, with a cancel scope of anyio's for each, inside ``cancel_scope``.
-
-    Whatever ends the nursery cancels ``cancel_scope``, and that one the others. So a task is told again until it ends,
-    and what it has shielded comes to its end: as on trio, and other than in ``asyncio.TaskGroup``.
-    """
-
-    def __init__(self, loop: asyncio.AbstractEventLoop, cancel_scope: anyio.CancelScope) -> None:
-        self._loop = loop
-        self._cancel_scope = cancel_scope
-        self._scopes: dict[asyncio.Task[None], anyio.CancelScope] = {}
-        self._errors: list[BaseException] = []
-        self._is_cancelled = False
-        self._is_closing = False
-        self._is_empty = asyncio.Event()  # and will remain so
-
-    def start_soon(self, function: TaskFunction, *args: object) -> anyio.CancelScope:
-        if self._is_empty.is_set():
-            raise RuntimeError("the nursery has ended")
-        scope = anyio.CancelScope()
-        if self._is_cancelled:
-            scope.cancel()
-        task = self._loop.create_task(_run_in(scope, function, args))
-        self._scopes[task] = scope
-        task.add_done_callback(self._on_done)
-        return scope
-
-    def _on_done(self, task: "asyncio.Task[None]") -> None:
-        del self._scopes[task]
-        if not task.cancelled() and (exc := task.exception()) is not None:
-            self._errors.append(exc)
-            self._cancel_scope.cancel()
-        self._note_end()
-
-    def close(self) -> None:
-        """Whoever has opened the nursery leaves it: it ends with its last task."""
-        self._is_closing = True
-        self._note_end()
-
-    def _note_end(self) -> None:
-        if self._is_closing and not self._scopes:
-            self._is_empty.set()
-
-    async def watch_over_tasks(self) -> None:
-        """A task in ``cancel_scope``, which ends after the others and hands its cancellation on to them."""
-        try:
-            await self._is_empty.wait()
-        except asyncio.CancelledError:
-            self._is_cancelled = True
-            for scope in self._scopes.values():
-                scope.cancel()
-            with anyio.CancelScope(shield=True):
-                await self._is_empty.wait()
-            raise
-        finally:
-            if self._errors:
-                raise BaseExceptionGroup("exceptions in a nursery", self._errors)
-
-
-async def _run_in(scope: anyio.CancelScope, function: TaskFunction, args: tuple[object, ...]) -> None:
-    with scope:
-        await function(*args)
+    def open_nursery(self) -> AbstractAsyncContextManager[AsyncioNursery]:
+        return open_nursery(self._loop)
 
 
 class AsyncioListener:

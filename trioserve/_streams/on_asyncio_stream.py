@@ -6,6 +6,7 @@ The transport, once there is one, keeps what the kernel does not take, and sends
 import asyncio
 import contextlib
 import socket
+from collections.abc import Callable
 from typing import Final, cast
 
 import anyio
@@ -14,19 +15,18 @@ from trioserve._errors import ClientDisconnected
 from trioserve._streams.cork import Cork, Corkable
 from trioserve._streams.end_watch import EndWatch
 from trioserve._streams.interface import RECEIVE_BYTES, Address
-from trioserve._streams.sockets import NOTHING, kernel_queue, peek_end, reset_on_close
+from trioserve._streams.sockets import NOTHING, kernel_queue, peek_end, peek_input, reset_on_close
 
 __all__ = ["LoopCork", "SocketStream"]
 
 PAUSE_BYTES: Final = 64 * 1024  # received and not yet asked for: from here on the transport stops reading
-UNSENT_BYTES: Final = 64 * 1024  # asyncio's default
 
 
 class LoopCork(Cork):
     """In while tasks that were woken in one turn of the event loop are expected to run, and until the last has run.
 
     Attributes:
-        expected: how many; who changes it sees to ``push_in`` and ``all_have_come``, because each request does both.
+        expected: how many.
         ends: notices the ends of streams that are not read.
         openers: tasks that make transports, in a turn or two; in a nursery each would cost 10 us more.
     """
@@ -40,6 +40,18 @@ class LoopCork(Cork):
         self.expected = 0
         self.ends = EndWatch(loop.add_reader, loop.remove_reader)
         self.openers: set[asyncio.Task[None]] = set()
+
+    def expect_one(self) -> None:
+        """A task has been woken."""
+        self.expected += 1
+        if not self.is_in:
+            self.push_in()
+
+    def one_has_come(self) -> None:
+        """It begins to run."""
+        self.expected -= 1
+        if not self.expected:
+            self.all_have_come()
 
     def all_have_come(self) -> None:
         """The last one begins to run."""
@@ -79,8 +91,8 @@ class SocketStream(Corkable, asyncio.Protocol):
     """
 
     __slots__ = (
-        "_closed", "_credit", "_direct", "_drained", "_ended", "_is_closed", "_loop", "_opening", "_paused",
-        "_readable", "_received", "_transport", "_unsent", "_watchers", "congested", "local", "peer",
+        "_announced", "_closed", "_direct", "_drained", "_ended", "_is_closed", "_loop", "_on_input", "_opening",
+        "_paused", "_readable", "_received", "_transport", "_unsent", "_watchers", "local", "peer",
     )  # fmt: skip
 
     _cork: LoopCork
@@ -99,14 +111,16 @@ class SocketStream(Corkable, asyncio.Protocol):
         self._loop = loop
         self._received = b""
         self._unsent = NOTHING  # while there is no transport
-        self._credit = UNSENT_BYTES  # a transport may keep so many before the stream is congested
         self._ended = False  # the peer has finished sending
         self._paused = False
-        self.congested = False  # the peer is slower than we are
-        self._readable: asyncio.Future[None] | None = None  # each is made when somebody waits for it
+        self._readable: asyncio.Future[bool] | None = None  # each is made when somebody waits for it
+        self._on_input: Callable[[], None] | None = None  # called instead of resolving ``_readable``
+        self._announced = False  # it was called, and nobody has received since
         self._drained: asyncio.Future[None] | None = None
         self._watchers: asyncio.Event | None = None
         self._closed: asyncio.Event | None = None
+
+    needs_opening = False
 
     async def open(self) -> None:
         """Nothing: an accepted socket is ready."""
@@ -136,13 +150,15 @@ class SocketStream(Corkable, asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)  # uvloop's is one in all but name
-        self._transport.set_write_buffer_limits(high=self._credit, low=0)
+        self._transport.set_write_buffer_limits(high=0)  # it calls pause_writing for a single byte that it keeps
         if self._unsent:
             data, self._unsent = self._unsent, NOTHING
-            self.resume_writing()
             self._transport.write(data)
+            is_drained = not self._transport.get_write_buffer_size()
             if self._finishes:
                 self.send_eof()
+            if is_drained:
+                self._note_drained()
 
     def data_received(self, data: bytes) -> None:
         self._received = self._received + data if self._received else data
@@ -165,34 +181,69 @@ class SocketStream(Corkable, asyncio.Protocol):
         self._transport = None
         self._unsent = NOTHING
         self._wake_reader()
-        self.resume_writing()
         if self._watchers is not None:
             self._watchers.set()
             self._cork.ends.forget(self._sock)
         if self._closed is not None:
             self._closed.set()
+        self._note_drained()
 
     def pause_writing(self) -> None:
-        self.congested = True
+        self._note_congested()
 
     def resume_writing(self) -> None:
-        self.congested = False
+        self._loop.call_soon(self._see_drained)  # an observer may close the stream, which asyncio would trip over here
+
+    def _see_drained(self) -> None:
+        if self._transport is None or not self._transport.get_write_buffer_size():
+            self._note_drained()
+
+    def _wake_drained(self) -> None:
         drained, self._drained = self._drained, None
         if drained is not None and not drained.done():
             drained.set_result(None)
 
-    def _wake_reader(self) -> None:
+    def _wake_reader(self, *, interrupted: bool = False) -> None:
         readable, self._readable = self._readable, None
         if readable is not None and not readable.done():
-            readable.set_result(None)
-            cork = self._cork
-            cork.expected += 1
-            if not cork.is_in:
-                cork.push_in()
+            readable.set_result(interrupted)
+            self._cork.expect_one()
+        if self._on_input is not None:  # beside somebody who still waits, although he has been cancelled
+            callback, self._on_input = self._on_input, None
+            self._announced = True
+            self._cork.expect_one()
+            callback()
 
     # Receiving.
 
+    def call_when_input(self, callback: Callable[[], None]) -> bool:
+        if self._direct:
+            self._try_directly()
+        if self._received or self._ended or self.lost:
+            return False
+        self._on_input = callback
+        return True
+
+    def _try_directly(self) -> None:
+        """Without a transport nobody would call back; so let there be one, unless there is something already."""
+        if not self._received and not self._ended and not self.lost:
+            with contextlib.suppress(ClientDisconnected):
+                if (data := self._receive(RECEIVE_BYTES)) is None:
+                    self._make_transport()
+                else:
+                    self._received = data
+
+    def _come(self) -> None:
+        """Whoever was called back receives, or never will."""
+        self._announced = False
+        cork = self._cork  # as one_has_come does, which one call more would ask
+        cork.expected -= 1
+        if not cork.expected:
+            cork.all_have_come()
+
     def receive_nowait(self, max_bytes: int = RECEIVE_BYTES) -> bytes | None:
+        if self._announced:
+            self._come()
         if self._received or self._ended or self.lost:
             return self._take()
         return self._receive(max_bytes)  # the event loop may not have seen yet what has just arrived
@@ -220,6 +271,8 @@ class SocketStream(Corkable, asyncio.Protocol):
         return data
 
     async def receive_some(self, max_bytes: int = RECEIVE_BYTES) -> bytes:
+        if self._announced:
+            self._come()
         while not self._received and not self._ended and not self.lost:
             if self._direct:
                 if (data := self._receive(max_bytes)) is not None:
@@ -229,19 +282,24 @@ class SocketStream(Corkable, asyncio.Protocol):
                 raise anyio.BusyResourceError("receiving from")
             readable = self._readable = self._loop.create_future()
             try:
-                await readable
+                interrupted = await readable
             finally:
                 self._stop_waiting(readable)
+            if interrupted:
+                return self.receive_nowait(max_bytes) or b""
         return self._take()
 
-    def _stop_waiting(self, readable: "asyncio.Future[None]") -> None:
+    def interrupt(self) -> None:
+        self._wake_reader(interrupted=True)
+
+    def has_input(self) -> bool:
+        return not self.lost and (bool(self._received) or peek_input(self._sock))
+
+    def _stop_waiting(self, readable: "asyncio.Future[bool]") -> None:
         if self._readable is readable:
             self._readable = None  # cancelled
         elif not readable.cancelled():
-            cork = self._cork
-            cork.expected -= 1
-            if not cork.expected:
-                cork.all_have_come()
+            self._cork.one_has_come()
 
     def is_disconnected(self) -> bool:
         if self._direct and not self._ended and not self.lost:
@@ -277,18 +335,19 @@ class SocketStream(Corkable, asyncio.Protocol):
             self._transport.write(unsent)
         else:
             self._unsent = unsent
-            self.congested = True
             if self._direct:
                 self._loop.add_writer(self._sock, self._send_unsent)
+            self._note_congested()
 
     def _send_unsent(self) -> None:
         """The kernel takes more, and there is no transport yet."""
-        self._unsent = self._unsent[self._send_some(self._unsent) :]
-        if not self._unsent:
+        sent = self._send_some(self._unsent)
+        self._unsent = self._unsent[sent:]
+        if not self._unsent and not self.lost:
             self._loop.remove_writer(self._sock)
-            self.resume_writing()
             if self._finishes:
                 self.send_eof()
+            self._note_drained()
 
     def _send_some(self, data: bytes | memoryview) -> int:
         """``send(2)``; what is sent to a broken connection counts as sent."""
@@ -307,12 +366,6 @@ class SocketStream(Corkable, asyncio.Protocol):
         elif self._unsent and self._direct:
             self._loop.remove_writer(self._sock)
         self.connection_lost(None)
-
-    def be_strict(self) -> None:
-        self.uncork()
-        self._credit = 0
-        if self._transport is not None:
-            self._transport.set_write_buffer_limits(high=0)
 
     async def drain(self) -> None:
         while self.congested and not self.lost:
@@ -346,6 +399,8 @@ class SocketStream(Corkable, asyncio.Protocol):
             self._break()
 
     def close_nowait(self) -> bool:
+        if self._announced:
+            self._come()
         if self._corked:
             self._closes = True
             return True
@@ -377,8 +432,11 @@ class SocketStream(Corkable, asyncio.Protocol):
             raise
 
     def abort(self) -> None:
+        if self._announced:
+            self._come()
         self._drop_corked()
-        if not self._is_closed and self._sock.fileno() >= 0:
+        was_closed, self._is_closed = self._is_closed, True
+        if not was_closed and self._sock.fileno() >= 0:
             reset_on_close(self._sock)
             if self._transport is not None:
                 self._transport.abort()
@@ -386,4 +444,5 @@ class SocketStream(Corkable, asyncio.Protocol):
                 self._break()
                 if not self._opening:  # else who makes a transport will find that the stream is lost
                     self._sock.close()
-        self.lost = self._is_closed = True
+        self.lost = True
+        self._note_drained()

@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 import trio
 
 from trioserve._streams.cork import Cork, CorkedNetwork
-from trioserve._streams.interface import Address, ByteStream, TaskFunction
+from trioserve._streams.interface import Address, ByteStream, NurseryFunction, TaskFunction
 from trioserve._streams.on_trio_edge import EdgePoller, EdgeStream
 from trioserve._streams.on_trio_plain import PlainStream
 from trioserve._streams.sockets import accepting, address_of, is_wildcard, peer_address
@@ -21,6 +21,8 @@ __all__ = ["TrioNetwork"]
 
 class TrioNetwork(CorkedNetwork):
     """Trio's clock and sockets."""
+
+    task_per_turn = False
 
     def __init__(self, *, edge_triggered: bool = hasattr(select, "epoll")) -> None:
         super().__init__(Cork())
@@ -60,15 +62,67 @@ class TrioNetwork(CorkedNetwork):
 
 
 class TrioNursery:
-    """A nursery of trio's, with a cancel scope for each task."""
+    """A nursery of trio's."""
 
-    def __init__(self, nursery: trio.Nursery) -> None:
-        self._nursery = nursery
+    __slots__ = ("_open",)
+
+    def __init__(self, nursery: trio.Nursery | None) -> None:
+        self._open = nursery
+
+    @property
+    def _nursery(self) -> trio.Nursery:
+        if self._open is None:
+            raise RuntimeError("the nursery has not begun")
+        return self._open
 
     def start_soon(self, function: TaskFunction, *args: object) -> trio.CancelScope:
         scope = trio.CancelScope()
         self._nursery.start_soon(_run_in, scope, function, args, name=function)
         return scope
+
+    def start_inside(self, function: TaskFunction, *args: object) -> None:
+        self._nursery.start_soon(function, *args)
+
+    def start_on_input(self, function: TaskFunction, stream: ByteStream) -> None:
+        self._nursery.start_soon(function)
+
+    def start_nursery(
+        self, function: NurseryFunction, *, name: str | None = None, on_end: Callable[[], None] | None = None
+    ) -> "TrioChildNursery":
+        child = TrioChildNursery(on_end)
+        self._nursery.start_soon(child.run, function, name=name or function)
+        return child
+
+
+class TrioChildNursery(TrioNursery):
+    """A nursery with a task of its own, in another one."""
+
+    __slots__ = ("_is_born_cancelled", "_on_end")
+
+    def __init__(self, on_end: Callable[[], None] | None) -> None:
+        super().__init__(None)
+        self._on_end = on_end
+        self._is_born_cancelled = False
+
+    async def run(self, function: NurseryFunction) -> None:
+        try:
+            async with trio.open_nursery() as self._open:
+                if self._is_born_cancelled:
+                    self._open.cancel_scope.cancel()
+                await function(self)
+        finally:
+            if self._on_end is not None:
+                self._on_end()
+
+    @property
+    def cancel_called(self) -> bool:
+        return self._open.cancel_scope.cancel_called if self._open is not None else self._is_born_cancelled
+
+    def cancel(self) -> None:
+        if self._open is not None:
+            self._open.cancel_scope.cancel()
+        else:
+            self._is_born_cancelled = True
 
 
 async def _run_in(scope: trio.CancelScope, function: TaskFunction, args: tuple[object, ...]) -> None:

@@ -131,9 +131,11 @@ class EdgeStream(TrioStream):
                     raise trio.BusyResourceError("another task is receiving from this connection")
                 self._register()
                 self._reader = current_task()
-                await wait_task_rescheduled(self._stop_waiting)
+                interrupted = await wait_task_rescheduled(self._stop_waiting)
                 if self.lost:
                     raise ClientDisconnected("the connection was closed")
+                if interrupted:
+                    return self.receive_nowait(max_bytes) or b""
             data = self._receive(max_bytes)  # as receive_nowait does, which one call more would ask
             if data is not None:
                 self._readable = len(data) == max_bytes or self._ended
@@ -143,6 +145,11 @@ class EdgeStream(TrioStream):
     def _stop_waiting(self, _: Any) -> trio.lowlevel.Abort:
         self._reader = None
         return trio.lowlevel.Abort.SUCCEEDED
+
+    def interrupt(self) -> None:
+        if self._reader is not None:
+            reschedule(self._reader, outcome.Value(True))
+            self._reader = None
 
     def is_disconnected(self) -> bool:
         return self.lost or peek_end(self._sock)

@@ -4,6 +4,7 @@
 """
 
 import socket
+from collections.abc import Callable
 from typing import Final
 
 import trio
@@ -15,6 +16,7 @@ from trioserve._streams.sockets import (
     NOTHING,
     kernel_queue,
     peek_end,
+    peek_input,
     reset_on_close,
 )
 
@@ -26,18 +28,23 @@ READ_AHEAD_BYTES: Final = 64 * 1024  # kept for receive_some while somebody watc
 class TrioStream(Corkable):
     """What both kinds of stream share: sending, closing, and turning socket errors into ours."""
 
-    __slots__ = ("_drained", "_unsent", "congested", "local", "peer")
+    __slots__ = ("_drained", "_unsent", "local", "peer")
 
     def __init__(self, sock: socket.socket, peer: Address | None, local: Address | None, cork: Cork) -> None:
         super().__init__(sock, cork)
         self.peer = peer
         self.local = local
-        self.congested = False
         self._unsent = NOTHING
         self._drained: trio.Event | None = None  # made when somebody waits for it
 
+    needs_opening = False
+
     async def open(self) -> None:
         """Nothing: an accepted socket is ready."""
+
+    def call_when_input(self, callback: Callable[[], None]) -> bool:
+        """Tasks of trio's wait themselves."""
+        return False
 
     @property
     def unsent(self) -> int:
@@ -65,9 +72,9 @@ class TrioStream(Corkable):
     def _keep(self, unsent: memoryview) -> None:
         """The kernel has not taken all: the rest follows as the peer reads."""
         self._unsent = unsent
-        self.congested = not self._flush()
-        if self.congested:  # the kernel has said no, so it will also say when it can take more
+        if not self._flush():  # the kernel has said no, so it will also say when it can take more
             self._flush_when_writable()
+            self._note_congested()
 
     def _flush_when_writable(self) -> None:
         raise NotImplementedError
@@ -82,15 +89,14 @@ class TrioStream(Corkable):
             return False
         except OSError:
             self._break()
-        self.congested = False
-        if self._drained is not None:
-            self._drained.set()
         if self._finishes:
             self._send_end()
+        self._note_drained()
         return True
 
-    def be_strict(self) -> None:
-        self.uncork()  # what the kernel does not take then is congestion anyway
+    def _wake_drained(self) -> None:
+        if self._drained is not None:
+            self._drained.set()
 
     async def drain(self) -> None:
         while self.congested and not self.lost:
@@ -117,9 +123,10 @@ class TrioStream(Corkable):
         self.lost = True
         self._drop_corked()
         self._unsent = NOTHING
-        self.congested = False
-        if self._drained is not None:
-            self._drained.set()
+        self._note_drained()
+
+    def has_input(self) -> bool:
+        return not self.lost and peek_input(self._sock)
 
     def send_eof(self) -> None:
         self.uncork()
@@ -167,7 +174,7 @@ class TrioStream(Corkable):
 class PlainStream(TrioStream):
     """Portable: trio's own readiness."""
 
-    __slots__ = ("_ahead", "_finished", "_reading", "_room_ahead")
+    __slots__ = ("_ahead", "_finished", "_reading", "_room_ahead", "_waiting")
 
     def __init__(self, sock: socket.socket, peer: Address | None, local: Address | None, cork: Cork) -> None:
         super().__init__(sock, peer, local, cork)
@@ -175,17 +182,39 @@ class PlainStream(TrioStream):
         self._ahead = b""
         self._room_ahead = trio.Event()  # set when somebody has taken what was read ahead
         self._finished = False
+        self._waiting: trio.CancelScope | None = None  # around the wait of receive_some
 
     def receive_nowait(self, max_bytes: int = RECEIVE_BYTES) -> bytes | None:
-        if self._ahead or self._finished:
+        if self._has_ahead:
             return self._take_ahead()
         return self._receive(max_bytes)
 
+    @property
+    def _has_ahead(self) -> bool:
+        """Bytes or the end have been read ahead."""
+        return bool(self._ahead) or self._finished
+
     async def receive_some(self, max_bytes: int = RECEIVE_BYTES) -> bytes:
-        async with self._reading:
-            if not self._ahead and not self._finished:
-                return await self._wait_and_receive(max_bytes)
+        if self._waiting is not None:
+            raise trio.BusyResourceError("another task is receiving from this connection")
+        if self._has_ahead:  # whoever watches for the end may hold the lock for long
             return self._take_ahead()
+        with trio.CancelScope() as self._waiting:
+            try:
+                async with self._reading:
+                    if self._has_ahead:
+                        return self._take_ahead()
+                    return await self._wait_and_receive(max_bytes)
+            finally:
+                self._waiting = None
+        return self.receive_nowait(max_bytes) or b""  # interrupted
+
+    def interrupt(self) -> None:
+        if self._waiting is not None:
+            self._waiting.cancel()
+
+    def has_input(self) -> bool:
+        return super().has_input() or (bool(self._ahead) and not self.lost)
 
     def _take_ahead(self) -> bytes:
         data, self._ahead = self._ahead, b""

@@ -1,14 +1,15 @@
 """Connections that begin with a header of the PROXY protocol, over any other kind of stream, TLS not yet begun."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NoReturn
 
 import anyio
 
+from trioserve._complaints import complain
 from trioserve._errors import ClientDisconnected
 from trioserve._protocol.proxy_line import ProxyLine, read_proxy_line
-from trioserve._streams.interface import RECEIVE_BYTES, Address, ByteStream, Listener
+from trioserve._streams.interface import RECEIVE_BYTES, Address, ByteStream, Listener, SendObserver
 from trioserve._trust import TrustedPeers
 
 __all__ = ["ProxiedListener", "ProxiedStream"]
@@ -42,15 +43,18 @@ class ProxiedStream:
     A peer that is not trusted, or that sends something else, is refused with a line in the log.
     """
 
-    __slots__ = ("_leftover", "_seconds", "_stream", "_trusted", "local", "peer")
+    __slots__ = ("_is_open", "_leftover", "_seconds", "_stream", "_trusted", "local", "peer")
 
     def __init__(self, stream: ByteStream, trusted: TrustedPeers, seconds: float | None) -> None:
         self._stream = stream
         self._trusted = trusted
         self._seconds = seconds
+        self._is_open = False  # until then it is open() that receives
         self._leftover = b""  # came together with the header
         self.peer: Address | None = stream.peer
         self.local: Address | None = stream.local
+
+    needs_opening = True
 
     async def open(self) -> None:
         """Read the header. Raises ClientDisconnected if the peer is refused; the stream is closed if that fails."""
@@ -66,6 +70,7 @@ class ProxiedStream:
         except BaseException:
             self.abort()
             raise
+        self._is_open = True
         if line.endpoints is not None:
             self.peer, local = line.endpoints
             self.local = local or self.local
@@ -86,7 +91,8 @@ class ProxiedStream:
         return line
 
     def _refuse(self, reason: str) -> NoReturn:
-        log.warning("Refused the connection of %s: %s", self.peer or "a unix socket's client", reason)
+        who = self.peer or "a unix socket's client"
+        complain(log, "Refused the connection of %s: %s", who, reason, level=logging.WARNING)
         raise ClientDisconnected(reason)
 
     # The rest is the stream's own affair, but for bytes that came too early.
@@ -98,6 +104,14 @@ class ProxiedStream:
     @property
     def congested(self) -> bool:
         return self._stream.congested
+
+    @property
+    def observer(self) -> SendObserver | None:
+        return self._stream.observer
+
+    @observer.setter
+    def observer(self, observer: SendObserver | None) -> None:
+        self._stream.observer = observer
 
     @property
     def unsent(self) -> int:
@@ -113,6 +127,16 @@ class ProxiedStream:
         data, self._leftover = self._leftover, b""
         return data
 
+    def has_input(self) -> bool:
+        return (bool(self._leftover) and not self.lost) or self._stream.has_input()
+
+    def call_when_input(self, callback: Callable[[], None]) -> bool:
+        return not self._leftover and self._stream.call_when_input(callback)
+
+    def interrupt(self) -> None:
+        if self._is_open:
+            self._stream.interrupt()
+
     def send_nowait(self, data: bytes) -> None:
         self._stream.send_nowait(data)
 
@@ -122,8 +146,8 @@ class ProxiedStream:
     async def drain(self) -> None:
         await self._stream.drain()
 
-    def be_strict(self) -> None:
-        self._stream.be_strict()
+    def uncork(self) -> None:
+        self._stream.uncork()
 
     def untaken(self) -> int:
         return self._stream.untaken()

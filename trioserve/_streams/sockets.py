@@ -17,8 +17,8 @@ if sys.platform != "win32":
     import termios
 
 __all__ = [
-    "NOTHING", "accepting", "address_of", "can_gather", "is_wildcard", "kernel_queue", "peek_end", "peer_address",
-    "reset_on_close", "send_pieces",
+    "NOTHING", "accepting", "address_of", "can_gather", "is_wildcard", "kernel_queue", "peek_end", "peek_input",
+    "peer_address", "reset_on_close", "send_pieces",
 ]  # fmt: skip
 
 NOTHING: Final = memoryview(b"")  # unsent
@@ -104,3 +104,11 @@ def peek_end(sock: socket.socket) -> bool:
         return False
     except OSError:
         return True
+
+
+def peek_input(sock: socket.socket) -> bool:
+    """There are bytes to read; the end alone is none."""
+    try:
+        return bool(sock.recv(1, socket.MSG_PEEK))
+    except OSError:
+        return False

@@ -11,14 +11,15 @@ they are, so one that was cut short does not pass for a whole one (RFC 8446 §6.
 import contextlib
 import logging
 import ssl
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 import anyio
 
+from trioserve._complaints import complain
 from trioserve._errors import ClientDisconnected
-from trioserve._streams.interface import RECEIVE_BYTES, Address, ByteStream, Listener
+from trioserve._streams.interface import RECEIVE_BYTES, Address, ByteStream, Listener, SendObserver
 
 __all__ = ["ServerIdentity", "TlsFacts", "TlsListener", "TlsStream", "is_tls", "tls_facts"]
 
@@ -98,8 +99,8 @@ class TlsStream:
     """The server's end of a TLS connection, over ``inner``, which it owns from now on."""
 
     __slots__ = (
-        "_certificate", "_changed", "_ended", "_incoming", "_inner", "_outgoing", "_reading", "_received", "_ssl",
-        "_state",
+        "_certificate", "_changed", "_ended", "_incoming", "_inner", "_interruptions", "_outgoing", "_reading",
+        "_received", "_ssl", "_state",
     )  # fmt: skip
 
     def __init__(self, inner: ByteStream, identity: ServerIdentity) -> None:
@@ -112,16 +113,19 @@ class TlsStream:
         self._received = b""  # decrypted, and not yet asked for
         self._ended = False  # the peer has finished sending
         self._reading = True  # a task reads from the stream below; at first it is the one that calls open()
+        self._interruptions = 0  # so far
         self._changed: anyio.Event | None = None  # made when somebody waits for the reading task
 
     # The handshake.
+
+    needs_opening = True
 
     async def open(self) -> None:
         await self._inner.open()
         try:
             while not self._advance_handshake():
                 if not (data := await self._inner.receive_some()):
-                    log.debug("TLS handshake with %s failed: the client left", self.peer)
+                    complain(log, "TLS handshake with %s failed: the client left", self.peer, level=logging.DEBUG)
                     raise ClientDisconnected("the client left during the TLS handshake")
                 self._incoming.write(data)
         except ssl.SSLError as exc:
@@ -145,7 +149,7 @@ class TlsStream:
 
     async def _refuse(self, error: ssl.SSLError) -> None:
         """Let the client know: bytes of it that nobody has read would make the kernel send a reset instead."""
-        log.debug("TLS handshake with %s failed: %s", self.peer, _reason(error))
+        complain(log, "TLS handshake with %s failed: %s", self.peer, _reason(error), level=logging.DEBUG)
         self._flush()
         self._state = BROKEN
         self._inner.send_eof()
@@ -182,14 +186,22 @@ class TlsStream:
         return self._inner.congested
 
     @property
+    def observer(self) -> SendObserver | None:
+        return self._inner.observer
+
+    @observer.setter
+    def observer(self, observer: SendObserver | None) -> None:
+        self._inner.observer = observer
+
+    @property
     def unsent(self) -> int:
         return self._inner.unsent
 
     def untaken(self) -> int:
         return self._inner.untaken()
 
-    def be_strict(self) -> None:
-        self._inner.be_strict()
+    def uncork(self) -> None:
+        self._inner.uncork()
 
     async def drain(self) -> None:
         await self._inner.drain()
@@ -199,8 +211,9 @@ class TlsStream:
     # Receiving.
 
     async def receive_some(self, max_bytes: int = RECEIVE_BYTES) -> bytes:
+        interruptions = self._interruptions
         while not self._received:
-            if self._ended:
+            if self._ended or self._interruptions != interruptions:
                 return b""
             await self._pull(max_bytes)
         data, self._received = self._received, b""
@@ -216,6 +229,19 @@ class TlsStream:
         data, self._received = self._received, b""
         return data
 
+    def has_input(self) -> bool:
+        return not self.lost and (bool(self._received) or (not self._ended and self._inner.has_input()))
+
+    def call_when_input(self, callback: Callable[[], None]) -> bool:
+        at_once = self._received or self._ended or self._reading or self._state == BROKEN
+        return not at_once and self._inner.call_when_input(callback)  # which may be a part of a record only
+
+    def interrupt(self) -> None:
+        if self._state in (OPEN, FINISHED):  # in a handshake nobody waits in receive_some
+            if self._reading:
+                self._interruptions += 1
+            self._inner.interrupt()
+
     async def _pull(self, max_bytes: int) -> None:
         """Wait for something that may have brought bytes, or the end. One task reads, others wait for that one."""
         if self.lost:
@@ -226,6 +252,7 @@ class TlsStream:
             await self._changed.wait()
             return
         self._reading = True
+        interruptions = self._interruptions
         try:
             data = await self._inner.receive_some(max_bytes)
         finally:  # also when it was cancelled: then one of those that wait goes on
@@ -233,7 +260,8 @@ class TlsStream:
             if self._changed is not None:
                 self._changed.set()
                 self._changed = None
-        self._take_in(data)
+        if data or self._interruptions == interruptions:  # an interruption may be the end too, which is told again
+            self._take_in(data)
         if self._outgoing.pending and not self._received:  # an answer to TLS itself, no_renegotiation say
             self._flush()
             await self._inner.drain()  # who never reads the answers shall not ask for more of them
@@ -266,7 +294,7 @@ class TlsStream:
         except ssl.SSLZeroReturnError:  # how it tells the end when ours has been sent already
             data = b""
         except ssl.SSLError as exc:
-            log.debug("TLS connection of %s broke: %s", self.peer, _reason(exc))
+            complain(log, "TLS connection of %s broke: %s", self.peer, _reason(exc), level=logging.DEBUG)
             self._flush()
             self._state = BROKEN
             return b""
