@@ -17,6 +17,7 @@ from typing import Any, Final, Literal, TypeAlias
 
 from trioserve._addresses import BindSpec, Descriptor, HostPort, UnixPath, parse_bind
 from trioserve._errors import ConfigError
+from trioserve._root_path import read_prefix
 from trioserve._trust import TrustedPeers, believed_fields
 
 __all__ = ["Config", "Option", "Seconds", "options"]
@@ -89,7 +90,7 @@ class Config:
     lifespan: Literal["auto", "on", "off"] = option(
         "auto", "Application", "Run the application's lifespan: when it has one, always, or never.")
     root_path: str = option(
-        "", "Application", "Path prefix under which a proxy mounts the application.", metavar="PATH")
+        "", "Application", "Path prefix, such as /api, under which a proxy mounts the application.", metavar="PATH")
 
     host: str = option(
         "127.0.0.1", "Binding", "Address or name to listen on, in all its IPv4 and IPv6 addresses; * for all addresses "
@@ -143,10 +144,11 @@ class Config:
     header: tuple[str, ...] = option(
         (), "HTTP", "Extra response header, as Name:Value; repeatable, in the environment one per line.",
         metavar="NAME:VALUE")
-    on_disconnect: Literal["notify", "cancel"] = option(
-        "notify", "HTTP",
-        "When a client leaves before its response is complete: tell the application by http.disconnect, or cancel "
-        "the request.")
+    on_disconnect: Literal["auto", "notify", "cancel"] = option(
+        "auto", "HTTP",
+        "When a client leaves before its response is complete: notify tells the application by http.disconnect, cancel "
+        "cancels it; auto cancels it shortly after if the response has begun and nobody waits in receive(), and tells "
+        "it otherwise.")
 
     ws: Literal["auto", "wsproto", "none"] = option(
         "auto", "WebSocket", "Serve WebSockets; with none their handshakes are ordinary requests.")
@@ -260,6 +262,7 @@ class Config:
             if (name := line.partition(":")[0]).lower() in _OF_EACH_RESPONSE:
                 raise ConfigError("header", f"{name} is different for each response, so the server writes it")
         _check_binding(self)
+        object.__setattr__(self, "root_path", _translate("root_path", read_prefix, self.root_path))
         _translate("forwarded_allow_ips", TrustedPeers, self.forwarded_allow_ips)
         _translate("forwarded_headers", believed_fields, self.forwarded_headers)
 
@@ -344,10 +347,10 @@ def _each_once(name: str, specs: list[BindSpec], seen: list[BindSpec]) -> list[B
     return seen
 
 
-def _translate(name: str, read: Callable[[str], Any], text: str) -> None:
-    """Let ``read`` judge the value; its ValueError becomes a ConfigError."""
+def _translate(name: str, read: Callable[[str], Any], text: str) -> Any:
+    """What ``read`` makes of the value; its ValueError becomes a ConfigError."""
     try:
-        read(text)
+        return read(text)
     except ValueError as exc:
         raise ConfigError(name, str(exc)) from None
 

@@ -66,7 +66,10 @@ class PeerError(Exception):
         reason: one line for the answer's body and the log; it names the rule, never echoes the request.
         fields: header fields that the answer needs.
         head: of the refused request, when it was read already; otherwise it is still in the codec.
+        end_reason: why a request that had begun is ended, as it is logged; empty where the answer says enough.
     """
+
+    end_reason = ""
 
     def __init__(
         self, status: int, reason: str, fields: tuple[tuple[bytes, bytes], ...] = (), *, head: bytes = b""
@@ -89,18 +92,47 @@ class ClientDisconnected(OSError):
     """
 
 
-def without_disconnects(exc: BaseException) -> BaseException | None:
-    """``exc`` without the ClientDisconnected in it, which are not errors (ASGI HTTP 2.4); ``None`` if that is all."""
-    if isinstance(exc, ClientDisconnected):
-        return None
+def application_errors(exc: BaseException, *, client_left: bool) -> BaseException | None:
+    """What is left of ``exc`` as an error of the application, ``None`` if nothing is.
+
+    ClientDisconnected never is one (ASGI HTTP 2.4). When the client has left, neither is what the application, or its
+    framework, made of it: Starlette raises an exception of its own in its place. In groups each member is judged by
+    itself; a group tells nothing by its own context, which may be that of any of its members.
+    """
+
+    def is_no_error(exc: BaseException) -> bool:
+        if isinstance(exc, BaseExceptionGroup):
+            return False  # ``split`` goes on to its members
+        return isinstance(exc, ClientDisconnected) or (client_left and _comes_from_disconnect(exc))
+
     if isinstance(exc, BaseExceptionGroup):
-        return exc.split(ClientDisconnected)[1]
-    return exc
+        found, rest = exc.split(is_no_error)
+        return exc if found is None else rest
+    return None if is_no_error(exc) else exc
+
+
+def _comes_from_disconnect(exc: BaseException) -> bool:
+    """There is a ClientDisconnected among what led to ``exc``, or a group of nothing else."""
+    seen: set[int] = set()
+    waiting = [exc]
+    while waiting:
+        earlier = waiting.pop()
+        if id(earlier) in seen:
+            continue
+        seen.add(id(earlier))
+        if isinstance(earlier, ClientDisconnected):
+            return True
+        if isinstance(earlier, BaseExceptionGroup) and application_errors(earlier, client_left=True) is None:
+            return True
+        waiting += [cause for cause in (earlier.__cause__, earlier.__context__) if cause is not None]
+    return False
+
+
+def without_disconnects(exc: BaseException) -> BaseException | None:
+    """``exc`` without the ClientDisconnected in it; ``None`` if that is all."""
+    return application_errors(exc, client_left=False)
 
 
 def follows_disconnect(exc: BaseException) -> bool:
-    """``exc`` is what the application, or its framework, made of ClientDisconnected (Starlette raises its own)."""
-    cause: BaseException | None = exc
-    while cause is not None and not isinstance(cause, ClientDisconnected):
-        cause = cause.__cause__ or cause.__context__
-    return cause is not None
+    """``exc`` is nothing but what the application, or its framework, made of ClientDisconnected."""
+    return application_errors(exc, client_left=True) is None

@@ -1,6 +1,7 @@
 """Where a request came from, in its scope (ASGI HTTP 2.5: client, server, scheme, root_path, path, headers)."""
 
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
@@ -89,12 +90,15 @@ def test_the_port_of_a_request_without_host() -> None:
     ("", b"X-Forwarded-Prefix: /api/", "/api", "/api/a"),
     ("/old", b"X-Forwarded-Prefix: /api", "/api", "/api/a"),
     ("/old", b"X-Forwarded-Prefix: /", "", "/a"),
+    ("/caf%C3%A9", b"X-Forwarded-For: 1.1.1.1", "/caf\xe9", "/caf\xe9/a"),
+    ("", b"X-Forwarded-Prefix: /caf%C3%A9", "/caf\xe9", "/caf\xe9/a"),
+    ("", b"X-Forwarded-Prefix: /caf\xc3\xa9/", "/caf\xe9", "/caf\xe9/a"),
     ("/old", b"X-Forwarded-Prefix: //evil.example", "/old", "/old/a"),
     ("/old", b"X-Forwarded-For: 1.1.1.1", "/old", "/old/a"),
 ])
 def test_the_prefix_takes_the_place_of_root_path(configured: str, line: bytes, root_path: str, path: str) -> None:
     scope = scope_of(line, root_path=configured)
-    assert (scope["root_path"], scope["path"], scope["raw_path"]) == (root_path, path, path.encode())
+    assert (scope["root_path"], scope["path"], scope["raw_path"]) == (root_path, path, quote(path).encode())
 
 
 @pytest.mark.parametrize(("kind", "said", "scheme", "port"), [

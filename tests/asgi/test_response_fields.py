@@ -14,7 +14,7 @@ from tests.helpers.response_reading import (
     standing_fields,
     start,
 )
-from trioserve._asgi import error_response
+from trioserve._asgi.http1_response import error_response
 from trioserve._errors import AppError
 
 LINE_1_0 = head_of(version="1.0")
@@ -216,6 +216,18 @@ def test_pairs_may_be_lists() -> None:
         assert answer(start(200, [pair]), body()).values(b"x-list") == [value]
 
 
+@pytest.mark.parametrize("kind", [bytearray, memoryview, lambda data: memoryview(bytearray(data))])
+def test_names_and_values_are_byte_strings_of_any_type(kind: Any) -> None:
+    made = with_headers(
+        (kind(b"X-Any"), kind(b"1")), (kind(b"Content-Length"), kind(b"1")), (b"connection", kind(b"close")),
+        (kind(b"keep-alive"), kind(b"a=b")),
+    )  # fmt: skip
+    assert (made.values(b"x-any"), made.values(b"content-length"), made.response.keep_alive) == ([b"1"], [b"1"], False)
+    assert made.values(b"keep-alive") == []
+    with pytest.raises(AppError):
+        with_headers((b"x", kind(b"a\r\nb: c")))
+
+
 def test_many_different_names() -> None:
     """More than are remembered, which changes nothing."""
     headers = [(b"x-%d" % number, b"%d" % number) for number in range(2500)]
@@ -233,7 +245,7 @@ def test_many_different_names() -> None:
 @pytest.mark.parametrize(
     "name",
     [b"", b" ", b"a b", b"a:", b"a:b", b":status", b"a\r\nb", b"a\n", b"\ra", b"a\0", b"a\t", b"a\x7f", b"\xe9", b'"a"',
-     b"a,b", b"a/b", b"(a)", b"a\xa0", "a", None, 5, bytearray(b"a"), [b"a"]],
+     b"a,b", b"a/b", b"(a)", b"a\xa0", "a", None, 5, bytearray(b"a b"), [b"a"]],
     ids=repr,
 )  # fmt: skip
 def test_9110_5_1_what_is_no_name_is_refused(name: Any) -> None:

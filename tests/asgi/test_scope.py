@@ -1,11 +1,15 @@
 """The connection scope of a request or WebSocket (ASGI core 3.0; HTTP and WebSocket specification 2.5)."""
 
+from copy import deepcopy
 from typing import Any
+from urllib.parse import unquote
 
 import pytest
+from starlette.responses import JSONResponse
+from starlette.routing import Match, Mount, Route
 
 from tests.helpers.response_reading import head_of
-from trioserve._asgi import ASGI_VERSION, ProxyHeaders, ScopeFactory
+from trioserve._asgi import ASGI_VERSION, ProxyHeaders, ScopeFactory, tls_extension
 from trioserve._trust import X_FORWARDED, TrustedPeers
 
 MESSAGE_TYPES = (bytes, str, int, float, list, tuple, dict, bool, type(None))
@@ -36,6 +40,29 @@ def test_every_key_of_the_specification() -> None:
         "extensions": {"http.response.trailers": {}, "http.response.early_hint": {}},
     }
     assert ASGI_VERSION == "3.0"
+
+
+@pytest.mark.parametrize("version", ["2.0", "3.0"])
+def test_the_version_is_that_of_the_applications_interface(version: str) -> None:
+    scopes = factory(asgi_version=version)
+    for _ in range(3):
+        for scope in (scopes.http(head_of()), scopes.websocket(head_of(), ())):
+            assert scope["asgi"] == {"version": version, "spec_version": "2.5"}
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_a_deep_copy_is_equal_and_independent(again: bool) -> None:
+    tls = tls_extension(0x0304, 0x1301, "PEM", ())
+    scopes = factory(scheme="https", tls=tls, state={"a": ["b"]}, root_path="/api")
+    head = head_of(b"X-A: b", target="/a?b")
+    for _ in range(3 if again else 1):
+        scope = scopes.http(head)
+    for original in (scope, scopes.websocket(head, ("a",))):
+        copied = deepcopy(original)
+        assert copied == original
+        spoil(copied)
+        assert original["extensions"]["tls"] == tls
+        assert original["state"] == {"a": ["b"]}
 
 
 def test_it_is_a_plain_dict_of_plain_things() -> None:
@@ -77,11 +104,25 @@ def test_header_names_are_in_lower_case_and_keep_their_order() -> None:
         pytest.param("/api", "/%2Fa", "/api//a", b"/api/%2Fa", id="raw path stays raw"),
         pytest.param("/api/v1", "/a?b", "/api/v1/a", b"/api/v1/a", id="without the query"),
         pytest.param("/api", "/api/a", "/api/api/a", b"/api/api/a", id="even if the path begins like it"),
+        pytest.param("/a%20b/%C3%A9", "/%61", "/a b/\xe9/a", b"/a%20b/%C3%A9/%61", id="encoded only in the raw path"),
+        pytest.param("/%2525", "/", "/%25/", b"/%2525/", id="decoded once"),
     ],
 )
 def test_root_path_is_part_of_the_path(root_path: str, target: str, path: str, raw_path: bytes) -> None:
     scope = factory(root_path=root_path).http(head_of(target=target))
-    assert (scope["root_path"], scope["path"], scope["raw_path"]) == (root_path, path, raw_path)
+    assert (scope["root_path"], scope["path"], scope["raw_path"]) == (unquote(root_path), path, raw_path)
+    assert scope["path"].startswith(scope["root_path"])  # Starlette and FastAPI take it off again
+
+
+@pytest.mark.parametrize("root_path", ["/api", "/a%20b/%C3%A9", "/a+b;c=d"])
+def test_starlette_finds_its_route_below_root_path(root_path: str) -> None:
+    scope = factory(root_path=root_path).http(head_of(target="/items/%C3%A9"))
+    route = Route("/{name}", JSONResponse({}))
+    match, found = Mount("/items", routes=[route]).matches(scope)
+    scope.update(found)
+    assert (match, scope["root_path"]) == (Match.FULL, f"{unquote(root_path)}/items")
+    match, found = route.matches(scope)
+    assert (match, found["path_params"]["name"]) == (Match.FULL, "\xe9")
 
 
 def test_root_path_is_no_part_of_the_asterisk() -> None:

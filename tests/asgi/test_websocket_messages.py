@@ -7,7 +7,8 @@ import pytest
 
 from tests.helpers.response_reading import head_of
 from tests.helpers.ws_frames import BINARY, TEXT, Frame, handshake_head, read_frames
-from trioserve._asgi import Dated, HttpResponse
+from trioserve._asgi import Dated
+from trioserve._asgi.http1_response import Http1Response
 from trioserve._asgi.websocket import WebSocketSession, WebSocketState
 from trioserve._errors import AppError
 from trioserve._protocol.handshake import read_handshake
@@ -28,7 +29,8 @@ class Said:
 
     def __init__(self, *fields: tuple[bytes, bytes], deflate: bool = True) -> None:
         handshake = read_handshake(handshake_head(*fields), deflate=deflate)
-        response = HttpResponse(head_of(), self._standing_fields)
+        response = Http1Response(head_of(), self._standing_fields)
+        response.keep_alive = False  # as the connection has it
         self.session = WebSocketSession(handshake, response, 1000)
         self.wire = b""
 

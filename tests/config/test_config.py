@@ -134,7 +134,9 @@ def test_numbers(name: str, known: Option) -> None:
         assert "is not a number" in problem_of(name, wrong)
 
 
-WITH_A_FORM: Final = {"uds_permissions": "660", "forwarded_allow_ips": "::1", "forwarded_headers": "forwarded"}
+WITH_A_FORM: Final = {
+    "root_path": "/api", "uds_permissions": "660", "forwarded_allow_ips": "::1", "forwarded_headers": "forwarded",
+}  # fmt: skip
 
 
 @pytest.mark.parametrize(("name", "known"), of_type(str))

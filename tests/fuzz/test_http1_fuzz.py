@@ -15,6 +15,8 @@ from tests.helpers.wire_mutator import mutate
 from tests.helpers.wire_properties import SMALL_LIMITS, assert_wire_properties
 from trioserve._protocol import Http1Limits
 
+pytestmark = pytest.mark.no_cover  # what they reach other tests reach, and tracing would triple their time
+
 CORPUS: Final = Path(__file__).parent / "corpus"
 SEEDS: Final = sorted(CORPUS.rglob("*.http"))
 ROUNDS: Final = int(os.environ.get("TRIOSERVE_FUZZ_ROUNDS", "10000"))

@@ -13,6 +13,8 @@ import pytest
 from tests.helpers.ws_frames import BINARY, CONTINUATION, PING, PONG, TEXT, close_frame, frame
 from tests.helpers.ws_reference import TERMS, assert_same, is_failure
 
+pytestmark = pytest.mark.no_cover  # what they reach other tests reach, and tracing would triple their time
+
 ROUNDS: Final = int(os.environ.get("TRIOSERVE_FUZZ_ROUNDS", "10000")) // 2  # the reference is as slow as they come
 SEED: Final = int(os.environ.get("TRIOSERVE_FUZZ_SEED", "0"))
 SHARES: Final = 8  # tests that divide the rounds, so that every core has some

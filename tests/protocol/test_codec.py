@@ -5,6 +5,7 @@ import pytest
 from tests.helpers.wire_feeding import ENGINES, accepted, read_every_way, request
 from trioserve._errors import PeerError
 from trioserve._protocol import Http1Codec, Http1Limits, ParseFields, RequestHead
+from trioserve._protocol.body import CHUNKS_AT_ONCE
 
 pytestmark = pytest.mark.parametrize("engine", ENGINES)
 
@@ -64,6 +65,47 @@ def test_chunked_body_ends_when_it_ends(codec: Http1Codec) -> None:
 def test_chunks_that_are_there_come_together(codec: Http1Codec) -> None:
     head_of(codec, request(b"Transfer-Encoding: chunked", line=POST, body=b"1\r\na\r\n2\r\nbc\r\n3\r\nde"))
     assert codec.take_body() == b"abcde"
+
+
+@pytest.mark.parametrize("received", [1, 2, 3])
+def test_many_chunks_are_taken_in_several_calls(codec: Http1Codec, received: int) -> None:
+    """What a client sends in many small chunks costs one call no more than a fixed amount of work."""
+    body = bytes(index % 251 for index in range(10 * CHUNKS_AT_ONCE))
+    wire = b"".join(b"1\r\n%c\r\n" % byte for byte in body) + b"0\r\n\r\nGET"
+    head_of(codec, request(b"Transfer-Encoding: chunked", line=POST))
+    assert not codec.body_pending
+    taken: list[bytes] = []
+    step = -(-len(wire) // received)
+    for start in range(0, len(wire), step):
+        codec.receive_data(wire[start : start + step])
+        taken.append(codec.take_body())
+        while codec.body_pending:
+            assert taken[-1] and not codec.body_complete
+            taken.append(codec.take_body())
+    assert max(map(len, taken)) == CHUNKS_AT_ONCE
+    assert b"".join(taken) == body
+    assert (codec.body_complete, codec.body_pending, codec.trailing_data) == (True, False, b"GET")
+
+
+@pytest.mark.parametrize("rest", [b"", b"1\r\n", b"0\r\n\r\n"])
+def test_something_is_pending_only_when_something_is_there(codec: Http1Codec, rest: bytes) -> None:
+    chunks = CHUNKS_AT_ONCE * b"1\r\na\r\n"
+    head_of(codec, request(b"Transfer-Encoding: chunked", line=POST, body=chunks + rest))
+    assert codec.take_body() == CHUNKS_AT_ONCE * b"a"
+    assert (codec.body_pending, codec.body_complete, codec.trailing_data) == (rest != b"", False, rest)
+    assert codec.take_body() == b""
+    assert (codec.body_pending, codec.body_complete) == (False, rest.startswith(b"0"))
+
+
+def test_large_chunks_are_taken_at_once_however_many_bytes(codec: Http1Codec) -> None:
+    chunk = b"10000\r\n" + 0x10000 * b"x" + b"\r\n"
+    head_of(codec, request(b"Transfer-Encoding: chunked", line=POST, body=64 * chunk))
+    assert (len(codec.take_body()), codec.body_pending, codec.trailing_data) == (64 * 0x10000, False, b"")
+
+
+def test_a_body_with_length_is_never_pending(codec: Http1Codec) -> None:
+    head_of(codec, request(b"Content-Length: 5", line=POST, body=b"he"))
+    assert (codec.take_body(), codec.body_pending) == (b"he", False)
 
 
 def test_a_large_body_passes_without_being_kept(codec: Http1Codec) -> None:

@@ -27,7 +27,7 @@ def test_requests_that_are_fine_are_read_as_they_were_sent(sent: list[Sent], dat
     assert reading.refused is None, reading.reason
     assert reading.bodies == [one.body for one in sent]
     for head, one in zip(reading.heads, sent, strict=True):
-        assert (head.method, head.raw_path, head.query_string) == (one.method, one.raw_path, one.query_string)
+        assert (head.method, head.raw_path, head.query_string) == (one.method.upper(), one.raw_path, one.query_string)
         assert (head.http_version, head.headers, head.content_length) == (
             one.http_version, one.headers, one.content_length,
         )  # fmt: skip

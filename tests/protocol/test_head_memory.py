@@ -191,9 +191,10 @@ def reading(engine: ParseFields, memory: HeadMemory | None, pieces: list[bytes],
                     made.heads.append(facts(head))
                     made.bodies.append(b"")
                 made.bodies[-1] += codec.take_body()
-                if not codec.body_complete:
+                if codec.body_complete:
+                    made.complete += 1
+                elif not codec.body_pending:
                     break
-                made.complete += 1
     except PeerError as error:
         made.refused, made.reason = error.status, error.reason
     made.leftover = codec.trailing_data

@@ -57,6 +57,20 @@ def test_6585_5_number_of_fields(engine: ParseFields, fields: int, status: int |
     assert refused(engine, wire.replace(b"/", b"*", 1).replace(b"GET", b"OPTIONS"), Http1Limits(fields=5)) == status
 
 
+@pytest.mark.parametrize(
+    ("field", "status"),
+    [
+        pytest.param(b"Host: b", 431, id="two hosts"),
+        pytest.param(b"Transfer-Encoding: gzip", 431, id="unknown coding"),
+        pytest.param(b"X : y", 400, id="no field line"),
+        pytest.param(b"X: \0", 400, id="control character"),
+    ],
+)
+def test_6585_5_too_many_fields_among_other_faults(engine: ParseFields, field: bytes, status: int) -> None:
+    """Every engine names the same fault first."""
+    assert refused(engine, request(field, *(5 * [b"X: y"])), Http1Limits(fields=5)) == status
+
+
 def test_the_defaults(engine: ParseFields) -> None:
     assert read_wire(engine, [request(line=b"GET /" + 16_370 * b"a" + b" HTTP/1.1")]).refused is None
     assert read_wire(engine, [request(line=b"GET /" + 16_371 * b"a" + b" HTTP/1.1")]).refused == 414
@@ -74,7 +88,11 @@ def test_the_defaults(engine: ParseFields) -> None:
     [
         pytest.param(b"\x16\x03\x01", 400, id="TLS"),
         pytest.param(b"\x80", 400, id="not ASCII"),
-        pytest.param(b"get", 400, id="lower case"),
+        pytest.param(b"get", None, id="lower case"),
+        pytest.param(b"a\x16\x03", 400, id="no token"),
+        pytest.param(b"a\x80", 400, id="no token, not ASCII"),
+        pytest.param(b"SSH-2.0-OpenSSH_9.6\r", 400, id="another protocol"),
+        pytest.param(b"GET\r", 400, id="line without a target"),
         pytest.param(b" ", 400, id="space"),
         pytest.param(b"\n", 400, id="LF"),
         pytest.param(b"\r\n\r", 400, id="a second empty line"),

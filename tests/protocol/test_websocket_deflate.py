@@ -7,6 +7,7 @@ from typing import Any, Final
 import pytest
 
 from tests.helpers.ws_frames import BINARY, CONTINUATION, PING, TEXT, Frame, events_of, frame, read_frames
+from trioserve._protocol.deflate import UNPACK_BYTES
 from trioserve._protocol.handshake import DeflateTerms
 from trioserve._protocol.websocket import COMPRESS_FROM, Close, Ping, WebSocketCodec
 
@@ -155,6 +156,28 @@ def test_a_bomb_takes_no_more_memory_than_the_limit() -> None:
     assert isinstance(end, Close)
     assert end.code == 1009
     assert peak - before < 6 * limit
+
+
+AROUND_A_STEP: Final = [UNPACK_BYTES * steps + more for steps in (1, 2) for more in (-1, 0, 1, 257, 258, 259)]
+
+
+@pytest.mark.parametrize("size", AROUND_A_STEP)
+def test_messages_that_are_as_long_as_what_is_unpacked_at_a_time(size: int) -> None:
+    pack = Packer()
+    message = b"x" * size
+    wire = frame(TEXT, pack(message), rsv=RSV1) + frame(PING, b"p") + frame(TEXT, pack(b"more"), rsv=RSV1)
+    assert events_of(codec(size), wire) == [message.decode(), Ping(b"p"), "more"]
+    [end] = events_of(codec(size - 1), wire)
+    assert (end.code, end.failed) == (1009, True)
+
+
+@pytest.mark.parametrize("size", AROUND_A_STEP)
+def test_a_final_block_at_the_end_of_several_steps(size: int) -> None:
+    packed = zlib.compress(b"x" * size)[2:-4]
+    wire = frame(TEXT, packed, rsv=RSV1) + frame(TEXT, packed + b"\0", rsv=RSV1)
+    assert events_of(codec(), wire) == ["x" * size] * 2
+    [end] = events_of(codec(), frame(TEXT, packed + b"\0" * 2, rsv=RSV1))
+    assert (end.code, end.failed) == (1007, True)
 
 
 def test_a_bomb_in_many_fragments() -> None:

@@ -100,6 +100,16 @@ def test_fragments_are_joined() -> None:
     assert every_way(wire) == ["hellö wörld €"]
 
 
+def test_small_and_large_fragments_in_turn() -> None:
+    sizes = [1, 1024, 1025, 0, 3, 5000, 5000, 2] * 3
+    text = "".join(chr(97 + index) * size for index, size in enumerate(sizes))
+    wire, start = frame(TEXT, fin=False), 0
+    for size in sizes:
+        wire += frame(CONTINUATION, text[start : start + size].encode(), fin=False)
+        start += size
+    assert every_way(wire + frame(CONTINUATION)) == [text]
+
+
 def test_empty_fragments() -> None:
     wire = frame(BINARY, fin=False) + frame(CONTINUATION, fin=False) + frame(CONTINUATION, b"a", fin=False)
     assert every_way(wire + frame(CONTINUATION)) == [b"a"]
@@ -157,7 +167,7 @@ def test_a_control_frame_is_small_and_whole(opcode: int) -> None:
 # -- §5.5.1, §7.1.5, §7.4: closing -------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("code", [1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 1012, 3000, 3999, 4000, 4999])
+@pytest.mark.parametrize("code", [1000, 1001, 1002, 1003, *range(1007, 1015), 3000, 3999, 4000, 4999])
 @pytest.mark.parametrize("reason", ["", "going away", "é" * 61])
 def test_a_close_frame_says_why(code: int, reason: str) -> None:
     assert only_close(close_frame(code, reason.encode())) == Close(code, reason, failed=False)

@@ -1,18 +1,18 @@
 """ASGI's rules: scopes and messages, pure."""
 
-from trioserve._asgi.http import (
+from trioserve._asgi.origin import ProxyHeaders
+from trioserve._asgi.response import (
     BODY,
     COMPLETE,
     FIRST_BODY,
     MESSAGE_COST,
     RUN_BYTES,
+    START,
     Dated,
-    HttpResponse,
+    Response,
     State,
     error_body,
-    error_response,
 )
-from trioserve._asgi.origin import ProxyHeaders
 from trioserve._asgi.scope import ASGI_VERSION, ScopeFactory
 from trioserve._asgi.tls import tls_extension
 
@@ -23,12 +23,12 @@ __all__ = [
     "FIRST_BODY",
     "MESSAGE_COST",
     "RUN_BYTES",
+    "START",
     "Dated",
-    "HttpResponse",
     "ProxyHeaders",
+    "Response",
     "ScopeFactory",
     "State",
     "error_body",
-    "error_response",
     "tls_extension",
 ]  # fmt: skip

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 from trioserve._asgi.origin import ProxyHeaders, apply_origin
 from trioserve._protocol.events import Meaning, RequestHead
 from trioserve._protocol.forwarded import Origin
+from trioserve._root_path import decode_prefix
 
 if TYPE_CHECKING:
     from trioserve._types import Fields
@@ -19,12 +20,13 @@ HTTP_SPEC_VERSION: Final = "2.5"
 class ScopeFactory:
     """Makes the scopes of one connection: what its requests share is looked up once.
 
-    ``tls`` is the extension of that name, for a connection that is protected; each scope gets a copy.
+    ``tls`` is the extension of that name, for a connection that is protected; each scope gets a copy. ``root_path`` has
+    the form of ``read_prefix``; ``asgi_version`` is that of the application's interface, "2.0" or "3.0".
     """
 
     __slots__ = (
-        "_client", "_last_head", "_last_origin", "_proxies", "_read_origin", "_root_path", "_scheme", "_server",
-        "_state", "_template", "_tls",
+        "_asgi_version", "_client", "_last_head", "_last_origin", "_proxies", "_read_origin", "_root_path", "_scheme",
+        "_server", "_state", "_template", "_tls",
     )  # fmt: skip
 
     def __init__(
@@ -37,11 +39,13 @@ class ScopeFactory:
         state: dict[str, Any] | None,
         proxies: ProxyHeaders | None = None,
         tls: dict[str, Any] | None = None,
+        asgi_version: str = ASGI_VERSION,
     ) -> None:
+        self._asgi_version = asgi_version
         self._scheme = scheme
         self._client = client
         self._server = server
-        self._root_path = root_path
+        self._root_path = decode_prefix(root_path)
         self._state = state
         self._proxies = proxies
         self._tls = tls
@@ -83,7 +87,7 @@ class ScopeFactory:
             if self._template is None:
                 self._template = self._describe(head)
             scope = self._template.copy()
-        scope["asgi"] = {"version": ASGI_VERSION, "spec_version": HTTP_SPEC_VERSION}
+        scope["asgi"] = {"version": self._asgi_version, "spec_version": HTTP_SPEC_VERSION}
         scope["headers"] = scope["headers"].copy()
         if head.meaning.http_version == "1.1":  # trailers need chunks, 103 a client that knows interim responses
             scope["extensions"] = {"http.response.trailers": {}, "http.response.early_hint": {}}
@@ -98,7 +102,9 @@ class ScopeFactory:
     def _describe(self, head: RequestHead) -> dict[str, Any]:
         """Where a request comes from and what it asks for: the part of its scope that nobody can change."""
         origin = self.origin(head) if head.meaning.forwarded else None
-        root_path = self._root_path if origin is None or origin.prefix is None else origin.prefix
+        root_path, raw_root_path = self._root_path
+        if origin is not None and origin.prefix is not None:
+            root_path, raw_root_path = decode_prefix(origin.prefix)
         scope: dict[str, Any] = {
             "type": "http",
             "http_version": head.meaning.http_version,
@@ -114,7 +120,7 @@ class ScopeFactory:
         }
         if root_path and head.raw_path != b"*":
             scope["path"] = root_path + head.path
-            scope["raw_path"] = root_path.encode() + head.raw_path
+            scope["raw_path"] = raw_root_path + head.raw_path
         if origin is not None:
             apply_origin(origin, scope)
         return scope

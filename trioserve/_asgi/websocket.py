@@ -6,11 +6,11 @@ Pure: it neither waits nor sends. The caller sends the pieces that ``encode`` ap
 from enum import IntEnum
 from typing import Final
 
-from trioserve._asgi.fields import DATE, PLAIN, SERVER, iterate, read_field
-from trioserve._asgi.http import COMPLETE, HttpResponse
+from trioserve._asgi.fields import DATE, PLAIN, SERVER, Field, iterate, read_field
+from trioserve._asgi.response import COMPLETE, Response
 from trioserve._errors import AppError
 from trioserve._protocol.handshake import Handshake
-from trioserve._protocol.websocket import ABNORMAL, NO_CODE, WebSocketCodec
+from trioserve._protocol.websocket import ABNORMAL, NO_CODE, WebSocketCodec, is_close_code
 from trioserve._types import Message
 
 __all__ = ["CLOSED", "CONNECTING", "DENYING", "OPEN", "WebSocketSession", "WebSocketState"]
@@ -32,9 +32,6 @@ _EXPECTED: Final = (
     "websocket.send or websocket.close", "nothing more",
 )  # fmt: skip
 
-_SWITCH: Final = b"HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: upgrade\r\n"
-_REGISTERED_CODES: Final = frozenset((1000, 1001, 1002, 1003, *range(1007, 1015)))  # RFC 6455 §7.4.1, IANA's registry
-
 
 class WebSocketSession:
     """Turns the application's messages into the bytes of a handshake's answer and of frames.
@@ -48,11 +45,10 @@ class WebSocketSession:
 
     __slots__ = ("_handshake", "_max_size", "close_code", "close_reason", "codec", "response", "state")
 
-    def __init__(self, handshake: Handshake, response: HttpResponse, max_size: int) -> None:
+    def __init__(self, handshake: Handshake, response: Response, max_size: int) -> None:
         self._handshake = handshake
         self._max_size = max_size
         self.response = response
-        response.keep_alive = False  # frames that a client sent too early are no requests
         self.codec: WebSocketCodec | None = None
         self.state: int = CONNECTING
         self.close_code = 0
@@ -94,19 +90,17 @@ class WebSocketSession:
     def _accept(self, message: Message, pieces: list[bytes]) -> None:
         """RFC 6455 §4.2.2."""
         handshake = self._handshake
-        lines = [_SWITCH, b"sec-websocket-accept: " + handshake.accept_key + b"\r\n"]
+        fields: list[Field] = []
         subprotocol = message.get("subprotocol")
         if subprotocol is not None:
             if subprotocol not in handshake.subprotocols:
                 raise AppError(f"the client did not offer the subprotocol {subprotocol!r:.100}")
-            lines.append(f"sec-websocket-protocol: {subprotocol}\r\n".encode())
+            fields.append(read_field((b"sec-websocket-protocol", subprotocol.encode())))
         if handshake.deflate is not None:
-            lines.append(b"sec-websocket-extensions: " + handshake.deflate.answer + b"\r\n")
+            fields.append(read_field((b"sec-websocket-extensions", handshake.deflate.answer)))
         own = [read_field(header) for header in iterate(message.get("headers", ()))]
-        lines += [line for kind, line, _ in own if _is_the_applications(kind, line)]
-        self.response.has_date = any(kind == DATE for kind, _, _ in own)
-        self.response.has_server = any(kind == SERVER for kind, _, _ in own)
-        self.response.switch_protocols(lines, pieces)
+        fields += [field for field in own if _is_the_applications(field)]
+        self.response.accept(handshake, fields, pieces)
         self.codec = WebSocketCodec(self._max_size, handshake.deflate)
         self.state = OPEN
 
@@ -143,7 +137,7 @@ class WebSocketSession:
 
     def _close(self, message: Message, pieces: list[bytes]) -> None:
         code, reason = message.get("code", 1000), message.get("reason") or ""
-        if type(code) is not int or not (code in _REGISTERED_CODES or code == NO_CODE or 3000 <= code <= 4999):
+        if type(code) is not int or not (is_close_code(code) or code == NO_CODE):
             raise AppError(f"{code!r:.100} is no close code that may be sent (RFC 6455 §7.4)")
         if not isinstance(reason, str):
             raise AppError(f"the reason of websocket.close is text, not {type(reason).__name__}")
@@ -169,9 +163,9 @@ class WebSocketSession:
         return {"type": "websocket.disconnect", "code": self.close_code, "reason": self.close_reason}
 
 
-def _is_the_applications(kind: int, line: bytes) -> bool:
+def _is_the_applications(field: Field) -> bool:
     """What belongs to the connection is left out. Raises AppError for what belongs to the handshake."""
-    name = line.partition(b":")[0].lower()
+    kind, _, _, name, _ = field
     if name.startswith(b"sec-websocket-"):
         raise AppError(f"{name!r} is the server's; a subprotocol is given as such")
     return kind in (PLAIN, DATE, SERVER) and name not in (b"connection", b"upgrade")

@@ -37,7 +37,7 @@ class RequestHead:
     Not to be changed, but for ``answer``: a client's next request may be the same one.
 
     Attributes:
-        method: upper case, for example ``"GET"``.
+        method: any token, in upper case as ASGI has it (HTTP specification, "HTTP Connection Scope").
         target: the request target as it came, for the log.
         path: percent-decoded, then UTF-8 decoded; bytes that are no UTF-8 become U+FFFD.
         raw_path: the path exactly as it came, without the query.

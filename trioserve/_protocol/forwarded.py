@@ -11,6 +11,7 @@ from functools import lru_cache
 from typing import Final, TypeAlias
 
 from trioserve._protocol.grammar import HOST
+from trioserve._root_path import read_prefix
 from trioserve._trust import FORWARDED, read_ip
 from trioserve._types import Fields
 
@@ -30,7 +31,7 @@ class Origin:
         scheme: ``"http"`` or ``"https"``; this and what follows is ``None`` when nothing was said.
         host: of the request's Host field, without port.
         port: that goes with it.
-        prefix: path that the proxy has removed, ``""`` or with a leading and without a trailing slash.
+        prefix: path that the proxy has removed, in the form of ``read_prefix``.
     """
 
     client: Node | None
@@ -90,7 +91,6 @@ class _Walk:
 # Parts.
 
 _SCHEMES: Final = {"http": "http", "ws": "http", "https": "https", "wss": "https"}
-_PREFIX: Final = re.compile(r"(?:/[A-Za-z0-9._~!$&'()*+;=:@-]+)*/?")  # no //, which a browser takes for a host
 
 
 def _read_scheme(text: str) -> str | None:
@@ -116,9 +116,12 @@ def _read_port(text: str) -> int | None:
 
 
 def _read_prefix(text: str) -> str | None:
-    if not text or not _PREFIX.fullmatch(text) or {".", ".."} & set(text.split("/")):
+    if not text:
         return None
-    return text.rstrip("/")
+    try:
+        return read_prefix(text.encode("latin-1").decode())
+    except ValueError:
+        return None
 
 
 # X-Forwarded-*.

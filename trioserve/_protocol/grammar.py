@@ -4,11 +4,14 @@ import re
 from typing import Final
 
 from trioserve._errors import PeerError
+from trioserve._types import Fields
 
-__all__ = ["FIELD_VALUE", "HOST", "METHOD", "ORIGIN_FORM_LINE", "TEXT", "TOKEN", "check_text", "read_unusual_line"]
+__all__ = [
+    "FIELD_VALUE", "HOST", "LINE_BEGINNING", "ORIGIN_FORM_LINE", "TEXT", "TOKEN", "check_text", "read_fields",
+    "read_unusual_line",
+]  # fmt: skip
 
 TOKEN: Final = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")  # RFC 9110 §5.6.2
-METHOD: Final = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Z]+")  # methods are case-sensitive, all registered ones upper case
 
 # HTAB, SP, visible characters and obs-text: what a field line may consist of (RFC 9110 §5.5).
 TEXT: Final = bytes(code for code in range(256) if code == 0x09 or 0x20 <= code <= 0x7E or code >= 0x80)
@@ -21,11 +24,13 @@ HOST: Final = re.compile(
     rb"(?::[0-9]{0,5})?"
 )
 
+# What a request line may begin with, however much of it is here: its method is a token (RFC 9110 §9.1).
+LINE_BEGINNING: Final = re.compile(rb"%b(?: |\Z)" % TOKEN.pattern)
 # Nearly every request: origin-form, of visible ASCII but "#" (a request target has no fragment).
 ORIGIN_FORM_LINE: Final = re.compile(
-    rb"([!#$%&'*+\-.^_`|~0-9A-Z]+) ((/[\x21\x22\x24-\x3e\x40-\x7e]*)(?:\?([\x21\x22\x24-\x7e]*))?) HTTP/1\.[01]\r\n"
+    rb"(%b) ((/[\x21\x22\x24-\x3e\x40-\x7e]*)(?:\?([\x21\x22\x24-\x7e]*))?) HTTP/1\.[01]\r\n" % TOKEN.pattern
 )
-_LINE: Final = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Z]+) ([\x21\x22\x24-\x7e]+) HTTP/([0-9])\.[0-9]\r\n")
+_LINE: Final = re.compile(rb"(%b) ([\x21\x22\x24-\x7e]+) HTTP/([0-9])\.[0-9]\r\n" % TOKEN.pattern)
 # Without a host it is no http URI (RFC 9110 §4.2.1), and user information is for phishing (§4.2.4).
 _ABSOLUTE_FORM: Final = re.compile(rb"https?://([^:/?@][^/?@]*)(/[^?]*)?(?:\?(.*))?", re.IGNORECASE)
 
@@ -41,6 +46,22 @@ def check_text(head: bytes) -> None:
         raise PeerError(400, "control character in the request head")
     if b"\r\n " in head or b"\r\n\t" in head:
         raise PeerError(400, "folded or indented field line")
+
+
+def read_fields(head: bytes) -> Fields:
+    """Field lines of ``head``, which ends with its empty line: lower-case names, trimmed values, in order.
+
+    Raises:
+        PeerError: 400, a line is none, or the head has a character that it cannot have (RFC 9112 §5.1, §2.2).
+    """
+    check_text(head)
+    fields = []
+    for line in head[:-4].split(b"\r\n")[1:]:
+        name, colon, value = line.partition(b":")
+        if not colon or not TOKEN.fullmatch(name):
+            raise PeerError(400, "malformed field line")
+        fields.append((name.lower(), value.strip(b" \t")))
+    return fields
 
 
 def read_unusual_line(head: bytes) -> tuple[bytes, bytes, bytes, bytes, bytes | None, int]:

@@ -11,7 +11,7 @@ from urllib.parse import unquote_to_bytes
 from trioserve._errors import PeerError
 from trioserve._protocol.body import BodyReader, ChunkedBody, LengthBody
 from trioserve._protocol.events import Meaning, RequestHead
-from trioserve._protocol.grammar import METHOD, ORIGIN_FORM_LINE, read_unusual_line
+from trioserve._protocol.grammar import LINE_BEGINNING, ORIGIN_FORM_LINE, read_fields, read_unusual_line
 from trioserve._protocol.head_memory import REMEMBERED_BYTES, HeadMemory
 from trioserve._protocol.meaning import interpret
 from trioserve._types import Fields
@@ -43,6 +43,8 @@ class _FieldSection:
 
 class Http1Codec:
     """Feed it with ``receive_data``; ask for ``next_head``, then ``take_body`` until ``body_complete``.
+
+    Each call does a bounded amount of work. What ``take_body`` leaves for the next one is told by ``body_pending``.
 
     Attributes:
         trailing_data: bytes received and not used yet; they belong to what comes next.
@@ -84,6 +86,11 @@ class Http1Codec:
         """Bytes of the request body that have not been taken yet; ``None`` when only its end will tell."""
         return 0 if self._body is None or self.body_complete else self._body.remaining
 
+    @property
+    def body_pending(self) -> bool:
+        """``take_body`` has left something that it can take without more bytes from the wire."""
+        return self._body is not None and self._body.pending
+
     def next_head(self) -> RequestHead | None:
         """The next request's head, or ``None`` while it is not whole.
 
@@ -124,7 +131,7 @@ class Http1Codec:
         section = self._section(text, match.end(2))
         self.trailing_data = buffer[end:]
         head = RequestHead(
-            method.decode("ascii"), target, path.decode("ascii") if b"%" not in path else _unquote(path), path,
+            method.decode("ascii").upper(), target, path.decode("ascii") if b"%" not in path else _unquote(path), path,
             query or b"", section.fields, section.meaning,
         )  # fmt: skip
         if self._last_head is None:
@@ -135,6 +142,8 @@ class Http1Codec:
 
     def take_body(self) -> bytes:
         """The body bytes that have arrived; sets ``body_complete`` when they were the last.
+
+        Of very many chunks these are some: while ``body_pending``, call again before more is received.
 
         Raises:
             PeerError: broken chunks (400), a body over the limit (413), too many trailers (431).
@@ -159,7 +168,7 @@ class Http1Codec:
             return self._skip_line()
         if not buffer or (buffer == b"\r" and not self._skipped_line):
             return None
-        if not METHOD.match(buffer):
+        if not LINE_BEGINNING.match(buffer):
             raise PeerError(400, "malformed request line")
         self._check_size(buffer)
         if buffer.count(b"\n") != buffer.count(b"\r\n"):
@@ -186,7 +195,7 @@ class Http1Codec:
         fields = section.fields
         if authority is not None:  # it overrides the Host field (RFC 9112 §3.2.2)
             fields = [(b"host", authority), *(field for field in fields if field[0] != b"host")]
-        return RequestHead(method.decode("ascii"), target, _unquote(path), path, query, fields, section.meaning)
+        return RequestHead(method.decode("ascii").upper(), target, _unquote(path), path, query, fields, section.meaning)
 
     def _skip_line(self) -> RequestHead | None:
         """One empty line before the request line is forgiven (RFC 9112 §2.2)."""
@@ -200,12 +209,19 @@ class Http1Codec:
         text = head[target_end:]
         if (last := self._last_section) is not None and last.text == text:
             return last
-        fields = self._parse_fields(head)
-        if len(fields) > self._limits.fields:
-            raise PeerError(431, f"more than {self._limits.fields} header fields")
-        section = _FieldSection(text, fields, interpret(fields, "1.0" if text.startswith(b" HTTP/1.0") else "1.1"))
+        try:
+            fields = self._parse_fields(head)
+        except PeerError:
+            self._understand(read_fields(head), text)  # h11 judges some of the meaning too, llhttp none: one verdict
+            raise
+        section = self._understand(fields, text)
         self._last_section = section if len(text) <= REMEMBERED_BYTES else None
         return section
+
+    def _understand(self, fields: Fields, text: bytes) -> _FieldSection:
+        if len(fields) > self._limits.fields:
+            raise PeerError(431, f"more than {self._limits.fields} header fields")
+        return _FieldSection(text, fields, interpret(fields, "1.0" if text.startswith(b" HTTP/1.0") else "1.1"))
 
     def _frame_body(self, head: RequestHead) -> None:
         length, limit = head.meaning.content_length, self._limits.body
