@@ -108,9 +108,24 @@ async def test_a_user_name_cannot_forge_a_line() -> None:
     assert await line_of("%(u)s", get("/", f"authorization: basic {name}")) == r"a\x0a\x1b[31m"
 
 
-async def test_a_quote_in_the_target_does_not_end_it() -> None:
-    for text in (DEFAULT_ACCESS_FORMAT, "%(r)s", "%(U)s"):
-        assert r'/a\"b' in await line_of(text, get('/a"b'))
+@pytest.mark.parametrize("target", ['/a"b', '/a\\"b', "/a\\", '/\\\\"', "/\\x0a", '/?a\\"'])
+async def test_neither_quotes_nor_backslashes_in_the_target_end_it(target: str) -> None:
+    for text in (DEFAULT_ACCESS_FORMAT, '"%(r)s"'):
+        assert unescaped(await line_of(text, get(target))) == f"GET {target} HTTP/1.1"
+    assert unescaped(await line_of('"%(U)s?%(q)s"', get(target))) == (target if "?" in target else f"{target}?")
+
+
+def unescaped(line: str) -> str:
+    """The first quoted part of ``line``, as whoever reads the log takes it."""
+    quoted = re.search(r'"((?:[^"\\]|\\.)*)"', line)
+    assert quoted is not None, line
+    return re.sub(r"\\(.)", r"\1", quoted[1])
+
+
+async def test_a_name_that_a_proxy_gives_cannot_forge_a_line() -> None:
+    request = get("/", 'x-request-id: a\\"b')
+    line = await line_of('"%(id)s"', request, request_id_header="x-request-id", forwarded_allow_ips="*")
+    assert unescaped(line) == 'a\\"b'
 
 
 async def test_a_response_that_the_server_made() -> None:
@@ -141,7 +156,8 @@ class Fake:
     headers: Fields = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.head = RequestHead("GET", b'/"?"', '/"', b'/"', b'"', self.headers, Meaning("1.0", True, 0, False, False))
+        meaning = Meaning("1.0", True, 0, False, False)
+        self.head = RequestHead("GET", b'/"?"\\', '/"', b'/"', b'"\\', self.headers, meaning)
         self.response = SimpleNamespace(state=self.state, status=self.status, body_bytes=5)
 
     def request_id(self) -> str | None:

@@ -1,10 +1,11 @@
 """The access log: one line for each response, on either path, and none is lost."""
 
+import io
 import json
 import logging
 import re
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -18,6 +19,8 @@ from tests.helpers.virtual_clock import settled
 from tests.helpers.ws_client import accept, handshake, open_websocket
 from tests.helpers.ws_client import echo as websocket_echo
 from tests.helpers.ws_frames import BINARY, PING, TEXT, frame
+from trioserve._config import Config
+from trioserve._server.access_log import AccessLogger
 from trioserve._supervisor.logs import AccessHandler
 from trioserve._types import App, Receive, Scope, Send
 
@@ -307,6 +310,110 @@ async def test_the_level_switches_it_off(caplog: pytest.LogCaptureFixture) -> No
     assert "/silent" not in caplog.text
 
 
+def pass_all(record: logging.LogRecord) -> bool:
+    return True
+
+
+@pytest.mark.parametrize("somebody_looks", [
+    lambda handler: access_logger.handlers.append(PlainHandler()),
+    lambda handler: setattr(access_logger, "propagate", True),
+    lambda handler: access_logger.addFilter(pass_all),
+    lambda handler: handler.addFilter(pass_all),
+    lambda handler: handler.setLevel(logging.WARNING),
+])
+def test_records_are_made_when_somebody_looks_at_them(
+    batches: BatchHandler, somebody_looks: Callable[[logging.Handler], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(access_logger, "filters", [])
+    access_logger.handlers[:] = [batches]
+    access_logger.propagate = False
+    assert not AccessLogger(Config()).makes_records
+    somebody_looks(batches)
+    assert AccessLogger(Config()).makes_records
+
+
+async def test_a_filter_of_the_handler_holds(capsys: pytest.CaptureFixture[str]) -> None:
+    handler = AccessHandler(sys.stdout, prefix="")
+    handler.addFilter(lambda record: "/health" not in record.getMessage())
+    async with logged(hello, handler) as site:
+        for target in ("/health", "/a"):
+            await site.answer_to(get(target))
+    [line] = capsys.readouterr().out.splitlines()
+    assert "/a" in line
+
+
+async def test_a_filter_that_raises_ends_neither_connection_nor_server(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def failing(record: logging.LogRecord) -> bool:
+        raise LookupError("of a user's filter")
+
+    monkeypatch.setattr(access_logger, "filters", [failing])
+    async with logged(hello, PlainHandler()) as site:
+        client = site.connect()
+        for target in ("/a", "/b"):
+            await client.send_all(get(target))
+            assert await receive_response(client) == ok(target.encode())
+        await client.send_all(b"nonsense\r\n\r\n")
+        assert (await client.receive_rest()).startswith(b"HTTP/1.1 400 ")
+    async with logged(websocket_echo, PlainHandler()) as site:
+        websocket = await open_websocket(site)
+        await websocket.close(1000)
+        await websocket.receive_rest()
+    assert capsys.readouterr().err.count("LookupError: of a user") == 5
+
+
+class FailingHandler(BatchHandler):
+    """Takes lines, then raises."""
+
+    def write_lines(self, lines: list[str]) -> None:
+        super().write_lines(lines)
+        raise LookupError("of a user's filter")
+
+
+async def test_a_batch_that_fails_does_not_end_the_server(caplog: pytest.LogCaptureFixture) -> None:
+    handler = FailingHandler()
+    async with logged(hello, handler, access_log_format="%(U)s") as site:
+        for target in ("/a", "/b"):
+            assert await site.answer_to(get(target)) == ok(target.encode())
+            await anyio.sleep(1)
+    assert handler.batches == [["/a"], ["/b"]]
+    complaints = [record for record in caplog.records if record.levelname == "ERROR"]
+    assert [record.getMessage() for record in complaints] == ["Access lines could not be written"] * 2
+    for record in complaints:
+        assert record.exc_info is not None
+        assert isinstance(record.exc_info[1], LookupError)
+
+
+async def test_a_filter_that_raises_when_nobody_reads_the_lines(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def failing(record: logging.LogRecord) -> bool:
+        raise LookupError("of a user's filter")
+
+    class BrokenPipe(io.StringIO):
+        def write(self, text: str) -> int:
+            raise BrokenPipeError
+
+    monkeypatch.setattr(logging.getLogger("trioserve"), "filters", [failing])  # the handler complains to that logger
+    async with logged(hello, AccessHandler(BrokenPipe(), prefix="")) as site:
+        for target in ("/a", "/b"):
+            assert await site.answer_to(get(target)) == ok(target.encode())
+            await anyio.sleep(1)
+    assert capsys.readouterr().err.count("LookupError: of a user") == 1
+
+
+@pytest.mark.parametrize("stderr", [None, "closed"])
+async def test_complaints_that_nobody_can_read(monkeypatch: pytest.MonkeyPatch, stderr: str | None) -> None:
+    closed = io.StringIO()
+    closed.close()
+    monkeypatch.setattr(sys, "stderr", closed if stderr is not None else None)
+    async with logged(hello, FailingHandler()) as site:
+        assert await site.answer_to(get()) == ok(b"/")
+        await anyio.sleep(1)
+        assert await site.answer_to(get()) == ok(b"/")
+
+
 async def test_a_handler_that_fails_does_not_end_the_server() -> None:
     async with logged(hello, logging.Handler()) as site:  # its emit() raises NotImplementedError
         for _ in range(2):
@@ -396,6 +503,14 @@ async def test_a_line_when_a_websocket_opens_and_one_when_it_closes(handler: Any
         r"received 2 \(205 B\) sent 2 \(205 B\) \d+\.\d s"
     )
     assert re.fullmatch(pattern, closed), closed
+
+
+async def test_the_target_of_a_websocket_does_not_end_its_line(batches: BatchHandler) -> None:
+    async with logged(websocket_echo, batches) as site:
+        client = await open_websocket(site, target='/\\"')
+        await client.close(1000)
+        await client.receive_rest()
+    assert r'"WEBSOCKET /\\\"" 1000 ' in batches.lines[1]
 
 
 @pytest.mark.parametrize(("end", "code"), [("return", 1000), ("raise", 1011), ("vanish", 1006)])

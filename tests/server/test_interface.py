@@ -9,6 +9,7 @@ import pytest
 from tests.helpers.apps import hello, reply
 from tests.helpers.serving import serving
 from tests.helpers.transcripts import get, ok
+from tests.helpers.ws_client import handshake
 from trioserve import AppNotFound, serve
 from trioserve._server.interface import interface_of
 from trioserve._types import Receive, Scope, Send
@@ -92,6 +93,49 @@ async def test_a_double_callable_with_a_lifespan() -> None:
     async with serving(app, lifespan="on") as site:
         assert await site.answer_to(get()) == ok(b"of the lifespan")
     assert events == ["lifespan.startup", "lifespan.shutdown"]
+
+
+async def version_of(app: Any, request: bytes) -> dict[str, str]:
+    async with serving(app) as site:
+        await site.everything_after(request)
+    version: dict[str, str] = app.seen.pop()
+    return version
+
+
+class Noting:
+    """Notes what the scope says of ASGI; refuses by returning."""
+
+    def __init__(self) -> None:
+        self.seen: list[dict[str, str]] = []
+
+
+class NotingDouble(Noting):
+    def __call__(self, scope: Scope) -> Any:
+        self.seen.append(scope["asgi"])
+        return functools.partial(hello if scope["type"] == "http" else nothing, scope)
+
+
+class NotingTriple(Noting):
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self.seen.append(scope["asgi"])
+        await (hello if scope["type"] == "http" else nothing)(scope, receive, send)
+
+
+async def nothing(scope: Scope, receive: Receive, send: Send) -> None:
+    pass
+
+
+@pytest.mark.parametrize("request_", [get("/", "connection: close"), handshake()])
+async def test_a_scope_says_which_asgi_is_spoken(request_: bytes) -> None:
+    assert await version_of(NotingDouble(), request_) == {"version": "2.0", "spec_version": "2.5"}
+    assert await version_of(NotingTriple(), request_) == {"version": "3.0", "spec_version": "2.5"}
+
+
+async def test_so_does_the_scope_of_the_lifespan() -> None:
+    app = NotingDouble()
+    async with serving(app, lifespan="auto"):
+        pass
+    assert app.seen == [{"version": "2.0", "spec_version": "2.0"}]
 
 
 @pytest.mark.parametrize(("value", "advice"), [

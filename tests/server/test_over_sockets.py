@@ -297,7 +297,8 @@ def cork(kind: Kind, monkeypatch: pytest.MonkeyPatch) -> Callable[[], Cork]:
 async def test_a_slow_client_gets_all_of_a_last_response_that_was_held(
     kind: Kind, cork: Callable[[], Cork], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("trioserve._connection.http1.FAREWELL_SECONDS", 0.05)  # only timeout_write shall count
+    for bound in ("HURRY_SECONDS", "SILENCE_SECONDS", "LINGER_SECONDS"):  # only timeout_write shall count
+        monkeypatch.setattr(f"trioserve._connection.farewell.{bound}", 0.05)
     monkeypatch.setattr("trioserve._streams.cork.CLOSE_SECONDS", 0.05)
     body = MUCH * 16
 
@@ -348,7 +349,7 @@ async def closed_with_bytes_unsent(
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         exchange: Any = receive.__self__  # type: ignore[attr-defined]
-        streams.append(exchange._stream)
+        streams.append(exchange.request.outlet)
         cork().push_in()
         await reply(send, b"held")
 

@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import anyio
+import anyio.lowlevel
 import pytest
 
 import trioserve
 from tests.helpers.apps import reply
-from tests.helpers.lifespans import LifespanApp, with_lifespan
+from tests.helpers.lifespans import COMPLETE, STOPPED, LifespanApp, with_lifespan
 from trioserve import BindFailed, Config, StartupFailed
 from trioserve._server import Server
 from trioserve._server.listeners import bind, listen_on, release
@@ -231,6 +232,24 @@ async def test_another_server_that_takes_the_socket_before_we_listen(path: Path)
     release([ours])
     assert path.exists()
     release([other])
+    assert not path.exists()
+
+
+@pytest.mark.parametrize("turns", range(8))
+async def test_a_stop_at_any_moment_of_the_start_removes_the_file(path: Path, turns: int) -> None:
+    """Each turn of the event loop after the application has started is another place in the server's start."""
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()
+        await send(COMPLETE)
+        for _ in range(turns):
+            await anyio.lowlevel.checkpoint()
+        stopping.cancel()
+        await receive()
+        await send(STOPPED)
+
+    with anyio.CancelScope() as stopping:
+        await Server(app, Config(access_log=False, lifespan="on", uds=str(path))).serve()
     assert not path.exists()
 
 

@@ -5,20 +5,25 @@ import logging
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from typing import Any
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
 from wsgiref.validate import validator
 
 import anyio
 import anyio.from_thread
+import anyio.lowlevel
 import anyio.to_thread
 import pytest
 
 from tests.helpers.serving import serving
 from tests.helpers.transcripts import body_of, get, ok, post, receive_response, status_of
 from tests.helpers.ws_client import handshake
+from trioserve._errors import ClientDisconnected
+from trioserve._server.wsgi import _Errands
 
 pytestmark = pytest.mark.real_clock
 
+T = TypeVar("T")
 StartResponse = Callable[..., Any]
 
 
@@ -54,7 +59,8 @@ async def test_the_environment() -> None:
     environ = await environ_of(get("/caf%C3%A9%20x/a?b=%20c", "content-type: text/plain", "x-some-field: 1, 2"))
     expected = {
         "REQUEST_METHOD": "GET", "SCRIPT_NAME": "", "PATH_INFO": "/caf\xc3\xa9 x/a", "QUERY_STRING": "b=%20c",
-        "REQUEST_URI": "/caf%C3%A9%20x/a?b=%20c", "SERVER_PROTOCOL": "HTTP/1.1", "HTTP_HOST": "a",
+        "REQUEST_URI": "/caf%C3%A9%20x/a?b=%20c", "RAW_URI": "/caf%C3%A9%20x/a?b=%20c",
+        "SERVER_PROTOCOL": "HTTP/1.1", "HTTP_HOST": "a",
         "CONTENT_TYPE": "text/plain", "HTTP_X_SOME_FIELD": "1, 2", "REMOTE_ADDR": "192.0.2.1", "REMOTE_PORT": "50000",
         "wsgi.url_scheme": "http", "wsgi.version": (1, 0), "wsgi.multithread": True, "wsgi.run_once": False,
     }
@@ -79,6 +85,12 @@ async def test_fields_that_would_be_mistaken_are_dropped() -> None:
     assert "HTTP_PROXY" not in environ
 
 
+async def test_a_chunked_body_is_not_announced_as_one() -> None:
+    environ = await environ_of(get("/", "transfer-encoding: chunked", method="POST") + b"0\r\n\r\n")
+    assert environ["wsgi.input_terminated"] is True
+    assert "HTTP_TRANSFER_ENCODING" not in environ and "CONTENT_LENGTH" not in environ
+
+
 async def test_it_passes_the_validator_of_the_standard_library() -> None:
     def app(environ: dict[str, Any], start_response: StartResponse) -> Iterator[bytes]:
         start_response("200 OK", [("Content-Type", "text/plain")])
@@ -92,6 +104,17 @@ async def test_it_passes_the_validator_of_the_standard_library() -> None:
 # -- request body ----------------------------------------------------------------------------------------------------
 
 
+def here(function: Callable[..., T], *args: Any) -> T:
+    return function(*args)
+
+
+def in_another_thread(function: Callable[..., T], *args: Any) -> T:
+    """Called in a thread of the application's own, which no event loop knows."""
+    with ThreadPoolExecutor(1) as executor:
+        return executor.submit(function, *args).result(30)
+
+
+@pytest.mark.parametrize("where", [here, in_another_thread])
 @pytest.mark.parametrize("read", [
     lambda file: file.read(),
     lambda file: file.read(4) + file.read(10**6),
@@ -99,9 +122,9 @@ async def test_it_passes_the_validator_of_the_standard_library() -> None:
     lambda file: b"".join(file.readlines()),
     lambda file: file.readline() + file.readline(2) + file.read() + file.read(),
 ])
-async def test_reading_the_body(read: Callable[[io.BufferedReader], bytes]) -> None:
+async def test_reading_the_body(read: Callable[[io.BufferedReader], bytes], where: Callable[..., bytes]) -> None:
     body = b"line one\nline two\n" + b"x" * 200_000
-    async with serving(answering(lambda environ: read(environ["wsgi.input"]))) as site:
+    async with serving(answering(lambda environ: where(read, environ["wsgi.input"]))) as site:
         assert body_of(await site.answer_to(post(body))) == body
         chunked = get("/", "transfer-encoding: chunked", method="POST") + b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body)
         assert body_of(await site.answer_to(chunked)) == body
@@ -115,13 +138,36 @@ async def test_a_body_that_is_not_read() -> None:
         assert await receive_response(client) == ok(b"fine")
 
 
-async def test_a_client_that_leaves_in_its_body_is_an_oserror() -> None:
+async def test_threads_may_take_turns_in_reading() -> None:
+    def read(environ: dict[str, Any]) -> bytes:
+        file = environ["wsgi.input"]
+        return b"".join([file.read(2), in_another_thread(file.read, 2), file.read(2), in_another_thread(file.read)])
+
+    async with serving(answering(read)) as site:
+        assert body_of(await site.answer_to(post(b"x" * 100_000))) == b"x" * 100_000
+
+
+async def test_reading_in_an_event_loop_of_the_applications_own() -> None:
+    def read(environ: dict[str, Any]) -> bytes:
+        async def view() -> bytes:
+            await anyio.lowlevel.checkpoint()
+            return environ["wsgi.input"].read()  # type: ignore[no-any-return]
+
+        body: bytes = in_another_thread(anyio.run, view)
+        return body
+
+    async with serving(answering(read)) as site:
+        assert body_of(await site.answer_to(post(b"x" * 100_000))) == b"x" * 100_000
+
+
+@pytest.mark.parametrize("where", [here, in_another_thread])
+async def test_a_client_that_leaves_in_its_body_is_an_oserror(where: Callable[..., bytes]) -> None:
     failures: list[str] = []
     told = anyio.Event()
 
     def app(environ: dict[str, Any], start_response: StartResponse) -> list[bytes]:
         try:
-            environ["wsgi.input"].read()
+            where(environ["wsgi.input"].read)
         except OSError as exc:
             failures.append(type(exc).__name__)
             raise
@@ -135,6 +181,104 @@ async def test_a_client_that_leaves_in_its_body_is_an_oserror() -> None:
         client.abort()
         await told.wait()
     assert failures == ["ClientDisconnected"]
+
+
+class Reader(threading.Thread):
+    """Reads a body in its own time, and keeps what it is told."""
+
+    def __init__(self, file: io.BufferedReader) -> None:
+        super().__init__()
+        self.file = file
+        self.failure: Exception | None = None
+
+    def run(self) -> None:
+        try:
+            self.file.read()
+        except Exception as exc:
+            self.failure = exc
+
+
+def assert_told(reader: Reader) -> None:
+    reader.join(30)
+    assert isinstance(reader.failure, ClientDisconnected)
+
+
+async def test_a_thread_that_reads_when_its_request_ends() -> None:
+    readers: list[Reader] = []
+
+    def app(environ: dict[str, Any], start_response: StartResponse) -> list[bytes]:
+        environ["wsgi.input"].read(1)
+        readers.append(Reader(environ["wsgi.input"]))
+        readers[0].start()
+        start_response("200 OK", [("Content-Length", "0")])
+        return []
+
+    async with serving(app) as site:
+        client = site.connect()
+        await client.send_all(post(b"x", length=2))
+        assert (await receive_response(client)).startswith(b"HTTP/1.1 200 OK\r\n")
+        await client.aclose()
+        await anyio.to_thread.run_sync(assert_told, readers[0])
+
+
+async def test_a_thread_that_reads_after_the_end_of_its_request() -> None:
+    files: list[io.BufferedReader] = []
+
+    def app(environ: dict[str, Any], start_response: StartResponse) -> list[bytes]:
+        files.append(environ["wsgi.input"])
+        start_response("200 OK", [("Content-Length", "0")])
+        return []
+
+    async with serving(app) as site:
+        await site.everything_after(get("/", "connection: close"))
+        for _ in range(2):
+            reader = Reader(files[0])
+            reader.start()
+            await anyio.to_thread.run_sync(assert_told, reader)
+            assert "the request has ended" in str(reader.failure)
+
+
+async def test_a_thread_that_reads_when_its_request_is_cancelled() -> None:
+    readers: list[Reader] = []
+    reading, ended = threading.Event(), threading.Event()
+
+    def app(environ: dict[str, Any], start_response: StartResponse) -> list[bytes]:
+        try:
+            environ["wsgi.input"].read(1)
+            readers.append(Reader(environ["wsgi.input"]))
+            readers[0].start()
+            reading.set()
+            readers[0].join(30)
+            return []
+        finally:
+            ended.set()
+
+    async with serving(app) as site:
+        client = site.connect()
+        await client.send_all(post(b"x", length=2))
+        await anyio.to_thread.run_sync(reading.wait)
+        site.server.force_shutdown()
+        await anyio.to_thread.run_sync(assert_told, readers[0])
+        assert await anyio.to_thread.run_sync(ended.wait, 30)
+
+
+async def test_the_event_loops_own_thread_is_not_made_to_wait_for_itself(caplog: pytest.LogCaptureFixture) -> None:
+    app = answering(lambda environ: anyio.from_thread.run_sync(environ["wsgi.input"].read))
+    async with serving(app) as site:
+        assert status_of(await site.everything_after(post(b"x"))) == 500
+    assert "in the thread of the server's event loop" in caplog.text
+
+
+@pytest.mark.parametrize("backend", ["trio", "asyncio"])
+def test_a_thread_that_asks_an_event_loop_that_has_ended(backend: str) -> None:
+    async def begin() -> _Errands:
+        async with anyio.create_task_group() as nursery:
+            errands = _Errands(nursery)
+        return errands
+
+    errands = anyio.run(begin, backend=backend)
+    with pytest.raises(ClientDisconnected, match="the request has ended"):
+        in_another_thread(errands.run, anyio.sleep, 0)
 
 
 # -- response --------------------------------------------------------------------------------------------------------
@@ -163,6 +307,82 @@ async def test_no_block_at_all() -> None:
         assert await site.answer_to(get()) == ok(b"")
 
 
+class Sized:
+    """An iterable that knows its length and is no list."""
+
+    def __init__(self, *blocks: bytes) -> None:
+        self.blocks = blocks
+
+    def __len__(self) -> int:
+        return len(self.blocks)
+
+    def __iter__(self) -> Iterator[bytes]:
+        return iter(self.blocks)
+
+
+class Unsized(Sized):
+    def __len__(self) -> int:
+        raise NotImplementedError
+
+
+@pytest.mark.parametrize("blocks", [[b"whole"], (b"whole",), Sized(b"whole")])
+async def test_one_block_is_a_body_whose_length_is_known(blocks: Any) -> None:
+    def app(environ: dict[str, Any], start_response: StartResponse) -> Any:
+        start_response("200 OK", [])
+        return blocks
+
+    async with serving(app) as site:
+        assert await site.answer_to(get()) == ok(b"whole")
+        head = await site.everything_after(get("/", "connection: close", method="HEAD"))
+        assert head == b"HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n"  # applications may leave its body out
+
+
+@pytest.mark.parametrize("answer", [
+    lambda: [b"who", b"le"], lambda: iter([b"whole"]), lambda: Unsized(b"whole")])
+async def test_other_iterables_are_sent_as_they_come(answer: Callable[[], Any]) -> None:
+    def app(environ: dict[str, Any], start_response: StartResponse) -> Any:
+        start_response("200 OK", [])
+        return answer()
+
+    async with serving(app) as site:
+        assert (await site.answer_to(get())).startswith(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n")
+
+
+@pytest.mark.parametrize("status", ["204 No Content", "304 Not Modified"])
+@pytest.mark.parametrize("body", [b"", b"not to be sent"])
+async def test_one_block_where_there_is_no_body(status: str, body: bytes) -> None:
+    def app(environ: dict[str, Any], start_response: StartResponse) -> list[bytes]:
+        start_response(status, [])
+        return [body]
+
+    async with serving(app) as site:
+        client = site.connect()
+        await client.send_all(get() + get("/", "connection: close"))
+        received = await client.receive_rest()
+        assert received.count(status.encode()) == 2
+        assert b"transfer-encoding" not in received and b"not to be sent" not in received
+
+
+async def test_one_block_after_others_were_written() -> None:
+    def app(environ: dict[str, Any], start_response: StartResponse) -> list[bytes]:
+        start_response("200 OK", [])(b"ab")
+        return [b"c"]
+
+    async with serving(app) as site:
+        assert (await site.answer_to(get())).endswith(b"\r\n\r\n2\r\nab\r\n1\r\nc\r\n0\r\n\r\n")
+
+
+async def test_a_length_that_the_application_gives_is_kept(caplog: pytest.LogCaptureFixture) -> None:
+    def app(environ: dict[str, Any], start_response: StartResponse) -> list[bytes]:
+        start_response("200 OK", [("Content-Length", environ["PATH_INFO"][1:])])
+        return [b"whole"]
+
+    async with serving(app) as site:
+        assert await site.answer_to(get("/5")) == ok(b"whole")
+        assert status_of(await site.everything_after(get("/6"))) == 500
+    assert "1 bytes shorter than its content-length" in caplog.text
+
+
 async def test_a_block_is_on_its_way_before_the_next_is_made() -> None:
     go_on = threading.Event()
 
@@ -188,6 +408,55 @@ async def test_the_write_callable() -> None:
 
     async with serving(app) as site:
         assert await site.answer_to(get()) == ok(b"abc")
+
+
+async def test_writing_in_another_thread() -> None:
+    class Blocks(list[bytes]):
+        def close(self) -> None:
+            closed.append(threading.current_thread() is not threading.main_thread())
+
+    closed: list[bool] = []
+
+    def app(environ: dict[str, Any], start_response: StartResponse) -> list[bytes]:
+        write = in_another_thread(start_response, "200 OK", [("Content-Length", "300003")])
+        for _ in range(3):
+            in_another_thread(write, b"x" * 100_000)
+        write(b"y")
+        return Blocks([b"z", b"z"])
+
+    async with serving(app) as site:
+        assert await site.answer_to(get()) == ok(b"x" * 300_000 + b"yzz")
+    assert closed == [True]
+
+
+async def test_a_client_that_leaves_while_another_thread_writes() -> None:
+    failures: list[Exception] = []
+    ended = threading.Event()
+
+    class Blocks:
+        def __iter__(self) -> Iterator[bytes]:
+            while True:
+                yield b"x" * 100_000
+
+        def close(self) -> None:
+            ended.set()
+
+    def app(environ: dict[str, Any], start_response: StartResponse) -> Blocks:
+        write = start_response("200 OK", [])
+        try:
+            while True:
+                in_another_thread(write, b"x" * 100_000)
+        except OSError as exc:
+            failures.append(exc)
+            return Blocks()
+
+    async with serving(app) as site:
+        client = site.connect()
+        await client.send_all(get())
+        await client.receive_until(b"\r\n\r\n")
+        client.abort()
+        assert await anyio.to_thread.run_sync(ended.wait, 30)
+    assert [type(failure) for failure in failures] == [ClientDisconnected]
 
 
 async def test_an_error_replaces_a_head_that_was_not_sent() -> None:
@@ -224,11 +493,13 @@ async def test_an_error_after_the_head_is_raised(caplog: pytest.LogCaptureFixtur
     (lambda environ, start_response: start_response("200 OK", []) and start_response("200 OK", []),
      "start_response was called twice"),
     (lambda environ, start_response: 1 / 0, "ZeroDivisionError"),
+    (lambda environ, start_response: sys.exit(3), "SystemExit: 3"),
 ])
 async def test_applications_that_fail(app: Any, problem: str, caplog: pytest.LogCaptureFixture) -> None:
     async with serving(app) as site:
         assert status_of(await site.everything_after(get())) == 500
     assert problem in caplog.text
+    assert "ExceptionGroup" not in caplog.text
 
 
 @pytest.mark.parametrize("fails", [True, False])

@@ -1,5 +1,6 @@
 """Where log lines go and how they look."""
 
+import errno
 import io
 import json
 import logging
@@ -191,6 +192,31 @@ def test_a_real_pipe_that_nobody_reads(monkeypatch: pytest.MonkeyPatch) -> None:
         os.dup2(null := os.open(os.devnull, os.O_WRONLY), writing)      # so that closing the file can flush
         os.close(null)
     assert err.getvalue().count("\n") == 1
+
+
+@pytest.mark.parametrize("closed", [True, False])
+def test_a_filter_that_raises_does_not_end_the_task_that_writes(
+    monkeypatch: pytest.MonkeyPatch, closed: bool
+) -> None:
+    def refuse(record: logging.LogRecord) -> bool:
+        raise ValueError("the filter is broken")
+
+    def full(text: str) -> int:
+        raise OSError(errno.ENOSPC, "no space left on device")
+
+    _, err = streams(monkeypatch)
+    out = Stream()
+    if closed:
+        out.close()
+    else:
+        monkeypatch.setattr(out, "write", full)
+    log.addFilter(refuse)
+    try:
+        AccessHandler(out, prefix="").write_lines(["first"])
+    finally:
+        log.removeFilter(refuse)
+    assert "access log" in err.getvalue()
+    assert "the filter is broken" in err.getvalue()
 
 
 def test_a_closed_file_is_like_a_broken_pipe(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,7 @@
 """Signals, sent to this very process, become calls."""
 
 import importlib.util
+import logging
 import signal
 from functools import partial
 from typing import Any
@@ -67,6 +68,24 @@ async def test_the_first_signal_asks_and_later_ones_force(
         assert await server.after(second) == [first.name, "forced", "forced"]
         listening.cancel_scope.cancel()
     assert f"{second.name} again" in caplog.text
+
+
+async def test_a_log_filter_that_raises_does_not_come_between(capsys: pytest.CaptureFixture[str]) -> None:
+    def refuse(record: logging.LogRecord) -> bool:
+        raise ValueError("the filter is broken")
+
+    log = logging.getLogger("trioserve")
+    log.addFilter(refuse)
+    server = RecordingServer()
+    try:
+        async with anyio.create_task_group() as listening:
+            await listening.start(obey_signals, server)
+            await server.after(signal.SIGTERM)
+            assert await server.after(signal.SIGTERM) == ["SIGTERM", "forced"]
+            listening.cancel_scope.cancel()
+    finally:
+        log.removeFilter(refuse)
+    assert capsys.readouterr().err.startswith("SIGTERM again")
 
 
 async def test_a_hang_up_reloads_certificates_and_counts_for_nothing_else() -> None:

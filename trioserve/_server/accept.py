@@ -2,12 +2,13 @@
 
 import errno
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Final
 
 import anyio
 import anyio.lowlevel
 
+from trioserve._complaints import complain
 from trioserve._streams import ByteStream, Listener
 
 __all__ = ["accept_loop", "accept_rest"]
@@ -47,7 +48,7 @@ async def accept_loop(
                 raise
             if exc.errno in EXHAUSTED:
                 if not complained:
-                    log.error("Cannot accept connections: %s; trying again every %g s", exc, EXHAUSTED_SECONDS)
+                    complain(log, "Cannot accept connections: %s; trying again every %g s", exc, EXHAUSTED_SECONDS)
                 complained = True
                 await anyio.sleep(EXHAUSTED_SECONDS)
             continue
@@ -70,7 +71,7 @@ async def _take_slot(room: anyio.Semaphore, stream: ByteStream) -> None:
 
 
 def accept_rest(
-    listeners: list[Listener], start_connection: Callable[[ByteStream], None], room: anyio.Semaphore | None
+    listeners: Iterable[Listener], start_connection: Callable[[ByteStream], None], room: anyio.Semaphore | None
 ) -> None:
     """Whom the kernel has told that they are connected shall not be reset when the listeners close."""
     for listener in listeners:
@@ -80,4 +81,4 @@ def accept_rest(
                     room.acquire_nowait()
                 start_connection(stream)
         except OSError as exc:
-            log.warning("Connections that waited to be accepted are lost: %s", exc)
+            complain(log, "Connections that waited to be accepted are lost: %s", exc, level=logging.WARNING)

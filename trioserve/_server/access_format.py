@@ -7,17 +7,14 @@ import os
 import re
 import time
 from collections.abc import Callable, Iterable
-from http import HTTPStatus
 from json.encoder import encode_basestring_ascii as quoted
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from trioserve._asgi import FIRST_BODY
 from trioserve._config import DEFAULT_ACCESS_FORMAT, nearest
-from trioserve._connection import Exchange
+from trioserve._connection.records import Answered, ClosedWebSocket, Recorded
 from trioserve._errors import ConfigError
-
-if TYPE_CHECKING:
-    from trioserve._connection.websocket import WebSocket
+from trioserve._protocol.reasons import REASON_PHRASES
 
 __all__ = [
     "ATOM", "Format", "access_fields", "access_line", "close_fields", "close_line", "compile_format",
@@ -25,33 +22,33 @@ __all__ = [
     "variable",
 ]  # fmt: skip
 
-Format: TypeAlias = Callable[[Exchange, float], str]
-"""A line about a finished exchange that took so many seconds, without a newline."""
+Format: TypeAlias = Callable[[Answered, float], str]
+"""A line about an answered request that took so many seconds, without a newline."""
 
 CLIENT_GONE: Final = 499  # nginx's status for a client that left before it got an answer
 ATOM: Final = re.compile(r"%(?:(%)|\((?:\{([^{}]+)\}([ioe])|([A-Za-z]+))\)s)")
 
-_PHRASES: Final = {int(status): status.phrase for status in HTTPStatus} | {CLIENT_GONE: "Client Closed Request"}
+_PHRASES: Final = REASON_PHRASES | {CLIENT_GONE: "Client Closed Request"}
 _STATUSES: Final = {status: f"{status} {phrase}" for status, phrase in _PHRASES.items()}
 _MONTHS: Final = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
-# What others send must neither end the line nor a quoted part of it, nor move a terminal's cursor.
+# What others send must not move a terminal's cursor either.
 _ESCAPES: Final = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160))} | {34: '\\"', 92: "\\\\"}
 
 
-# What is known of an exchange.
+# What is known of a request.
 
 
-def status_of(exchange: Exchange) -> int:
+def status_of(answered: Answered) -> int:
     """What the client got; without an answer 499 if it left, 0 if we ended the request."""
-    if status := exchange.final_status:
+    if status := answered.final_status:
         return status
-    return CLIENT_GONE if exchange.end_reason in ("", "client-disconnect") else 0
+    return CLIENT_GONE if answered.end_reason in ("", "client-disconnect") else 0
 
 
-def phrase_of(exchange: Exchange) -> str:
+def phrase_of(answered: Answered) -> str:
     """The reason phrase of the status; where there is no status, the reason why."""
-    status = status_of(exchange)
-    return phrase_of_status(status) if status else exchange.end_reason
+    status = status_of(answered)
+    return phrase_of_status(status) if status else answered.end_reason
 
 
 def phrase_of_status(status: int) -> str:
@@ -59,28 +56,27 @@ def phrase_of_status(status: int) -> str:
     return _PHRASES.get(status, "")
 
 
-def field_of(exchange: Exchange, name: bytes) -> bytes | None:
+def field_of(answered: Answered, name: bytes) -> bytes | None:
     """The first field of that name in the request."""
-    for known, value in exchange.head.headers:
+    for known, value in answered.head.headers:
         if known == name:
             return value
     return None
 
 
-def client_of(exchange: Exchange) -> str:
-    client = exchange.client
+def client_of(recorded: Recorded) -> str:
+    client = recorded.client
     return f"{client[0]}:{client[1]}" if client is not None else "-"
 
 
-def request_line(exchange: Exchange) -> str:
-    head = exchange.head
-    target = head.target.decode("latin-1").replace('"', '\\"')  # visible ASCII is all that gets through the parser
-    return f"{head.method} {target} HTTP/{head.meaning.http_version}"
+def request_line(answered: Answered) -> str:
+    head = answered.head
+    return f"{head.method} {shown(head.target)} HTTP/{head.meaning.http_version}"
 
 
-def user_of(exchange: Exchange) -> str:
+def user_of(answered: Answered) -> str:
     """The user name of Basic authentication (RFC 7617 §2), whether it was accepted or not."""
-    scheme, _, credentials = (field_of(exchange, b"authorization") or b"").partition(b" ")
+    scheme, _, credentials = (field_of(answered, b"authorization") or b"").partition(b" ")
     if scheme.lower() != b"basic":
         return "-"
     try:
@@ -91,7 +87,7 @@ def user_of(exchange: Exchange) -> str:
 
 def variable(name: str) -> str:
     """An environment variable."""
-    return os.environ.get(name, "-").translate(_ESCAPES)
+    return escaped(os.environ.get(name, "-"))
 
 
 def process_id() -> str:
@@ -101,9 +97,11 @@ def process_id() -> str:
 
 def shown(value: bytes | None) -> str:
     """A value that came from outside, fit for a line."""
-    if not value:
-        return "-"
-    text = value.decode("latin-1")
+    return escaped(value.decode("latin-1")) if value else "-"
+
+
+def escaped(text: str) -> str:
+    """What others have written, so that it neither ends the line nor a quoted part of it."""
     if text.isprintable() and '"' not in text and "\\" not in text:  # most are; saves 0.3 us
         return text
     return text.translate(_ESCAPES)
@@ -112,17 +110,19 @@ def shown(value: bytes | None) -> str:
 # Text.
 
 
-def access_line(exchange: Exchange, seconds: float) -> str:
+def access_line(answered: Answered, seconds: float) -> str:
     """``127.0.0.1:53412 - "GET / HTTP/1.1" 200 OK 13 B 0.8 ms``: the default format.
 
     The same as its compiled form, at little more than half of the price (0.55 against 1.0 us).
     """
-    head, response, client = exchange.head, exchange.response, exchange.client
+    head, response, client = answered.head, answered.response, answered.client
     address = f"{client[0]}:{client[1]}" if client is not None else "-"
-    target = head.target.decode("latin-1").replace('"', '\\"')
+    target = head.target.decode("latin-1")
+    if '"' in target or "\\" in target:  # the rest is visible ASCII, nothing else gets through the parser
+        target = escaped(target)
     status = _STATUSES.get(response.status) if response.state > FIRST_BODY else None
     if status is None:
-        status = f"{status_of(exchange)} {phrase_of(exchange)}"
+        status = f"{status_of(answered)} {phrase_of(answered)}"
     return (
         f'{address} - "{head.method} {target} HTTP/{head.meaning.http_version}" '
         f"{status} {response.body_bytes} B {seconds * 1000:.1f} ms"
@@ -160,7 +160,7 @@ def _filled(template: str, parts: Iterable[str]) -> str:
 
 def _compiled(source: str) -> Format:
     """One function for the whole line: one for each of its parts would cost three times as much."""
-    function: Format = eval(f"lambda exchange, seconds: {source}", globals())
+    function: Format = eval(f"lambda answered, seconds: {source}", globals())
     return function
 
 
@@ -180,46 +180,46 @@ def _expression(name: str | None, kind: str | None, atom: str) -> str:
         return _ATOMS[atom]
     field = name.lower().encode("latin-1", "replace")
     return {
-        "i": f"shown(field_of(exchange, {field!r}))",
-        "o": f"shown(exchange.response.field({field!r}))",
+        "i": f"shown(field_of(answered, {field!r}))",
+        "o": f"shown(answered.response.field({field!r}))",
         "e": f"variable({name!r})",
     }[kind or ""]
 
 
 _ATOMS: Final = {
-    "h": "exchange.client[0] if exchange.client is not None else '-'",
+    "h": "answered.client[0] if answered.client is not None else '-'",
     "l": "'-'",
-    "u": "user_of(exchange)",
+    "u": "user_of(answered)",
     "t": "local_time(int(time.time() - seconds))",
-    "r": "request_line(exchange)",
-    "m": "exchange.head.method",
-    "U": "shown(exchange.head.raw_path)",
-    "q": "exchange.head.query_string and shown(exchange.head.query_string) or ''",
-    "H": "'HTTP/' + exchange.head.meaning.http_version",
-    "s": "status_of(exchange)",
-    "st": "phrase_of(exchange)",
-    "B": "exchange.response.body_bytes",
-    "b": "exchange.response.body_bytes or '-'",
-    "f": "shown(field_of(exchange, b'referer'))",
-    "a": "shown(field_of(exchange, b'user-agent'))",
+    "r": "request_line(answered)",
+    "m": "answered.head.method",
+    "U": "shown(answered.head.raw_path)",
+    "q": "answered.head.query_string and shown(answered.head.query_string) or ''",
+    "H": "'HTTP/' + answered.head.meaning.http_version",
+    "s": "status_of(answered)",
+    "st": "phrase_of(answered)",
+    "B": "answered.response.body_bytes",
+    "b": "answered.response.body_bytes or '-'",
+    "f": "shown(field_of(answered, b'referer'))",
+    "a": "shown(field_of(answered, b'user-agent'))",
     "T": "int(seconds)",
     "M": "int(seconds * 1000)",
     "D": "int(seconds * 1_000_000)",
     "L": "'%.6f' % seconds",
     "p": "process_id()",
-    "client": "client_of(exchange)",
+    "client": "client_of(answered)",
     "ms": "'%.1f' % (seconds * 1000)",
-    "id": "exchange.request_id() or '-'",
-    "reason": "exchange.end_reason or '-'",
+    "id": "escaped(answered.request_id() or '-')",
+    "reason": "answered.end_reason or '-'",
 }
 
 
 # JSON.
 
 
-def access_fields(exchange: Exchange, seconds: float) -> dict[str, Any]:
-    """What a record, or a line of JSON, says about an exchange. No key is an attribute of ``logging.LogRecord``."""
-    head, client, agent = exchange.head, exchange.client, field_of(exchange, b"user-agent")
+def access_fields(answered: Answered, seconds: float) -> dict[str, Any]:
+    """What a record, or a line of JSON, says about a request. No key is an attribute of ``logging.LogRecord``."""
+    head, client, agent = answered.head, answered.client, field_of(answered, b"user-agent")
     return {
         "client": client[0] if client is not None else None,
         "client_port": client[1] if client is not None else None,
@@ -227,12 +227,12 @@ def access_fields(exchange: Exchange, seconds: float) -> dict[str, Any]:
         "path": head.raw_path.decode("latin-1"),
         "query": head.query_string.decode("latin-1"),
         "http_version": head.meaning.http_version,
-        "status": status_of(exchange),
-        "bytes": exchange.response.body_bytes,
+        "status": status_of(answered),
+        "bytes": answered.response.body_bytes,
         "duration_ms": round(seconds * 1000, 3),
         "user_agent": agent.decode("latin-1") if agent is not None else None,
-        "request_id": exchange.request_id(),
-        "reason": exchange.end_reason or None,
+        "request_id": answered.request_id(),
+        "reason": answered.end_reason or None,
     }
 
 
@@ -253,14 +253,14 @@ def json_format(message: str) -> Format:
     make = compile_format(message) if message != DEFAULT_ACCESS_FORMAT else None  # whose parts are fields anyway
     always = f'"level": "info", "logger": "trioserve.access", "pid": {os.getpid()}'
 
-    def line(exchange: Exchange, seconds: float) -> str:
-        head, response, client = exchange.head, exchange.response, exchange.client
-        status = response.status if response.state > FIRST_BODY else status_of(exchange)
+    def line(answered: Answered, seconds: float) -> str:
+        head, response, client = answered.head, answered.response, answered.client
+        status = response.status if response.state > FIRST_BODY else status_of(answered)
         path = quoted(head.raw_path.decode("latin-1"))
-        text = f'"{head.method} {path[1:-1]} {status}"' if make is None else quoted(make(exchange, seconds))
-        agent = field_of(exchange, b"user-agent")
-        name = exchange.request_id()
-        reason = exchange.end_reason
+        text = f'"{head.method} {path[1:-1]} {status}"' if make is None else quoted(make(answered, seconds))
+        agent = field_of(answered, b"user-agent")
+        name = answered.request_id()
+        reason = answered.end_reason
         return (  # by hand, because json.dumps would cost more than the rest of the line
             f'{{"time": "{utc_time(time.time())}", {always}, "message": {text}, '
             f'"client": {quoted(client[0]) if client is not None else "null"}, '
@@ -279,18 +279,17 @@ def json_format(message: str) -> Format:
 # The end of a WebSocket, which has no format of the operator's: most atoms are about a response.
 
 
-def close_line(websocket: "WebSocket", seconds: float) -> str:
+def close_line(websocket: ClosedWebSocket, seconds: float) -> str:
     """``127.0.0.1:53412 - "WEBSOCKET /chat" 1000 received 5 (160 B) sent 5 (160 B) 12.3 s``."""
     end = close_fields(websocket, seconds)
-    target = websocket.head.target.decode("latin-1").replace('"', '\\"')
     return (
-        f'{client_of(websocket)} - "WEBSOCKET {target}" {end["close_code"]} '
+        f'{client_of(websocket)} - "WEBSOCKET {shown(websocket.head.target)}" {end["close_code"]} '
         f"received {end['received_messages']} ({end['received_bytes']} B) "
         f"sent {end['sent_messages']} ({end['sent_bytes']} B) {seconds:.1f} s"
     )
 
 
-def close_fields(websocket: "WebSocket", seconds: float) -> dict[str, Any]:
+def close_fields(websocket: ClosedWebSocket, seconds: float) -> dict[str, Any]:
     """What a record, or a line of JSON, says about it."""
     head, client, frames = websocket.head, websocket.client, websocket.session.codec
     assert frames is not None, "only what was accepted is closed"
@@ -311,7 +310,7 @@ def close_fields(websocket: "WebSocket", seconds: float) -> dict[str, Any]:
     }
 
 
-def json_close_line(websocket: "WebSocket", seconds: float) -> str:
+def json_close_line(websocket: ClosedWebSocket, seconds: float) -> str:
     return json.dumps(json_start(close_line(websocket, seconds)) | close_fields(websocket, seconds))
 
 

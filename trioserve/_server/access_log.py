@@ -6,12 +6,14 @@ directly and written in batches; every other configuration gets ordinary log rec
 
 import logging
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final
+from typing import Any, Final
 
 import anyio
 
+from trioserve._complaints import complain
 from trioserve._config import Config
-from trioserve._connection import Exchange, Refused
+from trioserve._connection import Refused
+from trioserve._connection.records import Answered, ClosedWebSocket
 from trioserve._server.access_format import (
     access_fields,
     close_fields,
@@ -22,16 +24,18 @@ from trioserve._server.access_format import (
 )
 from trioserve._server.access_refused import json_refused_line, refused_fields, refused_line
 
-if TYPE_CHECKING:
-    from trioserve._connection.websocket import WebSocket
-
 __all__ = ["AccessLogger"]
+
+log = logging.getLogger("trioserve")
 
 BATCH_SECONDS: Final = 0.05  # a person does not see the delay; a busy server writes 20 times a second
 
 
 class AccessLogger:
-    """Callable for each finished exchange; ``run`` is a task for the server's nursery.
+    """Callable for each answered request; ``run`` is a task for the server's nursery.
+
+    Attributes:
+        makes_records: lines are ordinary log records, so whoever calls does it in the request's context variables.
 
     Raises:
         ConfigError: the format has something in it that is no atom.
@@ -44,9 +48,8 @@ class AccessLogger:
         self._line = json_format(self._format) if self._is_json else self._message
         self._close_line = json_close_line if self._is_json else close_line
         self._logger = logging.getLogger("trioserve.access")
-        self._write_lines: Callable[[list[str]], None] | None = None
-        if len(self._logger.handlers) == 1 and not self._logger.propagate and not self._logger.filters:
-            self._write_lines = getattr(self._logger.handlers[0], "write_lines", None)
+        self._write_lines = _writer_of(self._logger)
+        self.makes_records = self._write_lines is None
         self._lines: list[str] = []
         self._pending = anyio.Event()
 
@@ -54,23 +57,26 @@ class AccessLogger:
     def enabled(self) -> bool:
         return self._logger.isEnabledFor(logging.INFO)
 
-    def __call__(self, exchange: Exchange, seconds: float) -> None:
-        if self._write_lines is None:
-            self._logger.info("%s", self._message(exchange, seconds), extra=access_fields(exchange, seconds))
+    def __call__(self, answered: Answered, seconds: float) -> None:
+        if self.makes_records:
+            self._record(self._message(answered, seconds), access_fields(answered, seconds))
         else:
-            self._collect(self._line(exchange, seconds))
+            self._collect(self._line(answered, seconds))
 
-    def websocket_closed(self, websocket: "WebSocket", seconds: float) -> None:
-        if self._write_lines is None:
-            self._logger.info("%s", close_line(websocket, seconds), extra=close_fields(websocket, seconds))
+    def websocket_closed(self, websocket: ClosedWebSocket, seconds: float) -> None:
+        if self.makes_records:
+            self._record(close_line(websocket, seconds), close_fields(websocket, seconds))
         else:
             self._collect(self._close_line(websocket, seconds))
 
     def refused(self, refused: Refused) -> None:
-        if self._write_lines is None:
-            self._logger.info("%s", refused_line(self._format, refused), extra=refused_fields(refused))
+        if self.makes_records:
+            self._record(refused_line(self._format, refused), refused_fields(refused))
         else:
             self._collect((json_refused_line if self._is_json else refused_line)(self._format, refused))
+
+    def _record(self, line: str, fields: dict[str, Any]) -> None:
+        complain(self._logger, "%s", line, level=logging.INFO, extra=fields)
 
     def _collect(self, line: str) -> None:
         if not self._lines:
@@ -91,4 +97,18 @@ class AccessLogger:
         self._pending = anyio.Event()
         lines, self._lines = self._lines, []
         if lines and self._write_lines is not None:
-            self._write_lines(lines)
+            try:
+                self._write_lines(lines)
+            except Exception as exc:  # of a handler that is not ours; the lines may be out, so they are not kept
+                complain(log, "Access lines could not be written", exc_info=exc)
+
+
+def _writer_of(logger: logging.Logger) -> Callable[[list[str]], None] | None:
+    """What takes lines for the one handler that listens; ``None`` if there are others, or if a record is looked at."""
+    if len(logger.handlers) != 1 or logger.propagate or logger.filters:
+        return None
+    handler = logger.handlers[0]
+    if handler.filters or handler.level > logging.INFO:
+        return None
+    writer: Callable[[list[str]], None] | None = getattr(handler, "write_lines", None)
+    return writer

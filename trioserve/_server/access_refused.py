@@ -45,7 +45,7 @@ def _atoms(refused: Refused) -> dict[str, str]:
 
 
 def refused_fields(refused: Refused) -> dict[str, Any]:
-    """What a record, or a line of JSON, says; the keys are those of an exchange."""
+    """What a record, or a line of JSON, says; the keys are those of an answered request."""
     client, path, query = refused.client, refused.raw_path, refused.query_string
     return {
         "client": client[0] if client is not None else None,

@@ -10,19 +10,16 @@ from typing import Any, Final, cast
 from trioserve._asgi import ProxyHeaders
 from trioserve._config import Config
 from trioserve._connection import (
-    BodyReceiver,
-    Exchange,
-    Http1Connection,
+    WRITE_LOOKS,
     Lifetime,
     NoTimeout,
     RequestIds,
     ServerContext,
     StandingFields,
-    Supervision,
     Timeout,
     Timeouts,
     Turnstile,
-    WebSocketService,
+    WebSocketLimits,
 )
 from trioserve._protocol import HeadMemory, Http1Codec, Http1Limits, ParseFields
 from trioserve._server.access_log import AccessLogger
@@ -41,7 +38,7 @@ def make_context(
     *,
     clock: Callable[[], float],
     parse_fields: ParseFields,
-    start_soon: Callable[..., Any],
+    task_per_request: bool,
     access_log: AccessLogger | None,
     on_requests_spent: Callable[[], None],
     new_app_context: Callable[[], Context],
@@ -67,12 +64,13 @@ def make_context(
         standing_fields=StandingFields(
             date=config.date_header, server="trioserve" if config.server_header else None, extra=config.header
         ).lines_for,
-        start_soon=start_soon,
+        task_per_request=task_per_request,
         access_log=access_log,
         turnstile=_make_turnstile(config, on_requests_spent),
         request_ids=_make_request_ids(config),
         websockets=_make_websockets(config, clock),
         new_app_context=new_app_context,
+        write_seconds=config.timeout_write,
         proxies=_make_proxies(config),
         state=state,
         lifetime=lifetime,
@@ -101,26 +99,25 @@ def _make_proxies(config: Config) -> ProxyHeaders | None:
 
 
 def _make_timeouts(config: Config, clock: Callable[[], float], *, tls: bool) -> Timeouts:
-    def timeout(seconds: float | None, strike: Any) -> Timeout[Any]:
-        return Timeout(seconds, strike, clock) if seconds is not None else NoTimeout()
+    def timeout(kind: str, seconds: float | None) -> Timeout:
+        return Timeout(kind, seconds, clock) if seconds is not None else NoTimeout(kind)
 
-    handshake = Http1Connection.on_tls_handshake_timeout
+    write, request = config.timeout_write, config.timeout_request
     return Timeouts(
-        tls_handshake=timeout(config.timeout_tls_handshake, handshake) if tls else None,
-        header=timeout(config.timeout_header, Http1Connection.on_header_timeout),
-        keep_alive=timeout(config.timeout_keep_alive, Http1Connection.on_keep_alive_timeout),
-        body=timeout(config.timeout_body, BodyReceiver.on_timeout),
-        write=timeout(config.timeout_write, Exchange.on_write_timeout),
-        request=(timeout(config.timeout_request, Supervision.on_timeout)
-                 if config.timeout_request is not None else None),
-        watch=timeout(WATCH_AFTER_SECONDS, Supervision.start_watch) if config.on_disconnect == "cancel" else None,
+        tls_handshake=timeout("tls-handshake", config.timeout_tls_handshake) if tls else None,
+        header=timeout("header", config.timeout_header),
+        keep_alive=timeout("keep-alive", config.timeout_keep_alive),
+        body=timeout("body", config.timeout_body),
+        write=timeout("write", None if write is None else write / WRITE_LOOKS),
+        request=timeout("request", request) if request is not None else None,
+        watch=timeout("watch", WATCH_AFTER_SECONDS) if config.on_disconnect != "notify" else None,
     )
 
 
-def _make_websockets(config: Config, clock: Callable[[], float]) -> WebSocketService | None:
+def _make_websockets(config: Config, clock: Callable[[], float]) -> WebSocketLimits | None:
     if config.ws == "none":
         return None
-    return WebSocketService(
+    return WebSocketLimits(
         max_size=config.ws_max_size,
         deflate=config.ws_per_message_deflate,
         ping_interval=config.ws_ping_interval,

@@ -19,6 +19,8 @@ ARGUMENTS: Final[dict[Interface, tuple[str, ...]]] = {
     "asgi3": ("scope", "receive", "send"), "asgi2": ("scope",), "wsgi": ("environ", "start_response"),
 }
 
+ASGI_2_VERSION: Final = "2.0"
+
 
 def adapt(app: AnyApp, config: Config) -> App:
     """``app`` as an ASGI 3 application. With ``auto``, one that shows no interface is taken for ASGI 3.
@@ -86,9 +88,13 @@ def can_take(signature: inspect.Signature | None, arguments: int) -> bool:
 
 
 def _single_callable(app: Any) -> App:
-    """An ASGI 2 application, which is called twice, as one that is called once (ASGI 2.0, "Applications")."""
+    """An ASGI 2 application, which is called twice, as one that is called once (ASGI 2.0, "Applications").
+
+    Its scopes say so: frameworks that can be called in both ways go by ``scope["asgi"]["version"]``.
+    """
 
     async def call(scope: Scope, receive: Receive, send: Send) -> None:
+        scope["asgi"] = scope["asgi"] | {"version": ASGI_2_VERSION}
         await app(scope)(receive, send)
 
     return call

@@ -9,6 +9,7 @@ import anyio
 import anyio.abc
 
 from trioserve._asgi import ASGI_VERSION
+from trioserve._complaints import complain
 from trioserve._connection import orders_and_errors
 from trioserve._errors import AppError, LifespanDied, StartupFailed, TrioserveError
 from trioserve._hints import backend_hint
@@ -90,23 +91,23 @@ class Lifespan:
 
     def _on_error(self, exc: BaseException) -> None:
         if self._shutdown_sent:
-            log.error("The application's lifespan failed during shutdown", exc_info=exc)
+            complain(log, "The application's lifespan failed during shutdown", exc_info=exc)
             self.shutdown_failed = True
         elif self.failure is not None:
             pass  # startup.failed was sent, and then the application raised as well: one report is enough
         elif self._started.is_set():
-            log.critical("The application's lifespan died; the server stops", exc_info=exc)
+            complain(log, "The application's lifespan died; the server stops", exc_info=exc, level=logging.CRITICAL)
             self.failure = LifespanDied("the application's lifespan died while the server was running")
             self._on_death("lifespan-died")
         elif self._received_startup or self._mode == "on" or not isinstance(exc, Exception):
-            log.error("The application's lifespan failed during startup", exc_info=exc)
+            complain(log, "The application's lifespan failed during startup", exc_info=exc)
             self.failure = StartupFailed("the application's lifespan raised during startup")
         else:
             # It never asked for an event: the exception is how an application without lifespan says so.
-            log.info("The application has no lifespan (%s)", type(exc).__name__)
+            complain(log, "The application has no lifespan (%s)", type(exc).__name__, level=logging.INFO)
         hint = backend_hint(exc, self._backend)
         if hint is not None:
-            log.error(hint)
+            complain(log, hint)
 
     async def _receive(self) -> Message:
         if not self._received_startup:
@@ -130,7 +131,7 @@ class Lifespan:
         elif kind == "lifespan.shutdown.complete" and self._shutdown_sent:
             self._shutdown_finished.set()
         elif kind == "lifespan.shutdown.failed" and self._shutdown_sent:
-            log.error("The application failed to shut down: %s", message.get("message", ""))
+            complain(log, "The application failed to shut down: %s", message.get("message", ""))
             self.shutdown_failed = True
             self._shutdown_finished.set()
         else:
@@ -141,5 +142,5 @@ def _in_one_line(text: str) -> str:
     """What the application says of its failure. Starlette says a whole traceback: that is logged, its end returned."""
     lines = [words for line in text.splitlines() if (words := line.strip(" |+-"))]  # what frames exceptions in groups
     if len(lines) > 1:
-        log.error("The application's lifespan failed during startup\n%s", text.rstrip())
+        complain(log, "The application's lifespan failed during startup\n%s", text.rstrip())
     return lines[-1] if lines else "it does not say why"

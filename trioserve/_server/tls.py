@@ -13,6 +13,7 @@ from typing import Final
 
 import anyio
 
+from trioserve._complaints import complain
 from trioserve._config import OPTIONS, Config
 from trioserve._errors import ConfigError
 from trioserve._streams import ServerIdentity
@@ -46,16 +47,18 @@ class Certificates:
     def reload(self) -> None:
         """Read the files again, for new connections; what is wrong with them is logged, and the old ones stay."""
         if not self._files:
-            log.warning("The certificates were given as an ssl_context: there are no files to read again")
+            complain(
+                log, "The certificates were given as an ssl_context: there are no files to read again",
+                level=logging.WARNING)
             return
         self._loaded = self._fingerprint()
         try:
             fresh = self._load()
         except ConfigError as exc:
-            log.error("The certificates were not reloaded, the old ones stay: %s", exc)
+            complain(log, "The certificates were not reloaded, the old ones stay: %s", exc)
             return
         self.identity.context, self.identity.certificate = fresh.context, fresh.certificate
-        log.info("The certificates have been reloaded")
+        complain(log, "The certificates have been reloaded", level=logging.INFO)
 
     async def watch(self) -> None:
         """Reload when a file has changed and then stayed the same from one look to the next; until cancelled."""
@@ -190,7 +193,9 @@ def _load_authorities(context: ssl.SSLContext, config: Config) -> None:
         except OSError:  # an SSLError is one
             raise ConfigError("ssl_ca_certs", f"{path!r} holds no certificates in PEM") from None
         if config.ssl_cert_reqs == "none":
-            log.warning("--ssl-ca-certs has no effect: without --ssl-cert-reqs no client is asked for a certificate")
+            complain(
+                log, "--ssl-ca-certs has no effect: without --ssl-cert-reqs no client is asked for a certificate",
+                level=logging.WARNING)
     elif config.ssl_cert_reqs != "none":
         raise ConfigError("ssl_ca_certs", "is needed to verify the certificates that --ssl-cert-reqs asks for")
     context.verify_mode = _VERIFICATION[config.ssl_cert_reqs]

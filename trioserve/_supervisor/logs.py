@@ -10,6 +10,7 @@ import os
 import sys
 from typing import Any, Final, TextIO
 
+from trioserve._complaints import complain
 from trioserve._config import DEFAULT_ACCESS_FORMAT, Config
 from trioserve._server import utc_time
 
@@ -160,10 +161,10 @@ class AccessHandler(logging.Handler):
             stream.flush()
         except (BrokenPipeError, ValueError) as exc:  # `trioserve ... | head`, or a closed file: it will stay so
             self._stream = None
-            log.error("The access log ends here, nobody reads it any more (%s)", exc)
+            complain(log, "The access log ends here, nobody reads it any more (%s)", exc)
         except OSError as exc:  # a full disk, say: the next batch may fit again
             if not self._complained:
-                log.error("Lines of the access log are lost: %s", exc)
+                complain(log, "Lines of the access log are lost: %s", exc)
             self._complained = True
         else:
             self._complained = False

@@ -17,6 +17,8 @@ from typing import Final, Protocol
 import anyio
 import anyio.abc
 
+from trioserve._complaints import complain
+
 __all__ = [
     "NO_OTHERS", "SETTLE_SECONDS", "STOP_SIGNALS", "Stoppable", "ctrl_c_interrupts", "deaf_to", "held_back",
     "obey_signals",
@@ -71,7 +73,8 @@ async def obey_signals(
                 server.request_shutdown(name, settle=SETTLE_SECONDS if number == signal.SIGTERM else 0.0)
                 first = False
             else:
-                log.warning("%s again: requests in progress are not waited for any longer", name)
+                complain(
+                    log, "%s again: requests in progress are not waited for any longer", name, level=logging.WARNING)
                 server.force_shutdown()
 
 

@@ -35,13 +35,84 @@ class Patience:
     shutdown: float
 
 
+class Pulse:
+    """Whether a worker's event loop still turns, by what is heard of it. ``seconds`` is how long it may stand still."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+        self._heard = False
+
+    def beat(self) -> None:
+        """Something was heard."""
+        self._heard = True
+
+    async def wait_until_lost(self) -> None:
+        """Return when nothing was heard for too long, from now on."""
+        missed = 0
+        while missed < MISSES:
+            self._heard = False
+            await anyio.sleep(self.seconds / MISSES)
+            missed = 0 if self._heard else missed + 1
+
+
+class Stop:
+    """How the supervisor ends a worker process: it asks, and kills when that takes too long.
+
+    Args:
+        patience: seconds that a graceful shutdown may take.
+
+    Attributes:
+        is_wanted: the worker was told to stop, or is killed: its end is no surprise.
+    """
+
+    def __init__(self, process: WorkerProcess, patience: float) -> None:
+        self._process = process
+        self._patience = patience
+        self._time = anyio.CancelScope()  # its deadline is when the process has to have ended
+        self._is_forced = False
+        self.is_wanted = False
+
+    def drain(self, order: Drain, *, is_ready: bool) -> None:
+        """Have it stop gracefully; one that is not ready has nothing to finish."""
+        self.is_wanted = True
+        self._process.link.send(order)
+        if not is_ready:
+            self._end_within(STARTING_SECONDS)
+        else:
+            budget = self._patience if order.within is None else order.within
+            self._end_within(budget + order.settle + SPARE_SECONDS)
+
+    def force(self) -> None:
+        """Have it stop without waiting for requests; the second time, kill it."""
+        if self._is_forced:
+            self._process.kill()
+        self._is_forced = self.is_wanted = True
+        self._process.link.send(Force())
+        self._end_within(FORCED_SECONDS)
+
+    def kill(self) -> None:
+        self.is_wanted = True
+        self._process.kill()
+
+    async def kill_showing_stacks(self) -> None:
+        """It does not do as it is told: end it, leaving its threads' stacks behind."""
+        self.is_wanted = True
+        await self._process.kill_showing_stacks()
+
+    async def wait_until_overdue(self) -> None:
+        """Return when it should have ended."""
+        with self._time:
+            await anyio.sleep_forever()
+
+    def _end_within(self, seconds: float) -> None:
+        self._time.deadline = min(self._time.deadline, anyio.current_time() + seconds)
+
+
 class Worker:
     """A worker process. ``run`` is its life; the rest is what it has become, and what can be asked of it.
 
     Attributes:
-        pid: of the process.
         is_ready: the application has started; stays true.
-        has_ended: the process is gone.
         failure: what the worker said of its end, if it did.
         wants_replacement: why it asks to be replaced, empty if it does not.
         settled: set once it is ready or has ended.
@@ -55,49 +126,44 @@ class Worker:
         """It listens on ``bounds``; ``on_wish`` is called when it asks to be replaced."""
         self._process = process
         self._bounds = bounds
-        self._patience = patience
         self._on_wish = on_wish
-        self._kill_time = anyio.CancelScope()  # its deadline is when the process has to have ended
-        self._exit_code = 0
-        self._heard = False
-        self._told = False
-        self._forced = False
+        self._stop = Stop(process, patience.shutdown)
+        self._pulse = Pulse(patience.healthcheck) if patience.healthcheck is not None else None
         self._began = anyio.current_time()
-        self.pid = process.pid
+        self._exit_code = 0
         self.is_ready = False
-        self.has_ended = False
         self.failure: Failed | None = None
         self.wants_replacement = ""
         self.settled = anyio.Event()
         self.ended = anyio.Event()
         self.lived = 0.0
 
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    @property
+    def has_ended(self) -> bool:
+        """The process is gone."""
+        return self.ended.is_set()
+
+    @property
+    def why(self) -> str:
+        """Why it ended, for the log."""
+        return self.failure.text if self.failure is not None else describe_exit(self._exit_code)
+
     # What others ask.
 
     def drain(self, order: Drain) -> None:
         """Have it stop gracefully, or kill it when that takes too long."""
-        self._told = True
-        self._process.link.send(order)
-        if not self.is_ready:
-            self._end_within(STARTING_SECONDS)
-        else:
-            budget = self._patience.shutdown if order.within is None else order.within
-            self._end_within(budget + order.settle + SPARE_SECONDS)
+        self._stop.drain(order, is_ready=self.is_ready)
 
     def force(self) -> None:
         """Have it stop without waiting for requests; the second time, kill it."""
-        if self._forced:
-            self._process.kill()
-        self._forced = self._told = True
-        self._process.link.send(Force())
-        self._end_within(FORCED_SECONDS)
+        self._stop.force()
 
     def kill(self) -> None:
-        self._told = True
-        self._process.kill()
-
-    def _end_within(self, seconds: float) -> None:
-        self._kill_time.deadline = min(self._kill_time.deadline, anyio.current_time() + seconds)
+        self._stop.kill()
 
     # Its life.
 
@@ -106,13 +172,13 @@ class Worker:
         try:
             async with anyio.create_task_group() as watches:
                 watches.start_soon(self._listen)
-                watches.start_soon(self._watch_heartbeat)
-                watches.start_soon(self._kill_in_time)
+                watches.start_soon(self._watch_time)
+                if self._pulse is not None:
+                    watches.start_soon(self._watch_pulse, self._pulse)
                 self._exit_code = await self._process.wait()
                 watches.cancel_scope.cancel()
         finally:
             self._take(self._process.link.receive_waiting())
-            self.has_ended = True
             self.lived = anyio.current_time() - self._began
             self._log_end()
             self._process.close()
@@ -125,7 +191,8 @@ class Worker:
 
     def _take(self, messages: Iterable[Message]) -> None:
         for message in messages:
-            self._heard = True
+            if self._pulse is not None:
+                self._pulse.beat()
             match message:
                 case WantsSockets():
                     self._process.link.send_sockets(self._bounds)
@@ -138,43 +205,26 @@ class Worker:
                 case Failed():
                     self.failure = message
 
-    async def _watch_heartbeat(self) -> None:
-        """Kill it when its event loop stands still. Until it is ready it may take its time."""
-        seconds = self._patience.healthcheck
-        if seconds is None:
-            return
+    async def _watch_pulse(self, pulse: Pulse) -> None:
+        """Until it is ready it may take its time."""
         await self.settled.wait()
-        missed = 0
-        while missed < MISSES:
-            self._heard = False
-            await anyio.sleep(seconds / MISSES)
-            missed = 0 if self._heard else missed + 1
-        log.error("Worker %d is killed: its event loop has stood still for %g seconds", self.pid, seconds)
-        await self._kill_showing_stacks()
+        await pulse.wait_until_lost()
+        log.error("Worker %d is killed: its event loop has stood still for %g seconds", self.pid, pulse.seconds)
+        await self._stop.kill_showing_stacks()
 
-    async def _kill_in_time(self) -> None:
-        with self._kill_time:
-            await anyio.sleep_forever()
+    async def _watch_time(self) -> None:
+        await self._stop.wait_until_overdue()
         log.error("Worker %d is killed: it did not stop in time", self.pid)
-        await self._kill_showing_stacks()
-
-    async def _kill_showing_stacks(self) -> None:
-        self._told = True
-        await self._process.kill_showing_stacks()
+        await self._stop.kill_showing_stacks()
 
     def _log_end(self) -> None:
         stacks = self._process.read_stacks()
         if stacks:
             log.error("Worker %d stood here when it ended:\n%s", self.pid, stacks.rstrip("\n"))
-        if self.is_ready and not self._told:
+        if self.is_ready and not self._stop.is_wanted:
             log.error("Worker %d ended unexpectedly (%s)", self.pid, self.why)
         else:
             log.debug("Worker %d has ended (%s)", self.pid, describe_exit(self._exit_code))
-
-    @property
-    def why(self) -> str:
-        """Why it ended, for the log."""
-        return self.failure.text if self.failure is not None else describe_exit(self._exit_code)
 
 
 def describe_exit(code: int) -> str:

@@ -1,0 +1,110 @@
+"""The middle of the tree of tasks: accept, serve connections until the shutdown, let them finish."""
+
+from collections.abc import Callable
+from functools import partial
+
+import anyio
+import anyio.abc
+
+from trioserve._config import Config
+from trioserve._connection import Connection, Lifetime, ServerContext
+from trioserve._protocol import ParseFields
+from trioserve._server.accept import accept_loop, accept_rest
+from trioserve._server.access_log import AccessLogger
+from trioserve._server.context import make_context
+from trioserve._server.lifespan import Lifespan
+from trioserve._server.opening import Listeners
+from trioserve._server.shutdown import Shutdown
+from trioserve._streams import ByteStream, Network, Nursery
+from trioserve._types import App
+
+__all__ = ["Connections"]
+
+
+class Connections:
+    """Serves an application on listeners, for one run.
+
+    Raises:
+        ConfigError: the format of the access log has something in it that is no atom.
+    """
+
+    def __init__(
+        self, app: App, config: Config, lifetime: Lifetime, shutdown: Shutdown, on_requests_spent: Callable[[], None]
+    ) -> None:
+        self._app = app
+        self._config = config
+        self._lifetime = lifetime
+        self._shutdown = shutdown
+        self._on_requests_spent = on_requests_spent
+        self._access_log = AccessLogger(config) if config.access_log else None
+
+    async def run(
+        self, listeners: Listeners, network: Network, lifespan: Lifespan, parse_fields: ParseFields,
+        on_listening: Callable[[], None],
+    ) -> None:  # fmt: skip
+        """From the first connection to the end of the last one. The listeners are closed in between."""
+        shutdown = self._shutdown
+        async with anyio.create_task_group() as services:
+            await services.start(network.run)
+            async with network.open_nursery() as connections:
+                ctx = self._make_context(listeners, network, lifespan, parse_fields)
+                _start_services(services, listeners, ctx)
+                try:
+                    await self._accept(listeners, ctx, connections, on_listening)
+                finally:
+                    listeners.close()
+                shutdown.begin()
+                await shutdown.settle()
+                shutdown.drain()
+                services.start_soon(shutdown.end_connections_in_time)
+            with shutdown.finishing:
+                await network.finish()
+            services.cancel_scope.cancel()
+
+    async def _accept(
+        self, listeners: Listeners, ctx: ServerContext, connections: Nursery, on_listening: Callable[[], None]
+    ) -> None:
+        """Until it is time to stop; then those who wait in the backlogs, if there is time for them."""
+        room = ctx.lifetime.room
+
+        def start_connection(stream: ByteStream) -> None:
+            Connection(stream, ctx).start(connections)
+
+        async with anyio.create_task_group() as accepting:
+            for listener in listeners:
+                accepting.start_soon(
+                    partial(accept_loop, shared=listeners.are_shared), listener, start_connection, room)
+            on_listening()
+            await self._shutdown.wait()
+            accepting.cancel_scope.cancel()
+        if self._shutdown.settles:
+            listeners.refuse_new()
+            accept_rest(listeners, start_connection, room)
+
+    def _make_context(
+        self, listeners: Listeners, network: Network, lifespan: Lifespan, parse_fields: ParseFields
+    ) -> ServerContext:
+        access_log = self._access_log
+        return make_context(
+            self._config,
+            self._app,
+            clock=network.clock,
+            parse_fields=parse_fields,
+            task_per_request=network.task_per_turn,
+            access_log=access_log if access_log is not None and access_log.enabled else None,
+            on_requests_spent=self._on_requests_spent,
+            new_app_context=lifespan.context.copy,
+            state=lifespan.state,
+            lifetime=self._lifetime,
+            tls=listeners.certificates is not None,
+        )
+
+
+def _start_services(services: anyio.abc.TaskGroup, listeners: Listeners, ctx: ServerContext) -> None:
+    """What all connections need, and what goes on beside them."""
+    for timeout in (*ctx.timeouts, *(ctx.websockets.timeouts if ctx.websockets is not None else ())):
+        services.start_soon(timeout.run)
+    if isinstance(ctx.access_log, AccessLogger):
+        services.start_soon(ctx.access_log.run)
+    if listeners.certificates is not None:
+        services.start_soon(listeners.certificates.watch)

@@ -1,0 +1,128 @@
+"""The shutdown of a server: who asks for it, its one budget, and its steps.
+
+It works from the inside out, because that is how the nurseries are nested: listeners, connections, lifespan. The
+nurseries are those of ``server.py`` and ``connections.py``; here is what they do when it is time to leave them.
+"""
+
+import logging
+import math
+from typing import Final
+
+import anyio
+
+from trioserve._complaints import complain
+from trioserve._config import Config
+from trioserve._connection import Lifetime
+
+__all__ = ["Shutdown"]
+
+log = logging.getLogger("trioserve")
+
+LIFESPAN_SHARE: Final = 0.1  # of the budget is kept for the lifespan ...
+LIFESPAN_SECONDS: Final = 2.0  # ... up to this; and if nothing is left of the budget, this is added
+
+
+class Shutdown:
+    """Requested once; then its steps are called in the order in which they stand here.
+
+    Attributes:
+        finishing: a scope for what is sent after the last connection has ended; cancelled when their time is over.
+    """
+
+    def __init__(self, config: Config, lifetime: Lifetime) -> None:
+        budget = config.timeout_graceful_shutdown
+        self._lifetime = lifetime
+        self._delay = config.shutdown_delay
+        self._budget = math.inf if budget is None else budget  # seconds, for all steps together
+        self._deadline = math.inf  # of all steps together, once the budget has begun
+        self._settle_seconds = 0.0
+        self._requested = anyio.Event()
+        self._forced = anyio.Event()
+        self._settling = anyio.CancelScope()
+        self.finishing = anyio.CancelScope()
+
+    # What is asked of it.
+
+    def request(self, reason: str, *, settle: float, within: float | None) -> bool:
+        """See ``Server.request_shutdown``. Returns whether this is the first request: later ones change nothing."""
+        if self._requested.is_set():
+            return False
+        complain(log, "Shutting down (%s)", reason, level=logging.INFO)
+        self._settle_seconds = settle
+        if within is not None:
+            self._budget = min(within, self._budget)
+        self._requested.set()
+        if not self._delay:
+            self._announce()
+        return True
+
+    def force(self) -> None:
+        """Skip to the deadline of the connections."""
+        self._forced.set()
+        self._settling.cancel()
+
+    # 1. No new connections.
+
+    async def wait(self) -> None:
+        """Until it is time to stop accepting: it has been requested, and load balancers had their time to notice."""
+        await self._requested.wait()
+        if self._delay:
+            with anyio.move_on_after(self._delay):
+                await self._forced.wait()
+
+    @property
+    def settles(self) -> bool:
+        """Clients get time for a last request; so those that wait to be accepted are not sent away."""
+        return self._settle_seconds > 0
+
+    def begin(self) -> None:
+        """The listeners are closed: the budget begins."""
+        self._deadline = anyio.current_time() + self._budget
+        self._announce()
+
+    def _announce(self) -> None:
+        """From now on each response tells its client that it is the last of its connection."""
+        self._lifetime.closing = True
+        self._lifetime.shutdown.set()
+        for connection in self._lifetime.connections:
+            connection.announce_end()
+
+    # 2. Connections finish, or are cancelled at their deadline.
+
+    async def settle(self) -> None:
+        """Give clients the time to learn that the next response on their connection is its last.
+
+        A client that sends a request while its idle connection is being closed cannot know whether it was received
+        (RFC 9112 §9.5). Who is about to send gets an answer; who has been silent for long will hardly begin now.
+        """
+        lifetime = self._lifetime
+        if self.settles and lifetime.connections:
+            lifetime.when_empty = self._settling.cancel
+            until = min(anyio.current_time() + self._settle_seconds, self._connections_deadline)
+            with self._settling, anyio.move_on_at(until):
+                await anyio.sleep_forever()
+
+    def drain(self) -> None:
+        """Idle connections go now; requests in progress get until the deadline."""
+        self._lifetime.draining = True
+        for connection in list(self._lifetime.connections):
+            connection.drain()
+
+    async def end_connections_in_time(self) -> None:
+        """A task: wait for the deadline of the connections, or for force, and cancel those that are left."""
+        with anyio.move_on_at(self._connections_deadline):
+            await self._forced.wait()
+        for connection in list(self._lifetime.connections):
+            connection.cancel("shutdown-deadline")
+        self.finishing.cancel()
+
+    @property
+    def _connections_deadline(self) -> float:
+        return self._deadline - min(LIFESPAN_SECONDS, LIFESPAN_SHARE * self._budget)
+
+    # 3. The lifespan.
+
+    def time_for_lifespan(self) -> anyio.CancelScope:
+        """A scope for the end of the lifespan: what is left of the budget, and a little if nothing is."""
+        now = anyio.current_time()
+        return anyio.move_on_at(self._deadline if self._deadline > now else now + LIFESPAN_SECONDS)
