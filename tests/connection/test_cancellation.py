@@ -10,10 +10,11 @@ import pytest
 
 from tests.helpers.apps import part, read_body, reply, start
 from tests.helpers.cancelling import VICTIM, at_every_await
-from tests.helpers.serving import Site, serving
+from tests.helpers.serving import Site, seconds_passed, serving
 from tests.helpers.transcripts import get, ok, post, receive_response
 from tests.helpers.virtual_clock import settled
 from trioserve import ClientDisconnected
+from trioserve._connection import Connection
 from trioserve._streams.memory import MemoryClient
 from trioserve._types import Receive, Scope, Send
 
@@ -150,9 +151,13 @@ async def a_failing_application(client: MemoryClient) -> None:
     await receive_response(client)
 
 
-async def a_silent_client(client: MemoryClient) -> None:
+async def a_silent_client_at_first(client: MemoryClient) -> None:
     await client.send_all(get("/hello"))
     await receive_response(client)
+
+
+async def a_silent_client(client: MemoryClient) -> None:
+    await a_silent_client_at_first(client)
     await client.receive_some()  # until keep-alive ends
 
 
@@ -171,10 +176,11 @@ OPTIONS: list[Any] = [
                  id="everything watched")]
 
 
+@pytest.mark.parametrize("at_deadline", [False, True], ids=["from outside", "at the deadline"])
 @pytest.mark.parametrize("options", OPTIONS)
 @pytest.mark.parametrize("conversation", CONVERSATIONS)
 async def test_cancelled_at_every_await(
-    conversation: Conversation, options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+    conversation: Conversation, options: dict[str, Any], at_deadline: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def scenario() -> None:
         app = Application()
@@ -187,7 +193,22 @@ async def test_cancelled_at_every_await(
                 pass  # cancelled under way
             await assert_ended(site, app, client)
 
-    assert await at_every_await(monkeypatch, scenario) > 0
+    struck = await at_every_await(monkeypatch, scenario, at_deadline=at_deadline)
+    assert struck > 0 or conversation is a_silent_client  # where each request has a task, an idle connection has none
+
+
+async def test_an_idle_connection_is_cancelled_with_its_nursery() -> None:
+    app = Application()
+    async with serving(app) as site:
+        client = site.connect()
+        await a_silent_client_at_first(client)
+        [connection] = site.server._lifetime.connections
+        assert isinstance(connection, Connection)
+        assert connection._nursery is not None
+        connection._nursery.cancel()
+        with seconds_passed() as elapsed:
+            await assert_ended(site, app, client)
+        assert elapsed.seconds == 10  # of which it needed none
 
 
 async def assert_ended(site: Site, app: Application, client: MemoryClient) -> None:

@@ -1,6 +1,8 @@
 """A client that leaves: ``http.disconnect``, ``ClientDisconnected`` and ``on_disconnect`` (ASGI HTTP 2.4)."""
 
+import logging
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 
 import anyio
 import pytest
@@ -206,6 +208,29 @@ async def test_send_raises_when_the_client_goes_while_it_waits(caplog: pytest.Lo
     assert not caplog.records
 
 
+@LEAVE
+async def test_send_raises_once_the_application_has_been_told(
+    leave: Callable[[MemoryClient], Awaitable[None]]
+) -> None:
+    told: list[Message | str] = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await read_body(receive)
+        told.append(await receive())
+        try:
+            await reply(send, b"to whom?")
+        except ClientDisconnected:
+            told.append("raised")
+
+    async with serving(app) as site:
+        client = site.connect()
+        await client.send_all(get())
+        await anyio.sleep(5)
+        await leave(client)
+        assert await client.receive_rest() == b""
+    assert told == [DISCONNECT, "raised"]
+
+
 async def raise_from_group(send: Send) -> None:
     async with anyio.create_task_group() as children:
         children.start_soon(reply, send)
@@ -282,16 +307,19 @@ class Worker:
 async def test_cancel_ends_the_request_of_a_client_that_leaves(
     leave: Callable[[MemoryClient], Awaitable[None]], caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level(logging.INFO, "trioserve")
     app = Worker(answer_at=50)
     async with serving(app, on_disconnect="cancel") as site:
         client = site.connect()
+        caplog.clear()
         await client.send_all(get("/work"))
         await anyio.sleep(5)
         await leave(client)
         await settled()
         assert site.connections == 0
+        [record] = caplog.records
     assert app.worked == [5.0]
-    [record] = caplog.records
+    assert record.levelno == logging.INFO  # clients do that
     assert record.getMessage().startswith("client-disconnect: ended GET /work after ")
     assert "(Worker.__call__)" in record.getMessage()
 
@@ -344,6 +372,124 @@ async def test_cancel_watches_while_the_body_is_still_coming() -> None:
         body = b"x" * 300_000
         client.send_nowait(post(b"", length=len(body)) + body)
         assert await receive_response(client) == ok(body)
+
+
+class Streamer:
+    """Streams for 60 s, a part each ten seconds if it sends at all; notes how long it could."""
+
+    def __init__(self, *, listens: bool = False, sends: bool = False) -> None:
+        self.listens = listens
+        self.sends = sends
+        self.worked: list[float] = []
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def listen() -> None:
+            assert await receive() == DISCONNECT
+
+        began = anyio.current_time()
+        await read_body(receive)
+        await start(send)
+        await part(send, b"begun")
+        try:
+            async with anyio.create_task_group() as listening:
+                if self.listens:
+                    listening.start_soon(listen)
+                for _ in range(6):
+                    await anyio.sleep(10)
+                    if self.sends:
+                        with suppress(ClientDisconnected):
+                            await part(send, b"more")
+        finally:
+            self.worked.append(anyio.current_time() - began)
+
+
+@LEAVE
+async def test_auto_ends_a_stream_whose_client_has_left(
+    leave: Callable[[MemoryClient], Awaitable[None]], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "trioserve")
+    app = Streamer()
+    async with serving(app) as site:
+        client = site.connect()
+        await client.send_all(get("/stream"))
+        await anyio.sleep(5)
+        await leave(client)
+        await anyio.sleep(1)
+        assert site.connections == 0
+        record = caplog.records[-1]
+    assert app.worked == [5.5]  # it had half a second to notice it
+    assert record.levelno == logging.INFO
+    assert record.getMessage().startswith("client-disconnect: ended GET /stream after ")
+
+
+@LEAVE
+async def test_auto_only_tells_an_application_that_listens(
+    leave: Callable[[MemoryClient], Awaitable[None]], caplog: pytest.LogCaptureFixture
+) -> None:
+    app = Streamer(listens=True)
+    async with serving(app) as site:
+        client = site.connect()
+        await client.send_all(get())
+        await anyio.sleep(5)
+        await leave(client)
+        await anyio.sleep(100)
+    assert app.worked == [60.0]
+
+
+async def test_auto_leaves_an_application_alone_that_was_told_by_send() -> None:
+    app = Streamer(sends=True)
+    async with serving(app) as site:
+        client = site.connect()
+        await client.send_all(get())
+        await anyio.sleep(9.8)
+        client.abort()
+        await anyio.sleep(100)
+    assert app.worked == [60.0]
+
+
+async def test_auto_only_tells_an_application_whose_response_has_not_begun() -> None:
+    app = Worker(answer_at=60)
+    async with serving(app) as site:
+        client = site.connect()
+        await client.send_all(get())
+        await settled()
+        client.abort()
+        await anyio.sleep(100)
+    assert app.worked == [60.0]
+
+
+async def test_auto_leaves_work_after_a_streamed_response_alone() -> None:
+    worked: list[float] = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await start(send)
+        await part(send, b"begun")
+        await anyio.sleep(1)
+        await part(send, b"", more=False)
+        began = anyio.current_time()
+        try:
+            await anyio.sleep(60)
+        finally:
+            worked.append(anyio.current_time() - began)
+
+    async with serving(app) as site:
+        client = site.connect()
+        await client.send_all(get())
+        await receive_response(client)
+        client.abort()
+        await anyio.sleep(100)
+    assert worked == [60.0]
+
+
+async def test_notify_lets_a_stream_go_on() -> None:
+    app = Streamer()
+    async with serving(app, on_disconnect="notify") as site:
+        client = site.connect()
+        await client.send_all(get())
+        await settled()
+        client.abort()
+        await anyio.sleep(100)
+    assert app.worked == [60.0]
 
 
 async def test_notify_lets_the_application_finish() -> None:

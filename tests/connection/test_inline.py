@@ -163,6 +163,24 @@ def test_the_await_point_is_the_applications_innermost_line() -> None:
     assert await_point(coro) == "not started or finished"
 
 
+async def test_the_await_point_of_who_runs_is_the_innermost_call() -> None:
+    points: list[str] = []
+
+    async def read_body() -> None:
+        await anyio.lowlevel.checkpoint()
+        points.append(await_point(coro))
+
+    async def app() -> None:
+        points.append(await_point(coro))
+        await read_body()
+        points.append(await_point(coro))
+
+    coro = app()
+    await run_inline(coro, contextvars.copy_context(), Observer())
+    assert [point.rpartition(".")[2] for point in points] == ["app)", "read_body)", "app)"]
+    assert all(point.startswith(f"{__file__}:") for point in points)
+
+
 def test_the_await_point_takes_nothing_for_a_frame_that_is_none() -> None:
     class Anything:
         """Has every attribute, as a mock has."""

@@ -2,15 +2,24 @@
 
 import gc
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Final
 
+import anyio
 import pytest
 
-from tests.helpers.apps import hello, reply
+from tests.helpers.apps import hello, part, reply, start
 from tests.helpers.serving import serving
 from tests.helpers.transcripts import get, post, receive_response
 from tests.helpers.virtual_clock import settled
-from trioserve._connection import BodyReceiver, Exchange, Http1Connection, Supervision
+from trioserve._connection import Connection
+from trioserve._connection.exchange import Exchange
+from trioserve._connection.farewell import Farewell
+from trioserve._connection.http1 import Http1Connection
+from trioserve._connection.parts import Parts
+from trioserve._connection.patience import Patience
+from trioserve._connection.request import Request
+from trioserve._connection.request_body import Http1Inlet
+from trioserve._connection.supervision import Supervision
 from trioserve._types import App, Receive, Scope, Send
 
 
@@ -28,8 +37,26 @@ async def take_body(scope: Scope, receive: Receive, send: Send) -> None:
     await reply(send)
 
 
+async def stream(scope: Scope, receive: Receive, send: Send) -> None:
+    await start(send)
+    for _ in range(3):
+        await part(send, b"tick")
+        await part(send, b"tick")
+        await anyio.sleep(1)
+    await part(send, b"", more=False)
+
+
+async def go_on(scope: Scope, receive: Receive, send: Send) -> None:
+    await reply(send)
+    await anyio.sleep(1)
+
+
 async def do_nothing(scope: Scope, receive: Receive, send: Send) -> None:
     pass
+
+
+OF_A_REQUEST: Final = (Exchange, Http1Inlet, Parts, Request, Supervision)
+OF_A_CONNECTION: Final = (Connection, Farewell, Http1Connection, Patience)
 
 
 def alive(*kinds: type) -> list[Any]:
@@ -42,7 +69,9 @@ def alive(*kinds: type) -> list[Any]:
     (take_body, [post(b"body")]),
     (take_body, [post(b"", length=6), b"abc", b"def"]),
     (hello, [post(b"", length=6), b"abcdef"]),
-], ids=["get", "post", "post in pieces", "unread body"])
+    (stream, [get()]),
+    (go_on, [get()]),
+], ids=["get", "post", "post in pieces", "unread body", "stream", "work after the response"])
 @pytest.mark.usefixtures("no_collector")
 async def test_nothing_is_left_of_a_request(app: App, request_pieces: list[bytes], options: dict[str, Any]) -> None:
     async with serving(app, **options) as site:
@@ -51,13 +80,13 @@ async def test_nothing_is_left_of_a_request(app: App, request_pieces: list[bytes
             await client.send_all(piece)
             await settled()
         await receive_response(client)
-        await settled()
+        await anyio.sleep(2)
         assert site.connections == 1
-        assert not alive(Exchange, BodyReceiver, Supervision)
+        assert not alive(*OF_A_REQUEST)
         await client.aclose()
 
 
-@pytest.mark.parametrize("app", [hello, take_body, do_nothing])
+@pytest.mark.parametrize("app", [hello, take_body, stream, go_on, do_nothing])
 @pytest.mark.parametrize("sent", [get(), get("/", "connection: close"), post(b"half", length=8), b"bad\r\n\r\n", b""],
                          ids=["get", "close", "half a body", "refused", "nothing"])
 @pytest.mark.usefixtures("no_collector")
@@ -67,6 +96,6 @@ async def test_nothing_is_left_of_a_connection(app: App, sent: bytes) -> None:
         await client.send_all(sent)
         await settled()
         await client.aclose()
-        await settled()
+        await anyio.sleep(5)
         assert site.connections == 0
-        assert not alive(Http1Connection, Exchange, BodyReceiver)
+        assert not alive(*OF_A_CONNECTION, *OF_A_REQUEST)

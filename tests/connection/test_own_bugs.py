@@ -17,6 +17,7 @@ from trioserve._streams.memory import MemoryListener, MemoryStream
 
 class BrokenToOpen(MemoryStream):
     __slots__ = ()
+    needs_opening = True
 
     async def open(self) -> None:
         raise RuntimeError("a bug")
@@ -31,6 +32,7 @@ class BrokenToReceive(MemoryStream):
 
 class GoneBeforeItWasOpened(MemoryStream):
     __slots__ = ()
+    needs_opening = True
 
     async def open(self) -> None:
         self.abort()

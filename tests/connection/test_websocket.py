@@ -19,8 +19,9 @@ from tests.helpers.ws_client import (
     open_websocket,
     receive_until_disconnect,
 )
-from tests.helpers.ws_frames import BINARY, CONTINUATION, PING, PONG, TEXT, Frame, close_frame, frame
+from tests.helpers.ws_frames import BINARY, CONTINUATION, PING, PONG, TEXT, Frame, close_frame, frame, read_frames
 from trioserve import ClientDisconnected
+from trioserve._connection import pace
 from trioserve._types import App, Message, Receive, Scope, Send
 
 WebSocketApp = Callable[[Receive, Send], Awaitable[None]]
@@ -246,18 +247,58 @@ async def test_events_have_text_or_bytes() -> None:
         {"type": "websocket.disconnect", "code": 1000, "reason": ""}]
 
 
-async def test_what_an_application_sends_without_waiting_leaves_together() -> None:
+async def messages_that_left_with_each_send(monkeypatch: pytest.MonkeyPatch, *pauses: float) -> list[bytes]:
+    """An application sends ``0``, then after each of ``pauses`` seconds of computing the next number, and waits."""
+    now = 1.0
+    monkeypatch.setattr(pace, "perf_counter", lambda: now)
+    left: list[bytes] = []
+
     async def app(receive: Receive, send: Send) -> None:
+        nonlocal now
         await accept(receive, send)
-        for index in range(3):
+        await receive()
+        for index, pause in enumerate((0.0, *pauses)):
+            now += pause
             await send({"type": "websocket.send", "text": str(index)})
+            left.append(b"".join(read.payload for read in read_frames(client.stream.receive_nowait() or b"")))
         await receive()
 
     async with serving(app_of(app)) as site:
         client = await open_websocket(site)
+        await client.text("go")
         await settled()
-        assert await client.stream.receive_some() == b"\x81\x010\x81\x011\x81\x012"
+        left.append(b"".join(read.payload for read in read_frames(client.stream.receive_nowait() or b"")))
         await client.say_goodbye()
+    return left
+
+
+@pytest.mark.parametrize(("pauses", "left"), [
+    ((0, 0, 0), [b"0", b"", b"", b"", b"123"]),  # the first leaves at once, those back to back together
+    ((0.0004, 0.0004, 0.0004), [b"0", b"", b"", b"123", b""]),  # for a millisecond
+    ((0.5, 0.5, 0.5), [b"0", b"1", b"2", b"3", b""]),  # who computes between messages sends each at once
+    ((0, 0.5, 0, 0), [b"0", b"", b"12", b"3", b"4", b""])])  # and makes nobody wait twice
+async def test_messages_leave_when_they_are_sent(
+    pauses: tuple[float, ...], left: list[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert await messages_that_left_with_each_send(monkeypatch, *pauses) == left
+
+
+async def test_after_waiting_the_first_message_leaves_at_once_again() -> None:
+    left: list[bytes | None] = []
+
+    async def app(receive: Receive, send: Send) -> None:
+        await accept(receive, send)
+        while (await receive())["type"] == "websocket.receive":
+            await send({"type": "websocket.send", "text": "at once"})
+            left.append(client.stream.receive_nowait())
+
+    async with serving(app_of(app)) as site:
+        client = await open_websocket(site)
+        for _ in range(3):
+            await client.text("go")
+            await settled()
+        await client.say_goodbye()
+    assert left == [b"\x81\x07at once"] * 3
 
 
 async def test_a_message_does_not_wait_for_the_end_of_a_pause() -> None:

@@ -8,9 +8,18 @@ import pytest
 
 from tests.helpers.serving import Site, seconds_passed, serving
 from tests.helpers.virtual_clock import settled
-from tests.helpers.ws_client import WebSocketClient, accept, echo, open_websocket, receive_until_disconnect
+from tests.helpers.ws_client import (
+    WebSocketClient,
+    accept,
+    echo,
+    open_websocket,
+    receive_until_disconnect,
+    the_websocket,
+)
 from tests.helpers.ws_frames import BINARY, PING, PONG, TEXT, Frame, close_frame, frame
-from trioserve._connection.websocket import READ_AHEAD_BYTES, WebSocket
+from trioserve._connection import turn, websocket_frames
+from trioserve._connection.websocket_ahead import READ_AHEAD_BYTES, ReadAhead
+from trioserve._connection.websocket_limits import WATCH_SECONDS
 from trioserve._types import Message, Receive, Scope, Send
 
 A_MOMENT = 1.0  # longer than it takes until somebody else reads for an application
@@ -146,6 +155,39 @@ async def test_after_the_close_frame_there_are_no_pings() -> None:
         assert client.stream.lost
 
 
+async def test_an_answer_that_is_there_when_the_time_is_over_counts() -> None:
+    """As after the server itself was stopped for a while."""
+    async with serving(Busy(0), ws_ping_interval=20, ws_ping_timeout=5) as site:
+        client = await open_websocket(site)
+        assert await client.receive() == Frame(PING, b"")
+        await settled()
+        _, websocket = the_websocket(site)
+        assert websocket._frames is not None
+        client.stream.send_nowait(frame(PONG))
+        websocket._frames._keep_alive.on_timeout("pong")
+        await settled()
+        assert site.connections == 1
+        await client.say_goodbye()
+
+
+async def test_a_close_that_is_there_when_the_time_is_over_counts() -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await accept(receive, send)
+
+    async with serving(app) as site:
+        client = await open_websocket(site)
+        assert await client.receive_close() == 1000
+        await settled()
+        _, websocket = the_websocket(site)
+        assert websocket._frames is not None
+        client.stream.send_nowait(close_frame(1000))
+        websocket._frames.on_timeout("close")
+        await settled()
+        assert websocket.end_reason == ""
+        assert await client.receive_rest() == []
+        assert site.connections == 0
+
+
 # -- while the application does not receive ----------------------------------------------------------------------------
 
 
@@ -228,9 +270,9 @@ async def test_what_is_read_ahead_is_bounded(size: int) -> None:
 
             sending.start_soon(flood)
             await anyio.sleep(50)
-            [connection] = site.server._lifetime.connections
-            held: Any = connection.exchange
-            assert sum(map(len, held._parked)) <= READ_AHEAD_BYTES + size
+            _, websocket = the_websocket(site)
+            assert websocket._ahead is not None
+            assert 0 < sum(map(len, websocket._ahead._parked or ())) <= READ_AHEAD_BYTES + size
             assert sent < 600_000
         await client.say_goodbye()
     assert len(app.messages) == 4_000_000 // (size + 40)
@@ -292,6 +334,31 @@ async def test_an_application_may_give_up_waiting(pause: float) -> None:
     assert texts == [str(index) for index in range(10)]
 
 
+@pytest.mark.parametrize("turns", range(12))
+async def test_what_is_read_ahead_keeps_its_order_when_the_application_receives_again(
+    turns: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both give way to others in the middle of what has arrived: here after every message."""
+    monkeypatch.setattr(websocket_frames, "LOOK_WORK", 1)
+    monkeypatch.setattr(turn, "TURN_SECONDS", 0)
+    numbers: list[int] = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await accept(receive, send)
+        await anyio.sleep(WATCH_SECONDS)  # somebody else begins to read
+        for _ in range(turns):
+            await anyio.lowlevel.checkpoint()
+        numbers.extend([int((await receive())["text"]) for _ in range(20)])
+
+    async with serving(app) as site:
+        client = await open_websocket(site)
+        await client.send(b"".join(frame(TEXT, str(index).encode()) for index in range(20)))
+        assert await client.receive_close() == 1000
+        await client.close(1000)
+        await client.receive_rest()
+    assert numbers == list(range(20))
+
+
 async def test_after_its_own_close_the_application_may_be_busy_too() -> None:
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         await accept(receive, send)
@@ -312,10 +379,10 @@ async def test_after_its_own_close_the_application_may_be_busy_too() -> None:
 async def test_the_readers_own_bug_ends_its_connection_alone(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def broken(websocket: WebSocket, data: str | bytes) -> None:
+    def broken(ahead: ReadAhead, data: str | bytes) -> None:
         raise RuntimeError("a bug")
 
-    monkeypatch.setattr(WebSocket, "_park", broken)
+    monkeypatch.setattr(ReadAhead, "_park", broken)
     async with serving(Busy(10)) as site:
         client, other = await open_websocket(site), await open_websocket(site)
         await client.text("a")

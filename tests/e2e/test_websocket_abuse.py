@@ -301,7 +301,8 @@ def many_descriptors() -> Iterator[None]:
 @pytest.mark.usefixtures("many_descriptors")
 def test_many_idle_websockets(loop: Flavour) -> None:
     """Little memory each, nobody waits because of them, half of them leave at once, the others are told of the end."""
-    with serve("probe:app", loop, "--no-access-log", python_options=()) as server, ExitStack() as connected:
+    options = ("--no-access-log", "--timeout-header=60")  # the first to connect wait until all have
+    with serve("probe:app", loop, *options, python_options=()) as server, ExitStack() as connected:
         descriptors, memory = server.descriptors(), server.resident_bytes()
         clients = [connected.enter_context(RawWebSocket(server.address)) for _ in range(IDLE)]
         for client in clients:

@@ -43,6 +43,10 @@ def test_an_upload_of_a_known_length(client: httpx.Client) -> None:
     assert client.post("/count/", content=b"line\n" * 100_000).json() == {"bytes": 500_000}
 
 
+def test_a_body_read_by_an_async_view(client: httpx.Client) -> None:
+    assert client.post("/async-count/", content=b"line\n" * 100_000).json() == {"bytes": 500_000}
+
+
 def test_an_exception_is_a_500_and_the_server_goes_on(client: httpx.Client) -> None:
     assert client.get("/fail/").status_code == 500
     assert client.get("/").status_code == 200

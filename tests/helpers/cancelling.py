@@ -3,12 +3,15 @@
 import itertools
 import types
 from collections.abc import Awaitable, Callable, Coroutine, Generator
+from functools import partial
 from typing import Any, Final
 
 import anyio
 import pytest
 
-from trioserve._connection import Http1Connection
+from trioserve._connection import Connection
+from trioserve._connection.http1 import Http1Connection
+from trioserve._streams import ByteStream, CancellableNursery, TaskFunction
 
 __all__ = ["VICTIM", "at_every_await"]
 
@@ -17,18 +20,31 @@ VICTIM: Final = ("192.0.2.66", 6666)
 
 
 class Saboteur:
-    """Cancels the scope around a connection when its task suspends for the ``strike_at``-th time, counted from 0."""
+    """Cancels a connection when its tasks suspend for the ``strike_at``-th time, counted from 0.
+
+    All tasks count together: the one that opens the stream, those that hold the connection one after the other, and
+    those beside them.
+    """
 
     def __init__(self, strike_at: int) -> None:
         self.strike_at = strike_at
         self.suspensions = 0
+        self._driven: set[int] = set()  # tasks
 
-    async def run(self, coro: Coroutine[Any, Any, None]) -> None:
-        with anyio.CancelScope() as cancel_scope:
-            await self._drive(coro, cancel_scope)
+    async def run(self, stream: ByteStream, coro: Coroutine[Any, Any, None], cancel: Callable[[], None]) -> None:
+        """Await ``coro``, which is a task of the connection or a part of one."""
+        task = anyio.get_current_task().id
+        if stream.peer != VICTIM or task in self._driven:
+            await coro
+            return
+        self._driven.add(task)
+        try:
+            await self._drive(coro, cancel)
+        finally:
+            self._driven.remove(task)
 
     @types.coroutine
-    def _drive(self, coro: Coroutine[Any, Any, None], cancel_scope: anyio.CancelScope) -> Generator[Any, Any, None]:
+    def _drive(self, coro: Coroutine[Any, Any, None], cancel: Callable[[], None]) -> Generator[Any, Any, None]:
         resume: Callable[[Any], Any] = coro.send
         answer: Any = None
         while True:
@@ -37,7 +53,7 @@ class Saboteur:
             except StopIteration:
                 return
             if self.suspensions == self.strike_at:
-                cancel_scope.cancel()
+                cancel()
             self.suspensions += 1
             try:
                 answer = yield trap
@@ -47,19 +63,38 @@ class Saboteur:
                 resume = coro.send
 
 
-async def at_every_await(monkeypatch: pytest.MonkeyPatch, scenario: Callable[[], Awaitable[None]]) -> int:
+async def at_every_await(
+    monkeypatch: pytest.MonkeyPatch, scenario: Callable[[], Awaitable[None]], *, at_deadline: bool = False
+) -> int:
     """Run ``scenario`` with the connection of ``VICTIM`` cancelled at its first, second, ... await.
+
+    It is cancelled as a nursery around it would do it, or, ``at_deadline``, as a server that waits no longer does.
 
     Ends with the run in which there was nothing left to cancel; returns the number of runs before it.
     """
-    serve = Http1Connection.serve
+
+    def cancel_of(connection: Http1Connection) -> Callable[[], None]:
+        return partial(connection.cancel_all, "test") if at_deadline else connection._nursery.cancel
+
+    serve, hold, guard = Connection._serve, Http1Connection.hold, Http1Connection._guard
     for strike_at in itertools.count():
         saboteur = Saboteur(strike_at)
 
-        async def sabotaged(connection: Http1Connection, by: Saboteur = saboteur) -> None:
-            await (by.run(serve(connection)) if connection.stream.peer == VICTIM else serve(connection))
+        async def open_sabotaged(of: Connection, nursery: CancellableNursery, by: Saboteur = saboteur) -> None:
+            cancel = partial(of.cancel, "test") if at_deadline else nursery.cancel
+            await by.run(of._stream, serve(of, nursery), cancel)
 
-        monkeypatch.setattr(Http1Connection, "serve", sabotaged)
+        async def hold_sabotaged(of: Http1Connection, by: Saboteur = saboteur) -> None:
+            await by.run(of.stream, hold(of), cancel_of(of))
+
+        async def guard_sabotaged(
+            of: Http1Connection, function: TaskFunction, *args: object, by: Saboteur = saboteur
+        ) -> None:
+            await by.run(of.stream, guard(of, function, *args), cancel_of(of))
+
+        monkeypatch.setattr(Connection, "_serve", open_sabotaged)
+        monkeypatch.setattr(Http1Connection, "hold", hold_sabotaged)
+        monkeypatch.setattr(Http1Connection, "_guard", guard_sabotaged)
         await scenario()
         if saboteur.suspensions <= strike_at:
             return strike_at

@@ -7,7 +7,8 @@ from typing import Any, Final
 import h11
 
 from tests.helpers.wire_feeding import REFERENCE_ENGINE
-from trioserve._asgi import Dated, HttpResponse
+from trioserve._asgi import Dated
+from trioserve._asgi.http1_response import Http1Response
 from trioserve._protocol import Http1Codec, Http1Limits, RequestHead
 
 __all__ = [
@@ -56,7 +57,7 @@ def early_hint(*links: Any) -> dict[str, Any]:
 class Answer:
     """A response with the bytes that it has put on the wire so far."""
 
-    response: HttpResponse
+    response: Http1Response
     method: str = "GET"
     wire: bytes = b""
 
@@ -102,7 +103,7 @@ class Answer:
 def answer(*messages: Any, head: RequestHead | None = None) -> Answer:
     """The response that ``messages`` make, to a plain GET unless there is a ``head``."""
     head = head or head_of()
-    made = Answer(HttpResponse(head, standing_fields), head.method)
+    made = Answer(Http1Response(head, standing_fields), head.method)
     for message in messages:
         made.send(message)
     return made

@@ -1,5 +1,6 @@
 """The server as its users run it: ``python -m trioserve`` in a process of its own, heard, and judged when it stops."""
 
+import contextlib
 import importlib.util
 import os
 import re
@@ -241,7 +242,13 @@ class ServerProcess:
     # What the kernel knows (Linux).
 
     def descriptors(self) -> int:
-        return len(os.listdir(f"/proc/{self.pid}/fd"))
+        """Without ``/dev/null``, which libuv opens when it first needs a stream of its own, to have one to spare."""
+        opened = Path(f"/proc/{self.pid}/fd")
+        count = 0
+        for descriptor in os.listdir(opened):
+            with contextlib.suppress(FileNotFoundError):  # closed meanwhile
+                count += os.readlink(opened / descriptor) != os.devnull
+        return count
 
     def resident_bytes(self) -> int:
         pages = Path(f"/proc/{self.pid}/statm").read_text().split()[1]

@@ -52,11 +52,11 @@ class Site:
 
 @asynccontextmanager
 async def serving(
-    app: AnyApp, *, capacity: int = 64 * 1024, credit: int = 0, ssl_context: ssl.SSLContext | None = None,
+    app: AnyApp, *, capacity: int = 64 * 1024, ssl_context: ssl.SSLContext | None = None,
     **options: Any,
 ) -> AsyncIterator[Site]:
     """Serve ``app``; afterwards nothing is left of the server, neither a connection nor a task."""
-    listener = MemoryListener(capacity=capacity, credit=credit)
+    listener = MemoryListener(capacity=capacity)
     config = Config.from_options(TRANSCRIPT | options)
     server = Server(app, config, listeners=[listener], ssl_context=ssl_context)
     failure: Exception | None = None

@@ -84,6 +84,11 @@ class Reading:
         return "fine", self.heads, self.bodies, self.complete, self.leftover
 
     @property
+    def refusal(self) -> tuple[int | None, str]:
+        """Status and reason, which are the same for every engine."""
+        return self.refused, self.reason
+
+    @property
     def requests(self) -> list[tuple[str, str, bytes]]:
         """Method, path and body of the complete requests."""
         bodies = self.bodies[: self.complete]
@@ -116,9 +121,10 @@ def _take_requests(codec: Http1Codec, reading: Reading) -> None:
             reading.heads.append(facts(head))
             reading.bodies.append(b"")
         reading.bodies[-1] += codec.take_body()
-        if not codec.body_complete:
+        if codec.body_complete:
+            reading.complete += 1
+        elif not codec.body_pending:
             return
-        reading.complete += 1
 
 
 def _feedings(wire: bytes) -> Iterator[tuple[str, list[bytes]]]:
@@ -129,10 +135,10 @@ def _feedings(wire: bytes) -> Iterator[tuple[str, list[bytes]]]:
 
 
 def read_every_way(engine: ParseFields, wire: bytes, limits: Http1Limits | None = None) -> Reading:
-    """What ``wire`` says, the same for the reference engine and however the bytes arrive, down to the status."""
+    """What ``wire`` says: the same for the reference engine, down to the reason, and however the bytes arrive."""
     whole = read_wire(engine, [wire], limits)
     reference = read_wire(REFERENCE_ENGINE, [wire], limits)
-    assert (reference.verdict, reference.refused) == (whole.verdict, whole.refused)
+    assert (reference.verdict, reference.refusal) == (whole.verdict, whole.refusal)
     for manner, pieces in _feedings(wire):
         other = read_wire(engine, pieces, limits)
         assert (other.verdict, other.refused) == (whole.verdict, whole.refused), manner

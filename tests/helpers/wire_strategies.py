@@ -1,7 +1,7 @@
 """Hypothesis strategies for what goes over the wire: requests that are fine, and ones that are nearly so."""
 
 from dataclasses import dataclass
-from string import ascii_letters, ascii_uppercase, digits
+from string import ascii_letters, digits
 from typing import Any, Final
 
 from hypothesis import strategies as st
@@ -32,7 +32,7 @@ def _tokens(alphabet: str) -> st.SearchStrategy[str]:
 
 _methods = st.one_of(
     st.sampled_from(["GET", "HEAD", "POST", "PUT", "DELETE", "PATCH"]),
-    _tokens(ascii_uppercase).filter(lambda method: method != "CONNECT"),
+    _tokens(ascii_letters).filter(lambda method: method != "CONNECT"),
 )
 _visible = "".join(chr(code) for code in range(0x21, 0x7F) if chr(code) not in "#?")
 _paths = st.text(_visible, max_size=20).map(lambda path: f"/{path}".encode())
@@ -53,7 +53,7 @@ def _chunked(draw: st.DrawFn, body: bytes) -> bytes:
     wire = b""
     while body:
         size = draw(st.integers(1, len(body)))
-        extension = draw(st.sampled_from([b"", b"", b";a", b";a=b", b';a="b"']))
+        extension = draw(st.sampled_from([b"", b"", b";a", b" ; a\t= b", b';a="b\\"";c']))
         zeros = draw(st.sampled_from([b"", b"", b"0", b"000"]))
         number = draw(st.sampled_from([b"%x", b"%X"])) % size
         wire += zeros + number + extension + b"\r\n" + body[:size] + b"\r\n"
@@ -139,7 +139,8 @@ def framing_wires(draw: st.DrawFn) -> bytes:
         wire += draw(names) + draw(colons) + draw(values) + draw(ends)
     wire += b"\r\n"
     sizes = _either(
-        b"5", b"5", b"5", b"05", b"0", b"0", b"6", b"5;a", b"5 ", b" 5", b"0x5", b"-5", b"+5", b"", b"5;\n", b"5\0"
+        b"5", b"5", b"5", b"05", b"0", b"0", b"6", b"5;a", b"5 ", b" 5", b"0x5", b"-5", b"+5", b"", b"5;\n", b"5\0",
+        b"5;", b"5 ;a", b"5;a=", b'5;a="', b'5;a="b"',
     )
     chunk_ends = _either(b"\r\n", b"\r\n", b"\r\n", b"\r\n", b"\n", b"\r", b"", b"\r\r\n")
     for _ in range(draw(st.integers(0, 3))):

@@ -3,10 +3,17 @@
 from tests.helpers.serving import Site
 from tests.helpers.transcripts import get
 from tests.helpers.ws_frames import CLOSE, KEY, TEXT, Frame, close_frame, frame, read_frames
+from trioserve._asgi.http1_response import Http1Response
+from trioserve._connection import Connection
+from trioserve._connection.http1 import Http1Connection
+from trioserve._connection.websocket import WebSocket
 from trioserve._streams.memory import MemoryClient
 from trioserve._types import Message, Receive, Scope, Send
 
-__all__ = ["ACCEPTED", "WebSocketClient", "accept", "echo", "handshake", "open_websocket", "receive_until_disconnect"]
+__all__ = [
+    "ACCEPTED", "WebSocketClient", "accept", "echo", "handshake", "open_websocket", "receive_until_disconnect",
+    "the_websocket",
+]  # fmt: skip
 
 ACCEPTED = (
     b"HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: upgrade\r\n"
@@ -71,6 +78,16 @@ async def open_websocket(site: Site, *fields: str, target: str = "/") -> WebSock
     head = await stream.receive_until(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.1 101 "), head
     return WebSocketClient(stream)
+
+
+def the_websocket(site: Site) -> tuple[Http1Connection, WebSocket[Http1Response]]:
+    """The server's side of the only connection there is."""
+    [connection] = site.server._lifetime.connections
+    assert isinstance(connection, Connection)
+    assert connection._http1 is not None
+    websocket = connection._http1.exchange
+    assert isinstance(websocket, WebSocket)
+    return connection._http1, websocket
 
 
 async def accept(receive: Receive, send: Send) -> None:

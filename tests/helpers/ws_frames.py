@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from trioserve._protocol import RequestHead
 from trioserve._protocol.events import Meaning
-from trioserve._protocol.websocket import Close, Ping, Pong, WebSocketCodec
+from trioserve._protocol.websocket import BUSY, Close, Ping, Pong, WebSocketCodec
 
 __all__ = [
     "BINARY",
@@ -92,7 +92,8 @@ def events_of(codec: WebSocketCodec, *pieces: bytes) -> list[Any]:
     for piece in pieces:
         codec.receive_data(piece)
         while (event := codec.next_event()) is not None:
-            events.append(event)
+            if event is not BUSY:
+                events.append(event)
     return events
 
 

@@ -1,32 +1,19 @@
-"""One accepted stream each: a task, a cancel scope, and the application in it."""
+"""One accepted stream each: a nursery, a protocol, and the application in it."""
 
-from trioserve._connection.context import Lifetime, ServerContext, StandingFields, Timeouts
-from trioserve._connection.exchange import Exchange
-from trioserve._connection.http1 import Http1Connection
+from trioserve._connection.context import Lifetime, ServerContext, Timeouts
 from trioserve._connection.inline import orders_and_errors
+from trioserve._connection.patience import WRITE_LOOKS
+from trioserve._connection.records import Answered, ClosedWebSocket
 from trioserve._connection.refused import Refused
-from trioserve._connection.request_body import BodyReceiver
 from trioserve._connection.request_ids import RequestIds, TrustsPeer
-from trioserve._connection.supervision import Supervision
+from trioserve._connection.serve import Connection
+from trioserve._connection.standing_fields import StandingFields
 from trioserve._connection.timeouts import NoTimeout, Timeout
 from trioserve._connection.turnstile import Turnstile
-from trioserve._connection.websocket_service import WebSocketService
+from trioserve._connection.websocket_limits import WebSocketLimits
 
 __all__ = [
-    "BodyReceiver",
-    "Exchange",
-    "Http1Connection",
-    "Lifetime",
-    "NoTimeout",
-    "Refused",
-    "RequestIds",
-    "ServerContext",
-    "StandingFields",
-    "Supervision",
-    "Timeout",
-    "Timeouts",
-    "TrustsPeer",
-    "Turnstile",
-    "WebSocketService",
+    "WRITE_LOOKS", "Answered", "ClosedWebSocket", "Connection", "Lifetime", "NoTimeout", "Refused", "RequestIds",
+    "ServerContext", "StandingFields", "Timeout", "Timeouts", "TrustsPeer", "Turnstile", "WebSocketLimits",
     "orders_and_errors",
-]
+]  # fmt: skip

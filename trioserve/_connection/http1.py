@@ -1,251 +1,317 @@
-"""The life of an HTTP/1.1 connection: requests one after the other, then a farewell (RFC 9112 §9)."""
+"""The life of an HTTP/1.1 connection: requests one after the other, then a farewell (RFC 9112 §9).
+
+It is a relay of tasks in the connection's nursery. One task at a time *holds* the connection: it waits for a request
+and runs the application inline. It hands the connection on to a successor when an application goes on after its
+response, and where each request shall have a task of its own, after each request.
+"""
 
 import logging
-from typing import Final
+import math
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 import anyio
 import anyio.lowlevel
 
-from trioserve._asgi import ScopeFactory, error_response, tls_extension
+from trioserve._asgi import COMPLETE, ScopeFactory
+from trioserve._asgi.http1_response import Http1Response
+from trioserve._complaints import complain
 from trioserve._connection.context import ServerContext
 from trioserve._connection.exchange import Exchange
-from trioserve._connection.refused import Refused
-from trioserve._connection.timeouts import Timeout
-from trioserve._connection.turnstile import RETRY_AFTER_SECONDS, Turnstile
+from trioserve._connection.farewell import Farewell
+from trioserve._connection.patience import Patience
+from trioserve._connection.request_body import NO_BODY, Http1Inlet
+from trioserve._connection.turnstile import Turnstile
+from trioserve._connection.websocket_limits import WebSocketLimits
 from trioserve._errors import ClientDisconnected, PeerError
 from trioserve._protocol import RequestHead
-from trioserve._streams import ByteStream, Cancellable, is_tls, tls_facts
+from trioserve._streams import ByteStream, Cancellable, CancellableNursery, TaskFunction
+
+if TYPE_CHECKING:
+    from trioserve._connection.channel import Inlet
+    from trioserve._connection.websocket import WebSocket
+
+    Http1Answer: TypeAlias = Exchange[Http1Response] | WebSocket[Http1Response]
 
 __all__ = ["Http1Connection"]
 
 log = logging.getLogger("trioserve")
 
-FAREWELL_SECONDS: Final = 2.0  # to hand the last answer over and let the client read it (nginx lingers 5 to 30)
+GO_ON: Final = 8  # applications of one connection that may go on after their responses; then the next request waits
 
 
 class Http1Connection:
-    """One task; the stream, the codec and the application meet in it.
+    """One stream with a codec: what its requests share.
 
     Attributes:
-        exchange: the request in progress.
-        refusal: why the connection is about to end with an error answer.
-        scopes: makes the scopes of its requests, once it is open.
+        exchange: the request in progress, or the last one until the next is waited for.
+        refusal: what is wrong with the connection itself; it ends with an error answer.
     """
 
     __slots__ = (
-        "_cancelled", "_draining_scope", "_forced", "_is_open", "_task", "codec", "ctx", "exchange", "refusal",
-        "scopes", "stream",
+        "_farewell", "_going_on", "_has_slot", "_holder", "_inlet", "_is_cancelled", "_nursery", "_patience", "_turn",
+        "codec", "ctx", "exchange", "refusal", "scopes", "stream",
     )  # fmt: skip
 
-    scopes: ScopeFactory
-
-    def __init__(self, stream: ByteStream, ctx: ServerContext) -> None:
+    def __init__(
+        self, stream: ByteStream, scopes: ScopeFactory, ctx: ServerContext, nursery: CancellableNursery
+    ) -> None:
         self.stream = stream
+        self.scopes = scopes
         self.ctx = ctx
         self.codec = ctx.new_codec()
-        self._is_open = False
-        self.exchange: Exchange | None = None
+        self.exchange: Http1Answer | None = None
         self.refusal: PeerError | None = None
-        self._task: Cancellable | None = None
-        self._draining_scope: anyio.CancelScope | None = None
-        self._cancelled = False
-        self._forced = False  # cancelled by somebody who does not wait for the client
+        self._nursery = nursery
+        self._holder: Cancellable = nursery
+        self._turn = 0  # of the relay: who began with another one does not hold the connection any more
+        self._going_on: set[Http1Answer] = set()  # after their responses
+        self._has_slot = False  # in the turnstile
+        self._inlet: Inlet = NO_BODY
+        self._is_cancelled = False
+        self._farewell: Farewell | None = None
+        self._patience = stream.observer = Patience(stream, ctx, self._on_stuck)
 
-    def start(self) -> None:
-        """Begin the connection's task, whose cancel scope is the connection's."""
-        self.ctx.lifetime.connections.add(self)
-        self._task = self.ctx.start_soon(self.serve)
-
-    async def serve(self) -> None:
-        """Answer requests until either side is finished; the stream is closed afterwards, also when cancelled."""
-        try:
-            try:
-                await self._open()
-                await self._serve_requests()
-                await self._finish_sending()
-            finally:
-                await self._end()
-        except ClientDisconnected:
-            self.stream.abort()
-        except Exception:  # ours, then: one connection's bug must not end the others
-            log.exception("Internal error on the connection of %s", self.stream.peer)
-            self.stream.abort()
-        finally:
-            self.ctx.lifetime.end(self)
-            self.exchange = self.refusal = self._task = None  # no cycle for the garbage collector, which costs 5 us
-
-    async def _open(self) -> None:
-        """Let the stream begin, in its own time, and learn whom it connects and how."""
-        ctx, stream, handshake = self.ctx, self.stream, self._handshake_timeout
-        if handshake is None:
-            await stream.open()
-        else:
-            handshake.arm(self)
-            try:
-                await stream.open()
-            finally:
-                handshake.disarm(self)
-        tls = tls_facts(stream)
-        self.scopes = ScopeFactory(
-            scheme="http" if tls is None else "https",
-            client=stream.peer,
-            server=stream.local,
-            root_path=ctx.root_path,
-            state=ctx.state,
-            proxies=ctx.proxies,
-            tls=None if tls is None else tls_extension(
-                tls.version, tls.cipher_suite, tls.server_certificate, tls.client_chain),
-        )
-        self._is_open = True
-        if ctx.lifetime.draining and tls is not None:
-            await self._await_first_request()
-
-    @property
-    def _handshake_timeout(self) -> Timeout["Http1Connection"] | None:
-        """That of the TLS handshake with which the connection begins, if it does."""
-        timeout = self.ctx.timeouts.tls_handshake
-        return timeout if timeout is not None and is_tls(self.stream) else None
-
-    async def _await_first_request(self) -> None:
-        """The drain began during the handshake, which is no time to hang up on a client: its request is on the way."""
-        self.ctx.timeouts.header.arm(self)
+    async def await_first_request(self) -> None:
+        """A drain has begun while the client was getting ready to send a request, which is no time to hang up."""
+        self._patience.expect(self.ctx.timeouts.header)
         try:
             self.codec.receive_data(await self.stream.receive_some())
         finally:
-            self.ctx.timeouts.header.disarm(self)
+            self._patience.stop()
 
-    async def _serve_requests(self) -> None:
-        """The hot path: wait, parse, run the application in this very task, and again."""
-        ctx, codec, stream, lifetime = self.ctx, self.codec, self.stream, self.ctx.lifetime
-        timeout = ctx.timeouts.header
+    # The relay.
+
+    async def hold(self) -> None:
+        """The hot path: wait, parse, run the application, and again; until the end, or until a successor takes over.
+
+        The stream is closed at the end, although applications may go on.
+        """
+        turn = self._turn
         try:
-            while True:
-                head = None
-                if codec.trailing_data or lifetime.draining:
-                    head = await self._head_at_hand()
-                    if codec.trailing_data:
-                        timeout = ctx.timeouts.header
-                    elif head is None and lifetime.draining:
-                        break
-                if head is None:
-                    timeout.arm(self)
+            try:
+                head = self._head_at_hand()
+                while head is not None or (head := await self._next_head()) is not None:
+                    self.exchange = exchange = self._new_exchange(head)
+                    head = None
                     try:
-                        codec.receive_data(await stream.receive_some())
-                        if (head := codec.next_head() or await self._rest_of_head(armed=timeout)) is None:
-                            break
+                        if self.ctx.turnstile is None or await self._enter(self.ctx.turnstile, exchange):
+                            await exchange.run()
+                        may_be_followed = exchange.response.keep_alive
                     finally:
-                        timeout.disarm(self)
-                if head.meaning.offers_websocket and ctx.websockets is not None and head.method == "GET":
-                    self.exchange = ctx.websockets(self, head)
-                else:
-                    self.exchange = Exchange(self, head)
-                del head  # an idle connection keeps nothing of its last request
-                if not await (self.exchange.run() if ctx.turnstile is None else self._pass(ctx.turnstile)):
-                    break
-                self.exchange = None
-                timeout = ctx.timeouts.keep_alive
-        except PeerError as exc:
-            self.refusal = exc
+                        if self._going_on:
+                            self._going_on.discard(exchange)
+                        del exchange
+                    if self.ctx.task_per_request and turn == self._turn and (may_be_followed or not self._is_quiet):
+                        self._hand_on()
+                    if turn != self._turn:
+                        break
+            except PeerError as exc:
+                self.refusal = exc
+            finally:
+                if turn == self._turn:
+                    await self._end()
+        except ClientDisconnected:
+            self.stream.abort()
+        except Exception as exc:  # ours, then: one connection's bug must not end the others
+            complain(log, "Internal error on the connection of %s", self.stream.peer, exc_info=exc)
+            self.stream.abort()
 
-    async def _head_at_hand(self) -> RequestHead | None:
-        """A head that has been received already: a pipelined one, or in a drain what is still in the socket."""
-        codec = self.codec
-        if codec.trailing_data:
-            await anyio.lowlevel.checkpoint()  # pipelined requests do not keep others waiting
+    def _hand_on(self) -> None:
+        """Let a successor wait for the next request. An idle connection has no task, where each request has its own."""
+        self._turn += 1
+        if self._going_on:
+            self._holder = self._nursery.start_soon(self.hold)  # to be cancelled without them
+            return
+        self._holder = self._nursery
+        if self._is_quiet and not self.ctx.lifetime.draining:
+            self.exchange = None
+            self._inlet = NO_BODY
+            self._patience.expect(self.ctx.timeouts.keep_alive)
+            self._nursery.start_on_input(self.hold, self.stream)
         else:
-            codec.receive_data(self.stream.receive_nowait() or b"")
-        return codec.next_head()
+            self._nursery.start_inside(self.hold)
 
-    async def _rest_of_head(self, armed: Timeout["Http1Connection"]) -> RequestHead | None:
-        """The head did not come in one piece: from its first byte on, its time runs. ``None``: the client left."""
-        codec, header_timeout = self.codec, self.ctx.timeouts.header
-        head = None
-        if armed is not header_timeout:
-            armed.disarm(self)
-            header_timeout.arm(self)
+    def _head_at_hand(self) -> RequestHead | None:
+        """What has started the holder of an idle connection, which mostly is one whole head: then nobody waits."""
+        patience = self._patience
+        if not patience.expects or patience.is_over or self.ctx.lifetime.draining:
+            return None
+        patience.stop()
+        self.codec.receive_data(self.stream.receive_nowait() or b"")
+        return self.codec.next_head()
+
+    async def _next_head(self) -> RequestHead | None:
+        """The next request; ``None`` when there will be none. Raises PeerError, ClientDisconnected."""
+        codec, stream, timeouts, patience = self.codec, self.stream, self.ctx.timeouts, self._patience
+        timeout, head = timeouts.header, None
+        if (last := self.exchange) is not None:
+            if not last.response.keep_alive or last.response.state != COMPLETE or last.refusal is not None:
+                return None
+            if not codec.body_complete and not await self._skip_body():
+                return None
+            if stream.congested:
+                await stream.drain()  # what one client may keep us holding is one response
+            self.exchange = last = None  # an idle connection keeps nothing of its last request
+            self._inlet = NO_BODY
+            timeout = timeouts.keep_alive
         try:
-            while head is None and codec.head_begun and (data := await self.stream.receive_some()):
-                codec.receive_data(data)
-                head = codec.next_head()
+            if codec.trailing_data or self.ctx.lifetime.draining:
+                head = await self._head_received()
+                if head is None and not codec.trailing_data and self.ctx.lifetime.draining:
+                    return None
+            if head is None:
+                patience.expect(timeout if not codec.trailing_data else timeouts.header)
+            while head is None and not patience.is_over:
+                codec.receive_data(data := await stream.receive_some())
+                if (head := codec.next_head()) is None:
+                    if not data:
+                        break
+                    if codec.head_begun:
+                        patience.expect_rest(timeouts.header)
         finally:
-            header_timeout.disarm(self)
+            patience.stop()
+        if head is None and patience.is_over and codec.trailing_data:
+            raise PeerError(408, "the request head took too long")
         return head
 
-    async def _pass(self, turnstile: Turnstile) -> bool:
-        """Run the exchange when the turnstile lets it through."""
-        assert self.exchange is not None
-        if not await turnstile.enter():
-            self.refusal = PeerError(503, "too many requests in progress")
-            self.exchange.log_refusal()
-            return False
-        self.exchange.turnstile = turnstile
-        try:
-            return await self.exchange.run()
-        finally:
-            self.exchange.leave_turnstile()
+    async def _head_received(self) -> RequestHead | None:
+        """A head that has come already: a pipelined one, or in a drain what is still in the socket."""
+        if self.codec.trailing_data:
+            await anyio.lowlevel.checkpoint()  # pipelined requests do not keep others waiting
+        else:
+            self.codec.receive_data(self.stream.receive_nowait() or b"")
+        return self.codec.next_head()
 
-    async def _finish_sending(self) -> None:
-        """Let a slow client have the end of its last response, as long as it takes some of it now and then."""
-        if self.exchange is not None and self._is_done and self.stream.unsent:
-            self.stream.be_strict()
-            await self.exchange.flush()
+    async def _skip_body(self) -> bool:
+        assert isinstance(self._inlet, Http1Inlet), "there is a body"
+        return await self._inlet.skip()
+
+    def _new_exchange(self, head: RequestHead) -> "Http1Answer":
+        ctx = self.ctx
+        response = Http1Response(head, ctx.standing_fields)
+        if ctx.lifetime.closing:
+            response.keep_alive = False
+        if not self.codec.body_complete:
+            self._inlet = Http1Inlet(
+                self.stream, self.codec, ctx, awaits_continue=head.meaning.expects_continue)
+        if head.meaning.offers_websocket and ctx.websockets is not None and head.method == "GET":
+            return self._new_websocket(head, response, ctx.websockets)
+        return Exchange(head, response, self.stream, self._inlet, self)
+
+    def _new_websocket(self, head: RequestHead, response: Http1Response, limits: WebSocketLimits) -> "Http1Answer":
+        # wsproto brings h11 along: a quarter of a server's start, which most servers never need.
+        from trioserve._connection.websocket import WebSocket
+
+        response.keep_alive = False  # frames that a client sent too early are no requests
+        return WebSocket(head, response, self.stream, self, limits)
+
+    async def _enter(self, turnstile: Turnstile, exchange: "Http1Answer") -> bool:
+        """Let the turnstile count the request; false when there is no room for it, which it is told then."""
+        try:
+            self._has_slot = await turnstile.enter()
+        except BaseException:  # cancelled while it waited
+            exchange.end()
+            raise
+        if not self._has_slot:
+            exchange.refuse(PeerError(503, "too many requests in progress"))
+            exchange.end()
+        return self._has_slot
+
+    # What an exchange asks of its owner.
+
+    def start_child(self, function: TaskFunction, *args: object) -> Cancellable:
+        return self._nursery.start_soon(self._guard, function, *args)
+
+    async def _guard(self, function: TaskFunction, *args: object) -> None:
+        """The boundary of our own bugs, around every other task of the connection."""
+        try:
+            await function(*args)
+        except ClientDisconnected:
+            self.stream.abort()
+        except Exception as exc:
+            complain(log, "Internal error on the connection of %s", self.stream.peer, exc_info=exc)
+            self.stream.abort()
+
+    def on_early_answer(self) -> None:
+        if self.exchange is not None and isinstance(self._inlet, Http1Inlet) and not self._inlet.leaves_little:
+            self.exchange.response.keep_alive = False  # what is left of the request body would have to be read first
+
+    def on_answered(self) -> None:
+        if self._has_slot and self.ctx.turnstile is not None:
+            self._has_slot = False
+            self.ctx.turnstile.leave()
+
+    def let_go_on(self) -> bool:
+        if self.exchange is None or len(self._going_on) >= GO_ON:
+            return False
+        self._going_on.add(self.exchange)
+        self._hand_on()
+        return True
+
+    def open_tunnel(self) -> bytes:
+        return self.codec.switch_protocols()
+
+    @property
+    def is_cancelled(self) -> bool:
+        return self._is_cancelled or anyio.current_effective_deadline() == -math.inf
+
+    def cancel(self, reason: str) -> None:
+        if self.exchange is not None:
+            self.exchange.request.say_end(reason)
+        self._is_cancelled = True
+        self._holder.cancel()
+
+    # What the server asks.
+
+    def announce_end(self) -> None:
+        if self.exchange is not None and self.exchange.unanswered:
+            self.exchange.response.keep_alive = False
+
+    def drain(self) -> None:
+        if self.exchange is not None and self.exchange.in_progress:
+            self.exchange.response.keep_alive = False
+            self.exchange.drain()
+        elif not self.codec.trailing_data:
+            self._patience.leave()
+
+    def cancel_all(self, reason: str) -> None:
+        """End everything on the connection, and name in the log what is still running."""
+        for exchange in {*self._going_on, self.exchange}:
+            if exchange is not None and (exchange in self._going_on or exchange.in_progress):
+                exchange.request.say_end(reason)
+        self._is_cancelled = True
+        self._farewell = self._farewell or Farewell(self.stream, self.codec, self.ctx)
+        self._farewell.hurry()
+        self._nursery.cancel()
+
+    # The end.
 
     async def _end(self) -> None:
         """Say what is left to say, whatever ended the connection, and close it."""
-        if self._is_done:
-            self.codec.receive_data(self.stream.receive_nowait() or b"")
-            if not self.codec.trailing_data and self.stream.close_nowait():
-                return
+        stream, codec = self.stream, self.codec
+        if self._is_quiet and not self._patience.is_over:
+            codec.receive_data(stream.receive_nowait() or b"")
+        if self._is_quiet and not stream.unsent and stream.close_nowait():  # a slow client gets what is held back, too
+            return
+        self._farewell = farewell = self._farewell or Farewell(stream, codec, self.ctx)
         try:
-            if self._leaves_in_drain:  # a request may have come at the same moment; it is not lost
-                with anyio.CancelScope(shield=True) as self._draining_scope:
-                    await self._serve_requests()
-            if not self.stream.lost:
-                await self._say_farewell()
+            if not stream.lost:
+                await farewell.say(self.exchange, self._inlet, self.refusal)
         finally:
-            self.stream.abort()
+            stream.abort()
 
-    async def _say_farewell(self) -> None:
-        """End the connection so that the client learns what there is to learn, within bounded time."""
-        exchange = self.exchange
-        with anyio.move_on_after(FAREWELL_SECONDS, shield=True):
-            if exchange is not None:
-                await exchange.stop_receiving()
-            if self.refusal is not None and (exchange is None or exchange.unanswered):
-                log.debug("%s: %s", self.stream.peer, self.refusal)
-                answer = self._refusal_answer(self.refusal)
-                self.stream.send_nowait(answer)
-                if exchange is None and self.ctx.access_log is not None:
-                    head, body = self.refusal.head or self.codec.trailing_data, answer.partition(b"\r\n\r\n")[2]
-                    self.ctx.access_log.refused(Refused.from_head(head, self.refusal, self.stream.peer, len(body)))
-                await self._linger()
-            elif exchange is not None and not exchange.complete:
-                self.stream.abort()  # a response cut short must not look complete (RFC 9112 §8)
-            elif not self._forced and (self.codec.trailing_data or not self.codec.body_complete):
-                await self._linger()
-            await self.stream.aclose()
-
-    def _refusal_answer(self, refusal: PeerError) -> bytes:
-        head_only = self.exchange is not None and self.exchange.head.method == "HEAD"
-        retry = [(b"retry-after", b"%d" % RETRY_AFTER_SECONDS)] if refusal.status == 503 else []
-        return error_response(
-            refusal.status, refusal.reason, self.ctx.standing_fields, with_body=not head_only,
-            headers=[*refusal.fields, *retry],
-        )
-
-    async def _linger(self) -> None:
-        """Let the client read the answer before its unread bytes make the kernel reset it all (RFC 9112 §9.6)."""
-        await self.stream.drain()
-        self.stream.send_eof()
-        while await self.stream.receive_some():
-            pass
+    def forget(self) -> None:
+        """All tasks have ended: let go of whatever knows this connection, so that no cycle stays."""
+        self.stream.observer = self.exchange = self.refusal = None
+        self._inlet = NO_BODY
+        del self._patience
 
     @property
-    def _is_done(self) -> bool:
-        """The last response is complete and nothing else is on the wire, in either direction."""
+    def _is_quiet(self) -> bool:
+        """There is nothing to say, and nothing on the wire in either direction."""
+        last = self.exchange
         return (
-            self.exchange is not None
-            and self.exchange.complete
+            (last is None or (last.complete and last.refusal is None))
             and self.refusal is None
             and self.codec.body_complete
             and not self.codec.trailing_data
@@ -253,63 +319,10 @@ class Http1Connection:
             and not self.stream.lost
         )
 
-    # What the server and the timeouts call.
-
-    @property
-    def _leaves_in_drain(self) -> bool:
-        return (
-            self._cancelled
-            and not self._forced
-            and self._is_open
-            and self.ctx.lifetime.draining
-            and self.exchange is None
-            and self.refusal is None
-        )
-
-    def announce_end(self) -> None:
-        """The server will stop: a response whose head has not been made is the connection's last, and says so."""
-        if self.exchange is not None and self.exchange.unanswered:
-            self.exchange.response.keep_alive = False
-
-    def drain(self) -> None:
-        """The server stops: an idle connection goes at once, a request in progress is the last one."""
-        if self.exchange is not None:
-            self.exchange.drain()
-        elif not self.codec.trailing_data and (self._is_open or self._handshake_timeout is None):
-            self._cancel()  # a client in its TLS handshake is about to send a request
-
-    def on_tls_handshake_timeout(self) -> None:
-        """A client that has connected does not come to the end of its handshake."""
-        log.debug("tls-handshake-timeout: closing the connection of %s", self.stream.peer)
-        self.stream.abort()  # wakes open(), which raises ClientDisconnected
-
-    def on_header_timeout(self) -> None:
-        """A request head does not come, or not to its end."""
-        if self.codec.trailing_data:
-            self.refusal = PeerError(408, "the request head took too long")
-        log.debug("header-timeout: closing the connection of %s", self.stream.peer)
-        self._cancel()
-
-    def on_keep_alive_timeout(self) -> None:
-        """The client has nothing more to ask."""
-        log.debug("keep-alive-timeout: closing the connection of %s", self.stream.peer)
-        self._cancel()
-
-    def cancel(self, reason: str) -> None:
-        """End the connection now; a request in progress is named in the log with ``reason``."""
-        if self.exchange is not None and not self.exchange.complete:
-            self.exchange.log_end(reason)
-        self._forced = True
-        self._cancel()
-
-    def _cancel(self) -> None:
-        self._cancelled = True
-        if self._draining_scope is not None:
-            self._draining_scope.cancel()
-        elif self._task is not None:
-            self._task.cancel()
-
-    @property
-    def is_cancelled(self) -> bool:
-        """Somebody has asked for the end of the connection, or of the whole server."""
-        return self._cancelled or anyio.current_effective_deadline() == float("-inf")
+    def _on_stuck(self) -> None:
+        """The client has taken nothing for the whole write timeout."""
+        if self.exchange is not None and self.exchange.in_progress:
+            self.exchange.request.say_end("write-timeout")
+        else:
+            complain(log, "write-timeout: %s does not read its response", self.stream.peer, level=logging.WARNING)
+        self.stream.abort()  # wakes whoever waits for it, and send() raises ClientDisconnected

@@ -1,101 +1,148 @@
-"""What is missing of a request's body when its head is here: received as somebody asks for it, within its time."""
+"""The body of an HTTP/1.1 request: received as somebody asks for it, within its time."""
 
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import anyio
-import anyio.lowlevel
 
+from trioserve._connection.context import ServerContext
 from trioserve._connection.one_reader import OneReader
+from trioserve._connection.turn import Turn
 from trioserve._errors import ClientDisconnected, PeerError
+from trioserve._protocol import Http1Codec
+from trioserve._streams import ByteStream
 
-if TYPE_CHECKING:
-    from trioserve._connection.exchange import Exchange
-    from trioserve._connection.http1 import Http1Connection
-
-__all__ = ["SKIP_BYTES", "BodyReceiver"]
+__all__ = ["NO_BODY", "SKIP_BYTES", "BodyTimeout", "Http1Inlet"]
 
 RECEIVE_BYTES: Final = 256 * 1024  # per syscall of an upload; a quarter of the wake-ups of 64 KiB
-GIVE_WAY_BYTES: Final = 1024 * 1024  # received without a pause before others get a turn
 SKIP_BYTES: Final = 64 * 1024  # of an unread request body: cheaper to read than to open a new connection
 GRACE_SECONDS: Final = 5.0  # before the rate counts (Apache's mod_reqtimeout gives 20)
 SLOWEST_BYTES_PER_SECOND: Final = 240  # slower than any modem, faster than a slow-body attack likes to be
 
+_CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 
-class BodyReceiver:
-    """Gets one body from the stream into the codec; made when more of it is wanted than came with the head."""
 
-    __slots__ = ("_awaited_bytes", "_awaited_seconds", "_connection", "_in_a_row", "_reader", "_wait")
+class BodyTimeout(PeerError):
+    """The body does not come, or drips."""
 
-    def __init__(self, connection: "Http1Connection") -> None:
-        self._connection = connection  # not the exchange, which has this object: no cycle for the garbage collector
-        self._reader = OneReader()
-        self._wait: anyio.CancelScope | None = None
-        self._awaited_bytes = 0
-        self._awaited_seconds = 0.0
-        self._in_a_row = 0  # bytes that were there without waiting
+    end_reason = "body-timeout"
 
-    async def receive_more(self) -> bool:
-        """Hand the codec what comes next, or let another task do so; false when nothing more will come.
+    def __init__(self) -> None:
+        super().__init__(408, "the request body took too long")
 
-        If cancelled, nothing is lost: what was received is in the codec.
-        """
-        if self._reader.busy:
+
+class Http1Inlet:
+    """Gets the body of one request from the stream through the codec.
+
+    Attributes:
+        awaits_continue: the client keeps the body back until it is told that somebody wants it (RFC 9110 §10.1.1).
+    """
+
+    # Defaults of the class, not of each instance: most bodies come with their heads and never touch these.
+    _reader: OneReader | None = None
+    _turn: Turn | None = None
+    _wait: anyio.CancelScope | None = None
+    _failure: PeerError | None = None  # what whoever waits is to raise
+    _awaited_bytes = 0
+    _awaited_seconds = 0.0
+
+    def __init__(self, stream: ByteStream, codec: Http1Codec, ctx: ServerContext, *, awaits_continue: bool) -> None:
+        self._stream = stream
+        self._codec = codec
+        self._ctx = ctx
+        self.awaits_continue = awaits_continue
+
+    @property
+    def body_complete(self) -> bool:
+        return self._codec.body_complete
+
+    def take_body(self) -> bytes:
+        return self._codec.take_body()
+
+    async def receive_more(self, *, may_ask: bool) -> bool:
+        """As in ``Inlet``."""
+        if self._reader is not None and self._reader.busy:
             await self._reader.wait()
             return True
-        connection = self._connection
+        if self.awaits_continue:
+            self.awaits_continue = False
+            if may_ask:
+                self._stream.send_nowait(_CONTINUE)
+                self._stream.uncork()
         try:
-            data = connection.stream.receive_nowait(RECEIVE_BYTES)
+            data = self._stream.receive_nowait(RECEIVE_BYTES)
             if data is None:
                 data = await self._await_some()
-            else:
-                self._in_a_row += len(data)
+                if self._turn is not None:
+                    self._turn.end()
         except ClientDisconnected:
             return False
         if data is None:
             return False
-        if not data and connection.refusal is None:
-            self._exchange.refuse(PeerError(400, "the request body ended early"))
-        connection.codec.receive_data(data)
-        if self._in_a_row >= GIVE_WAY_BYTES:
-            self._in_a_row = 0
-            await anyio.lowlevel.checkpoint()
-        return bool(data)
+        if not data:
+            raise PeerError(400, "the request body ended early")
+        self._codec.receive_data(data)
+        return True
 
     async def _await_some(self) -> bytes | None:
         """Wait for bytes, within ``timeout_body`` and above the slowest rate that is believed; ``None`` if stopped."""
-        connection = self._connection
-        timeout, clock = connection.ctx.timeouts.body, connection.ctx.clock
+        timeout, clock = self._ctx.timeouts.body, self._ctx.clock
+        reader = self._reader = self._reader or OneReader()
         began = clock()
         data = None
         with anyio.CancelScope() as self._wait:
             timeout.arm(self)
-            self._reader.busy = True
+            reader.busy = True
             try:
-                data = await connection.stream.receive_some(RECEIVE_BYTES)
+                data = await self._stream.receive_some(RECEIVE_BYTES)
             finally:
-                self._reader.done()
+                reader.done()
                 timeout.disarm(self)
         self._wait = None
+        if self._failure is not None:
+            raise self._failure
         if data is None:
             return None
         self._awaited_seconds += clock() - began
         self._awaited_bytes += len(data)
         counted = self._awaited_seconds - GRACE_SECONDS
         if data and counted > 0 and timeout.strikes and self._awaited_bytes < SLOWEST_BYTES_PER_SECOND * counted:
-            self.on_timeout()
+            raise BodyTimeout
         return data
 
-    def on_timeout(self) -> None:
-        """The body does not come, or drips."""
-        if not self._exchange.skips_body:
-            self._exchange.log_end("body-timeout")
-        self._exchange.refuse(PeerError(408, "the request body took too long"))
+    def on_timeout(self, kind: str) -> None:
+        """Nothing has come for the whole of ``timeout_body``."""
+        if self._stream.has_input():  # we are late, not the client
+            self._ctx.timeouts.body.arm(self)
+        else:
+            self._failure = BodyTimeout()
+            self.stop_waiting()
+
+    async def give_way(self) -> None:
+        """As in ``Inlet``."""
+        self._turn = self._turn or Turn()
+        await self._turn.give_way()
+
+    async def skip(self) -> bool:
+        """Read past what nobody has read of the body; false when that is too much (RFC 9112 §9.3)."""
+        skipped = 0
+        try:
+            while True:
+                skipped += len(self._codec.take_body())
+                if self._codec.body_complete:
+                    return True
+                if self.awaits_continue or skipped > SKIP_BYTES:
+                    return False
+                if not self._codec.body_pending and not await self.receive_more(may_ask=False):
+                    return False
+                await self.give_way()
+        except PeerError:
+            return False
 
     @property
-    def _exchange(self) -> "Exchange":
-        exchange = self._connection.exchange
-        assert exchange is not None, "no other request follows while this one's body is missing"
-        return exchange
+    def leaves_little(self) -> bool:
+        """What is missing of the body may be skipped, as far as that is known."""
+        remaining = self._codec.body_remaining
+        return not self.awaits_continue and (remaining is None or remaining <= SKIP_BYTES)
 
     def stop_waiting(self) -> None:
         """Whoever waits in ``receive_more`` gets no more."""
@@ -103,7 +150,31 @@ class BodyReceiver:
             self._wait.cancel()
 
     async def stop(self) -> None:
-        """Leave the stream to others, although a task that outlives the application may still wait for it."""
+        """As in ``Inlet``: a task that outlives its application may still wait for the stream."""
         self.stop_waiting()
-        while self._reader.busy:
+        while self._reader is not None and self._reader.busy:
             await self._reader.wait()
+
+
+class _NoBody:
+    """The inlet of a request without a body, as most are."""
+
+    body_complete = True
+
+    def take_body(self) -> bytes:
+        return b""
+
+    async def receive_more(self, *, may_ask: bool) -> bool:
+        return False
+
+    async def give_way(self) -> None:
+        """Nothing was received."""
+
+    def stop_waiting(self) -> None:
+        """Nobody waits."""
+
+    async def stop(self) -> None:
+        """Nobody waits."""
+
+
+NO_BODY: Final = _NoBody()

@@ -1,37 +1,61 @@
-"""What looks after a request from outside while the application runs: its timeout, and whether the client still waits.
+"""What looks after a request from outside while the application runs: its timeout, and whether the client is there."""
 
-Both are off by default; a request without them has no supervision.
-"""
-
-from typing import TYPE_CHECKING
+from typing import Final, Protocol
 
 import anyio
 
-from trioserve._errors import PeerError
+from trioserve._connection.channel import Outlet, Owner
 
-if TYPE_CHECKING:
-    from trioserve._connection.exchange import Exchange
+__all__ = ["Supervised", "Supervision"]
 
-__all__ = ["Supervision"]
+GRACE_SECONDS: Final = 0.5  # for an application whose client has left to find out by itself
+
+
+class Supervised(Protocol):
+    """A request, while it is in progress.
+
+    Attributes:
+        knows_of_end: the application is listening, or has been told that its client has left.
+    """
+
+    @property
+    def knows_of_end(self) -> bool: ...
+
+    def time_out(self) -> None:
+        """The application takes longer than any request may."""
 
 
 class Supervision:
-    """Of one exchange, until ``end``."""
+    """Of one request, until ``end``."""
 
-    __slots__ = ("_exchange", "_watch")
+    __slots__ = ("_has_ended", "_outlet", "_owner", "_request", "_watch", "_watches")
 
-    def __init__(self, exchange: "Exchange") -> None:
-        self._exchange = exchange
+    def __init__(self, request: Supervised, outlet: Outlet, owner: Owner) -> None:
+        self._request = request
+        self._outlet = outlet
+        self._owner = owner
         self._watch: anyio.CancelScope | None = None
-        timeouts = exchange.connection.ctx.timeouts
-        if timeouts.request is not None:
-            timeouts.request.arm(self)
-        if timeouts.watch is not None:
-            timeouts.watch.arm(self)
+        self._watches = False
+        self._has_ended = False
+
+    def limit_time(self) -> None:
+        """Let ``timeout_request`` run, or begin anew; once the request has ended, do nothing."""
+        timeout = self._owner.ctx.timeouts.request
+        if timeout is not None and not self._has_ended:
+            timeout.disarm(self)
+            timeout.arm(self)
+
+    def watch_soon(self) -> None:
+        """If the request lasts, see to it that the client is still there. Short ones are over before that."""
+        timeout = self._owner.ctx.timeouts.watch
+        if timeout is not None and not self._watches:
+            self._watches = True
+            timeout.arm(self)
 
     def end(self) -> None:
-        """The application has ended, or what it does is no request any longer. May be called again."""
-        timeouts = self._exchange.connection.ctx.timeouts
+        """The request has ended. May be called again."""
+        self._has_ended = True
+        timeouts = self._owner.ctx.timeouts
         if timeouts.request is not None:
             timeouts.request.disarm(self)
         if timeouts.watch is not None:
@@ -39,27 +63,22 @@ class Supervision:
         if self._watch is not None:
             self._watch.cancel()
 
-    def restart_timeout(self) -> None:
-        """Give the request another ``timeout_request`` from now on; once it has ended, nothing."""
-        timeout = self._exchange.connection.ctx.timeouts.request
-        if timeout is not None:
-            timeout.restart(self)
-
-    def on_timeout(self) -> None:
-        """The application takes longer than any request may."""
-        exchange = self._exchange
-        if exchange.unanswered:
-            exchange.connection.refusal = PeerError(504, "the application took too long")
-        exchange.connection.cancel("request-timeout")
-
-    def start_watch(self) -> None:
-        """With ``on_disconnect="cancel"``: from now on see to it that the client is still there."""
-        self._watch = anyio.CancelScope()
-        self._exchange.connection.ctx.start_soon(self._watch_client, self._watch)
+    def on_timeout(self, kind: str) -> None:
+        """The request has run for a while, or too long."""
+        if kind == "request":
+            self._request.time_out()
+        else:
+            self._watch = anyio.CancelScope()
+            self._owner.start_child(self._watch_client, self._watch)
 
     async def _watch_client(self, watch: anyio.CancelScope) -> None:
-        connection = self._exchange.connection
+        if self._has_ended:  # before this task has begun
+            return
         with watch:
-            await connection.stream.wait_disconnected()
-            if not self._exchange.complete:
-                connection.cancel("client-disconnect")
+            await self._outlet.wait_disconnected()
+            if self._owner.ctx.on_disconnect == "auto":
+                await anyio.sleep(GRACE_SECONDS)
+                if self._request.knows_of_end:
+                    return
+            if not self._has_ended:
+                self._owner.cancel("client-disconnect")

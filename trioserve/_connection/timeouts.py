@@ -5,28 +5,41 @@ task for all of them, instead of a timer for each wait. Deadlines are exact.
 """
 
 import itertools
+import logging
 import math
 from collections.abc import Callable
-from typing import Generic, TypeVar
+from typing import Protocol
 
 import anyio
 
-__all__ = ["NoTimeout", "Timeout"]
+from trioserve._complaints import complain
 
-Waiter = TypeVar("Waiter")
+__all__ = ["NoTimeout", "Timeout", "Waiter"]
+
+log = logging.getLogger("trioserve")
 
 
-class Timeout(Generic[Waiter]):
+class Waiter(Protocol):
+    """Who waits. One waiter may wait in several kinds at once, and says what each of them means."""
+
+    def on_timeout(self, kind: str) -> None:
+        """The time of this kind is over, and the waiter is no longer armed."""
+
+
+class Timeout:
     """All waits of one kind. ``arm`` and ``disarm`` are plain calls; ``run`` is a task for the server's nursery.
 
     ``clock`` is the event loop's; the network has it as a plain function, which costs less than to ask anyio.
+
+    Attributes:
+        strikes: it is switched on.
     """
 
     strikes = True
 
-    def __init__(self, seconds: float, strike: Callable[[Waiter], None], clock: Callable[[], float]) -> None:
+    def __init__(self, kind: str, seconds: float, clock: Callable[[], float]) -> None:
+        self.kind = kind
         self.seconds = seconds
-        self._strike = strike
         self._clock = clock
         self._deadlines: dict[Waiter, float] = {}  # oldest first, because each entry is as long as the others
         self._armed: anyio.Event | None = None  # set for a runner that has nothing to wait for
@@ -63,16 +76,19 @@ class Timeout(Generic[Waiter]):
         for waiter in due:
             del self._deadlines[waiter]
         for waiter in due:
-            self._strike(waiter)
+            try:
+                waiter.on_timeout(self.kind)
+            except Exception as exc:  # ours, then: one waiter's bug must not end the timeouts of the others
+                complain(log, "Internal error when a %s timeout struck", self.kind, exc_info=exc)
 
 
-class NoTimeout(Timeout[Waiter]):
+class NoTimeout(Timeout):
     """A timeout that is switched off."""
 
     strikes = False
 
-    def __init__(self) -> None:
-        super().__init__(math.inf, lambda waiter: None, lambda: 0.0)
+    def __init__(self, kind: str) -> None:
+        super().__init__(kind, math.inf, lambda: 0.0)
 
     def arm(self, waiter: Waiter) -> None:
         """Nobody's time will come."""

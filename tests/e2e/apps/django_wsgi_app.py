@@ -1,5 +1,6 @@
 """Django's WSGI handler: forms, a file, a stream, an error."""
 
+import asyncio
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -28,6 +29,11 @@ def count(request: HttpRequest) -> HttpResponse:
     return JsonResponse({"bytes": sum(len(line) for line in request)})
 
 
+async def async_count(request: HttpRequest) -> HttpResponse:
+    await asyncio.sleep(0)
+    return JsonResponse({"bytes": len(request.body)})
+
+
 def stream(request: HttpRequest) -> HttpResponse:
     def numbers() -> Iterator[str]:
         for number in range(100):
@@ -41,6 +47,7 @@ def fail(request: HttpRequest) -> HttpResponse:
 
 
 urlpatterns: list[Any] = [
-    path("", index), path("upload/", upload), path("count/", count), path("stream/", stream), path("fail/", fail),
+    path("", index), path("upload/", upload), path("count/", count), path("async-count/", async_count),
+    path("stream/", stream), path("fail/", fail),
 ]
 app = get_wsgi_application()

@@ -1,5 +1,6 @@
 """Flask, the plain way: forms, a file, a stream, an error. A WSGI application."""
 
+import asyncio
 import threading
 from collections.abc import Iterator
 
@@ -23,6 +24,12 @@ def upload() -> ResponseReturnValue:
 @app.post("/count/")
 def count() -> ResponseReturnValue:
     return {"bytes": sum(len(line) for line in request.stream)}
+
+
+@app.post("/async-count/")
+async def async_count() -> ResponseReturnValue:
+    await asyncio.sleep(0)
+    return {"bytes": len(request.get_data())}
 
 
 @app.get("/stream/")

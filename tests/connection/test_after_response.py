@@ -1,0 +1,513 @@
+"""Applications that go on after their response: they hold up neither the connection nor the server's limits."""
+
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import anyio
+import pytest
+from fastapi import BackgroundTasks, FastAPI
+
+from tests.helpers.apps import part, reply, start
+from tests.helpers.certificates import client_context, identity
+from tests.helpers.serving import Site, seconds_passed, serving
+from tests.helpers.stream_pairs import MemoryPeer, TlsPeer
+from tests.helpers.transcripts import get, ok, receive_response, status_of
+from tests.helpers.virtual_clock import settled
+from trioserve._connection.http1 import GO_ON
+from trioserve._streams.memory import MemoryClient
+from trioserve._types import App, Receive, Scope, Send
+
+WORK_SECONDS = 3.0
+
+
+class Worker:
+    """Answers with the path and works on, in several steps if the path says so; notes when work ends and how.
+
+    ``/quick`` has no work, ``/slow`` waits as long before its answer.
+    """
+
+    def __init__(self, seconds: float = WORK_SECONDS, steps: int = 1) -> None:
+        self.seconds = seconds
+        self.steps = steps
+        self.working = 0
+        self.ends: list[tuple[str, str]] = []
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        path = scope["path"]
+        if path == "/slow":
+            await anyio.sleep(self.seconds)
+        await reply(send, path.encode())
+        if path in ("/quick", "/slow"):
+            return
+        self.working += 1
+        how = "cancelled"
+        try:
+            for _ in range(self.steps):
+                await anyio.sleep(self.seconds / self.steps)
+            how = "done"
+        finally:
+            self.working -= 1
+            self.ends.append((path, how))
+
+
+async def fetch(client: MemoryClient, *requests: bytes) -> list[bytes]:
+    await client.send_all(b"".join(requests))
+    return [await receive_response(client) for _ in requests]
+
+
+# -- the next request ------------------------------------------------------------------------------------------------
+
+
+def fastapi_app() -> tuple[FastAPI, list[str]]:
+    app, done = FastAPI(), list[str]()
+
+    @app.get("/work")
+    async def work(tasks: BackgroundTasks) -> str:
+        async def go_on() -> None:
+            await anyio.sleep(WORK_SECONDS)
+            done.append("work")
+
+        tasks.add_task(go_on)
+        return "accepted"
+
+    @app.get("/next")
+    async def following() -> str:
+        return "next"
+
+    return app, done
+
+
+async def test_background_tasks_of_fastapi_hold_nobody_up() -> None:
+    app, done = fastapi_app()
+    async with serving(app) as site:
+        client = site.connect()
+        with seconds_passed() as elapsed:
+            for target in ("/work", "/next", "/work", "/next"):
+                [response] = await fetch(client, get(target))
+                assert status_of(response) == 200
+        assert elapsed.seconds == 0
+        assert done == []
+        await anyio.sleep(WORK_SECONDS)
+        await settled()
+        assert done == ["work", "work"]
+        assert not client.is_disconnected()
+
+
+def with_middleware(work: Callable[[], Awaitable[None]]) -> App:
+    """A middleware that works when the application inside it has answered."""
+
+    async def inner(scope: Scope, receive: Receive, send: Send) -> None:
+        await reply(send, scope["path"].encode())
+
+    async def middleware(scope: Scope, receive: Receive, send: Send) -> None:
+        await inner(scope, receive, send)
+        if scope["path"] == "/work":
+            await work()
+
+    return middleware
+
+
+async def test_middleware_that_works_after_the_response_holds_nobody_up() -> None:
+    done: list[float] = []
+
+    async def work() -> None:
+        await anyio.sleep(WORK_SECONDS)
+        done.append(anyio.current_time())
+
+    async with serving(with_middleware(work)) as site:
+        client = site.connect()
+        with seconds_passed() as elapsed:
+            assert await fetch(client, get("/work")) == [ok(b"/work")]
+            assert await fetch(client, get("/next")) == [ok(b"/next")]
+        assert elapsed.seconds == 0
+        await anyio.sleep(WORK_SECONDS)
+        await settled()
+        assert len(done) == 1
+
+
+async def test_pipelined_requests_do_not_wait_for_work() -> None:
+    app = Worker()
+    async with serving(app) as site:
+        with seconds_passed() as elapsed:
+            responses = await fetch(site.connect(), *map(get, ("/a", "/b", "/quick")))
+        assert responses == [ok(b"/a"), ok(b"/b"), ok(b"/quick")]
+        assert elapsed.seconds == 0
+        await anyio.sleep(WORK_SECONDS)
+    assert sorted(app.ends) == [("/a", "done"), ("/b", "done")]
+
+
+async def test_http_1_0_does_not_wait_for_work() -> None:
+    app = Worker()
+    async with serving(app) as site:
+        client = site.connect()
+        with seconds_passed() as elapsed:
+            await client.send_all(get("/a", version="1.0"))
+            assert await client.receive_rest() == ok(b"/a", "connection: close")
+        assert elapsed.seconds == 0
+        assert not client.lost
+        kept = site.connect()
+        for _ in range(2):
+            [response] = await fetch(kept, get("/a", "connection: keep-alive", version="1.0"))
+            assert response == ok(b"/a", "connection: keep-alive")
+        assert elapsed.seconds == 0
+        await anyio.sleep(WORK_SECONDS)
+    assert app.ends == [("/a", "done")] * 3
+
+
+async def test_the_last_response_of_a_connection_ends_it_before_the_work_is_done() -> None:
+    app = Worker()
+    async with serving(app) as site:
+        client = site.connect()
+        await client.send_all(get("/a", "connection: close"))
+        with seconds_passed() as elapsed:
+            assert await client.receive_rest() == ok(b"/a", "connection: close")
+        assert elapsed.seconds == 0
+        assert site.connections == 1, "it lives as long as its tasks"
+        await anyio.sleep(WORK_SECONDS)
+        await settled()
+        assert site.connections == 0
+    assert app.ends == [("/a", "done")]
+
+
+async def test_work_in_many_steps_does_not_disturb_the_requests_that_follow() -> None:
+    app = Worker(steps=6)
+    async with serving(app) as site:
+        client = site.connect()
+        for _ in range(3):
+            assert await fetch(client, get("/a")) == [ok(b"/a")]
+            with seconds_passed() as elapsed:
+                assert await fetch(client, get("/slow")) == [ok(b"/slow")]
+            assert elapsed.seconds == WORK_SECONDS
+    assert app.ends == [("/a", "done")] * 3
+
+
+async def test_work_in_many_steps_beside_a_response_that_is_read_slowly() -> None:
+    app = Worker(seconds=8, steps=8)
+    large = b"x" * 300_000
+
+    async def outer(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["path"] == "/large":
+            await reply(send, large)
+        else:
+            await app(scope, receive, send)
+
+    async with serving(outer) as site:
+        client = site.connect()
+        assert await fetch(client, get("/a")) == [ok(b"/a")]
+        await client.send_all(get("/large") + get("/quick"))
+        received = b""
+        expected = ok(large) + ok(b"/quick")
+        while len(received) < len(expected):
+            await anyio.sleep(0.4)
+            received += await client.receive_some(20_000)
+        assert received == expected
+        assert await fetch(client, get("/quick")) == [ok(b"/quick")]
+    assert app.ends == [("/a", "done")]
+
+
+async def test_work_in_many_steps_beside_a_body_that_is_skipped() -> None:
+    """A response that comes early; then the rest of the request's body is read past, while others work."""
+    app = Worker(seconds=5, steps=50)
+    async with serving(app) as site:
+        client = site.connect()
+        assert await fetch(client, get("/a")) == [ok(b"/a")]
+        await client.send_all(get("/quick", "content-length: 10", method="POST"))
+        assert await receive_response(client) == ok(b"/quick")
+        for _ in range(10):
+            await anyio.sleep(0.3)
+            await client.send_all(b".")
+        assert await fetch(client, get("/b")) == [ok(b"/b")]
+        assert await fetch(client, get("/quick")) == [ok(b"/quick")]
+        await anyio.sleep(10)
+    assert sorted(app.ends) == [("/a", "done"), ("/b", "done")]
+
+
+async def test_a_bounded_number_goes_on_and_then_the_connection_waits() -> None:
+    app = Worker()
+    async with serving(app) as site:
+        client = site.connect()
+        with seconds_passed() as elapsed:
+            for _ in range(GO_ON + 1):
+                assert await fetch(client, get("/a")) == [ok(b"/a")]
+        assert elapsed.seconds == 0
+        await settled()
+        assert app.working == GO_ON + 1
+        with seconds_passed() as elapsed:
+            assert await fetch(client, get("/quick")) == [ok(b"/quick")]
+        assert elapsed.seconds == WORK_SECONDS
+        with seconds_passed() as elapsed:
+            assert await fetch(site.connect(), get("/a")) == [ok(b"/a")]
+        assert elapsed.seconds == 0, "each connection counts for itself"
+        await anyio.sleep(WORK_SECONDS)
+        await settled()
+        assert app.working == 0
+        with seconds_passed() as elapsed:
+            for _ in range(GO_ON + 1):
+                assert await fetch(client, get("/a")) == [ok(b"/a")]
+        assert elapsed.seconds == 0, "what has ended makes room"
+        await anyio.sleep(WORK_SECONDS)
+    assert app.ends == [("/a", "done")] * (2 * (GO_ON + 1) + 1)
+
+
+async def test_a_pipeline_of_many_requests_with_work_has_no_more_tasks_than_that() -> None:
+    app = Worker()
+    most = 0
+
+    async def counting(scope: Scope, receive: Receive, send: Send) -> None:
+        nonlocal most
+        most = max(most, app.working + 1)
+        await app(scope, receive, send)
+
+    async with serving(counting) as site:
+        client = site.connect()
+        assert await fetch(client, *[get("/a")] * 50) == [ok(b"/a")] * 50
+        await anyio.sleep(WORK_SECONDS)
+    assert most == GO_ON + 1
+    assert len(app.ends) == 50
+
+
+async def test_tls() -> None:
+    app = Worker()
+    async with serving(app, ssl_context=identity().context) as site:
+        peer = TlsPeer(MemoryPeer(site.connect()), client_context())
+        with seconds_passed() as elapsed:
+            for target in ("/a", "/quick", "/b", "/quick"):
+                await peer.send(get(target))
+                expected, received = ok(target.encode()), b""
+                while len(received) < len(expected):
+                    received += await peer.receive()
+                assert received == expected
+        assert elapsed.seconds == 0
+        assert app.working == 2
+        await anyio.sleep(WORK_SECONDS)
+        peer.close()
+    assert sorted(app.ends) == [("/a", "done"), ("/b", "done")]
+
+
+async def test_what_the_work_raises_is_logged_and_harms_nobody(caplog: pytest.LogCaptureFixture) -> None:
+    async def work() -> None:
+        await anyio.sleep(WORK_SECONDS)
+        raise ValueError("in the work")
+
+    async with serving(with_middleware(work)) as site:
+        client = site.connect()
+        assert await fetch(client, get("/work")) == [ok(b"/work")]
+        await anyio.sleep(2 * WORK_SECONDS)
+        assert await fetch(client, get("/next")) == [ok(b"/next")]
+    [record] = caplog.records
+    assert record.getMessage() == "Exception in the application, serving GET /work"
+
+
+async def test_what_the_work_raises_while_the_next_request_runs(caplog: pytest.LogCaptureFixture) -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["path"] == "/work":
+            await reply(send, b"work")
+            await anyio.sleep(1)
+            raise ValueError("in the work")
+        await anyio.sleep(2)
+        await reply(send, b"next")
+
+    async with serving(app) as site:
+        client = site.connect()
+        assert await fetch(client, get("/work"), get("/next")) == [ok(b"work"), ok(b"next")]
+        assert await fetch(client, get("/next")) == [ok(b"next")]
+    assert len(caplog.records) == 1
+
+
+# -- who leaves, and who stops -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("on_disconnect", ["auto", "notify", "cancel"])
+@pytest.mark.parametrize("leave", ["reset", "close", "end"])
+async def test_the_client_s_leaving_does_not_cancel_work(on_disconnect: str, leave: str) -> None:
+    app = Worker(seconds=30, steps=3)
+    async with serving(app, on_disconnect=on_disconnect) as site:
+        client = site.connect()
+        assert await fetch(client, get("/a"), get("/b")) == [ok(b"/a"), ok(b"/b")]
+        await anyio.sleep(1)
+        if leave == "reset":
+            client.abort()
+        elif leave == "close":
+            await client.aclose()
+        else:
+            client.send_eof()
+        await anyio.sleep(60)
+        assert site.connections == 0
+    assert sorted(app.ends) == [("/a", "done"), ("/b", "done")]
+
+
+@pytest.mark.parametrize("on_disconnect", ["auto", "cancel"])
+async def test_a_client_that_leaves_the_next_request_ends_only_that(
+    on_disconnect: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    ends: list[str] = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        how = "cancelled"
+        try:
+            if scope["path"] == "/work":
+                await reply(send, b"work")
+                for _ in range(20):
+                    await anyio.sleep(1)
+            else:
+                await start(send)
+                await part(send, b"part")
+                await anyio.sleep_forever()
+            how = "done"
+        finally:
+            ends.append(f"{scope['path']} {how}")
+
+    caplog.set_level(logging.INFO, "trioserve")
+    async with serving(app, on_disconnect=on_disconnect) as site:
+        client = site.connect()
+        assert await fetch(client, get("/work")) == [ok(b"work")]
+        await client.send_all(get("/stream"))
+        await client.receive_until(b"part\r\n")
+        client.abort()
+        await anyio.sleep(5)
+        assert ends == ["/stream cancelled"]
+        await anyio.sleep(30)
+        assert site.connections == 0
+    assert ends == ["/stream cancelled", "/work done"]
+    assert [record.getMessage().split(" after ")[0] for record in caplog.records if "ended" in record.getMessage()] == [
+        "client-disconnect: ended GET /stream"]
+
+
+async def test_the_timeout_of_the_next_request_ends_only_that() -> None:
+    app = Worker(seconds=20, steps=10)
+    async with serving(app, timeout_request=5) as site:
+        client = site.connect()
+        assert await fetch(client, get("/a")) == [ok(b"/a")]
+        await client.send_all(get("/slow"))
+        assert status_of(await receive_response(client)) == 504
+        assert app.working == 1
+        await anyio.sleep(60)
+    assert app.ends == [("/a", "done")]
+
+
+@pytest.fixture
+def stopping_log(caplog: pytest.LogCaptureFixture) -> Callable[[], list[str]]:
+    """What was ended at the deadline."""
+    caplog.set_level(logging.INFO, "trioserve")
+
+    def lines() -> list[str]:
+        return [line for record in caplog.records if "deadline" in (line := record.getMessage())]
+
+    return lines
+
+
+@asynccontextmanager
+async def stopped(app: App, *targets: str, within: float, **options: Any) -> AsyncIterator[Site]:
+    """A server that is told to stop when it has answered these requests on one connection."""
+    async with serving(app, timeout_graceful_shutdown=within, **options) as site:
+        client = site.connect()
+        await fetch(client, *map(get, targets))
+        await settled()
+        site.server.request_shutdown("test")
+        yield site
+
+
+async def test_work_is_drained_at_shutdown(stopping_log: Callable[[], list[str]]) -> None:
+    app = Worker(steps=3)
+    async with stopped(app, "/a", "/b", within=30) as site:
+        with seconds_passed() as elapsed:
+            await site.server._stopped.wait()
+        assert elapsed.seconds == pytest.approx(WORK_SECONDS)
+    assert sorted(app.ends) == [("/a", "done"), ("/b", "done")]
+    assert stopping_log() == []
+
+
+async def test_work_is_cancelled_at_the_deadline_and_named(stopping_log: Callable[[], list[str]]) -> None:
+    app = Worker(seconds=3600, steps=3600)
+    async with stopped(app, "/a", "/quick", "/b", within=10) as site:
+        with seconds_passed() as elapsed:
+            await site.server._stopped.wait()
+        assert 8 <= elapsed.seconds <= 12
+    assert sorted(app.ends) == [("/a", "cancelled"), ("/b", "cancelled")]
+    lines = sorted(stopping_log())
+    assert [line.split(" after ")[0] for line in lines] == [
+        "shutdown-deadline: ended GET /a", "shutdown-deadline: ended GET /b"]
+    assert all("(Worker.__call__)" in line for line in lines)
+
+
+async def test_work_of_a_connection_that_has_ended_is_named_as_well(stopping_log: Callable[[], list[str]]) -> None:
+    app = Worker(seconds=3600)
+    async with serving(app, timeout_graceful_shutdown=10) as site:
+        client = site.connect()
+        await client.send_all(get("/a", "connection: close"))
+        await client.receive_rest()
+        await client.aclose()
+        site.server.request_shutdown("test")
+        await site.server._stopped.wait()
+    assert app.ends == [("/a", "cancelled")]
+    assert [line.split(" after ")[0] for line in stopping_log()] == ["shutdown-deadline: ended GET /a"]
+
+
+async def test_an_idle_connection_with_work_closes_at_once_at_shutdown() -> None:
+    app = Worker()
+    async with serving(app, timeout_graceful_shutdown=30) as site:
+        client = site.connect()
+        await fetch(client, get("/a"))
+        site.server.request_shutdown("test")
+        with seconds_passed() as elapsed:
+            assert await client.receive_rest() == b""
+        assert elapsed.seconds == 0
+        assert not client.lost
+    assert app.ends == [("/a", "done")]
+
+
+async def test_a_request_in_progress_beside_work_is_answered_at_shutdown() -> None:
+    app = Worker(seconds=6, steps=6)
+    async with serving(app, timeout_graceful_shutdown=30) as site:
+        client = site.connect()
+        await fetch(client, get("/a"))
+        await client.send_all(get("/slow"))
+        await settled()
+        site.server.request_shutdown("test")
+        assert await client.receive_rest() == ok(b"/slow", "connection: close")
+    assert app.ends == [("/a", "done")]
+
+
+# -- what is counted ---------------------------------------------------------------------------------------------------
+
+
+async def test_the_slot_is_free_once_the_response_is_complete() -> None:
+    app = Worker()
+    async with serving(app, limit_concurrency=1) as site:
+        client = site.connect()
+        with seconds_passed() as elapsed:
+            for _ in range(3):
+                assert await fetch(client, get("/a")) == [ok(b"/a")]
+                assert await fetch(site.connect(), get("/quick")) == [ok(b"/quick")]
+        assert elapsed.seconds == 0
+        await anyio.sleep(WORK_SECONDS)
+        assert site.connections == 4
+        # And it was given back once: with one slot, of two requests one waits.
+        with seconds_passed() as elapsed:
+            await site.connect().send_all(get("/slow"))
+            await settled()
+            assert status_of(await site.answer_to(get("/quick"))) == 503
+        assert elapsed.seconds == 1.0
+
+
+async def test_the_access_line_ends_with_the_response(caplog: pytest.LogCaptureFixture) -> None:
+    app = Worker(seconds=3600)
+    caplog.set_level(logging.INFO, "trioserve.access")
+    async with serving(app, access_log=True) as site:
+        await fetch(site.connect(), get("/a"))
+        await settled()
+        [record] = [record for record in caplog.records if record.name == "trioserve.access"]
+        assert record.getMessage().find('"GET /a HTTP/1.1" 200') > 0
+        assert app.working == 1
+        await anyio.sleep(7200)
+    assert len([record for record in caplog.records if record.name == "trioserve.access"]) == 1
+
+
+async def test_the_request_timeout_does_not_count_work(stopping_log: Callable[[], list[str]]) -> None:
+    app = Worker(seconds=60)
+    async with serving(app, timeout_request=5) as site:
+        await fetch(site.connect(), get("/a"))
+        await anyio.sleep(100)
+    assert app.ends == [("/a", "done")]

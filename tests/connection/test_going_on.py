@@ -1,0 +1,42 @@
+"""Applications that go on after their responses, wait now and then, and leave the requests after them alone."""
+
+import anyio
+import pytest
+
+from tests.helpers.serving import serving
+from tests.helpers.transcripts import get, ok, receive_response
+from trioserve._types import Receive, Scope, Send
+
+
+@pytest.mark.parametrize("pauses", [1, 2, 50])
+@pytest.mark.parametrize("in_a_child", [False, True])
+async def test_requests_are_answered_while_earlier_applications_go_on(pauses: int, in_a_child: bool) -> None:
+    ended: list[str] = []
+
+    async def answer(send: Send) -> None:
+        await anyio.sleep(1)  # meanwhile the others wait, and go on, and wait
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
+        await anyio.sleep(1)
+        await send({"type": "http.response.body", "body": b"ok"})
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        if in_a_child:
+            async with anyio.create_task_group() as children:
+                children.start_soon(answer, send)
+        else:
+            await answer(send)
+        for _ in range(pauses):
+            await anyio.sleep(0.3)
+        ended.append(scope["path"])
+
+    targets = [f"/{number}" for number in range(5)]
+    async with serving(app) as site:
+        client = site.connect()
+        for target in targets:
+            await client.send_all(get(target))
+            with anyio.fail_after(2.5):
+                assert await receive_response(client) == ok(b"ok")
+        await anyio.sleep(100)
+        assert site.connections == 0  # idle for longer than keep-alive
+        await client.aclose()
+    assert sorted(ended) == targets

@@ -1,0 +1,163 @@
+"""A request on the way to its answer: what exchanges and the handshakes of WebSockets have in common."""
+
+from typing import Generic, TypeVar
+
+import anyio
+
+from trioserve._asgi import COMPLETE, FIRST_BODY, Response, error_body
+from trioserve._connection.request import Request
+from trioserve._connection.supervision import Supervision
+from trioserve._errors import PeerError
+from trioserve._protocol import RequestHead
+from trioserve._streams import Address
+from trioserve._types import Scope
+
+__all__ = ["Answer", "ResponseT"]
+
+ResponseT = TypeVar("ResponseT", bound=Response)  # the one of a version of HTTP, which its owner knows
+
+
+class Answer(Generic[ResponseT]):
+    """Begins with the request, and is finished when nothing is missing of the answer, or nothing more will come.
+
+    Attributes:
+        request: who asks for what.
+        response: how far the answer is.
+        refusal: why the application cannot answer; the owner does it then, if nothing else has been sent.
+        answered: the request counts no longer, whatever the application still does.
+    """
+
+    # Defaults of the class, not of each instance: most requests never touch these.
+    refusal: PeerError | None = None
+    answered = False
+    _goes_on = False  # after its answer, beside the requests that follow
+    _stopped = False  # the application has been told that nothing can be sent any more
+    _supervision: Supervision | None = None
+    _end_waits: list[anyio.CancelScope] | None = None  # of receive() calls
+
+    def __init__(self, request: Request, response: ResponseT) -> None:
+        self.request = request
+        self.response = response
+
+    def _supervise(self) -> Supervision:
+        if self._supervision is None:
+            self._supervision = Supervision(self, self.request.outlet, self.request.owner)
+        return self._supervision
+
+    def _supervise_from_the_beginning(self, scope: Scope) -> None:
+        """As the options say."""
+        ctx = self.request.owner.ctx
+        supervision = self._supervise()
+        if ctx.timeouts.request is not None:
+            supervision.limit_time()
+            scope["extensions"]["trioserve.timeout_request"] = {"restart": lambda: supervision.limit_time()}
+        if ctx.on_disconnect == "cancel":
+            supervision.watch_soon()
+
+    async def _wait_for_end(self) -> None:
+        """Until the answer is finished, the request refused, or the client gone."""
+        if self._end_waits is None:
+            self._end_waits = []
+        with anyio.CancelScope() as wait:
+            self._end_waits.append(wait)
+            try:
+                await self.request.outlet.wait_disconnected()
+            finally:
+                self._end_waits.remove(wait)
+
+    def _end_waiting_receives(self) -> None:
+        for wait in self._end_waits or ():
+            wait.cancel()
+
+    def finish(self) -> None:
+        """End what the request has, but for its application. Does not raise."""
+        self.answered = True
+        if self._end_waits is not None:
+            self._end_waiting_receives()
+        if self._supervision is not None:
+            self._supervision.end()
+            self._supervision = None
+        ctx = self.request.owner.ctx
+        if ctx.turnstile is not None:
+            self.request.owner.on_answered()
+        if ctx.access_log is not None:
+            self._log_access()
+
+    def _log_access(self) -> None:
+        """One line for a request that has its answer, or will never have one."""
+        request = self.request
+        access_log = request.owner.ctx.access_log
+        assert access_log is not None, "it is switched on"
+        if self.refusal is not None and self.unanswered and request.head.method != "HEAD":
+            self.response.body_bytes = len(error_body(self.refusal.reason))  # the owner will send it
+        request.write_access_line(access_log, access_log, self)
+
+    def _wait_after_answer(self) -> None:
+        """The application waits, and nobody should have to wait for it."""
+        if not self._goes_on:
+            self._goes_on = self.request.owner.let_go_on()
+
+    # What ends a request before its time.
+
+    def refuse(self, error: PeerError) -> None:
+        """The request cannot be completed: the application sees a disconnect, the client gets ``error`` if it can."""
+        self.refusal = error.with_traceback(None)  # which may know us: a cycle
+        self._stopped = True
+        if error.end_reason:
+            self.request.say_end(error.end_reason)
+        self._end_waiting_receives()
+
+    def time_out(self) -> None:
+        """The application takes longer than any request may."""
+        if self.unanswered:
+            self.refuse(PeerError(504, "the application took too long"))
+        self.request.owner.cancel("request-timeout")
+
+    # What the owner, the supervision and the log ask.
+
+    @property
+    def in_progress(self) -> bool:
+        """The client is still waiting for something."""
+        return not self.answered
+
+    @property
+    def complete(self) -> bool:
+        """The client gets the whole answer."""
+        return self.response.state == COMPLETE
+
+    @property
+    def unanswered(self) -> bool:
+        """Nothing of a final response has been sent, so there is room for another one."""
+        return self.response.state <= FIRST_BODY
+
+    @property
+    def cut_is_visible(self) -> bool:
+        """A client that sees the end of the stream knows that the answer was not complete."""
+        return self.response.cut_is_visible
+
+    @property
+    def knows_of_end(self) -> bool:
+        """The application is listening for the client's leaving, or has been told."""
+        return self._stopped or bool(self._end_waits)
+
+    @property
+    def final_status(self) -> int:
+        """What the client gets to see; 0 when it left before it got anything."""
+        if not self.unanswered:
+            return self.response.status
+        return self.refusal.status if self.refusal is not None else 0
+
+    @property
+    def head(self) -> RequestHead:
+        return self.request.head
+
+    @property
+    def client(self) -> Address | None:
+        return self.request.client
+
+    @property
+    def end_reason(self) -> str:
+        return self.request.end_reason
+
+    def request_id(self) -> str | None:
+        return self.request.id()

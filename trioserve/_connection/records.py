@@ -1,0 +1,94 @@
+"""What the access log is told about: an answered request and a closed WebSocket, as far as a line can see them."""
+
+from typing import Protocol
+
+from trioserve._protocol import RequestHead
+from trioserve._streams import Address
+
+__all__ = ["Answered", "ClosedSession", "ClosedWebSocket", "MessageCounts", "Recorded", "SentResponse"]
+
+
+class SentResponse(Protocol):
+    """A response, as far as it came."""
+
+    @property
+    def state(self) -> int:
+        """How far that is: one of the states in ``trioserve._asgi``."""
+
+    @property
+    def status(self) -> int:
+        """What the application said, sent or not."""
+
+    @property
+    def body_bytes(self) -> int:
+        """Of the body, without its framing."""
+
+    def field(self, name: bytes) -> bytes | None:
+        """The first field of that name, in lower case, among those that the application gave."""
+
+
+class Recorded(Protocol):
+    """What every record has."""
+
+    @property
+    def head(self) -> RequestHead:
+        """The request."""
+
+    @property
+    def client(self) -> Address | None:
+        """Who asked, as the application sees it in the scope."""
+
+    @property
+    def end_reason(self) -> str:
+        """Why it was ended before its time; empty otherwise."""
+
+    def request_id(self) -> str | None:
+        """The name of the request; ``None`` when requests have none."""
+
+
+class Answered(Recorded, Protocol):
+    """A request that has its response, or will never have one."""
+
+    @property
+    def response(self) -> SentResponse:
+        """What the application answered, perhaps nothing."""
+
+    @property
+    def final_status(self) -> int:
+        """What the client gets to see; 0 when it left before it got anything."""
+
+
+class MessageCounts(Protocol):
+    """What went through a WebSocket; bytes are those of the payloads as they were on the wire."""
+
+    @property
+    def received_messages(self) -> int: ...
+
+    @property
+    def received_bytes(self) -> int: ...
+
+    @property
+    def sent_messages(self) -> int: ...
+
+    @property
+    def sent_bytes(self) -> int: ...
+
+
+class ClosedSession(Protocol):
+    """How a WebSocket ended."""
+
+    @property
+    def close_code(self) -> int:
+        """RFC 6455 §7.1.5."""
+
+    @property
+    def codec(self) -> MessageCounts | None:
+        """It is there when the handshake was accepted, and has counted."""
+
+
+class ClosedWebSocket(Recorded, Protocol):
+    """A WebSocket that was accepted and has come to its end."""
+
+    @property
+    def session(self) -> ClosedSession:
+        """What its messages say."""

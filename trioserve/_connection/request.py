@@ -1,0 +1,107 @@
+"""One request, as it is known by name: who asks for what, since when, and how log lines speak of it."""
+
+import logging
+from collections.abc import Callable, Coroutine
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+from trioserve._complaints import complain
+from trioserve._connection.channel import Outlet, Owner
+from trioserve._connection.context import AccessLog
+from trioserve._connection.inline import await_point
+from trioserve._protocol import RequestHead
+from trioserve._streams import Address
+
+if TYPE_CHECKING:
+    from contextvars import Context
+
+__all__ = ["Request"]
+
+log = logging.getLogger("trioserve")
+
+
+class Request:
+    """What an exchange and a WebSocket have in common.
+
+    Attributes:
+        head: what the client asks for.
+        owner: the connection, or the stream.
+        outlet: the way to the client.
+        started: when it began, in ``perf_counter`` seconds.
+        coro: the running application, once it has been called.
+        context: its context variables.
+        app_runs: the application is between two suspensions of its own task.
+        end_reason: why the request was ended before its time, as it is logged; empty otherwise.
+    """
+
+    # Defaults of the class, not of each instance: most requests never touch some of these.
+    coro: Coroutine[Any, Any, None] | None = None
+    context: "Context | None" = None
+    app_runs = True
+    end_reason = ""
+    _id: str | None = None
+
+    def __init__(self, head: RequestHead, outlet: Outlet, owner: Owner) -> None:
+        self.head = head
+        self.outlet = outlet
+        self.owner = owner
+        self.started = perf_counter()
+
+    @property
+    def client(self) -> Address | None:
+        """Who asks, as the application sees it in the scope."""
+        return self.owner.scopes.client(self.head)
+
+    def id(self) -> str | None:
+        """Its name, found or made when it is first asked for; ``None`` when requests have none."""
+        ids = self.owner.ctx.request_ids
+        if self._id is None and ids is not None:
+            self._id = ids.name(self.outlet.peer, self.outlet.local, self.head.headers)
+        return self._id
+
+    @property
+    def line(self) -> str:
+        return f"{self.head.method} {self.head.target.decode('latin-1')}"
+
+    def extend(self, extensions: dict[str, Any]) -> None:
+        """Add what the server offers to a scope's extensions: plain functions, which are copied with the scope."""
+        ctx = self.owner.ctx
+        extensions["trioserve.shutdown"] = {"wait": ctx.lifetime.wait_shutdown}
+        if ctx.request_ids is not None:
+            extensions["trioserve.request_id"] = {"get": lambda: self.id()}
+
+    def say(self, level: int, message: str, *args: Any, error: BaseException | None = None) -> None:
+        """A log line about this request: with its name, and in its context, where filters find what they look for."""
+        name = self.id()
+        extra = {"request_id": name} if name is not None else None
+
+        def write() -> None:
+            complain(log, message, *args, level=level, exc_info=error, extra=extra)
+
+        self.run_in_context(write)
+
+    def run_in_context(self, function: Any, *args: Any) -> None:
+        """Call ``function`` with the application's context variables, as far as there are any."""
+        if self.context is None or self.app_runs:  # then we are in it already
+            function(*args)
+        else:
+            self.context.run(function, *args)
+
+    def write_access_line(self, access_log: AccessLog, write: Callable[[Any, float], None], what: object) -> None:
+        """Let the access log write about ``what``; where filters may look at the line, in the request's context."""
+        seconds = perf_counter() - self.started
+        try:
+            if access_log.makes_records:
+                self.run_in_context(write, what, seconds)
+            else:
+                write(what, seconds)
+        except Exception as exc:  # of a filter or a handler: the request has nothing to do with it
+            complain(log, "Cannot write the access line of %s", self.line, exc_info=exc)
+
+    def say_end(self, reason: str) -> None:
+        """One line for whoever asks why: the reason, the request, its age and where it stood."""
+        self.end_reason = reason
+        where = await_point(self.coro) if self.coro is not None else "its start"
+        level = logging.INFO if reason == "client-disconnect" else logging.WARNING
+        self.say(level, "%s: ended %s after %.1f s, waiting at %s", reason, self.line, perf_counter() - self.started,
+                 where)

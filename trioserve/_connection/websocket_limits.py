@@ -1,0 +1,43 @@
+"""What all WebSockets of a server share: their limits, and one queue per kind of wait."""
+
+from collections.abc import Callable, Iterator
+from typing import Final
+
+from trioserve._connection.timeouts import NoTimeout, Timeout
+
+__all__ = ["WebSocketLimits"]
+
+CLOSE_SECONDS: Final = 5.0  # for a client to answer a close frame; browsers do it at once
+WATCH_SECONDS: Final = 0.1  # most applications receive again by then, so reading for them costs nothing
+
+
+class WebSocketLimits:
+    """One per server.
+
+    Attributes:
+        max_size: largest message, in bytes.
+        deflate: compress where the client offers it.
+        ping: until the next keep-alive ping.
+        pong: for a sign of life after a ping.
+        close: for the client's answer to a close frame.
+        watch: until somebody else reads for an application that does not receive.
+    """
+
+    def __init__(
+        self, *, max_size: int, deflate: bool, ping_interval: float | None, ping_timeout: float | None,
+        clock: Callable[[], float],
+    ) -> None:
+        def timeout(kind: str, seconds: float | None) -> Timeout:
+            return Timeout(kind, seconds, clock) if seconds is not None else NoTimeout(kind)
+
+        self.max_size = max_size
+        self.deflate = deflate
+        self.ping = timeout("ping", ping_interval)
+        self.pong = timeout("pong", ping_timeout)
+        self.close = timeout("close", CLOSE_SECONDS)
+        self.watch = timeout("watch", WATCH_SECONDS)
+
+    @property
+    def timeouts(self) -> Iterator[Timeout]:
+        """Each needs its ``run`` as a task."""
+        return iter((self.ping, self.pong, self.close, self.watch))
