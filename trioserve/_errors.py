@@ -126,13 +126,3 @@ def _comes_from_disconnect(exc: BaseException) -> bool:
             return True
         waiting += [cause for cause in (earlier.__cause__, earlier.__context__) if cause is not None]
     return False
-
-
-def without_disconnects(exc: BaseException) -> BaseException | None:
-    """``exc`` without the ClientDisconnected in it; ``None`` if that is all."""
-    return application_errors(exc, client_left=False)
-
-
-def follows_disconnect(exc: BaseException) -> bool:
-    """``exc`` is nothing but what the application, or its framework, made of ClientDisconnected."""
-    return application_errors(exc, client_left=True) is None
