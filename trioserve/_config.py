@@ -7,20 +7,21 @@ binding happen in the layers that need them.
 """
 
 import dataclasses
+import functools
 import math
 import re
-import types
 import typing
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final, Literal, TypeAlias
+from typing import Any, Final, Literal, TypeAlias, TypeVar
 
 from trioserve._addresses import BindSpec, Descriptor, HostPort, UnixPath, parse_bind
 from trioserve._errors import ConfigError
 from trioserve._root_path import read_prefix
 from trioserve._trust import TrustedPeers, believed_fields
+from trioserve._values import Option, can_be_none, nearest, read_value
 
-__all__ = ["Config", "Option", "Seconds", "options"]
+__all__ = ["Config", "Option", "Seconds", "implied", "options"]
 
 Seconds: TypeAlias = float | None
 """A length of time; ``None`` (everywhere else: ``off``) switches the timeout off. Every fraction is one."""
@@ -28,28 +29,11 @@ Seconds: TypeAlias = float | None
 Count: TypeAlias = int | None
 """A limit; ``None`` (everywhere else: ``off``) means no limit."""
 
+T = TypeVar("T")
+
 KIBIBYTE: Final = 1024
 MEBIBYTE: Final = 1024 * KIBIBYTE
 DEFAULT_ACCESS_FORMAT: Final = '%(client)s - "%(r)s" %(s)s %(st)s %(B)s B %(ms)s ms'
-
-
-@dataclass(frozen=True, slots=True)
-class Option:
-    """What is known of an option besides its name, type and default."""
-
-    help: str
-    group: str
-    minimum: float = -math.inf
-    maximum: float = math.inf
-    metavar: str | None = None
-    environment: str | None = None
-    """A variable that platforms set for any program, such as ``PORT``; ``TRIOSERVE_...`` wins."""
-    secret: bool = False
-    """``--print-config`` does not show the value, nor does ``repr``."""
-    aliases: tuple[tuple[str | float, str], ...] = ()
-    """Other spellings of its choices, each with the choice."""
-    comma_separated: bool = False
-    """The text is a list, which a file may spell as one."""
 
 
 def option(
@@ -68,12 +52,37 @@ def seconds(default: Seconds, help: str, *, minimum: float = 0.001, group: str =
     return option(default, group, help, minimum=minimum, metavar=metavar)
 
 
+def refuses_unknown_names(cls: type[T]) -> type[T]:
+    """The class of options, whose unknown keywords are a ConfigError that says what is meant."""
+    init = cls.__init__
+
+    @functools.wraps(init)
+    def __init__(self: T, **given: Any) -> None:
+        for name in given:
+            if name not in OPTIONS:
+                raise ConfigError(name, _unknown(name))
+        init(self, **given)
+
+    cls.__init__ = __init__  # type: ignore[assignment]  # a wrapped function has the signature of what it wraps
+    return cls
+
+
+_LEVELS: Final[tuple[tuple[str | float, str], ...]] = (
+    (50, "critical"), (40, "error"), (30, "warning"), (20, "info"), (10, "debug"), (5, "trace"), ("warn", "warning"),
+    *((level.upper(), level) for level in ("critical", "error", "warning", "info", "debug", "trace")),
+)  # the numbers of the module logging, and names as others write them
+
+
+@refuses_unknown_names
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
     """How to serve. Frozen, complete and checked: a ``Config`` that exists is one that can be used.
 
+    Values can be given as texts, too, as the command line has them: ``port="8000"``, ``timeout_header="500ms"``. A path
+    can be a ``Path``; ``None`` is the default of an option that cannot be off.
+
     Raises:
-        ConfigError: a value has the wrong type or is out of range.
+        ConfigError: a value has the wrong type or is out of range, or there is no such option.
     """
 
     factory: bool = option(
@@ -83,7 +92,8 @@ class Config:
     env_file: str | None = option(
         None, "Application", "Read environment variables for the application from this file.", metavar="FILE")
     interface: Literal["auto", "asgi3", "asgi2", "wsgi"] = option(
-        "auto", "Application", "Interface of the application; auto goes by the arguments that it takes.")
+        "auto", "Application", "Interface of the application; auto goes by the arguments that it takes.",
+        aliases=(("asgi", "asgi3"),))
     wsgi_threads: int = option(
         40, "Application", "Most calls of a WSGI application at once; further requests wait.", minimum=1,
         metavar="COUNT")
@@ -151,7 +161,8 @@ class Config:
         "it otherwise.")
 
     ws: Literal["auto", "wsproto", "none"] = option(
-        "auto", "WebSocket", "Serve WebSockets; with none their handshakes are ordinary requests.")
+        "auto", "WebSocket", "Serve WebSockets; with none their handshakes are ordinary requests.",
+        aliases=(("websockets", "auto"), ("websockets-sansio", "auto")))
     ws_max_size: int = option(
         16 * MEBIBYTE, "WebSocket", "Largest message from a client, in bytes, also when it is unpacked.", minimum=1,
         maximum=2**31 - 1, metavar="BYTES")
@@ -198,7 +209,7 @@ class Config:
         metavar="SECONDS")
 
     log_level: Literal["critical", "error", "warning", "info", "debug", "trace"] = option(
-        "info", "Logging", "Least severe level that is logged.")
+        "info", "Logging", "Least severe level that is logged.", aliases=_LEVELS)
     access_log: bool = option(True, "Logging", "Log one line for each response.")
     use_colors: bool | None = option(None, "Logging", "Colour the log (default: on a terminal only).")
     log_format: Literal["text", "json"] = option(
@@ -206,7 +217,7 @@ class Config:
     access_log_format: str = option(
         DEFAULT_ACCESS_FORMAT, "Logging", "What an access line says, in Apache's atoms as gunicorn spells them.",
         metavar="FORMAT")
-    log_config: str | None = option(
+    log_config: str | Mapping[str, Any] | None = option(
         None, "Logging", "Set logging up from this file instead: .json, .yaml or .toml for dictConfig, others for "
         "fileConfig.", metavar="FILE")
     request_id_header: str = option(
@@ -250,8 +261,10 @@ class Config:
         0, "Limits", "Add a random number up to this to --limit-max-requests.", minimum=0, metavar="COUNT")
 
     def __post_init__(self) -> None:
-        for name, hint in _field_types().items():
-            object.__setattr__(self, name, _checked(name, getattr(self, name), hint, OPTIONS[name]))
+        for name, hint, default, known in options():
+            value = getattr(self, name)
+            given = default if value is None and not can_be_none(hint) else value
+            object.__setattr__(self, name, read_value(name, given, hint, known))
         if not _FIELD_NAME.fullmatch(self.request_id_header):
             raise ConfigError("request_id_header", f"{self.request_id_header!r} is no name of a header field")
         if self.reload and self.workers > 1:
@@ -268,11 +281,8 @@ class Config:
 
     @classmethod
     def from_options(cls, given: Mapping[str, Any]) -> "Config":
-        """A ``Config`` from keywords; an unknown one is named together with the nearest known one."""
-        for name in given:
-            if name not in OPTIONS:
-                raise ConfigError(name, "no such option" + nearest(name, OPTIONS))
-        return cls(**given)
+        """A ``Config`` from keywords, with what they imply."""
+        return cls(**{**given, **{name: value for name, (value, _) in implied(given).items()}})
 
     @property
     def bind_specs(self) -> list[BindSpec]:
@@ -320,6 +330,27 @@ def options() -> list[tuple[str, Any, Any, Option]]:
     return [(field.name, hints[field.name], field.default, OPTIONS[field.name]) for field in dataclasses.fields(Config)]
 
 
+def implied(given: Mapping[str, Any]) -> dict[str, tuple[Any, str]]:
+    """What is meant besides what was given: each option with its value and the option that implies it."""
+    if given.get("loop") in ("asyncio", "uvloop") and given.get("backend") is None:
+        return {"backend": ("asyncio", "loop")}
+    return {}
+
+
+def _unknown(name: str) -> str:
+    """What is wrong with the name of an option; other servers' names are known together with what they are here."""
+    from trioserve._peers import advice_on  # only needed for an error message
+
+    if advice := advice_on(name, _as_keyword):
+        return f"no such option: {advice}"
+    return "no such option" + nearest(name, OPTIONS)
+
+
+def _as_keyword(name: str, value: str) -> str:
+    """``ws='none'``, ``server_header=False``, ``port``."""
+    return name + {"": "", "true": "=True", "false": "=False", "0": "=0"}.get(value, f"={value!r}")
+
+
 def _check_binding(config: Config) -> None:
     """Every address can be read, those in lists are there once, and nothing contradicts (``Config.bind_specs``)."""
     if not re.fullmatch("(?:0o?)?[0-7]{1,3}", config.uds_permissions):
@@ -355,61 +386,5 @@ def _translate(name: str, read: Callable[[str], Any], text: str) -> Any:
         raise ConfigError(name, str(exc)) from None
 
 
-def nearest(word: str, known: typing.Iterable[str]) -> str:
-    """``"; did you mean 'x'?"`` for the known word most like this one, or an empty string."""
-    import difflib  # only needed for an error message, and slow to import
-
-    matches = difflib.get_close_matches(word, list(known), n=1)
-    return f"; did you mean {matches[0]!r}?" if matches else ""
-
-
 def _field_types() -> dict[str, Any]:
     return typing.get_type_hints(Config)
-
-
-def _checked(name: str, value: Any, hint: Any, known: Option) -> Any:
-    """The value, made exact (int to float, list to tuple), or ConfigError."""
-    if typing.get_origin(hint) is Literal:
-        choices = typing.get_args(hint)
-        value = _without_alias(value, known)
-        if value not in choices:
-            raise ConfigError(name, f"{value!r} is not one of {', '.join(choices)}{nearest(str(value), choices)}")
-        return value
-    if typing.get_origin(hint) is tuple:
-        items = tuple(value) if isinstance(value, Iterable) and not isinstance(value, str) else None
-        if items is None or not all(isinstance(item, str) for item in items):
-            raise ConfigError(name, f"{value!r} is not a list of strings")
-        return items
-    or_off = ""
-    if isinstance(hint, types.UnionType):
-        if value is None:
-            return None
-        or_off = " or off" if {int, float} & set(typing.get_args(hint)) else ""
-        hint = next(part for part in typing.get_args(hint) if part is not types.NoneType)
-    if hint is float and isinstance(value, int) and not isinstance(value, bool):
-        try:
-            value = float(value)
-        except OverflowError:
-            raise ConfigError(name, "the number is too large") from None
-    if not isinstance(value, hint) or (isinstance(value, bool) and hint is not bool):
-        raise ConfigError(name, f"{value!r} is not {_ARTICLED[hint]}{or_off}")
-    if hint in (int, float) and not (known.minimum <= value <= known.maximum):
-        shown = f"{value:.12g}" if hint is float else value
-        raise ConfigError(name, f"{shown} is out of range, it must be {_range(known)}{or_off}")
-    return value
-
-
-def _without_alias(value: Any, known: Option) -> Any:
-    """The choice that ``value`` is another spelling of, or else ``value``."""
-    if isinstance(value, (str, int, float)) and not isinstance(value, bool):
-        return dict(known.aliases).get(value, value)
-    return value
-
-
-_ARTICLED = {bool: "true or false", int: "a whole number", float: "a number of seconds", str: "a text"}
-
-
-def _range(known: Option) -> str:
-    if known.maximum == math.inf:
-        return f"at least {known.minimum:.12g}"
-    return f"between {known.minimum:.12g} and {known.maximum:.12g}"

@@ -1,34 +1,26 @@
-"""Where the values of options come from besides the command line: texts, files, the environment; and how to show them.
+"""Where the values of options come from besides the command line: files, the environment; and how to show them.
 
 A value keeps its origin, so that a mistake can be named with the place to correct it.
 """
 
 import os
-import re
-import types
-import typing
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any, Final
 
-from trioserve._config import OPTIONS, Config, Option, nearest, options
+from trioserve._config import OPTIONS, Config, Option, options
 from trioserve._errors import ConfigError
+from trioserve._values import can_be_none, kind_of, nearest
 
 __all__ = [
-    "APP", "PREFIX", "Given", "as_toml", "find_file", "lines_of", "number_of", "read_environment", "read_file",
-    "switch_of", "variables_of",
+    "APP", "PREFIX", "Given", "as_toml", "find_file", "misspelt_table", "read_environment", "read_file", "variable_of",
+    "variables_of",
 ]  # fmt: skip
 
 APP: Final = "app"  # what to serve: given in the same places as the options, but no option of a server
 PREFIX: Final = "TRIOSERVE_"
 USUAL_FILES: Final = ("trioserve.toml", "pyproject.toml")
-_SECONDS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
-_SWITCH: Final = {
-    **dict.fromkeys(("1", "true", "t", "yes", "y", "on"), True),
-    **dict.fromkeys(("0", "false", "f", "no", "n", "off"), False),
-}
-_LENGTH_OF_TIME: Final = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,68 +31,26 @@ class Given:
     origin: str
 
 
-# Texts.
-
-
-def number_of(text: str, kind: type[int] | type[float], *, can_be_off: bool) -> Any:
-    """The number that ``text`` is, ``None`` for ``off``, otherwise ``text`` itself, which ``Config`` refuses.
-
-    Options with fractions are lengths of time, and can have a unit: ``500ms``, ``30s``, ``5m``, ``1h``.
-    """
-    if can_be_off and text == "off":
-        return None
-    if kind is float and (length := _LENGTH_OF_TIME.fullmatch(text)):
-        return float(length[1]) * _SECONDS[length[2]]
-    try:
-        return kind(text)
-    except ValueError:
-        return text
-
-
-def switch_of(text: str) -> bool | str:
-    """True or false in one of the usual words, otherwise ``text`` itself, which ``Config`` refuses."""
-    return _SWITCH.get(text.strip().lower(), text)
-
-
-def lines_of(text: str) -> list[str]:
-    """The values of a repeatable option: one per line, because field values contain spaces."""
-    return [line for line in text.splitlines() if line.strip()]
-
-
-def _value_of(hint: Any, known: Option | None, value: Any) -> Any:
-    """A file's value; files have types of their own, so only what TOML has no type for is a text to be read."""
-    if known is not None and known.comma_separated and _is_list_of_texts(value):
-        return ",".join(value)
-    return _value_of_text(hint, value) if isinstance(value, str) else value
-
-
-def _value_of_text(hint: Any, value: str) -> Any:
-    kind, *none = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
-    if kind in (int, float):
-        return number_of(value, kind, can_be_off=bool(none))
-    return lines_of(value) if typing.get_origin(kind) is tuple else value
-
-
-def _is_list_of_texts(value: Any) -> bool:
-    return isinstance(value, list) and all(isinstance(item, str) for item in value)
-
-
 # The environment.
+
+
+def variable_of(name: str, value: str = "") -> str:
+    """``TRIOSERVE_WS=none``, ``TRIOSERVE_PORT``."""
+    return PREFIX + name.upper() + (f"={value}" if value else "")
 
 
 def variables_of(name: str, known: Option) -> list[str]:
     """The environment variables that can give an option; the first one that is set does."""
-    return [PREFIX + name.upper(), *([known.environment] if known.environment else [])]
+    return [variable_of(name), *([known.environment] if known.environment else [])]
 
 
 def read_environment() -> dict[str, Given]:
-    """The options that environment variables give. Values are not checked here; an empty variable is none."""
+    """The options that environment variables give. Values are texts, not checked here; an empty variable is none."""
     given: dict[str, Given] = {}
-    for name, hint, _, known in options():
+    for name, _, _, known in options():
         for variable in variables_of(name, known):
             if name not in given and (text := os.environ.get(variable)):
-                kinds = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
-                given[name] = Given(switch_of(text) if bool in kinds else _value_of_text(hint, text), variable)
+                given[name] = Given(text, variable)
     return given
 
 
@@ -116,6 +66,32 @@ def find_file() -> str | None:
         if os.path.isfile(path) and (not _is_pyproject(path) or _our_table(_read(path)) is not None):
             return path
     return None
+
+
+def misspelt_table() -> str | None:
+    """A table in the current directory's ``pyproject.toml`` that is probably meant for us: ``[tool.trioserv]``.
+
+    There is none when one is spelled right, or when ``trioserve.toml`` is there, which comes first.
+    """
+    ours, pyproject = USUAL_FILES
+    if os.path.isfile(ours) or not os.path.isfile(pyproject):
+        return None
+    return _near_table(_read(pyproject))
+
+
+def _near_table(pyproject: dict[str, Any]) -> str | None:
+    if _our_table(pyproject) is not None:
+        return None
+    if isinstance(pyproject.get("trioserve"), dict):
+        return "[trioserve]"
+    tool = pyproject.get("tool")
+    names = [name for name in tool if "trio" in name or "serv" in name] if isinstance(tool, dict) else []
+    if not names:
+        return None
+    from difflib import get_close_matches  # slow to import, and only needed here
+
+    matches = get_close_matches("trioserve", names, n=1, cutoff=0.8)  # all but a letter or two
+    return f"[tool.{matches[0]}]" if matches else None
 
 
 def _is_pyproject(path: str) -> bool:
@@ -139,26 +115,34 @@ def read_file(path: str) -> dict[str, Given]:
     place = path
     if _is_pyproject(path):
         place = f"{path} [tool.trioserve]"
+        near = _near_table(content)
         content = _our_table(content)
         if not isinstance(content, dict):
-            raise ConfigError(path, "there is no table [tool.trioserve]")
+            raise ConfigError(path, "there is no table [tool.trioserve]" + (f"; did you mean {near}?" if near else ""))
     given: dict[str, Given] = {}
-    hints = {name: hint for name, hint, _, _ in options()} | {APP: str}
     for key, value in content.items():
         name = key.replace("-", "_")
-        if name not in hints:
-            raise ConfigError(f"{place}: {key}", _unknown(key, value, hints))
+        if name != APP and name not in OPTIONS:
+            raise ConfigError(f"{place}: {key}", _unknown(key, value))
         if name in given:
             raise ConfigError(f"{place}: {key}", "the option is there twice, with - and with _")
-        given[name] = Given(_value_of(hints[name], OPTIONS.get(name), value), f"{place}: {key}")
+        given[name] = Given(value, f"{place}: {key}")
     return given
 
 
-def _unknown(key: str, value: Any, known: Mapping[str, Any]) -> str:
+def _unknown(key: str, value: Any) -> str:
+    from trioserve._peers import advice_on  # only needed for an error message
+
     if isinstance(value, dict):
         return "no such option; options stand at the top of the file, not in tables"
-    spelled = [name.replace("_", "-") if "_" not in key else name for name in known]
-    return "no such option" + nearest(key, spelled)
+    if advice := advice_on(key.replace("-", "_"), _as_key):
+        return f"no such option: {advice}"
+    return "no such option" + nearest(key, [name if "_" in key else _as_key(name) for name in (*OPTIONS, APP)])
+
+
+def _as_key(name: str, value: str = "") -> str:
+    """``ws = "none"``, ``port``."""
+    return name.replace("_", "-") + (f" = {_toml(value)}" if value else "")
 
 
 def _read(path: str) -> dict[str, Any]:
@@ -184,14 +168,13 @@ def as_toml(app: str | None, config: Config, origins: Mapping[str, str]) -> str:
             lines += ["", f"# {group}"]
         for name, hint, _, known in entries:
             value = getattr(config, name)
-            kinds = typing.get_args(hint)
             lines.append(_line(name, "***" if known.secret and value else value, origins,
-                               has_off=int in kinds or float in kinds))
+                               has_off=can_be_none(hint) and kind_of(hint) in (int, float)))
     return "\n".join(lines) + "\n"
 
 
 def _line(name: str, value: Any, origins: Mapping[str, str], *, has_off: bool) -> str:
-    text = f"{name.replace('_', '-')} = "
+    text = f"{_as_key(name)} = "
     if value is None and not has_off:
         text = "# " + text.rstrip()  # TOML has no null: an option without a value is one that is not there
     else:
@@ -200,8 +183,10 @@ def _line(name: str, value: Any, origins: Mapping[str, str], *, has_off: bool) -
 
 
 def _toml(value: Any) -> str:
-    if isinstance(value, tuple):
+    if isinstance(value, (tuple, list)):
         return f"[{', '.join(map(_toml, value))}]"
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{_toml(key)} = {_toml(item)}" for key, item in value.items()) + "}"
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, (int, float)):

@@ -5,69 +5,44 @@ error learns where its value came from.
 """
 
 import os
-import types
 import typing
 from typing import Any, Literal
 
 import click
 from click.core import ParameterSource
 
-from trioserve._config import OPTIONS, Config, Option, options
+from trioserve._config import OPTIONS, Config, Option, implied, options
 from trioserve._errors import ConfigError
-from trioserve._sources import (
-    APP,
-    PREFIX,
-    Given,
-    as_toml,
-    find_file,
-    lines_of,
-    number_of,
-    read_file,
-    switch_of,
-    variables_of,
-)
+from trioserve._ineffective import options_without_effect, variables_without_effect
+from trioserve._sources import APP, PREFIX, Given, as_toml, find_file, misspelt_table, read_file, variables_of
+from trioserve._values import kind_of, lines_of, switch_of
 from trioserve._version import __version__
 
 __all__ = ["main"]
 
-
-OF_OTHERS = {
-    "-b": "use --bind",
-    "-w": "use --workers",
-    "--h11-max-incomplete-event-size": "use --limit-header-bytes, which holds for both parsers",
-    "--reset-contextvars": "leave it out, each request gets a fresh copy of the lifespan's context",
-    "--ssl-version": "use --ssl-min-version",
-    "--ws-max-queue": "leave it out, there is no queue to bound",
-}
-"""What to do instead of options that other servers have, as far as a similar name does not tell."""
-
+METAVARS = {int: "COUNT", float: "SECONDS", str: "TEXT"}
 FLAG_COLUMN = 30  # characters; the same in every group of --help, so that all texts line up
 
 
-class Number(click.types.StringParamType):
-    """A number, a length of time, or ``off``. Anything else stays a text, which ``Config`` refuses."""
-
-    def __init__(self, kind: type[int] | type[float], *, can_be_off: bool) -> None:
-        self.name = "count" if kind is int else "seconds"
-        self.can_be_off = can_be_off
-        self._kind = kind
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        return number_of(value, self._kind, can_be_off=self.can_be_off)
-
-
-class Switch(click.types.BoolParamType):
-    """True or false; in the environment also 1, yes, on and so forth. Anything else stays a text, as above."""
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        return switch_of(value) if isinstance(value, str) else value
-
-
-class Line(click.types.StringParamType):
-    """A text. An environment variable holds several, one per line."""
+class Text(click.types.StringParamType):
+    """A value as it was given: ``Config`` reads it. An environment variable holds several, one per line."""
 
     def split_envvar_value(self, rv: str) -> list[str]:
         return lines_of(rv)
+
+
+class Choice(click.Choice[str]):
+    """The same for one of several words, which a shell can complete."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        return value
+
+
+class Switch(click.types.BoolParamType):
+    """The same for true or false."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        return value
 
 
 class UsageProblem(click.ClickException):
@@ -92,14 +67,43 @@ class ServeCommand(click.Command):
     def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
         try:
             return super().make_context(*args, **kwargs)
-        except click.BadParameter as exc:
-            where = f"{spelling(exc.ctx, exc.param)}: " if exc.ctx and exc.param else ""
-            raise UsageProblem(where + exc.message) from None
         except click.NoSuchOption as exc:
-            advice = OF_OTHERS.get(exc.option_name)
+            from trioserve._peers import advice_on  # only needed for an error message
+
+            advice = advice_on(exc.option_name, as_flag)
             raise UsageProblem(f"there is no {exc.option_name}: {advice}" if advice else exc.format_message()) from None
         except click.UsageError as exc:
             raise UsageProblem(exc.format_message()) from None
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        ctx.allow_extra_args = True  # what they may mean is said here
+        extra = super().parse_args(ctx, plain_switches(args))
+        if extra and not ctx.resilient_parsing:
+            raise UsageProblem(f"unexpected argument {extra[0]!r}{meant_by(ctx.params[APP], extra)}")
+        return extra
+
+
+def plain_switches(args: list[str]) -> list[str]:
+    """``--access-log false`` and ``--access-log=false``, as others write it, become click's ``--no-access-log``."""
+    plain: list[str] = []
+    for position, word in enumerate(args):
+        if word == "--":
+            return plain + args[position:]
+        flag, equals, text = word.partition("=")
+        if equals and flag in SWITCHES and isinstance(value := switch_of(text), bool):
+            plain.append(flag if value else SWITCHES[flag])
+        elif plain and plain[-1] in SWITCHES and isinstance(value := switch_of(word), bool):
+            plain[-1] = plain[-1] if value else SWITCHES[plain[-1]]
+        else:
+            plain.append(word)
+    return plain
+
+
+def meant_by(app: str, extra: list[str]) -> str:
+    """``"; did you mean main:app?"`` for ``main app``, or an empty string."""
+    [attribute, *more] = extra
+    is_meant = ":" not in app + attribute and attribute.isidentifier() and not more
+    return f"; did you mean {app}:{attribute}?" if is_meant else "; there is one APP"
 
 
 # The options.
@@ -107,22 +111,26 @@ class ServeCommand(click.Command):
 
 def make_option(name: str, hint: Any, default: Any, known: Option) -> click.Option:
     """The option for one field of ``Config``. It has no default: what is not given is left to ``Config``."""
-    flag = name.replace("_", "-")
-    kind, *none = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
-    shape: dict[str, Any] = {"metavar": known.metavar}
+    flag = as_flag(name)
+    kind = kind_of(hint)
+    shape: dict[str, Any] = {"type": Text(), "metavar": known.metavar or METAVARS.get(kind)}
     if kind is bool:
-        flag = f"{flag}/--no-{flag}"
-        shape["type"] = Switch()
-    elif kind in (int, float):
-        shape["type"] = Number(kind, can_be_off=bool(none))
+        flag = f"{flag}/{SWITCHES[flag]}"
+        shape |= {"type": Switch()}
     elif typing.get_origin(kind) is Literal:
         choices = typing.get_args(kind)
-        others = [alias for alias, _ in known.aliases if isinstance(alias, str)]
-        shape |= {"type": click.Choice([*choices, *others]), "metavar": f"[{'|'.join(choices)}]"}
+        shape |= {"type": Choice(choices), "metavar": f"[{'|'.join(choices)}]"}
     elif typing.get_origin(kind) is tuple:
-        shape |= {"type": Line(), "multiple": True}
+        shape |= {"multiple": True}
     help = f"{known.help} {brackets(kind, default, known)}".rstrip()
-    return click.Option([name, f"--{flag}"], help=help, envvar=variables_of(name, known), **shape)
+    return click.Option([name, flag], help=help, envvar=variables_of(name, known), **shape)
+
+
+def as_flag(name: str, value: str = "") -> str:
+    """``--ws none``, ``--no-server-header``, ``--port``."""
+    flag = "--" + name.replace("_", "-")
+    shown = {"": flag, "true": flag, "false": f"--no-{flag[2:]}"}
+    return shown.get(value, f"{flag} {value}")
 
 
 def brackets(kind: Any, default: Any, known: Option) -> str:
@@ -153,15 +161,22 @@ def spelling(ctx: click.Context, param: click.Parameter) -> str:
     return param.opts[0] if isinstance(param, click.Option) else param.make_metavar(ctx)
 
 
+SWITCHES = {as_flag(name): as_flag(name, "false") for name, hint, _, _ in options() if kind_of(hint) is bool}
+
+
 # The command.
 
 
-def start(config: str | None, print_config: bool, check: bool, **values: Any) -> None:
+def start(config: str | None, no_config: bool, print_config: bool, check: bool, **values: Any) -> None:
     """Serve, or what else is asked for, and end the process with the exit code."""
     ctx = click.get_current_context()
-    warn_of_unknown_variables()
+    for line in variables_without_effect(os.environ):
+        warn(line)
     try:
-        given = collect(ctx, values, config)
+        if no_config and config:
+            raise ConfigError("--config", "cannot be combined with --no-config")
+        path = None if no_config else chosen_file(config)
+        given = collect(ctx, values, path)
     except ConfigError as exc:
         raise UsageProblem(f"{exc.option}: {exc.problem}") from None
     origins = {name: known.origin for name, known in given.items()}
@@ -181,9 +196,31 @@ def start(config: str | None, print_config: bool, check: bool, **values: Any) ->
         raise UsageProblem("APP is missing: MODULE:ATTRIBUTE, such as main:app; see --help")
     if not isinstance(app, str):
         raise UsageProblem(f"{spell(APP)}: {app!r} is not a text of the form MODULE:ATTRIBUTE")
+    for name, reason in options_without_effect(chosen, as_flag):
+        if name in given:
+            warn(f"{spell(name)} has no effect {reason}")
     from trioserve._supervisor import run  # the server itself: slow to import, and only needed from here on
 
-    ctx.exit((run.check_command if check else run.run_command)(app, chosen, spell))
+    ctx.exit((run.check_command if check else run.run_command)(app, chosen, spell, path))
+
+
+def warn(line: str) -> None:
+    click.echo(f"Warning: {line}", err=True)
+
+
+def chosen_file(named: str | None) -> str | None:
+    """The file to read: the named one, or that of the current directory; an empty name means none.
+
+    Raises:
+        ConfigError: a file cannot be read.
+    """
+    if named is None:
+        named = os.environ.get(PREFIX + "CONFIG")  # click takes an empty variable for none
+    if named is not None:
+        return named or None
+    if table := misspelt_table():
+        warn(f"pyproject.toml: {table} is not read; did you mean [tool.trioserve]?")
+    return find_file()
 
 
 def collect(ctx: click.Context, values: dict[str, Any], path: str | None) -> dict[str, Given]:
@@ -192,7 +229,6 @@ def collect(ctx: click.Context, values: dict[str, Any], path: str | None) -> dic
     Raises:
         ConfigError: the file is not as it should be.
     """
-    path = path or find_file()
     given = read_file(path) if path is not None else {}
     for param in ctx.command.params:
         name = param.name or ""
@@ -200,24 +236,13 @@ def collect(ctx: click.Context, values: dict[str, Any], path: str | None) -> dic
             given[name] = Given(values[name], spelling(ctx, param))
     if {"bind", "uds", "fd"} & given.keys() and "port" in given and given["port"].origin == "PORT":
         del given["port"]  # platforms set PORT for any program, also for one that has been told otherwise
+    for name, (value, cause) in implied({name: known.value for name, known in given.items()}).items():
+        given[name] = Given(value, given[cause].origin)
     return given
 
 
 def parameter(ctx: click.Context, name: str) -> click.Parameter:
     return next(param for param in ctx.command.params if param.name == name)
-
-
-def warn_of_unknown_variables() -> None:
-    """A misspelt variable would be ignored without a word. Only a warning, as others may have names like ours."""
-    known = ["APP", "CONFIG", *[name.upper() for name in OPTIONS]]
-    given = [name.removeprefix(PREFIX) for name in os.environ if name.startswith(PREFIX)]
-    for name in given:
-        if name not in known:
-            from difflib import get_close_matches  # slow to import, and only needed here
-
-            for match in get_close_matches(name, known, n=1):
-                text = f"Warning: {PREFIX}{name} in the environment is no option; did you mean {PREFIX}{match}?"
-                click.echo(text, err=True)
 
 
 main = ServeCommand(
@@ -227,9 +252,11 @@ main = ServeCommand(
         click.Argument([APP], envvar=[PREFIX + "APP"], required=False, metavar="APP"),
         *[make_option(*option) for option in options()],
         click.Option(
-            ["--config"], metavar="FILE", envvar=[PREFIX + "CONFIG"],
+            ["--config"], metavar="FILE",
             help="TOML file with options (default: trioserve.toml, or [tool.trioserve] in pyproject.toml, of the "
-                 "current directory)."),
+                 f"current directory) [also {PREFIX}CONFIG in the environment; empty: no file]."),
+        click.Option(
+            ["--no-config"], is_flag=True, help="Read no file."),
         click.Option(
             ["--print-config"], is_flag=True,
             help="Show every option with its value and where it came from, and exit."),

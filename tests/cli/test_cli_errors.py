@@ -98,8 +98,9 @@ def run_command(directory: Path, *arguments: str, **environment: str) -> tuple[i
     ("site_main:app --prot 1", ["No such option '--prot'", "--port"]),
     ("site_main:app -w 4", ["there is no -w: use --workers"]),
     ("site_main:app --h11-max-incomplete-event-size 5", ["use --limit-header-bytes"]),
-    ("site_main:app --backend tokio", ["--backend: 'tokio' is not one of 'trio', 'asyncio'"]),
-    ("site_main:app --loop uvloop", ["--loop: 'uvloop' is an event loop of asyncio", "--backend asyncio"]),
+    ("site_main:app --backend tokio", ["--backend: 'tokio' is not one of trio, asyncio; did you mean 'trio'?"]),
+    ("site_main:app --loop uvloop --backend trio",
+     ["--loop: 'uvloop' is an event loop of asyncio", "--backend asyncio"]),
     ("site_main:app --env-file nowhere.env", ["--env-file: "]),
     ("site_main:app --log-config nowhere.json", ["--log-config: 'nowhere.json' cannot be read: No such file"]),
     ("site_main:app --access-log-format %(x)s", ["--access-log-format: %(x)s is no atom; atoms are h l u"]),
@@ -131,8 +132,8 @@ def test_a_mistake_is_one_line(directory: Path, arguments: str, parts: list[str]
 @pytest.mark.parametrize(("environment", "line"), [
     ({"TRIOSERVE_PORT": "http"}, "Error: TRIOSERVE_PORT: 'http' is not a whole number"),
     ({"PORT": "70000"}, "Error: PORT: 70000 is out of range, it must be between 0 and 65535"),
-    ({"TRIOSERVE_LOOP": "uvloop"}, "Error: TRIOSERVE_LOOP: 'uvloop' is an event loop of asyncio: "
-                                   "use it with --backend asyncio"),
+    ({"TRIOSERVE_LOOP": "uvloop", "TRIOSERVE_BACKEND": "trio"},
+     "Error: TRIOSERVE_LOOP: 'uvloop' is an event loop of asyncio: use it with --backend asyncio"),
     ({"TRIOSERVE_SSL_CERTFILE": "folder"}, "Error: TRIOSERVE_SSL_CERTFILE: 'folder' cannot be read: "
                                            "No such file or directory"),
     ({"TRIOSERVE_APP_DIR": "nowhere"}, "Error: TRIOSERVE_APP_DIR: 'nowhere' is not a directory"),

@@ -22,6 +22,7 @@ def test_a_file_in_the_current_directory(calls: Calls, directory: Path) -> None:
     (directory / "trioserve.toml").write_text('app = "main:app"\nport = 9000\ntimeout-header = "1m"')
     assert invoke().output == ""
     assert calls == [("main:app", Config(port=9000, timeout_header=60.0))]
+    assert calls.file == "trioserve.toml"
     assert calls.spelled["port"] == "trioserve.toml: port"
     assert calls.spelled["host"] == "--host"
 
@@ -41,6 +42,30 @@ def test_the_named_file_is_the_only_one(calls: Calls, directory: Path, by_flag: 
     else:
         invoke("main:app", TRIOSERVE_CONFIG="other.toml")
     assert calls == [("main:app", Config(port=9001))]
+
+
+@pytest.mark.parametrize(("arguments", "environment"), [
+    (["--no-config"], {}), (["--no-config"], {"TRIOSERVE_CONFIG": "other.toml"}), ([], {"TRIOSERVE_CONFIG": ""}),
+    (["--config", ""], {}),
+])
+def test_no_file_is_read(
+    calls: Calls, directory: Path, arguments: list[str], environment: dict[str, str]
+) -> None:
+    (directory / "trioserve.toml").write_text("host = '0.0.0.0'")
+    assert invoke("main:app", *arguments, **environment).output == ""
+    assert calls == [("main:app", Config())]
+    assert calls.file is None
+
+
+def test_a_file_and_no_file_contradict_each_other(calls: Calls) -> None:
+    assert mistake("main:app", "--no-config", "--config", "a.toml") == "--config: cannot be combined with --no-config"
+
+
+def test_a_misspelt_table_is_a_warning(calls: Calls, directory: Path) -> None:
+    (directory / "pyproject.toml").write_text("[tool.trioserv]\nport = 1")
+    assert invoke("main:app").output == (
+        "Warning: pyproject.toml: [tool.trioserv] is not read; did you mean [tool.trioserve]?\n")
+    assert calls == [("main:app", Config())]
 
 
 def test_flag_before_environment_before_file_before_default(calls: Calls, directory: Path) -> None:

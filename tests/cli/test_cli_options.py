@@ -1,6 +1,5 @@
 """The command line and the environment become a ``Config``; nothing is served here."""
 
-import re
 import typing
 from collections.abc import Callable
 from typing import Any, Final, Literal
@@ -14,7 +13,7 @@ from hypothesis import strategies as st
 from trioserve._config import OPTIONS, Config, options
 from trioserve._supervisor import run as run_module
 from trioserve._version import __version__
-from trioserve.cli import OF_OTHERS, main
+from trioserve.cli import main
 
 OPTION_NAMES = list(OPTIONS)
 NUMERIC = [name for name, hint, _, _ in options() if {int, float} & {hint, *typing.get_args(hint)}]
@@ -28,8 +27,9 @@ class Calls(list[tuple[str, Config]]):
 
     exit_code = 0
 
-    def __call__(self, target: str, config: Config, spell: Callable[[str], str]) -> int:
+    def __call__(self, target: str, config: Config, spell: Callable[[str], str], file: str | None) -> int:
         self.append((target, config))
+        self.file = file
         self.spell = spell
         self.spelled = {name: spell(name) for name in OPTIONS}
         return self.exit_code
@@ -45,7 +45,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> Calls:
 def invoke(*arguments: str, **environment: str) -> Result:
     """Call the command with these arguments and no other of our variables."""
     unset: dict[str, str | None] = {f"TRIOSERVE_{name.upper()}": None for name in [*OPTION_NAMES, "app"]}
-    unset |= {"PORT": None, "FORWARDED_ALLOW_IPS": None, "WEB_CONCURRENCY": None}
+    unset |= {"PORT": None, "FORWARDED_ALLOW_IPS": None, "WEB_CONCURRENCY": None, "TRIOSERVE_CONFIG": None}
     return CliRunner().invoke(main, arguments, env=unset | environment, prog_name="trioserve")
 
 
@@ -100,23 +100,49 @@ def test_every_option_as_a_flag(calls: Calls, name: str) -> None:
     given = [flag(name), text]
     if isinstance(value, bool):
         given = [flag(name) if value else flag(f"no_{name}")]
-    assert invoke("main:app", *given).output == ""
-    assert calls == [("main:app", Config().replace(**{name: value}))]
-    assert calls.spelled == {known: flag(known) for known in OPTIONS}
+    assert invoke("main:app", *given).exit_code == 0
+    assert calls == [("main:app", Config.from_options({name: value}))]
+    implied = {"backend": "--loop"} if name == "loop" else {}
+    assert calls.spelled == {known: flag(known) for known in OPTIONS} | implied
 
 
 @pytest.mark.parametrize("name", OPTION_NAMES)
 def test_every_option_as_a_variable(calls: Calls, name: str) -> None:
     text, value = example(name)
-    assert invoke("main:app", **{variable(name): text}).output == ""
-    assert calls == [("main:app", Config().replace(**{name: value}))]
-    assert calls.spelled == {known: flag(known) for known in OPTIONS} | {name: variable(name)}
+    assert invoke("main:app", **{variable(name): text}).exit_code == 0
+    assert calls == [("main:app", Config.from_options({name: value}))]
+    given = {name: variable(name)} | ({"backend": variable(name)} if name == "loop" else {})
+    assert calls.spelled == {known: flag(known) for known in OPTIONS} | given
 
 
 @pytest.mark.parametrize("name", OPTION_NAMES)
 def test_an_empty_variable_is_none(calls: Calls, name: str) -> None:
     invoke("main:app", **{variable(name): ""})
     assert calls == [("main:app", Config())]
+
+
+@pytest.mark.parametrize("name", [name for name, hint, *_ in options() if bool in (hint, *typing.get_args(hint))])
+@pytest.mark.parametrize(("text", "value"), [("true", True), ("False", False), ("on", True), ("0", False)])
+def test_a_switch_with_its_value(calls: Calls, name: str, text: str, value: bool) -> None:  # as uvicorn's
+    invoke(flag(name), text, "main:app")
+    invoke(f"{flag(name)}={text}", "main:app")
+    assert [(target, getattr(config, name)) for target, config in calls] == [("main:app", value)] * 2
+
+
+def test_words_after_two_dashes_and_values_of_others_are_no_switches(calls: Calls) -> None:
+    invoke("--access-log", "--root-path", "off", "--", "main:app")
+    assert calls == [("main:app", Config(root_path="/off"))]
+    assert mistake("--", "--access-log", "false").startswith("unexpected argument 'false'")
+
+
+def test_a_loop_of_asyncio_implies_its_backend(calls: Calls) -> None:
+    invoke("main:app", "--loop", "uvloop")
+    invoke("main:app", TRIOSERVE_LOOP="asyncio")
+    invoke("main:app", "--backend", "trio", TRIOSERVE_LOOP="asyncio")
+    assert [(config.loop, config.backend) for _, config in calls] == [
+        ("uvloop", "asyncio"), ("asyncio", "asyncio"), ("asyncio", "trio")]
+    shown = invoke("--loop", "asyncio", "--print-config").output
+    assert 'backend = "asyncio"                          # --loop\n' in shown
 
 
 @pytest.mark.parametrize("name", CAN_BE_OFF)
@@ -240,8 +266,8 @@ def mistake(*arguments: str, **environment: str) -> str:
     ("timeout_header", "nan", "nan is out of range, it must be at least 0.001 or off"),
     ("limit_concurrency", "0", "0 is out of range, it must be at least 1 or off"),
     ("shutdown_delay", "soon", "'soon' is not a number of seconds"),
-    ("backend", "tokio", "'tokio' is not one of 'trio', 'asyncio'."),
-    ("log_level", "loud", "'loud' is not one of 'critical', 'error', 'warning', 'info', 'debug', 'trace'."),
+    ("backend", "tokio", "'tokio' is not one of trio, asyncio; did you mean 'trio'?"),
+    ("log_level", "loud", "'loud' is not one of critical, error, warning, info, debug, trace"),
     ("header", "no colon", "'no colon' is not of the form Name:Value"),
     ("bind", "localhost", "'localhost' is not of the form HOST:PORT, [IPV6]:PORT, unix:PATH or fd://N"),
     ("insecure_bind", "http://a", "'http://a' is not of the form HOST:PORT, [IPV6]:PORT, unix:PATH or fd://N"),
@@ -267,9 +293,11 @@ def test_a_bad_truth_value(calls: Calls) -> None:
 
 @pytest.mark.parametrize(("arguments", "problem"), [
     ([], "APP is missing: MODULE:ATTRIBUTE, such as main:app; see --help"),
-    (["main:app", "more"], "Got unexpected extra argument (more)"),
+    (["main:app", "more"], "unexpected argument 'more'; there is one APP"),
+    (["main", "app"], "unexpected argument 'app'; did you mean main:app?"),
+    (["access.log", "main:app"], "unexpected argument 'main:app'; there is one APP"),
     (["main:app", "--port"], "Option '--port' requires an argument."),
-    (["main:app", "--access-log=no"], "Option '--access-log' does not take a value."),
+    (["main:app", "--access-log=maybe"], "Option '--access-log' does not take a value."),
 ])
 def test_a_malformed_command_line(calls: Calls, arguments: list[str], problem: str) -> None:
     assert mistake(*arguments) == problem
@@ -288,6 +316,73 @@ def test_a_misspelt_variable_is_a_warning(calls: Calls) -> None:
                              "did you mean TRIOSERVE_TIMEOUT_KEEP_ALIVE?\n")
 
 
+@pytest.mark.parametrize(("arguments", "advice"), [
+    (["-w", "4"], "there is no -w: use --workers"),
+    (["-k", "trio"], "there is no -k: use --backend (trio or asyncio; for uvloop --loop uvloop)"),
+    (["-p", "80"], "there is no -p: hypercorn's and gunicorn's: use --pid-file; daphne's: use --port"),
+    (["--graceful-timeout", "5"], "there is no --graceful-timeout: use --timeout-graceful-shutdown"),
+    (["--no-ws"], "there is no --no-ws: use --ws none"),
+    (["--no-server-name"], "there is no --no-server-name: use --no-server-header"),
+    (["--ws-max-queue", "5"], "there is no --ws-max-queue: leave it out, there is no queue to bound"),
+    (["-c", "gunicorn.conf.py"], "there is no -c: use --config (TOML with the options of trioserve; no Python)"),
+])
+def test_a_flag_of_another_server_is_named_with_what_takes_its_place(
+    calls: Calls, arguments: list[str], advice: str
+) -> None:
+    assert mistake("main:app", *arguments) == advice
+
+
+@pytest.mark.parametrize(("environment", "line"), [
+    ({"UVICORN_PORT": "80"}, "UVICORN_PORT is uvicorn's and has no effect here: use TRIOSERVE_PORT"),
+    ({"UVICORN_PORT": "80", "TRIOSERVE_PORT": "80"}, None),
+    ({"UVICORN_PORT": "", "UVICORN_SERVICE_HOST": "of somebody else"}, None),
+    ({"GRANIAN_WEBSOCKETS": "1"},
+     "GRANIAN_WEBSOCKETS is granian's and has no effect here: use TRIOSERVE_WS=auto (the default)"),
+    ({"GRANIAN_RUNTIME_MODE": "mt"}, "GRANIAN_RUNTIME_MODE is granian's and has no effect here: leave it out, each "
+                                     "process has one event loop in one thread"),
+    ({"GUNICORN_CMD_ARGS": "-w4 --bind=:80 -- 'x"}, "GUNICORN_CMD_ARGS is gunicorn's and has no effect here"),
+    ({"GUNICORN_CMD_ARGS": "-w4 --pid=a --xyzzy"},
+     "GUNICORN_CMD_ARGS is gunicorn's and has no effect here; -w: use TRIOSERVE_WORKERS; "
+     "--pid: use TRIOSERVE_PID_FILE"),
+])
+def test_a_variable_of_another_server_is_a_warning(
+    calls: Calls, environment: dict[str, str], line: str | None
+) -> None:
+    result = invoke("main:app", **environment)
+    assert result.output == (f"Warning: {line}\n" if line else "")
+    assert len(calls) == 1
+
+
+@pytest.mark.parametrize(("arguments", "line"), [
+    (["--reload-dir", "src"], "--reload-dir has no effect without --reload"),
+    (["--ssl-min-version", "1.3"], "--ssl-min-version has no effect without --ssl-certfile"),
+    (["--uds-permissions", "660"], "--uds-permissions has no effect without --uds"),
+    (["--uds-permissions", "660", "--bind", "unix:a"], None),
+    (["--timeout-worker-healthcheck", "5"], "--timeout-worker-healthcheck has no effect without --workers"),
+    (["--timeout-worker-healthcheck", "5", "--workers", "2"], None),
+    (["--limit-max-requests-jitter", "5"], "--limit-max-requests-jitter has no effect without --limit-max-requests"),
+    (["--ws", "none", "--ws-ping-timeout", "5"], "--ws-ping-timeout has no effect with --ws none"),
+    (["--ws-ping-interval", "off", "--ws-ping-timeout", "5"],
+     "--ws-ping-timeout has no effect with --ws-ping-interval off"),
+    (["--no-proxy-headers", "--forwarded-headers", "forwarded"],
+     "--forwarded-headers has no effect with --no-proxy-headers"),
+    (["--interface", "asgi2", "--wsgi-threads", "5"], "--wsgi-threads has no effect with --interface asgi2"),
+    (["--no-access-log", "--access-log-format", "%(h)s"], "--access-log-format has no effect with --no-access-log"),
+    (["--log-config", "a.toml", "--log-level", "debug"], "--log-level has no effect with --log-config"),
+    (["--log-format", "json", "--use-colors"], "--use-colors has no effect with --log-format json"),
+    (["--reload-delay", "0.25", "--log-level", "info"], None),
+])
+def test_an_option_without_effect_is_a_warning(calls: Calls, arguments: list[str], line: str | None) -> None:
+    result = invoke("main:app", *arguments)
+    assert result.output == (f"Warning: {line}\n" if line else "")
+    assert len(calls) == 1
+
+
+def test_an_option_without_effect_is_named_as_it_was_given(calls: Calls) -> None:
+    result = invoke("main:app", TRIOSERVE_RELOAD_DIR="src")
+    assert result.output == "Warning: TRIOSERVE_RELOAD_DIR has no effect without --reload\n"
+
+
 texts = st.text(st.characters(codec="utf-8", exclude_characters="\0"))
 
 
@@ -297,7 +392,7 @@ texts = st.text(st.characters(codec="utf-8", exclude_characters="\0"))
 def test_any_text_is_a_value_or_a_mistake(calls: Calls, name: str, text: str, as_flag: bool) -> None:
     result = invoke("main:app", f"{flag(name)}={text}") if as_flag else invoke("main:app", **{variable(name): text})
     assert result.exit_code in (0, 2), result.exception
-    assert result.output.count("\n") == (1 if result.exit_code else 0)
+    assert result.output.count("\n") == 1 if result.exit_code else "Error" not in result.output
 
 
 # Help.
@@ -321,12 +416,6 @@ def test_help_shows_every_option_in_its_group(spelling: str) -> None:
     "default: 127.0.0.1]", "[default: trio]", "--port as TRIOSERVE_PORT"])
 def test_help_shows_defaults_and_variables(text: str) -> None:
     assert text in " ".join(invoke("--help").output.split())
-
-
-def test_what_is_advised_instead_of_options_of_others_exists() -> None:
-    own = {spelling for param in main.params for spelling in param.opts}
-    assert not own & OF_OTHERS.keys()
-    assert set(re.findall(r"--[\w-]+", " ".join(OF_OTHERS.values()))) < own
 
 
 def test_version() -> None:

@@ -2,10 +2,13 @@
 
 import copy
 import dataclasses
+import inspect
+import logging
 import math
 import pickle
 import ssl
 import typing
+from pathlib import PurePosixPath
 from typing import Any, Final, Literal
 
 import pytest
@@ -112,14 +115,16 @@ def test_it_is_public() -> None:
 def test_switches(name: str, known: Option) -> None:
     for value in (True, False):
         assert kept(name, value) is value
-    values: list[Any] = [1, 0, "yes", "", 1.0, []]
+    assert (kept(name, "yes"), kept(name, " Off "), kept(name, "false")) == (True, False, False)
+    values: list[Any] = [1, 0, "perhaps", "", 1.0, []]
     for wrong in values:
         assert "is not true or false" in problem_of(name, wrong)
 
 
 @pytest.mark.parametrize(("name", "known"), of_type(int))
 def test_whole_numbers(name: str, known: Option) -> None:
-    values: list[Any] = [True, 1.0, "1", "", b"1", [1]]
+    assert kept(name, "4096") == 4096
+    values: list[Any] = [True, 1.0, "1.5", "", b"1", [1]]
     for wrong in values:
         assert "is not a whole number" in problem_of(name, wrong)
 
@@ -129,7 +134,8 @@ def test_numbers(name: str, known: Option) -> None:
     assert kept(name, 3) == 3.0
     assert type(kept(name, 3)) is float
     assert kept(name, 0.5) == 0.5
-    values: list[Any] = [True, "1", "", b"1", [1.0], 1j]
+    assert (kept(name, "2"), kept(name, "500ms"), kept(name, "5m")) == (2.0, 0.5, 300.0)
+    values: list[Any] = [True, "soon", "", b"1", [1.0], 1j]
     for wrong in values:
         assert "is not a number" in problem_of(name, wrong)
 
@@ -143,14 +149,16 @@ WITH_A_FORM: Final = {
 def test_texts(name: str, known: Option) -> None:
     text = WITH_A_FORM.get(name, "text")
     assert kept(name, text) == text
-    values: list[Any] = [5, b"text", True, ["text"]]
+    assert kept(name, PurePosixPath(text)) == text
+    values: list[Any] = [5, b"text", True, [5]]
     for wrong in values:
         assert "is not a text" in problem_of(name, wrong)
 
 
-@pytest.mark.parametrize("name", [name for name, hint, *_ in OPTIONS if not optional(hint) and base(hint) is not tuple])
-def test_none_is_no_value(name: str) -> None:
-    problem_of(name, None)
+@pytest.mark.parametrize(("name", "default"), [
+    (name, default) for name, hint, default, _ in OPTIONS if not optional(hint)])
+def test_none_is_the_default_where_an_option_cannot_be_off(name: str, default: Any) -> None:
+    assert kept(name, None) == default
 
 
 @pytest.mark.parametrize("name", [name for name, hint, *_ in OPTIONS if optional(hint)])
@@ -165,7 +173,7 @@ def test_none_is_a_value_where_the_type_says_so(name: str) -> None:
 def test_choices(name: str, choices: tuple[str, ...]) -> None:
     for choice in choices:
         assert kept(name, choice) == choice
-    for wrong in ("", "unheard-of", choices[0].upper(), 5, True, b"auto", [choices[0]]):
+    for wrong in ("", "unheard-of", choices[0].title(), 7, True, b"auto", [choices[0]]):
         problem = problem_of(name, wrong)
         assert all(choice in problem for choice in choices)
 
@@ -173,7 +181,9 @@ def test_choices(name: str, choices: tuple[str, ...]) -> None:
 @pytest.mark.parametrize(("name", "spelling", "choice"), [
     ("ssl_cert_reqs", 0, "none"), ("ssl_cert_reqs", "1", "optional"), ("ssl_cert_reqs", 2, "required"),
     ("ssl_cert_reqs", ssl.CERT_REQUIRED, "required"), ("ssl_min_version", 1.2, "TLSv1.2"),
-    ("ssl_min_version", "1.3", "TLSv1.3"),
+    ("ssl_min_version", "1.3", "TLSv1.3"), ("log_level", logging.INFO, "info"), ("log_level", 5, "trace"),
+    ("log_level", "WARNING", "warning"), ("log_level", "warn", "warning"), ("interface", "asgi", "asgi3"),
+    ("ws", "websockets-sansio", "auto"),
 ])
 def test_choices_with_another_spelling(name: str, spelling: Any, choice: str) -> None:
     assert kept(name, spelling) == choice
@@ -279,16 +289,39 @@ def test_a_header_line_that_cannot_be_the_same_for_all_responses(name: str) -> N
     assert f"{name} is different for each response" in problem_of("header", (f"{name}: 5",))
 
 
-@pytest.mark.parametrize("value", ["a: b", [b"a: b"], [("a", "b")], [None], {1: "a"}, b"a: b"])
+@pytest.mark.parametrize("value", [[b"a: b"], [("a", "b")], [None], {1: "a"}, b"a: b"])
 def test_what_is_no_list_of_header_lines(value: Any) -> None:
     assert "is not a list of strings" in problem_of("header", value)
+
+
+def test_lists_of_paths_and_lines_of_a_text() -> None:
+    assert kept("reload_dir", [PurePosixPath("a/b"), "c"]) == ("a/b", "c")
+    assert kept("reload_dir", "src") == ("src",)
+    assert kept("header", "a: 1, 2\n\nb: 3\n") == ("a: 1, 2", "b: 3")
+
+
+def test_a_list_where_the_text_has_commas() -> None:
+    assert kept("forwarded_allow_ips", ["10.0.0.0/8", "unix"]) == "10.0.0.0/8,unix"
+    assert kept("forwarded_headers", ("x-forwarded-for", "x-forwarded-proto")) == "x-forwarded-for,x-forwarded-proto"
+    assert "is not a text" in problem_of("forwarded_allow_ips", ["::1", 5])
+
+
+def test_off_is_none_where_none_is_off() -> None:
+    assert (kept("timeout_header", "off"), kept("limit_concurrency", "off")) == (None, None)
+    assert "is not a whole number" in problem_of("port", "off")
+    assert kept("host", "off") == "off"
+
+
+def test_logging_can_be_a_dict() -> None:
+    assert kept("log_config", {"version": 1}) == {"version": 1}
+    assert kept("log_config", PurePosixPath("logging.toml")) == "logging.toml"
 
 
 def test_headers_from_an_iterator() -> None:
     assert Config(header=(line for line in ("a: b",))).header == ("a: b",)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("value", [None, 5, True])
+@pytest.mark.parametrize("value", [5, True])
 def test_what_is_no_list_at_all(value: Any) -> None:
     problem_of("header", value)
 
@@ -304,8 +337,8 @@ def test_from_options() -> None:
 @pytest.mark.parametrize(
     ("name", "meant"),
     [
-        ("prot", "port"), ("timeout_keepalive", "timeout_keep_alive"), ("keep_alive_timeout", None),
-        ("log-level", "log_level"), ("headers", "header"), ("xyzzy", None), ("", None),
+        ("prot", "port"), ("timeout_keepalive", "timeout_keep_alive"), ("log-level", "log_level"), ("xyzzy", None),
+        ("", None),
     ],
 )  # fmt: skip
 def test_an_unknown_option_is_named_with_the_nearest_known_one(name: str, meant: str | None) -> None:
@@ -315,6 +348,36 @@ def test_an_unknown_option_is_named_with_the_nearest_known_one(name: str, meant:
     assert error.value.problem.startswith("no such option")
     if meant is not None:
         assert error.value.problem.endswith(f"; did you mean {meant!r}?")
+
+
+@pytest.mark.parametrize(("name", "advice"), [
+    ("headers", "use header (lines of the form Name:Value, in Python, too)"),
+    ("reload_dirs", "use reload_dir"),
+    ("keep_alive_timeout", "use timeout_keep_alive (75 seconds by default, there 5)"),
+    ("no_server_name", "use server_header=False"),
+    ("no_ws", "use ws='none'"),
+    ("ssl_context_factory", "make the context, and give it to run() or serve() as ssl_context"),
+])
+def test_an_option_of_another_server_is_named_with_what_takes_its_place(name: str, advice: str) -> None:
+    given: dict[str, Any] = {name: 1}
+    with pytest.raises(ConfigError) as error:
+        Config(**given)
+    assert (error.value.option, error.value.problem) == (name, f"no such option: {advice}")
+
+
+@pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
+def test_a_loop_of_asyncio_implies_its_backend(loop: Any) -> None:
+    assert Config.from_options({"loop": loop}) == Config(loop=loop, backend="asyncio")
+    assert Config.from_options({"loop": loop, "backend": None}) == Config(loop=loop, backend="asyncio")
+    assert Config.from_options({"loop": loop, "backend": "trio"}) == Config(loop=loop, backend="trio")
+
+
+def test_the_automatic_loop_implies_nothing() -> None:
+    assert Config.from_options({"loop": "auto"}).backend == "trio"
+
+
+def test_its_signature_is_its_options() -> None:
+    assert list(inspect.signature(Config).parameters) == NAMES
 
 
 def test_from_options_checks_values() -> None:

@@ -11,10 +11,11 @@ from json.encoder import encode_basestring_ascii as quoted
 from typing import Any, Final, TypeAlias
 
 from trioserve._asgi import FIRST_BODY
-from trioserve._config import DEFAULT_ACCESS_FORMAT, nearest
+from trioserve._config import DEFAULT_ACCESS_FORMAT
 from trioserve._connection.records import Answered, ClosedWebSocket, Recorded
 from trioserve._errors import ConfigError
 from trioserve._protocol.reasons import REASON_PHRASES
+from trioserve._values import nearest
 
 __all__ = [
     "ATOM", "Format", "access_fields", "access_line", "close_fields", "close_line", "compile_format",

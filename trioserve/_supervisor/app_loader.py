@@ -13,10 +13,10 @@ from collections.abc import Iterator
 from types import ModuleType, TracebackType
 from typing import Any, Final, Literal, TypeAlias, cast
 
-from trioserve._config import nearest
 from trioserve._errors import AppLoadFailed, AppNotFound, ConfigError
 from trioserve._server import ARGUMENTS, can_take, has_interface, interface_of, signature_of
 from trioserve._types import AnyApp
+from trioserve._values import nearest
 
 __all__ = ["load_app", "without_loader_frames"]
 

@@ -1,7 +1,8 @@
-"""Logging as a file says: the standard library's dictConfig in JSON, YAML or TOML, or its fileConfig."""
+"""Logging as a dict or a file says: the standard library's dictConfig in JSON, YAML or TOML, or its fileConfig."""
 
 import logging.config
 import os
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from trioserve._errors import ConfigError
@@ -9,12 +10,19 @@ from trioserve._errors import ConfigError
 __all__ = ["apply_log_config"]
 
 
-def apply_log_config(path: str) -> None:
-    """Set logging up from the file. Loggers that it does not mention stay as they are, unless it says otherwise.
+def apply_log_config(source: str | Mapping[str, Any]) -> None:
+    """Set logging up from a file or a dict. Loggers that it does not mention stay, unless it says otherwise.
 
     Raises:
-        ConfigError: the file cannot be read, is malformed, or asks for what does not exist.
+        ConfigError: the file cannot be read, it is malformed, or asks for what does not exist.
     """
+    if isinstance(source, str):
+        _apply_file(source)
+    else:
+        _apply("the dict", lambda: _apply_dict(source))
+
+
+def _apply_file(path: str) -> None:
     try:
         with open(path, encoding="utf-8") as file:
             text = file.read()
@@ -22,12 +30,16 @@ def apply_log_config(path: str) -> None:
         raise ConfigError("log_config", f"{path!r} cannot be read: {getattr(exc, 'strerror', exc)}") from exc
     suffix = os.path.splitext(path)[1].lower()
     if suffix not in (".json", ".yaml", ".yml", ".toml"):
-        _apply(path, lambda: logging.config.fileConfig(path, disable_existing_loggers=False, encoding="utf-8"))
+        _apply(repr(path), lambda: logging.config.fileConfig(path, disable_existing_loggers=False, encoding="utf-8"))
         return
     settings = _parse(path, suffix, text)
     if not isinstance(settings, dict):
         raise ConfigError("log_config", f"{path!r} holds no mapping, as logging.config.dictConfig wants one")
-    _apply(path, lambda: logging.config.dictConfig({"disable_existing_loggers": False, **settings}))
+    _apply(repr(path), lambda: _apply_dict(settings))
+
+
+def _apply_dict(settings: Mapping[str, Any]) -> None:
+    logging.config.dictConfig({"disable_existing_loggers": False, **settings})
 
 
 def _parse(path: str, suffix: str, text: str) -> Any:
@@ -53,12 +65,12 @@ def _parse(path: str, suffix: str, text: str) -> Any:
         raise ConfigError("log_config", f"{path!r} is not YAML: {_one_line(exc)}") from exc
 
 
-def _apply(path: str, configure: Any) -> None:
+def _apply(source: str, configure: Callable[[], None]) -> None:
     try:
         configure()
-    except Exception as exc:  # the file names classes, anybody's, and they are called
+    except Exception as exc:  # it names classes, anybody's, and they are called
         reasons = [_one_line(found) for found in _chain(exc)]
-        raise ConfigError("log_config", f"{path!r}: {': '.join(dict.fromkeys(reasons))}") from exc
+        raise ConfigError("log_config", f"{source}: {': '.join(dict.fromkeys(reasons))}") from exc
 
 
 def _one_line(exc: BaseException) -> str:

@@ -75,10 +75,12 @@ def _equip(logger: logging.Logger, level: int | str, handler: logging.Handler) -
 
 
 def _wants_colors(config: Config, stream: TextIO | None) -> bool:
-    """What the option says; without it, colours for a person at a terminal who has not said NO_COLOR."""
+    """What the option says; without it NO_COLOR, then FORCE_COLOR, as for Python itself; else colours at a terminal."""
     if config.use_colors is not None:
         return config.use_colors
-    return stream is not None and stream.isatty() and not os.environ.get("NO_COLOR")
+    if os.environ.get("NO_COLOR"):
+        return False
+    return bool(os.environ.get("FORCE_COLOR")) or (stream is not None and stream.isatty())
 
 
 def level_prefix(level: int, colors: bool) -> str:

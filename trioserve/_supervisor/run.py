@@ -33,6 +33,8 @@ __all__ = ["backend_options", "check_command", "load", "load_env_file", "run", "
 
 INTERRUPTED: Final = 130  # 128 + SIGINT, a shell's exit code for Ctrl-C
 
+log = logging.getLogger("trioserve")
+
 
 def run(app: AnyApp | str, *, ssl_context: ssl.SSLContext | None = None, **options: Any) -> None:
     """Serve ``app``, an application or its name ``"module:attribute"``, until a signal stops it.
@@ -57,27 +59,29 @@ def run(app: AnyApp | str, *, ssl_context: ssl.SSLContext | None = None, **optio
     _run(app, config, ssl_context=ssl_context)
 
 
-def run_command(target: str, config: Config, spell: Callable[[str], str]) -> int:
+def run_command(target: str, config: Config, spell: Callable[[str], str], file: str | None = None) -> int:
     """``run()`` for the command line: what goes wrong ends as a line on stderr; returns the exit code.
 
-    ``spell`` says how the user named an option, for a ``ConfigError``.
+    ``spell`` says how the user named an option, for a ``ConfigError``; ``file`` is the one that options were read from.
     """
-    return _exit_code_of(partial(_run, last_act=True), target, config, spell)
+    return _exit_code_of(partial(_run, last_act=True), target, config, spell, file)
 
 
-def check_command(target: str, config: Config, spell: Callable[[str], str]) -> int:
+def check_command(target: str, config: Config, spell: Callable[[str], str], file: str | None = None) -> int:
     """The same for ``--check``: the application is loaded, started and stopped."""
-    code = _exit_code_of(_run_check, target, config, spell)
+    code = _exit_code_of(_run_check, target, config, spell, file)
     if code == 0:
         print(f"{target} loads, starts and stops", file=sys.stderr)
     return code
 
 
 def _exit_code_of(
-    serve: Callable[[str, Config], None], target: str, config: Config, spell: Callable[[str], str]
+    serve: Callable[[str, Config], None], target: str, config: Config, spell: Callable[[str], str], file: str | None
 ) -> int:
     try:
         set_up_logging(config)
+        if file is not None:  # nobody has typed what it says
+            log.info("Options come from %s (--no-config: read no file)", file)
         serve(target, config)
     except TrioserveError as exc:
         report(exc, spell)
