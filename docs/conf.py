@@ -7,6 +7,8 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from docs.options_page import options_markdown
+from docs.peers_page import peer_markdown
+from trioserve._peers import PEERS
 from trioserve._version import __version__
 
 project = "trioserve"
@@ -32,9 +34,12 @@ suppress_warnings = ["myst.header"]
 
 
 def fill_in_options(app: Any, docname: str, source: list[str]) -> None:
-    """The reference of options is made from ``Config`` whenever the documentation is built, so it cannot drift."""
+    """Options are described by ``Config`` and by the tables of other servers' options, so no page can drift."""
     if docname == "reference/options":
         source[0] = source[0].replace("<!-- options -->", options_markdown())
+    for peer in PEERS:
+        if docname == f"guides/from-{peer.name}":
+            source[0] = source[0].replace(f"<!-- options of {peer.name} -->", peer_markdown(peer))
 
 
 def setup(app: Any) -> None:
