@@ -176,8 +176,9 @@ class Config:
         True, "Proxies", "Believe what trusted proxies say in header fields about the client, the scheme and so on.")
     forwarded_allow_ips: str = option(
         "127.0.0.1,::1,unix", "Proxies",
-        "Proxies that are trusted: IP addresses, networks, unix (peers on unix sockets) and * (everybody), separated "
-        "by commas.", metavar="LIST", environment="FORWARDED_ALLOW_IPS", comma_separated=True)
+        "Proxies that are trusted: IP addresses, networks, unix (peers on unix sockets), the path of one unix socket, "
+        "and * (everybody), separated by commas.",
+        metavar="LIST", environment="FORWARDED_ALLOW_IPS", comma_separated=True)
     forwarded_headers: str = option(
         "x-forwarded-for,x-forwarded-proto", "Proxies",
         "Header fields that the trusted proxies set, and that are therefore believed, separated by commas: forwarded, "
@@ -211,7 +212,9 @@ class Config:
     log_level: Literal["critical", "error", "warning", "info", "debug", "trace"] = option(
         "info", "Logging", "Least severe level that is logged.", aliases=_LEVELS)
     access_log: bool = option(True, "Logging", "Log one line for each response.")
-    use_colors: bool | None = option(None, "Logging", "Colour the log (default: on a terminal only).")
+    use_colors: bool | None = option(
+        None, "Logging", "Colour the log (default: on a terminal only, unless NO_COLOR or FORCE_COLOR is in the "
+        "environment).")
     log_format: Literal["text", "json"] = option(
         "text", "Logging", "Log lines of text, or one JSON object per line.")
     access_log_format: str = option(
@@ -317,6 +320,7 @@ class Config:
         return Config.from_options({name: getattr(self, name) for name in OPTIONS} | changes)
 
 
+_HOST_WITH_PORT = re.compile(r"(?:\[(?P<v6>[^\]]+)\]|(?P<host>[^:]+)):(?P<port>[0-9]+)")
 _FIELD_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110 §5.1
 _HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+:[\t\x20-\x7e\x80-\xff]*")  # RFC 9110 §5.1, §5.5
 _OF_EACH_RESPONSE: Final = frozenset(("connection", "content-length", "date", "transfer-encoding"))
@@ -360,6 +364,9 @@ def _check_binding(config: Config) -> None:
     for name in ("bind", "insecure_bind"):
         for text in getattr(config, name):
             _translate(name, parse_bind, text)
+    if match := _HOST_WITH_PORT.fullmatch(config.host):
+        host, port = match["v6"] or match["host"], match["port"]
+        raise ConfigError("host", f"{config.host!r} has a port in it: use --host {host} --port {port}")
     seen: list[BindSpec] = []
     if not config.binds_by_default:
         for name in ("host", "port"):

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Final
 
-__all__ = ["backend_hint"]
+__all__ = ["backend_hint", "backend_hint_in_words"]
 
 # What asyncio and trio say, word for word, when code that is written for them runs on the other one. Each entry is a
 # type and a part of the text: the type alone is too common, and the text alone might be an application's own.
@@ -12,6 +12,7 @@ _ASYNCIO_ON_TRIO: Final = (
     (RuntimeError, "There is no current event loop"),
     (TypeError, "trio.run received unrecognized yield message"),
     (AttributeError, "'NoneType' object has no attribute 'create_future'"),  # asyncio.Queue and locks, without a loop
+    (RuntimeError, "Cannot finalize signals outside of event loop"),  # Sanic
 )
 _TRIO_ON_ASYNCIO: Final = (
     (RuntimeError, "must be called from async context"),
@@ -19,17 +20,26 @@ _TRIO_ON_ASYNCIO: Final = (
     (AttributeError, "'RunContext' object has no attribute"),  # trio.open_nursery, without trio.run
 )
 
+_OF_BACKEND: Final = {
+    "trio": (
+        _ASYNCIO_ON_TRIO, "The application uses asyncio, and this server runs on trio: try --backend asyncio"),
+    "asyncio": (_TRIO_ON_ASYNCIO, "The application uses trio, and this server runs on asyncio: try --backend trio"),
+}
+
 
 def backend_hint(exc: BaseException, backend: str) -> str | None:
     """Advice to take the other backend, if ``exc`` shows that the application was written for it.
 
     The reason is often wrapped, so causes, contexts and members of exception groups count too.
     """
-    if backend == "trio" and _mentions(exc, _ASYNCIO_ON_TRIO):
-        return "The application uses asyncio, and this server runs on trio: try --backend asyncio"
-    if backend == "asyncio" and _mentions(exc, _TRIO_ON_ASYNCIO):
-        return "The application uses trio, and this server runs on asyncio: try --backend trio"
-    return None
+    signs, advice = _OF_BACKEND[backend]
+    return advice if _mentions(exc, signs) else None
+
+
+def backend_hint_in_words(text: str, backend: str) -> str | None:
+    """The same for what a framework says in place of the exception that it has caught."""
+    signs, advice = _OF_BACKEND[backend]
+    return advice if any(words in text for _, words in signs) else None
 
 
 def _mentions(exc: BaseException, signs: tuple[tuple[type[Exception], str], ...]) -> bool:

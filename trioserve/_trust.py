@@ -45,7 +45,7 @@ def believed_fields(text: str) -> frozenset[bytes]:
 
 
 class TrustedPeers:
-    """Made from a comma-separated list of IP addresses, networks, ``unix`` and ``*``.
+    """Made from a comma-separated list of IP addresses, networks, ``unix``, paths of unix sockets and ``*``.
 
     Raises:
         ValueError: an entry is none of these; the text says which.
@@ -55,7 +55,8 @@ class TrustedPeers:
         entries = [entry for item in text.split(",") if (entry := item.strip())]
         self._everybody = "*" in entries
         self._unix = "unix" in entries
-        networks = [_network(entry) for entry in entries if entry not in ("*", "unix")]
+        self._unix_paths = frozenset(entry.removeprefix("unix:") for entry in entries if _is_path(entry))
+        networks = [_network(entry) for entry in entries if entry not in ("*", "unix") and not _is_path(entry)]
         self._single = frozenset(network.network_address for network in networks if network.num_addresses == 1)
         self._networks = [network for network in networks if network.num_addresses > 1]
 
@@ -72,17 +73,21 @@ class TrustedPeers:
         return address in self._single or any(address in network for network in self._networks)
 
     def peer(self, peer: tuple[str, int | None] | None, local: tuple[str, int | None] | None) -> bool:
-        """The peer of a connection is trusted: by its address, or because it came through a unix socket."""
+        """The peer of a connection is trusted: by its address, or by the unix socket of ours that it came through."""
         if self._everybody:
             return True
         if peer is not None:
             return self.host(peer[0])
-        return self._unix and local is not None and local[1] is None
+        return local is not None and local[1] is None and (self._unix or local[0] in self._unix_paths)
+
+
+def _is_path(entry: str) -> bool:
+    return entry.startswith(("/", "unix:/"))
 
 
 def _network(text: str) -> IPv4Network | IPv6Network:
     try:
         return ipaddress.ip_network(text if "/" in text else read_ip(text))
     except ValueError as exc:
-        reason = "has host bits set" if "host bits" in str(exc) else "is no IP address, network, unix or *"
+        reason = "has host bits set" if "host bits" in str(exc) else "is no IP address, network, unix, path or *"
         raise ValueError(f"{text!r} {reason}") from None

@@ -88,7 +88,6 @@ def run_command(directory: Path, *arguments: str, **environment: str) -> tuple[i
     ("site_mian:app", ["no module 'site_mian' in {directory}", "did you mean 'site_main'?"]),
     ("site_main:ap", ["no 'ap' in 'site_main' ({directory}/site_main.py)", "did you mean 'app'?"]),
     ("site_main:value", ["'site_main:value' is of type 'int'", "cannot be called"]),
-    ("site_main:create", ["looks like a factory", "--factory"]),
     ("site_main:create_async", ["is an async function without parameters"]),
     ("site_main:create_from --factory", ["needs arguments, (settings)"]),
     ("site_main:create_async --factory", ["is an async function"]),
@@ -106,7 +105,12 @@ def run_command(directory: Path, *arguments: str, **environment: str) -> tuple[i
     ("site_main:app --access-log-format %(x)s", ["--access-log-format: %(x)s is no atom; atoms are h l u"]),
     ("site_main:app --access-log-format %(x)s --check", ["--access-log-format: %(x)s is no atom"]),
     ("site_main:app --request-id-header a:b", ["--request-id-header: 'a:b' is no name of a header field"]),
-    ("site_main:app --interface wsgi", ["cannot be called with (environ, start_response), as --interface wsgi says"]),
+    ("site_main:app --interface wsgi", ["cannot be called with (environ, start_response), as --interface wsgi says",
+                                        "use --interface asgi3"]),
+    ("site_main:app --interface rsgi", ["--interface: 'rsgi' is not one of auto, asgi3, asgi2, wsgi"]),
+    ("site_main:app --host 127.0.0.1:80", ["'127.0.0.1:80' has a port in it: use --host 127.0.0.1 --port 80"]),
+    ("site_main:app --host [::1]:80", ["--host: '[::1]:80' has a port in it: use --host ::1 --port 80"]),
+    ("site_main app", ["unexpected argument 'app'; did you mean site_main:app?"]),
     ("site_main:app --timeout-request 0", ["--timeout-request: 0 is out of range", "or off"]),
     ("site_main:app --config nowhere.toml", ["nowhere.toml: the file cannot be read: No such file"]),
     ("site_main:app --ssl-certfile nowhere.pem", ["--ssl-certfile: 'nowhere.pem' cannot be read: No such file"]),
@@ -190,6 +194,21 @@ def test_a_lifespan_that_refuses(directory: Path) -> None:
 def test_a_check_that_passes(directory: Path, backend: str) -> None:
     code, lines = run_command(directory, "site_lifespan:app", "--check", "--backend", backend)
     assert (code, lines) == (0, ["site_lifespan:app loads, starts and stops"])
+
+
+def test_a_check_names_the_file_of_options(directory: Path) -> None:
+    (directory / "trioserve.toml").write_text("host = '0.0.0.0'")
+    code, lines = run_command(directory, "site_lifespan:app", "--check")
+    assert (code, lines) == (0, ["INFO:     Options come from trioserve.toml (--no-config: read no file)",
+                                 "site_lifespan:app loads, starts and stops"])
+    assert run_command(directory, "site_lifespan:app", "--check", TRIOSERVE_CONFIG="")[1] == lines[1:]
+
+
+def test_the_file_of_options_is_named_at_the_start(directory: Path) -> None:
+    (directory / "pyproject.toml").write_text("[tool.trioserve]\nworkers = 2\nport = 0")
+    code, lines = run_command(directory, "site_refuses:app")
+    assert code == 3
+    assert lines[0] == "INFO:     Options come from pyproject.toml (--no-config: read no file)"
 
 
 def test_a_check_that_does_not(directory: Path) -> None:

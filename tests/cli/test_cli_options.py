@@ -273,7 +273,7 @@ def mistake(*arguments: str, **environment: str) -> str:
     ("insecure_bind", "http://a", "'http://a' is not of the form HOST:PORT, [IPV6]:PORT, unix:PATH or fd://N"),
     ("fd", "three", "'three' is not a whole number or off"),
     ("uds_permissions", "rw", "'rw' is no octal number such as 660"),
-    ("forwarded_allow_ips", "proxy.example", "'proxy.example' is no IP address, network, unix or *"),
+    ("forwarded_allow_ips", "proxy.example", "'proxy.example' is no IP address, network, unix, path or *"),
     ("forwarded_headers", "forwarded,x-forwarded-for",
      "forwarded cannot be combined with others: a proxy that sets one kind passes on the other"),
 ])

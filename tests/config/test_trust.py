@@ -37,6 +37,12 @@ UNIX = ("/run/app.sock", None)
     ("unix", None, HERE, False),  # no address, and not because it is a unix socket
     ("unix", None, None, False),
     ("unix", ("127.0.0.1", 1), HERE, False),
+    ("/run/app.sock", None, UNIX, True),  # one socket, as uvicorn's list may name it
+    ("unix:/run/app.sock", None, UNIX, True),
+    ("/run/other.sock", None, UNIX, False),
+    ("/run/app.sock", None, HERE, False),
+    ("/run/app.sock", ("127.0.0.1", 1), HERE, False),
+    ("/run/app.sock,127.0.0.1", ("127.0.0.1", 1), HERE, True),
     ("*", ("192.0.2.7", 1), HERE, True),
     ("*", None, UNIX, True),
     ("*", None, None, True),
@@ -60,12 +66,13 @@ def test_the_default() -> None:
 
 
 @pytest.mark.parametrize(("allowed", "problem"), [
-    ("localhost", "'localhost' is no IP address, network, unix or *"),
+    ("localhost", "'localhost' is no IP address, network, unix, path or *"),
     ("127.0.0.1, proxy", "'proxy' is no IP address"),
     ("10.0.0.1/8", "'10.0.0.1/8' has host bits set"),
     ("10.0.0.0/33", "'10.0.0.0/33' is no IP address"),
     ("127.0.0.1 ::1", "'127.0.0.1 ::1' is no IP address"),
     ("10.*", "'10.*' is no IP address"),
+    ("run/app.sock", "'run/app.sock' is no IP address"),
 ])
 def test_what_is_no_list_of_proxies(allowed: str, problem: str) -> None:
     with pytest.raises(ConfigError) as error:

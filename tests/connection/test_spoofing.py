@@ -88,6 +88,8 @@ def plain(peer: Address | None) -> list[Any]:
     (LOCAL, TCP, {"forwarded_allow_ips": "203.0.113.9"}, X, plain(LOCAL)),
     (LOCAL, TCP, {"forwarded_allow_ips": "unix"}, X, plain(LOCAL)),
     (None, UNIX, {"forwarded_allow_ips": "127.0.0.1"}, X, plain(None)),
+    (None, UNIX, {"forwarded_allow_ips": UNIX[0]}, X, [("1.1.1.1", 0), "https", "a", ""]),
+    (None, UNIX, {"forwarded_allow_ips": "/run/other.sock"}, X, plain(None)),
     (LOCAL, TCP, {"forwarded_allow_ips": ""}, X, plain(LOCAL)),
     # switched off
     (LOCAL, TCP, {"proxy_headers": False}, (*X, *RFC_7239), plain(LOCAL)),

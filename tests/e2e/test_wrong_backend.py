@@ -30,8 +30,9 @@ def test_advice_and_traceback(app: str, path: str, wrong: Flavour, right: Flavou
         assert ADVICE not in server.stderr.text
 
 
-def test_advice_when_the_lifespan_fails() -> None:
-    command = [sys.executable, *STRICT, "-m", "trioserve", "asyncio_only:with_lifespan", "--port", "0"]
+@pytest.mark.parametrize("app", ["asyncio_only:with_lifespan", "quart_app:app"])
+def test_advice_when_the_lifespan_fails(app: str) -> None:
+    command = [sys.executable, *STRICT, "-m", "trioserve", app, "--port", "0"]
     done = subprocess.run(command, cwd=APPS, capture_output=True, text=True, timeout=30, check=False)
     assert done.returncode == 3
     assert "Traceback (most recent call last)" in done.stderr

@@ -1,5 +1,6 @@
 """The rehearsal of an application's start and stop."""
 
+import sys
 import traceback
 from collections.abc import Awaitable, Callable
 
@@ -8,7 +9,7 @@ import pytest
 
 from tests.helpers.apps import hello
 from tests.helpers.lifespans import COMPLETE, LifespanApp, with_lifespan
-from trioserve import Config, StartupFailed
+from trioserve import Config, ConfigError, StartupFailed
 from trioserve._server import check
 from trioserve._types import Receive, Send
 
@@ -83,6 +84,45 @@ async def test_a_traceback_is_logged_and_its_end_is_the_reason(  # what Starlett
         await check(with_lifespan(lifespan), Config())
     assert str(failure.value) == "the application failed to start: LookupError: no database"
     assert (text.rstrip() in caplog.text) == (len(text.splitlines()) > 1)
+
+
+ASYNCIO_NEEDED = "no running event loop"
+SANIC = "Cannot finalize signals outside of event loop"
+TRIO_NEEDED = "must be called from async context"
+
+
+def saying(words: str, when: str) -> Callable[[Receive, Send], Awaitable[None]]:
+    """A framework that reports an exception by its text."""
+    async def lifespan(receive: Receive, send: Send) -> None:
+        await receive()
+        if when == "shutdown":
+            await send(COMPLETE)
+            await receive()
+        await send({"type": f"lifespan.{when}.failed", "message": words})
+
+    return lifespan
+
+
+@pytest.mark.parametrize("when", ["startup", "shutdown"])
+@pytest.mark.parametrize(("words", "needed"), [
+    (ASYNCIO_NEEDED, "asyncio"), (SANIC, "asyncio"), (TRIO_NEEDED, "trio"), ("no database", "")])
+async def test_words_of_a_framework_that_needs_the_other_backend(
+    anyio_backend_name: str, words: str, needed: str, when: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    with pytest.raises(StartupFailed):
+        await check(with_lifespan(saying(words, when)), Config())
+    advice = [record.getMessage() for record in caplog.records if "--backend" in record.getMessage()]
+    if needed in ("", anyio_backend_name):
+        assert advice == []
+    else:
+        assert [text.rpartition(": ")[2] for text in advice] == [f"try --backend {needed}"]
+
+
+async def test_a_library_that_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "trioserve._protocol.head_httptools", None)
+    monkeypatch.delattr("trioserve._protocol.head_httptools", raising=False)
+    with pytest.raises(ConfigError, match=r"^http: httptools is not installed"):
+        await check(hello, Config(http="httptools"))
 
 
 async def test_a_refusal_without_a_reason() -> None:

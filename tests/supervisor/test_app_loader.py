@@ -149,6 +149,8 @@ def test_a_directory_that_does_not_exist(tmp_path: Path) -> None:
     ("src\\main.py:app", "'src.main:app'?"),
     ("/srv/site/main.py", "'main:app' with --app-dir /srv/site?"),
     ("../site/main.py:api", "'main:api' with --app-dir ../site?"),
+    ("C:\\site\\main.py:api", "'main:api' with --app-dir C:/site?"),
+    ("C:\\site\\main.py", "'main:app' with --app-dir C:/site?"),
     ("main:create()", "'main:create' with --factory?"),
 ])
 def test_a_malformed_target_with_an_obvious_meaning(tmp_path: Path, target: str, advice: str) -> None:
@@ -319,15 +321,28 @@ def test_a_module_without_a_file(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("attribute", "problem"), [
     ("number", "is of type 'int', not an application: it cannot be called"),
-    ("create", "can be called without arguments, so it looks like a factory: use --factory"),
-    ("Callable", "can be called without arguments, so it looks like a factory: use --factory"),
     ("create_async", "is an async function without parameters: neither an application nor a factory"),
-    ("create_with_default", "can be called without arguments, so it looks like a factory: use --factory"),
     ("create_from", "cannot be called with (scope, receive, send); it takes (settings)"),
     ("two", "cannot be called with (scope, receive, send); it takes (receive, send)"),
 ])
 def test_what_is_no_application(project: Path, attribute: str, problem: str) -> None:
     assert refusal(f"site_main:{attribute}", project) == f"'site_main:{attribute}' {problem}"
+
+
+@pytest.mark.parametrize("attribute", ["create", "create_with_default", "Callable", "create_wsgi"])
+def test_what_looks_like_a_factory_is_called_with_a_warning(  # as by uvicorn
+    project: Path, attribute: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert callable(load(f"site_main:{attribute}", project))
+    assert [record.getMessage() for record in caplog.records] == [
+        f"'site_main:{attribute}' looks like a factory and is called; say so by --factory"]
+
+
+def test_what_a_supposed_factory_returns_is_checked(project: Path) -> None:
+    assert refusal("site_main:create_none", project) == (
+        "what the factory 'site_main:create_none' returned is None, not an application: it cannot be called")
+    with pytest.raises(AppLoadFailed, match="could not make the application: LookupError"):
+        load("site_main:create_badly", project)
 
 
 @pytest.mark.parametrize(("attribute", "interface"), [
@@ -341,10 +356,11 @@ def test_what_has_the_interface_that_was_asked_for(project: Path, attribute: str
 
 @pytest.mark.parametrize(("attribute", "interface", "problem"), [
     ("app", "wsgi", "cannot be called with (environ, start_response), as --interface wsgi says; "
-                    "it takes (scope, receive, send)"),
-    ("app", "asgi2", "cannot be called with (scope), as --interface asgi2 says; it takes (scope, receive, send)"),
+                    "it takes (scope, receive, send): use --interface asgi3"),
+    ("app", "asgi2", "cannot be called with (scope), as --interface asgi2 says; "
+                     "it takes (scope, receive, send): use --interface asgi3"),
     ("wsgi", "asgi3", "cannot be called with (scope, receive, send), as --interface asgi3 says; "
-                      "it takes (environ, start_response)"),
+                      "it takes (environ, start_response): use --interface wsgi"),
     ("two", "wsgi", "cannot be called with (environ, start_response), as --interface wsgi says; "
                     "it takes (receive, send)"),
 ])

@@ -83,6 +83,18 @@ def test_every_format(tmp_path: Path, capsys: pytest.CaptureFixture[str], name: 
     assert capsys.readouterr().out == "TRACE|trioserve|caf\xe9\nINFO|trioserve.access|GET /\n"
 
 
+def test_a_dict(capsys: pytest.CaptureFixture[str]) -> None:
+    set_up_logging(Config(log_config=DICT))
+    log.info("line")
+    assert capsys.readouterr().out == "INFO|trioserve|line\n"
+
+
+def test_a_dict_that_cannot_be_used() -> None:
+    with pytest.raises(ConfigError) as failure:
+        set_up_logging(Config(log_config={}))
+    assert str(failure.value) == "log_config: the dict: dictionary doesn't specify a version"
+
+
 @pytest.mark.parametrize("name", FILES)
 def test_loggers_that_are_not_mentioned_go_on(tmp_path: Path, name: str) -> None:
     earlier = logging.getLogger("site.earlier")

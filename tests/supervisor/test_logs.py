@@ -139,6 +139,7 @@ def test_colors(
     monkeypatch: pytest.MonkeyPatch, terminal: bool, option: bool | None, no_color: str, colored: bool
 ) -> None:
     monkeypatch.setenv("NO_COLOR", no_color)
+    monkeypatch.delenv("FORCE_COLOR", raising=False)
     out, err = streams(monkeypatch, terminal=terminal)
     set_up_logging(Config(use_colors=option))
     log.info("line")
@@ -147,6 +148,21 @@ def test_colors(
     assert isinstance(handler, AccessHandler)
     assert err.getvalue() == out.getvalue() == ("\x1b[32mINFO\x1b[0m:     line\n" if colored else "INFO:     line\n")
     assert handler.prefix + "line\n" == out.getvalue()
+
+
+@pytest.mark.parametrize(("no_color", "force_color", "option", "colored"), [
+    ("", "1", None, True), ("1", "1", None, False), ("", "", None, False), ("", "1", False, False),
+    ("1", "", True, True),
+])
+def test_colors_by_the_environment_without_a_terminal(
+    monkeypatch: pytest.MonkeyPatch, no_color: str, force_color: str, option: bool | None, colored: bool
+) -> None:
+    monkeypatch.setenv("NO_COLOR", no_color)
+    monkeypatch.setenv("FORCE_COLOR", force_color)
+    _, err = streams(monkeypatch)
+    set_up_logging(Config(use_colors=option))
+    log.info("line")
+    assert ("\x1b[32m" in err.getvalue()) == colored
 
 
 def test_a_level_with_a_long_name_keeps_its_distance(monkeypatch: pytest.MonkeyPatch) -> None:

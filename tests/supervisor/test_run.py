@@ -214,7 +214,7 @@ def test_uvloop_that_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("loop", ["uvloop", "asyncio"])
 def test_an_event_loop_of_asyncio_on_trio(loop: str) -> None:
     with pytest.raises(ConfigError, match="use it with --backend asyncio"):
-        trioserve.run(app, loop=loop)
+        trioserve.run(app, loop=loop, backend="trio")
 
 
 # The environment file.
@@ -324,6 +324,12 @@ def test_a_process_without_stdout(module: Any, monkeypatch: pytest.MonkeyPatch) 
 
 
 # Worker processes.
+
+
+def test_logging_that_cannot_be_given_to_other_processes() -> None:
+    log_config = {"version": 1, "handlers": {"out": {"class": "logging.StreamHandler", "stream": sys.stdout}}}
+    with pytest.raises(ConfigError, match=r"^log_config: the dict cannot be given to worker processes, name a file: "):
+        trioserve.run("site_run:app", workers=2, log_config=log_config)
 
 
 @pytest.mark.parametrize("options", [{"workers": 2}, {"reload": True}])

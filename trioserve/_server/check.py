@@ -5,6 +5,7 @@ import anyio
 from trioserve._config import Config
 from trioserve._errors import StartupFailed
 from trioserve._server.access_format import compile_format
+from trioserve._server.engine import choose_engine
 from trioserve._server.interface import adapt
 from trioserve._server.lifespan import Lifespan
 from trioserve._server.tls import load_certificates
@@ -15,7 +16,7 @@ __all__ = ["check"]
 
 
 async def check(app: AnyApp, config: Config) -> None:
-    """Run the start-up and the shutdown of the application's lifespan, after a look at the certificates.
+    """Run the start-up and the shutdown of the application's lifespan, after a look at certificates and libraries.
 
     Nothing is bound, no request served.
 
@@ -24,6 +25,7 @@ async def check(app: AnyApp, config: Config) -> None:
         StartupFailed: the application refused to start, failed to stop, or did not stop within the shutdown's budget.
     """
     compile_format(config.access_log_format)
+    choose_engine(config.http)
     load_certificates(config, None)
     lifespan = Lifespan(adapt(app, config), config.lifespan, running_backend(), lambda reason: None)
     async with anyio.create_task_group() as app_lifetime:

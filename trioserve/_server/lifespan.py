@@ -12,7 +12,7 @@ from trioserve._asgi import ASGI_VERSION
 from trioserve._complaints import complain
 from trioserve._connection import orders_and_errors
 from trioserve._errors import AppError, LifespanDied, StartupFailed, TrioserveError
-from trioserve._hints import backend_hint
+from trioserve._hints import backend_hint, backend_hint_in_words
 from trioserve._types import App, Message
 
 __all__ = ["Lifespan"]
@@ -105,7 +105,9 @@ class Lifespan:
         else:
             # It never asked for an event: the exception is how an application without lifespan says so.
             complain(log, "The application has no lifespan (%s)", type(exc).__name__, level=logging.INFO)
-        hint = backend_hint(exc, self._backend)
+        self._advise(backend_hint(exc, self._backend))
+
+    def _advise(self, hint: str | None) -> None:
         if hint is not None:
             complain(log, hint)
 
@@ -125,13 +127,16 @@ class Lifespan:
             self.context = contextvars.copy_context()
             self._started.set()
         elif kind == "lifespan.startup.failed" and starting:
-            reason = _in_one_line(str(message.get("message", "")))
-            self.failure = StartupFailed(f"the application failed to start: {reason}")
+            text = str(message.get("message", ""))
+            self.failure = StartupFailed(f"the application failed to start: {_in_one_line(text)}")
+            self._advise(backend_hint_in_words(text, self._backend))
             self._started.set()  # it may go on, even wait for a shutdown, and is then cancelled
         elif kind == "lifespan.shutdown.complete" and self._shutdown_sent:
             self._shutdown_finished.set()
         elif kind == "lifespan.shutdown.failed" and self._shutdown_sent:
-            complain(log, "The application failed to shut down: %s", message.get("message", ""))
+            text = str(message.get("message", ""))
+            complain(log, "The application failed to shut down: %s", text)
+            self._advise(backend_hint_in_words(text, self._backend))
             self.shutdown_failed = True
             self._shutdown_finished.set()
         else:

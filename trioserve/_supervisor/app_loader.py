@@ -6,6 +6,7 @@ is no such module, no such attribute, or nothing in it that could be served, is 
 
 import importlib
 import inspect
+import logging
 import os
 import sys
 import traceback
@@ -20,6 +21,8 @@ from trioserve._values import nearest
 
 __all__ = ["load_app", "without_loader_frames"]
 
+log = logging.getLogger("trioserve")
+
 AnyInterface: TypeAlias = Literal["auto", "asgi3", "asgi2", "wsgi"]
 _USUAL_NAMES: Final = ("app", "application")
 _USUAL_FACTORIES: Final = ("create_app", "make_app", "get_app", "create_application")
@@ -28,8 +31,9 @@ _USUAL_FACTORIES: Final = ("create_app", "make_app", "get_app", "create_applicat
 def load_app(target: str, *, factory: bool, app_dir: str, interface: AnyInterface = "auto") -> AnyApp:
     """The application that ``target`` names; ``app_dir`` (empty: the current directory) is searched first.
 
-    With ``factory`` the target names a function without parameters that returns the application. What is returned
-    has the ``interface``, and is not adapted to ASGI 3 yet.
+    With ``factory`` the target names a function without parameters that returns the application. What looks like
+    nothing else is taken for one as well, with a warning, as uvicorn does. What is returned has the ``interface``, and
+    is not adapted to ASGI 3 yet.
 
     Raises:
         AppNotFound: ``target`` names nothing that could be served.
@@ -40,10 +44,11 @@ def load_app(target: str, *, factory: bool, app_dir: str, interface: AnyInterfac
     directory = _search_first(app_dir)
     module = _import(module_name, target, directory)
     found = _look_up(module, attributes, target)
-    if factory:
-        made = _call_factory(found, target)
-        return _checked(made, f"what the factory {target!r} returned", interface, may_be_factory=False)
-    return _checked(found, repr(target), interface, may_be_factory=True)
+    if not factory:
+        if not _looks_like_factory(found, interface):
+            return _checked(found, repr(target), interface)
+        log.warning("%r looks like a factory and is called; say so by --factory", target)
+    return _checked(_call_factory(found, target), f"what the factory {target!r} returned", interface)
 
 
 def without_loader_frames(exc: BaseException) -> TracebackType | None:
@@ -81,7 +86,8 @@ def _meant(target: str) -> str:
     if not colon or "/" in attribute or attribute.endswith(".py"):
         path, attribute = path + colon + attribute, ""
     path = path.removesuffix(".py").removeprefix("./")
-    directory, _, file = path.rpartition("/") if path.startswith(("/", "../")) else ("", "", path)
+    is_elsewhere = path.startswith(("/", "../")) or path[1:3] == ":/"  # C:/
+    directory, _, file = path.rpartition("/") if is_elsewhere else ("", "", path)
     module_name = file.replace("/", ".")
     attribute = attribute or _USUAL_NAMES[0]
     if not (_is_dotted(module_name) and _is_dotted(attribute)):
@@ -227,22 +233,33 @@ def _call_factory(factory: Any, target: str) -> Any:
         raise _load_failed(target, "make the application", exc) from exc
 
 
-def _checked(found: Any, what: str, interface: AnyInterface, *, may_be_factory: bool) -> AnyApp:
+def _looks_like_factory(found: Any, interface: AnyInterface) -> bool:
+    """It can be called without arguments, at once, and not as an application."""
+    if not callable(found) or _has_interface(found, interface) or inspect.iscoroutinefunction(found):
+        return False
+    return can_take(signature_of(found), 0)
+
+
+def _has_interface(found: Any, interface: AnyInterface) -> bool:
+    return interface_of(found) is not None if interface == "auto" else has_interface(found, interface)
+
+
+def _checked(found: Any, what: str, interface: AnyInterface) -> AnyApp:
     """``found``, if it can be called as the interface says."""
     if inspect.iscoroutine(found):
         found.close()  # it will not be awaited, and Python would warn of it
     if not callable(found):
         raise AppNotFound(f"{what} is {_described(found)}, not an application: it cannot be called")
-    if interface_of(found) is not None if interface == "auto" else has_interface(found, interface):
+    if _has_interface(found, interface):
         return cast("AnyApp", found)
     signature = signature_of(found)
-    if may_be_factory and can_take(signature, 0):
-        if inspect.iscoroutinefunction(found):
-            raise AppNotFound(f"{what} is an async function without parameters: neither an application nor a factory")
-        raise AppNotFound(f"{what} can be called without arguments, so it looks like a factory: use --factory")
+    if can_take(signature, 0) and inspect.iscoroutinefunction(found):
+        raise AppNotFound(f"{what} is an async function without parameters: neither an application nor a factory")
     arguments = ", ".join(ARGUMENTS["asgi3" if interface == "auto" else interface])
     asked_for = "" if interface == "auto" else f", as --interface {interface} says"
-    raise AppNotFound(f"{what} cannot be called with ({arguments}){asked_for}; it takes {signature}")
+    shown = interface_of(found)
+    advice = f": use --interface {shown}" if shown is not None else ""
+    raise AppNotFound(f"{what} cannot be called with ({arguments}){asked_for}; it takes {signature}{advice}")
 
 
 def _described(value: object) -> str:

@@ -4,6 +4,7 @@
 """
 
 import importlib.util
+import json
 import logging
 import os
 import signal
@@ -178,7 +179,16 @@ def _importable(app: AnyApp | str, config: Config) -> str:
         raise ConfigError(
             option, f"{what} needs the application's name, such as 'main:app', not the application: each worker "
             "process imports it")
+    if config.log_config is not None and not isinstance(config.log_config, str):
+        _check_can_be_sent(config.log_config)
     return app
+
+
+def _check_can_be_sent(log_config: Mapping[str, Any]) -> None:
+    try:
+        json.dumps(log_config)
+    except (TypeError, ValueError) as exc:
+        raise ConfigError("log_config", f"the dict cannot be given to worker processes, name a file: {exc}") from None
 
 
 async def _check(app: AnyApp | str, config: Config) -> None:
