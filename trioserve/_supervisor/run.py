@@ -27,6 +27,7 @@ from trioserve._supervisor.app_loader import load_app, without_loader_frames
 from trioserve._supervisor.attended import attended
 from trioserve._supervisor.logs import set_up_logging
 from trioserve._supervisor.signals import NO_OTHERS, Stoppable, ctrl_c_interrupts, obey_signals
+from trioserve._supervisor.standard_streams import open_standard_streams
 from trioserve._types import AnyApp
 
 __all__ = ["backend_options", "check_command", "load", "load_env_file", "run", "run_command", "show_origin"]
@@ -125,6 +126,7 @@ def _run_check(target: str, config: Config) -> None:
 
 
 def _in_event_loop(function: Callable[..., Coroutine[Any, Any, None]], app: Any, config: Config, *more: Any) -> None:
+    open_standard_streams()
     anyio.run(function, app, config, *more, backend=config.backend, backend_options=backend_options(config))
 
 
