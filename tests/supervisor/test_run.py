@@ -3,6 +3,7 @@
 import importlib.util
 import logging
 import os
+import signal
 import socket
 import ssl
 import subprocess
@@ -20,6 +21,7 @@ from trioserve._config import Config
 from trioserve._errors import AppLoadFailed, AppNotFound, BindFailed, ConfigError, TrioserveError
 from trioserve._supervisor import run as run_module
 from trioserve._supervisor.run import run_command
+from trioserve._supervisor.signals import STOP_SIGNALS
 from trioserve._types import App, Receive, Scope, Send
 
 
@@ -55,11 +57,15 @@ class StandInServer:
 def stand_in(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[StandInServer]]:
     """Takes the server's place; ``served`` lists the ones that ran. Loggers and imports are as before afterwards."""
     path, modules = sys.path[:], set(sys.modules)
+    signals = {number: signal.getsignal(number) for number in STOP_SIGNALS}
+    monkeypatch.setattr(threading, "_register_atexit", lambda function: None)  # a run is not this process's last act
     loggers = [logging.getLogger(name) for name in ("trioserve", "trioserve.access")]
     before = [(logger.handlers[:], logger.level, logger.propagate) for logger in loggers]
     StandInServer.served = []
     monkeypatch.setattr(run_module, "Server", StandInServer)
     yield StandInServer
+    for number, handler in signals.items():
+        signal.signal(number, handler)
     sys.path[:] = path
     for name in set(sys.modules) - modules:
         if name.startswith("site_"):

@@ -9,7 +9,7 @@ from typing import Any
 import anyio
 import pytest
 
-from trioserve._supervisor.signals import STOP_SIGNALS, ctrl_c_interrupts, held_back, obey_signals
+from trioserve._supervisor.signals import STOP_SIGNALS, ctrl_c_interrupts, held_back, obey_signals, survived
 
 pytestmark = pytest.mark.anyio
 
@@ -100,11 +100,14 @@ async def test_a_hang_up_reloads_certificates_and_counts_for_nothing_else() -> N
         listening.cancel_scope.cancel()
 
 
-async def test_without_certificates_a_hang_up_is_left_alone() -> None:
-    before = signal.getsignal(signal.SIGHUP)
+async def test_a_hang_up_that_stops_may_come_more_than_once() -> None:
+    """A terminal that closes sends it, and so does the shell that runs in it."""
+    server = RecordingServer()
     async with anyio.create_task_group() as listening:
-        await listening.start(obey_signals, RecordingServer())
-        assert signal.getsignal(signal.SIGHUP) == before
+        await listening.start(obey_signals, server, (*STOP_SIGNALS, signal.SIGHUP))
+        assert await server.after(signal.SIGHUP) == ["SIGHUP"]
+        signal.raise_signal(signal.SIGHUP)
+        assert await server.after(signal.SIGTERM) == ["SIGHUP", "forced"]
         listening.cancel_scope.cancel()
 
 
@@ -135,17 +138,22 @@ async def test_a_handler_of_the_program_is_there_again() -> None:
     assert heard == []
 
 
-async def test_in_the_last_act_signals_that_come_late_do_nothing() -> None:
-    before = {number: signal.getsignal(number) for number in STOP_SIGNALS}
+async def test_what_signals_do_when_the_process_is_about_to_end() -> None:
+    """Those that stop it can hurry it; the others do nothing, where they would end it by default."""
+    numbers = (*STOP_SIGNALS, signal.SIGHUP)
+    before = {number: signal.getsignal(number) for number in numbers}
+    heard: list[int] = []
     try:
         async with anyio.create_task_group() as listening:
-            await listening.start(partial(obey_signals, RecordingServer(), last_act=True))
+            await listening.start(partial(
+                obey_signals, RecordingServer(), numbers, afterwards=lambda number, frame: heard.append(number)))
             listening.cancel_scope.cancel()
-        for number in STOP_SIGNALS:
+        for number in numbers:
             signal.raise_signal(number)
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+    assert heard == list(STOP_SIGNALS)
 
 
 async def test_other_signals_call_something_and_stop_nothing() -> None:
@@ -160,15 +168,45 @@ async def test_other_signals_call_something_and_stop_nothing() -> None:
         listening.cancel_scope.cancel()
 
 
-async def test_only_sigterm_lets_connections_settle() -> None:
-    """A person who presses Ctrl-C waits for the prompt."""
-    for number, settles in ((signal.SIGINT, False), (signal.SIGTERM, True)):
+async def test_only_ctrl_c_does_not_let_connections_settle() -> None:
+    """A person who presses it waits for the prompt."""
+    for number, settles in ((signal.SIGINT, False), (signal.SIGTERM, True), (signal.SIGHUP, True)):
         server = RecordingServer()
         async with anyio.create_task_group() as listening:
-            await listening.start(obey_signals, server)
+            await listening.start(obey_signals, server, (*STOP_SIGNALS, signal.SIGHUP))
             await server.after(number)
             listening.cancel_scope.cancel()
         assert bool(server.settle) is settles
+
+
+def test_a_signal_that_is_survived_leaves_a_line(caplog: pytest.LogCaptureFixture) -> None:
+    assert signal.getsignal(signal.SIGUSR1) is signal.SIG_DFL
+    with survived([signal.SIGUSR1]):
+        signal.raise_signal(signal.SIGUSR1)
+    assert caplog.messages == ["SIGUSR1 means nothing to this process"]
+    assert signal.getsignal(signal.SIGUSR1) is signal.SIG_DFL
+
+
+def test_a_signal_that_somebody_hears_is_left_alone() -> None:
+    before = signal.signal(signal.SIGUSR1, _note)
+    try:
+        with survived([signal.SIGUSR1]):
+            assert signal.getsignal(signal.SIGUSR1) is _note
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+
+
+def test_the_application_may_take_a_survived_signal() -> None:
+    try:
+        with survived([signal.SIGUSR1]):
+            signal.signal(signal.SIGUSR1, _note)
+        assert signal.getsignal(signal.SIGUSR1) is _note
+    finally:
+        signal.signal(signal.SIGUSR1, signal.SIG_DFL)
+
+
+def _note(number: int, frame: object) -> None:
+    """Somebody's handler."""
 
 
 def test_signals_held_back_take_effect_afterwards() -> None:

@@ -204,6 +204,16 @@ class Link:
         line, _, self._received = self._received.partition(b"\n")
         return _decode(line)
 
+    def receive_in_thread(self) -> list[Message]:
+        """``receive`` for a thread, when the event loop has ended."""
+        poll = select.poll()
+        poll.register(self._sock, select.POLLIN)
+        while True:
+            messages = list(self.receive_waiting())
+            if messages or self._ended:
+                return messages
+            poll.poll()
+
     def wait_for_end(self) -> None:
         """Block until the other process has ended; for a thread of its own, which takes no message from anybody."""
         poll = select.poll()

@@ -12,7 +12,7 @@ import ssl
 import sys
 import threading
 import traceback
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from contextlib import nullcontext
 from functools import partial
 from typing import Any, Final
@@ -26,11 +26,23 @@ from trioserve._server import Server, check
 from trioserve._supervisor.activation import activated_sockets
 from trioserve._supervisor.app_loader import load_app, without_loader_frames
 from trioserve._supervisor.attended import attended
+from trioserve._supervisor.departure import DepartingServer, Departure
 from trioserve._supervisor.logs import set_up_logging
-from trioserve._supervisor.signals import NO_OTHERS, Stoppable, ctrl_c_interrupts, obey_signals
+from trioserve._supervisor.signals import (
+    NO_OTHERS,
+    STOP_SIGNALS,
+    USER_SIGNALS,
+    Stoppable,
+    ctrl_c_interrupts,
+    obey_signals,
+    survived,
+)
+from trioserve._supervisor.standard_streams import open_standard_streams
 from trioserve._types import AnyApp
 
-__all__ = ["backend_options", "check_command", "load", "load_env_file", "run", "run_command", "show_origin"]
+__all__ = [
+    "backend_options", "check_command", "departing", "load", "load_env_file", "run", "run_command", "show_origin",
+]
 
 INTERRUPTED: Final = 130  # 128 + SIGINT, a shell's exit code for Ctrl-C
 
@@ -43,8 +55,10 @@ def run(app: AnyApp | str, *, ssl_context: ssl.SSLContext | None = None, **optio
     The application is ASGI 3, ASGI 2 or WSGI. ``options`` are fields of ``Config``; an ``ssl_context`` of one's own
     takes the place of those for certificates. Logging is set up, unless the logger ``trioserve`` has a handler already
     and no ``log_config`` is given.
-    SIGINT and SIGTERM stop the server gracefully, a second one at once; in a thread other than the main one, where
-    Python hears no signals, it runs until ``limit_max_requests`` or the end of the process.
+    SIGINT and SIGTERM stop the server gracefully, a second one at once; SIGHUP reads certificate files again, or stops
+    the server if it has none. In a thread other than the main one, where Python hears no signals, it runs until
+    ``limit_max_requests`` or the end of the process. When a signal has stopped the server and the program has ended,
+    threads that are still running get as long as ``timeout_graceful_shutdown``; then the process ends without them.
 
     Raises:
         ConfigError: an option is unknown, has a value it cannot have, or names a package or file that is not usable.
@@ -57,7 +71,7 @@ def run(app: AnyApp | str, *, ssl_context: ssl.SSLContext | None = None, **optio
     config = Config.from_options(options)
     if config.log_config is not None or not logging.getLogger("trioserve").handlers:
         set_up_logging(config)
-    _run(app, config, ssl_context=ssl_context)
+    _run(app, config, Departure(config.longest_shutdown, ends_process=False), ssl_context)
 
 
 def run_command(target: str, config: Config, spell: Callable[[str], str], file: str | None = None) -> int:
@@ -65,7 +79,7 @@ def run_command(target: str, config: Config, spell: Callable[[str], str], file: 
 
     ``spell`` says how the user named an option, for a ``ConfigError``; ``file`` is the one that options were read from.
     """
-    return _exit_code_of(partial(_run, last_act=True), target, config, spell, file)
+    return _exit_code_of(_run, target, config, spell, file)
 
 
 def check_command(target: str, config: Config, spell: Callable[[str], str], file: str | None = None) -> int:
@@ -77,13 +91,14 @@ def check_command(target: str, config: Config, spell: Callable[[str], str], file
 
 
 def _exit_code_of(
-    serve: Callable[[str, Config], None], target: str, config: Config, spell: Callable[[str], str], file: str | None
+    serve: Callable[[str, Config, Departure], None], target: str, config: Config, spell: Callable[[str], str],
+    file: str | None,
 ) -> int:
     try:
         set_up_logging(config)
         if file is not None:  # nobody has typed what it says
             log.info("Options come from %s (--no-config: read no file)", file)
-        serve(target, config)
+        serve(target, config, Departure(config.longest_shutdown, ends_process=True))
     except TrioserveError as exc:
         report(exc, spell)
         return exc.exit_code
@@ -109,65 +124,99 @@ def show_origin(error: TrioserveError) -> None:
 
 
 def _run(
-    app: AnyApp | str, config: Config, *, last_act: bool = False, ssl_context: ssl.SSLContext | None = None
+    app: AnyApp | str, config: Config, departure: Departure, ssl_context: ssl.SSLContext | None = None
 ) -> None:
-    """``last_act``: the process ends with the server."""
     if config.workers > 1 or config.reload:
         if ssl_context is not None:
             option = "reload" if config.reload else "workers"
             raise ConfigError(option, "an ssl_context cannot be given to worker processes; use ssl_certfile")
-        _in_event_loop(_supervise, _importable(app, config), config, last_act)
+        _in_event_loop(_supervise, config, departure, _importable(app, config), config, departure)
         return
     if config.env_file is not None:
         load_env_file(config.env_file)
-    _in_event_loop(_serve, app, config, last_act, ssl_context)
+    _in_event_loop(_serve, config, departure, app, config, departure, ssl_context)
 
 
-def _run_check(target: str, config: Config) -> None:
+def _run_check(target: str, config: Config, departure: Departure) -> None:
     if config.env_file is not None:
         load_env_file(config.env_file)
-    _in_event_loop(_check, target, config)
+    _in_event_loop(_check, config, departure, target, config)
 
 
-def _in_event_loop(function: Callable[..., Coroutine[Any, Any, None]], app: Any, config: Config, *more: Any) -> None:
-    anyio.run(function, app, config, *more, backend=config.backend, backend_options=backend_options(config))
+def _in_event_loop(
+    function: Callable[..., Coroutine[Any, Any, None]], config: Config, departure: Departure, *args: Any
+) -> None:
+    open_standard_streams()
+    options = backend_options(config)
+    try:
+        with survived(USER_SIGNALS) if _in_main_thread() else nullcontext():
+            anyio.run(departing, departure, function, *args, backend=config.backend, backend_options=options)
+    finally:
+        departure.event_loop_has_ended()
+
+
+async def departing(departure: Departure, function: Callable[..., Coroutine[Any, Any, None]], *args: Any) -> None:
+    """Call ``function``; its end is that of the server. The event loop's own end may take as long as its threads."""
+    try:
+        await function(*args)
+    except BaseException as exc:
+        departure.server_has_ended(exc)
+        raise
+    departure.server_has_ended()
 
 
 async def _serve(
-    app: AnyApp | str, config: Config, last_act: bool, ssl_context: ssl.SSLContext | None = None
+    app: AnyApp | str, config: Config, departure: Departure, ssl_context: ssl.SSLContext | None = None
 ) -> None:
     """Load the application and serve it in this process; signals are heard before its start-up begins."""
     if isinstance(app, str):
         app = load(app, config)
     server = Server(app, config, sockets=activated_sockets(config), ssl_context=ssl_context)
-    others = {}
-    if server.has_certificate_files and sys.platform != "win32":
-        others[signal.SIGHUP] = server.reload_certificates
+    stop_signals, others = _hang_up(server)
     if config.pid_file is None and "NOTIFY_SOCKET" not in os.environ:
-        await attended(server.serve, *_signals_of(server, last_act, others))
+        await attended(server.serve, *_signals_of(server, departure, stop_signals, others))
         return
     from trioserve._supervisor.service import ReportingServer, Service  # somebody asks; nobody else pays for them
 
     with Service(config) as service:
         reporting = ReportingServer(server, service)
-        await attended(reporting.serve, *_signals_of(reporting, last_act, others), service.keep_watchdog)
+        await attended(reporting.serve, *_signals_of(reporting, departure, stop_signals, others), service.keep_watchdog)
 
 
-async def _supervise(target: str, config: Config, last_act: bool) -> None:
+async def _supervise(target: str, config: Config, departure: Departure) -> None:
     """Serve by other processes."""
     from trioserve._supervisor.service import Service
     from trioserve._supervisor.supervisor import Supervisor  # not imported by a single process
 
     with Service(config) as service:
         supervisor = Supervisor(target, config, service)
-        await attended(supervisor.run, *_signals_of(supervisor, last_act, supervisor.signals))
+        await attended(supervisor.run, *_signals_of(supervisor, departure, others=supervisor.signals))
 
 
 def _signals_of(
-    server: Stoppable, last_act: bool, others: Mapping[signal.Signals, Callable[[], None]] = NO_OTHERS
-) -> list[Callable[..., Coroutine[Any, Any, None]]]:
+    server: Stoppable, departure: Departure, stop_signals: Iterable[signal.Signals] = STOP_SIGNALS,
+    others: Mapping[signal.Signals, Callable[[], None]] = NO_OTHERS,
+) -> list[Callable[..., Coroutine[Any, Any, None]]]:  # fmt: skip
     """The attendant that hears signals; Python hears them in the main thread only."""
-    return [partial(obey_signals, server, others=others, last_act=last_act)] if _in_main_thread() else []
+    if not _in_main_thread():
+        return []
+    afterwards = departure.hurry if departure.ends_process else None
+    return [partial(obey_signals, DepartingServer(server, departure), stop_signals, others, afterwards=afterwards)]
+
+
+def _hang_up(server: Server) -> tuple[tuple[signal.Signals, ...], Mapping[signal.Signals, Callable[[], None]]]:
+    """The signals that stop a single process, and others with what they call.
+
+    SIGHUP reads the certificate files again, or stops the server if it has none, because a terminal has closed; unless
+    somebody, such as nohup or the application, has another use for it.
+    """
+    if sys.platform == "win32":
+        return STOP_SIGNALS, NO_OTHERS
+    if server.has_certificate_files:
+        return STOP_SIGNALS, {signal.SIGHUP: server.reload_certificates}
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:
+        return (*STOP_SIGNALS, signal.SIGHUP), NO_OTHERS
+    return STOP_SIGNALS, NO_OTHERS
 
 
 def _importable(app: AnyApp | str, config: Config) -> str:

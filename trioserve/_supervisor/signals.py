@@ -1,12 +1,14 @@
 """Signals become calls: the first SIGINT or SIGTERM asks for a graceful shutdown, each later one forces it.
 
-A single process with certificate files reads them again at SIGHUP, a supervisor replaces its workers.
+At SIGHUP a single process reads its certificate files again, or stops if it has none; a supervisor replaces its
+workers.
 
 Installed by the command line, ``run()`` and worker processes only. ``serve()`` is a function in somebody's program,
 and that program's signals are its own.
 """
 
 import logging
+import os
 import signal
 import sys
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
@@ -18,13 +20,15 @@ import anyio
 import anyio.abc
 
 from trioserve._complaints import complain
+from trioserve._supervisor.forks import Handler, forget_in_forks, restore_in_forks
 
 __all__ = [
-    "NO_OTHERS", "SETTLE_SECONDS", "STOP_SIGNALS", "Stoppable", "ctrl_c_interrupts", "deaf_to", "held_back",
-    "obey_signals",
+    "NO_OTHERS", "SETTLE_SECONDS", "STOP_SIGNALS", "USER_SIGNALS", "Stoppable", "ctrl_c_interrupts", "deaf_to",
+    "held_back", "obey_signals", "survived",
 ]
 
 STOP_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
+USER_SIGNALS: Final = () if sys.platform == "win32" else (signal.SIGUSR1, signal.SIGUSR2)
 NO_OTHERS: Final[Mapping[signal.Signals, Callable[[], None]]] = MappingProxyType({})
 
 SETTLE_SECONDS: Final = 0.5  # for clients to send one more request and be told that it is the connection's last
@@ -45,18 +49,19 @@ async def obey_signals(
     stop_signals: Iterable[signal.Signals] = STOP_SIGNALS,
     others: Mapping[signal.Signals, Callable[[], None]] = NO_OTHERS,
     *,
-    last_act: bool = False,
+    afterwards: Handler = None,
     task_status: anyio.abc.TaskStatus[None] = anyio.TASK_STATUS_IGNORED,
 ) -> None:
     """Pass signals on to ``server`` until cancelled. "Started" means that from now on none is missed.
 
     ``others`` are signals that call something and stop nothing. Afterwards each signal has the handler that it had
-    before; with ``last_act`` it has none and does nothing, because the process is about to end anyway.
+    before. Where the process is about to end, ``afterwards`` takes the place of those of SIGINT and SIGTERM, and the
+    others do nothing.
     """
     numbers = (*stop_signals, *others)
     with ExitStack() as installed:
         try:
-            received = installed.enter_context(_received(numbers, last_act))
+            received = installed.enter_context(_received(numbers, afterwards))
         except NotImplementedError:
             # asyncio on Windows has no signal handlers. Ctrl-C cancels its main task there, and a server that is
             # cancelled stops gracefully.
@@ -69,18 +74,21 @@ async def obey_signals(
             if number in others:
                 others[number]()
             elif first:
-                # A person who presses Ctrl-C waits for the prompt; nobody waits for SIGTERM.
-                server.request_shutdown(name, settle=SETTLE_SECONDS if number == signal.SIGTERM else 0.0)
+                # A person who presses Ctrl-C waits for the prompt; nobody waits for another signal.
+                server.request_shutdown(name, settle=0.0 if number == signal.SIGINT else SETTLE_SECONDS)
                 first = False
-            else:
+            elif number in STOP_SIGNALS:  # a terminal that closes may send SIGHUP more than once
                 complain(
                     log, "%s again: requests in progress are not waited for any longer", name, level=logging.WARNING)
                 server.force_shutdown()
 
 
 @contextmanager
-def _received(numbers: tuple[signal.Signals, ...], last_act: bool) -> "Iterator[AsyncIterator[signal.Signals]]":
-    before = [(number, _do_nothing if last_act else signal.getsignal(number)) for number in numbers]
+def _received(numbers: tuple[signal.Signals, ...], afterwards: Handler) -> "Iterator[AsyncIterator[signal.Signals]]":
+    before = {number: signal.getsignal(number) for number in numbers}
+    restored = restore_in_forks(before)
+    if afterwards is not None:
+        before = {number: afterwards if number in STOP_SIGNALS else _do_nothing for number in numbers}
     with ExitStack() as held:
         try:
             with anyio.open_signal_receiver(*numbers) as received:
@@ -89,9 +97,11 @@ def _received(numbers: tuple[signal.Signals, ...], last_act: bool) -> "Iterator[
                 finally:
                     held.enter_context(held_back(numbers))  # asyncio leaves the default behind for a moment
         finally:
-            for number, handler in before:
+            for number, handler in before.items():
                 if handler is not None:  # the handler is one of Python's
                     signal.signal(number, handler)
+            if afterwards is None:
+                forget_in_forks(restored)
 
 
 @contextmanager
@@ -109,12 +119,39 @@ def held_back(numbers: Iterable[signal.Signals]) -> Iterator[None]:
 
 def deaf_to(numbers: Iterable[signal.Signals]) -> None:
     """From now on these signals do nothing. Unlike ignored ones, they do what they usually do in a child process."""
+    restore_in_forks({number: signal.getsignal(number) for number in numbers})
     for number in numbers:
         signal.signal(number, _do_nothing)
 
 
 def _do_nothing(number: int, frame: object) -> None:
     """A signal handler."""
+
+
+@contextmanager
+def survived(numbers: Iterable[signal.Signals]) -> Iterator[None]:
+    """Within the block these signals leave a line in the log, where they would end the process.
+
+    Only for the main thread. A signal that somebody hears already is left alone, and the application may take any.
+    """
+    process = os.getpid()
+
+    def survive(number: int, frame: object) -> None:
+        if os.getpid() == process:
+            complain(log, "%s means nothing to this process", signal.Signals(number).name, level=logging.WARNING)
+        else:  # a forked child: what the signal does in any other process
+            signal.signal(number, signal.SIG_DFL)
+            signal.raise_signal(number)
+
+    taken = [number for number in numbers if signal.getsignal(number) is signal.SIG_DFL]
+    for number in taken:
+        signal.signal(number, survive)
+    try:
+        yield
+    finally:
+        for number in taken:
+            if signal.getsignal(number) is survive:
+                signal.signal(number, signal.SIG_DFL)
 
 
 @contextmanager

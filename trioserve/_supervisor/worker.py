@@ -10,7 +10,6 @@ import os
 import signal
 import socket
 import sys
-import time
 from functools import partial
 from threading import Thread
 from typing import Final
@@ -35,15 +34,15 @@ from trioserve._supervisor.control import (
     WantsReplacement,
     WantsSockets,
 )
+from trioserve._supervisor.departure import OURS, DepartingServer, Departure
 from trioserve._supervisor.logs import set_up_logging
 from trioserve._supervisor.process import HELD_BACK, STACKS_SIGNAL
-from trioserve._supervisor.run import backend_options, load, load_env_file, show_origin
-from trioserve._supervisor.signals import SETTLE_SECONDS, deaf_to, obey_signals
+from trioserve._supervisor.run import backend_options, departing, load, load_env_file, show_origin
+from trioserve._supervisor.signals import SETTLE_SECONDS, deaf_to, obey_signals, survived
 
 __all__ = ["main"]
 
 BEATS: Final = 4  # in the time of the health check
-SPARE_SECONDS: Final = 2.0  # beyond the budget of the shutdown
 
 
 def main() -> int:
@@ -60,20 +59,21 @@ def main() -> int:
     sys.path[:], sys.argv[:] = start.path, start.argv
     _prepare_signals(start.stacks)
     config = Config.from_options(start.options)
-    if math.isfinite(config.longest_shutdown):
-        seconds = config.longest_shutdown + SPARE_SECONDS
-        Thread(target=_outlive_supervisor, args=(link, seconds), daemon=True).start()
+    departure = Departure(config.longest_shutdown, ends_process=True)
+    Thread(target=_outlive_supervisor, args=(link, departure), name=OURS, daemon=True).start()
     try:
         set_up_logging(config, one_of_many=True)
         if config.env_file is not None:
             load_env_file(config.env_file)
-        anyio.run(_serve, start, config, link, backend=config.backend, backend_options=backend_options(config))
+        options = backend_options(config)
+        with survived([signal.SIGUSR1]):
+            anyio.run(
+                departing, departure, _serve, start, config, link, departure, backend=config.backend,
+                backend_options=options)
     except TrioserveError as exc:
         show_origin(exc)
         link.send(_failed(exc))
         return exc.exit_code
-    finally:
-        link.close()
     return 0
 
 
@@ -85,11 +85,18 @@ def _prepare_signals(stacks: int) -> None:
     faulthandler.register(STACKS_SIGNAL, stacks, chain=True)  # ... to the default, which ends the process
 
 
-def _outlive_supervisor(link: Link, seconds: float) -> None:
-    """A thread: when the supervisor has ended, end this process after ``seconds`` even if its loop stands still."""
+def _outlive_supervisor(link: Link, departure: Departure) -> None:
+    """A thread: when the supervisor has ended, this process has its time to end, even if its loop stands still."""
     link.wait_for_end()
-    time.sleep(seconds)
-    os._exit(1)
+    departure.told_to_stop()
+
+
+def _hear_last_orders(link: Link, departure: Departure) -> None:
+    """A thread, for when the event loop has ended and the application's threads have not."""
+    while messages := link.receive_in_thread():
+        for message in messages:
+            if isinstance(message, Force):
+                departure.hurry()
 
 
 def _failed(exc: TrioserveError) -> Failed:
@@ -99,9 +106,9 @@ def _failed(exc: TrioserveError) -> Failed:
     return Failed(type(exc).__name__, str(exc), notes=notes)
 
 
-async def _serve(start: Start, config: Config, link: Link) -> None:
+async def _serve(start: Start, config: Config, link: Link, departure: Departure) -> None:
     app = load(start.target, config)
-    supervision = _Supervision(link)
+    supervision = _Supervision(link, departure)
     server = Server(
         app, config, get_sockets=supervision.get_sockets, announce=start.announce,
         on_requests_spent=lambda: link.send(WantsReplacement("limit-max-requests")),
@@ -109,10 +116,11 @@ async def _serve(start: Start, config: Config, link: Link) -> None:
     report = _Report(link, config.timeout_worker_healthcheck)
     await attended(
         partial(server.serve, task_status=report),
-        partial(obey_signals, server, (signal.SIGTERM,), last_act=True),
+        partial(obey_signals, DepartingServer(server, departure), (signal.SIGTERM,), afterwards=departure.hurry),
         partial(supervision.obey, server),
         report.run,
     )
+    Thread(target=_hear_last_orders, args=(link, departure), name=OURS, daemon=True).start()
 
 
 class _Report:
@@ -139,8 +147,9 @@ class _Report:
 class _Supervision:
     """What the supervisor sends."""
 
-    def __init__(self, link: Link) -> None:
+    def __init__(self, link: Link, departure: Departure) -> None:
         self._link = link
+        self._departure = departure
         self._answered = anyio.Event()  # with the sockets, or with the order to stop
         self._plain: list[bool] = []
 
@@ -164,8 +173,10 @@ class _Supervision:
                     case Sockets(plain):
                         self._plain = plain
                     case Drain(reason, settle, within):
+                        self._departure.told_to_stop(math.inf if within is None else within + settle)
                         server.request_shutdown(reason, settle=settle, within=within)
                     case Force():
+                        self._departure.hurry()
                         server.force_shutdown()
             self._answered.set()
         server.request_shutdown("the supervisor has gone", settle=SETTLE_SECONDS)

@@ -1,0 +1,77 @@
+"""An application that forks: each path starts a child and ends it by a signal, and answers how the child ended."""
+
+import multiprocessing
+import os
+import signal
+import time
+import warnings
+from multiprocessing.connection import Connection
+from typing import Any
+
+import anyio.to_thread
+
+warnings.filterwarnings("ignore", ".*multi-threaded.*fork", DeprecationWarning)
+
+fork = multiprocessing.get_context("fork")
+
+INTERRUPTED = 42  # the exit code of a child that Ctrl-C has reached
+
+
+def wait_for_signal(ready: Connection) -> None:
+    try:
+        ready.send("ready")
+        while True:
+            time.sleep(0.02)  # not pause(), which misses a signal that comes just before it
+    except KeyboardInterrupt:
+        os._exit(INTERRUPTED)
+
+
+def signalled(number: signal.Signals) -> int | None:
+    """The exit code of a child that waits until it gets the signal."""
+    here, there = fork.Pipe()
+    child = fork.Process(target=wait_for_signal, args=[there])
+    child.start()
+    here.recv()
+    assert child.pid is not None
+    os.kill(child.pid, number)
+    child.join()
+    here.close()
+    there.close()
+    return child.exitcode
+
+
+def terminated_at_once() -> list[int | None]:
+    """The exit codes of children that are terminated before they have done anything."""
+    codes = []
+    for _ in range(20):
+        child = fork.Process(target=time.sleep, args=[60])
+        child.start()
+        child.terminate()
+        child.join()
+        codes.append(child.exitcode)
+    return codes
+
+
+def pooled() -> list[int]:
+    """What a pool makes; its workers are terminated at the end of the block."""
+    with fork.Pool(2) as pool:
+        return pool.map(abs, [-1, -2, -3])
+
+
+def everything() -> dict[str, Any]:
+    return {
+        "SIGTERM": signalled(signal.SIGTERM),
+        "SIGINT": signalled(signal.SIGINT),
+        "SIGHUP": signalled(signal.SIGHUP),
+        "SIGUSR1": signalled(signal.SIGUSR1),
+        "at once": terminated_at_once(),
+        "pool": pooled(),
+    }
+
+
+async def app(scope: dict[str, Any], receive: Any, send: Any) -> None:
+    assert scope["type"] == "http"
+    found = await anyio.to_thread.run_sync(everything) if scope["path"] == "/thread" else everything()
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": repr(found).encode()})
+

@@ -1,0 +1,194 @@
+"""The end of the process: it comes in time, although threads of the application may hold it up.
+
+Python waits for every thread that is no daemon, and an event loop for a request whose plain function runs in a thread:
+neither can be cancelled. So a thread of our own, which needs no event loop, sees to it that the process ends.
+"""
+
+import logging
+import math
+import os
+import queue
+import sys
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from threading import Thread
+from typing import Final, NoReturn
+
+from trioserve._complaints import complain
+from trioserve._errors import TrioserveError
+from trioserve._supervisor.signals import Stoppable
+
+__all__ = ["OURS", "DepartingServer", "Departure"]
+
+SPARE_SECONDS: Final = 3.0  # beyond the budget, for a server that still stops; a lifespan may get two of them
+THREADS_SECONDS: Final = 2.0  # for threads, if nothing is left of the budget, as for the lifespan
+FORCED_SECONDS: Final = 5.0  # for the server to end once it does not wait for requests any longer
+AT_ONCE_SECONDS: Final = 0.5  # for what ends by itself anyway: exit functions of the application are worth that much
+QUIET_SECONDS: Final = 1.0  # most threads end in this time; then it is said who is waited for
+FAREWELL_SECONDS: Final = 2.0  # for the last line, because whoever reads the log may have stopped to
+NAMED: Final = 5  # threads in a line of the log
+OURS: Final = "trioserve"  # the name of our own threads
+UNFINISHED: Final = 1  # the exit code, if the server itself had not come to its end
+
+log = logging.getLogger("trioserve")
+
+
+class Departure:
+    """Ends this process if it does not end in time by itself.
+
+    Args:
+        budget: seconds that a shutdown may take, ``math.inf`` for ever.
+
+    Attributes:
+        ends_process: the process has nothing to do but to serve. The process of a program only has to end if its
+            server was told to stop, and not before the program has.
+    """
+
+    def __init__(self, budget: float, *, ends_process: bool) -> None:
+        self.ends_process = ends_process
+        self._budget = budget
+        self._budget_ends = math.inf  # by time.monotonic(), like the two below
+        self._deadline = math.inf
+        self._says_at = math.inf  # who is waited for
+        self._watch: Watch | None = None
+        self._was_told = False
+        self._hurries = 0
+        self._server_ended = False
+        self._exit_code = UNFINISHED
+        self._failure = ""
+
+    # What happens to the process.
+
+    def told_to_stop(self, within: float = math.inf) -> None:
+        """The process has been told to stop, from outside; ``within`` takes the place of the budget if it is less."""
+        self._was_told = True
+        self._begin(min(within, self._budget))
+
+    def hurry(self, number: int = 0, frame: object = None) -> None:
+        """It has been told again. Can be a signal handler."""
+        self._hurries += 1
+        seconds = FORCED_SECONDS if self._hurries == 1 and not self._server_ended else AT_ONCE_SECONDS
+        self._deadline = min(self._deadline, time.monotonic() + seconds)
+        self._tell()
+
+    def server_has_ended(self, failure: BaseException | None = None) -> None:
+        """Only the application's threads can hold up the process from now on. ``failure`` is why the server ended."""
+        self._server_ended = True
+        if failure is None:
+            self._exit_code = 0
+        elif isinstance(failure, TrioserveError):
+            self._exit_code, self._failure = failure.exit_code, f"; {failure}"
+        if self._is_expected:
+            self._wait_for_threads()
+
+    def event_loop_has_ended(self) -> None:
+        """So the program goes on. Time runs again when Python ends: it waits for threads then."""
+        watch, self._watch = self._watch, None
+        self._says_at = math.inf
+        if watch is not None:
+            watch.news.put(None)
+        if self._is_expected:
+            # Called before threads are joined, which atexit functions are not.
+            threading._register_atexit(self._python_ends)  # type: ignore[attr-defined]
+
+    @property
+    def _is_expected(self) -> bool:
+        return self.ends_process or self._was_told
+
+    def _python_ends(self) -> None:
+        if not self.ends_process:  # what the program has done since then has nothing to do with the server
+            self._budget_ends = self._deadline = math.inf
+        self._wait_for_threads()
+
+    def _wait_for_threads(self) -> None:
+        self._begin(self._budget)
+        now = time.monotonic()
+        self._deadline = min(self._deadline, max(self._budget_ends, now + THREADS_SECONDS))
+        self._says_at = now + QUIET_SECONDS
+        self._tell()
+
+    # The thread that watches.
+
+    def _begin(self, seconds: float) -> None:
+        if self._watch is None:
+            self._budget_ends = min(self._budget_ends, time.monotonic() + seconds)
+            self._deadline = min(self._deadline, self._budget_ends + SPARE_SECONDS)
+            self._watch = Watch(self._end_in_time)
+            self._watch.start()
+
+    def _tell(self) -> None:
+        if self._watch is not None:
+            self._watch.news.put(None)
+
+    def _end_in_time(self, watch: "Watch") -> None:
+        while self._watch is watch:  # until the event loop has ended
+            now = time.monotonic()
+            if now >= self._deadline:
+                self._leave()
+            if now >= self._says_at:
+                self._says_at = math.inf
+                self._say_who_is_waited_for(self._deadline - now)
+            with suppress(queue.Empty):
+                watch.news.get(timeout=max(0.0, min(self._deadline, self._says_at, now + threading.TIMEOUT_MAX) - now))
+
+    def _leave(self) -> NoReturn:
+        farewell = Thread(target=self._say_farewell, name=OURS, daemon=True)
+        farewell.start()
+        farewell.join(FAREWELL_SECONDS)
+        os._exit(self._exit_code)
+
+    def _say_who_is_waited_for(self, seconds: float) -> None:
+        if names := self._threads():
+            how_long = f"{seconds:.0f} s at most" if seconds < math.inf else "for as long as they take"
+            complain(log, "Waiting for threads of the application, %s; another signal ends them: %s", how_long, names,
+                     level=logging.WARNING)
+
+    def _say_farewell(self) -> None:
+        complain(log, "The process ends without waiting any longer for %s%s",
+                 self._threads() or "its exit functions", self._failure, level=logging.WARNING)
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(Exception):  # there is none, or nobody reads it
+                stream.flush()
+
+    def _threads(self) -> str:
+        """Those that hold up the process, by name and where they stand; daemons can only hold up the server."""
+        frames = sys._current_frames()
+        names = [
+            f"{thread.name} ({Path(frame.f_code.co_filename).name}:{frame.f_lineno})"
+            for thread in threading.enumerate()
+            if thread is not threading.main_thread() and thread.name != OURS
+            and not (thread.daemon and self._server_ended) and (frame := frames.get(thread.ident or 0)) is not None
+        ]
+        more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+        return ", ".join(names[:NAMED]) + more
+
+
+class Watch(Thread):
+    """A thread that runs ``function`` with itself, a daemon.
+
+    Attributes:
+        news: something is put in when there is something new, also by signal handlers.
+    """
+
+    def __init__(self, function: "Callable[[Watch], None]") -> None:
+        super().__init__(target=function, args=[self], name=OURS, daemon=True)
+        self.news: queue.SimpleQueue[None] = queue.SimpleQueue()
+
+
+class DepartingServer:
+    """A server whose process ends with it: passes on what it is asked, and watches the time."""
+
+    def __init__(self, server: Stoppable, departure: Departure) -> None:
+        self._server = server
+        self._departure = departure
+
+    def request_shutdown(self, reason: str, *, settle: float = 0.0) -> None:
+        self._departure.told_to_stop()
+        self._server.request_shutdown(reason, settle=settle)
+
+    def force_shutdown(self) -> None:
+        self._departure.hurry()
+        self._server.force_shutdown()
