@@ -62,11 +62,12 @@ class Supervisor:
     @property
     def signals(self) -> Mapping[signal.Signals, Callable[[], None]]:
         """Signals besides those that stop a server, and what they call."""
-        return {
-            signal.SIGHUP: lambda: self.replace_workers("SIGHUP"),
-            signal.SIGTTIN: self.add_worker,
-            signal.SIGTTOU: self.remove_worker,
-        }
+        calls = {signal.SIGTTIN: self.add_worker, signal.SIGTTOU: self.remove_worker}
+        if not self._config.reload:
+            calls[signal.SIGHUP] = lambda: self.replace_workers("SIGHUP")
+        elif signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # under nohup it is
+            calls[signal.SIGHUP] = lambda: self.request_shutdown("SIGHUP")  # the developer's terminal was closed
+        return calls
 
     def request_shutdown(self, reason: str, *, settle: float = 0.0) -> None:
         """Stop gracefully; later calls change nothing."""
