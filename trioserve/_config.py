@@ -248,6 +248,11 @@ class Config:
         metavar="COUNT")
     limit_max_requests_jitter: int = option(
         0, "Limits", "Add a random number up to this to --limit-max-requests.", minimum=0, metavar="COUNT")
+    limit_max_age: Seconds = seconds(
+        None, "The same as --limit-max-requests, after this time.", group="Limits")
+    limit_max_rss: Count = option(
+        None, "Limits", "The same as --limit-max-requests, when the process holds more memory than this, such as "
+        "512MiB (Linux).", minimum=1, metavar="BYTES")
 
     def __post_init__(self) -> None:
         for name, hint in _field_types().items():

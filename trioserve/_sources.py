@@ -23,11 +23,13 @@ __all__ = [
 APP: Final = "app"  # what to serve: given in the same places as the options, but no option of a server
 PREFIX: Final = "TRIOSERVE_"
 USUAL_FILES: Final = ("trioserve.toml", "pyproject.toml")
+_BYTES: Final = {"KiB": 1024, "MiB": 1024**2, "GiB": 1024**3}
 _SECONDS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 _SWITCH: Final = {
     **dict.fromkeys(("1", "true", "t", "yes", "y", "on"), True),
     **dict.fromkeys(("0", "false", "f", "no", "n", "off"), False),
 }
+_AMOUNT_OF_MEMORY: Final = re.compile(r"([0-9]+)(KiB|MiB|GiB)")
 _LENGTH_OF_TIME: Final = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h)")
 
 
@@ -45,12 +47,15 @@ class Given:
 def number_of(text: str, kind: type[int] | type[float], *, can_be_off: bool) -> Any:
     """The number that ``text`` is, ``None`` for ``off``, otherwise ``text`` itself, which ``Config`` refuses.
 
-    Options with fractions are lengths of time, and can have a unit: ``500ms``, ``30s``, ``5m``, ``1h``.
+    Options with fractions are lengths of time, and can have a unit: ``500ms``, ``30s``, ``5m``, ``1h``. Whole numbers
+    that are bytes can have one, too: ``64KiB``, ``512MiB``, ``1GiB``.
     """
     if can_be_off and text == "off":
         return None
     if kind is float and (length := _LENGTH_OF_TIME.fullmatch(text)):
         return float(length[1]) * _SECONDS[length[2]]
+    if kind is int and (amount := _AMOUNT_OF_MEMORY.fullmatch(text)):
+        return int(amount[1]) * _BYTES[amount[2]]
     try:
         return kind(text)
     except ValueError:

@@ -104,7 +104,7 @@ async def _serve(start: Start, config: Config, link: Link) -> None:
     supervision = _Supervision(link)
     server = Server(
         app, config, get_sockets=supervision.get_sockets, announce=start.announce,
-        on_requests_spent=lambda: link.send(WantsReplacement("limit-max-requests")),
+        on_spent=lambda reason: link.send(WantsReplacement(reason)),
     )
     report = _Report(link, config.timeout_worker_healthcheck)
     await attended(
