@@ -180,6 +180,15 @@ class Config:
         metavar="COUNT", environment="WEB_CONCURRENCY")
     pid_file: str | None = option(
         None, "Processes", "While the server is ready, keep its process id in this file.", metavar="FILE")
+    when_ready: str | None = option(
+        None, "Processes", "Call this function when the server, with all of its workers, is ready.",
+        metavar="MODULE:FUNCTION")
+    worker_started: str | None = option(
+        None, "Processes", "Call this function, in the supervisor, with the process id of each worker that is ready.",
+        metavar="MODULE:FUNCTION")
+    worker_exited: str | None = option(
+        None, "Processes", "Call this function, in the supervisor, with process id and exit code of each worker "
+        "that has ended.", metavar="MODULE:FUNCTION")
     timeout_worker_healthcheck: Seconds = option(
         30.0, "Processes",
         "A worker whose event loop stands still for this long is replaced, and where it stood goes to the log.",

@@ -18,7 +18,7 @@ from trioserve._errors import AppLoadFailed, AppNotFound, ConfigError
 from trioserve._server import ARGUMENTS, can_take, has_interface, interface_of, signature_of
 from trioserve._types import AnyApp
 
-__all__ = ["load_app", "without_loader_frames"]
+__all__ = ["load_app", "load_object", "without_loader_frames"]
 
 AnyInterface: TypeAlias = Literal["auto", "asgi3", "asgi2", "wsgi"]
 _USUAL_NAMES: Final = ("app", "application")
@@ -36,14 +36,19 @@ def load_app(target: str, *, factory: bool, app_dir: str, interface: AnyInterfac
         AppLoadFailed: the application's module or factory raised; that exception is the ``__cause__``.
         ConfigError: ``app_dir`` is not a directory.
     """
-    module_name, attributes = _split(target)
-    directory = _search_first(app_dir)
-    module = _import(module_name, target, directory)
-    found = _look_up(module, attributes, target)
+    found = load_object(target, app_dir=app_dir)
     if factory:
         made = _call_factory(found, target)
         return _checked(made, f"what the factory {target!r} returned", interface, may_be_factory=False)
     return _checked(found, repr(target), interface, may_be_factory=True)
+
+
+def load_object(target: str, *, app_dir: str) -> Any:
+    """What ``target`` names, whatever it is. Raises as ``load_app`` does."""
+    module_name, attributes = _split(target)
+    directory = _search_first(app_dir)
+    module = _import(module_name, target, directory)
+    return _look_up(module, attributes, target)
 
 
 def without_loader_frames(exc: BaseException) -> TracebackType | None:

@@ -138,14 +138,15 @@ async def _serve(
     others = {}
     if server.has_certificate_files and sys.platform != "win32":
         others[signal.SIGHUP] = server.reload_certificates
-    if config.pid_file is None and "NOTIFY_SOCKET" not in os.environ:
+    if config.pid_file is None and config.when_ready is None and "NOTIFY_SOCKET" not in os.environ:
         await attended(server.serve, *_signals_of(server, last_act, others))
         return
     from trioserve._supervisor.service import ReportingServer, Service  # somebody asks; nobody else pays for them
 
     with Service(config) as service:
         reporting = ReportingServer(server, service)
-        await attended(reporting.serve, *_signals_of(reporting, last_act, others), service.keep_watchdog)
+        await attended(
+            reporting.serve, *_signals_of(reporting, last_act, others), service.keep_watchdog, service.hooks.run)
 
 
 async def _supervise(target: str, config: Config, last_act: bool) -> None:
@@ -155,7 +156,7 @@ async def _supervise(target: str, config: Config, last_act: bool) -> None:
 
     with Service(config) as service:
         supervisor = Supervisor(target, config, service)
-        await attended(supervisor.run, *_signals_of(supervisor, last_act, supervisor.signals))
+        await attended(supervisor.run, *_signals_of(supervisor, last_act, supervisor.signals), service.hooks.run)
 
 
 def _signals_of(
@@ -178,6 +179,9 @@ def _importable(app: AnyApp | str, config: Config) -> str:
 
 
 async def _check(app: AnyApp | str, config: Config) -> None:
+    from trioserve._supervisor.hooks import Hooks
+
+    Hooks(config)
     await check(load(app, config) if isinstance(app, str) else app, config)
 
 

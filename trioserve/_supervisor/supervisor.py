@@ -139,6 +139,7 @@ class Supervisor:
                         await self._serve()
         finally:
             self._close_sockets()
+        await self._service.hooks.finish()
         if self._failure is not None:
             raise self._failure
         log.info("Stopped")
@@ -184,7 +185,15 @@ class Supervisor:
         worker = Worker(process, tuple(self._bound), self._patience, on_wish)
         if announces:
             self._announcer = worker
+        self._keeping.start_soon(self._tell_hooks, worker)
         return worker
+
+    async def _tell_hooks(self, worker: Worker) -> None:
+        await worker.settled.wait()
+        if worker.is_ready:
+            self._service.hooks.worker_started(worker.pid)
+        await worker.ended.wait()
+        self._service.hooks.worker_exited(worker.pid, worker.exit_code)
 
     def _is_alive(self) -> bool:
         return any(slot.has_ready_worker for slot in self._slots)
