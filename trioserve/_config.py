@@ -147,8 +147,10 @@ class Config:
     on_disconnect: Literal["auto", "notify", "cancel"] = option(
         "auto", "HTTP",
         "When a client leaves before its response is complete: notify tells the application by http.disconnect, cancel "
-        "cancels it; auto cancels it shortly after if the response has begun and nobody waits in receive(), and tells "
-        "it otherwise.")
+        "cancels it; auto cancels it if the response has begun and nobody waits in receive(), and tells it otherwise.")
+    on_disconnect_grace: float = option(
+        0.5, "HTTP", "An application that is cancelled because its client has left is told so long before.", minimum=0,
+        metavar="SECONDS")
 
     ws: Literal["auto", "wsproto", "none"] = option(
         "auto", "WebSocket", "Serve WebSockets; with none their handshakes are ordinary requests.")
