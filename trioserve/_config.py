@@ -157,8 +157,10 @@ class Config:
     on_disconnect: Literal["auto", "notify", "cancel"] = option(
         "auto", "HTTP",
         "When a client leaves before its response is complete: notify tells the application by http.disconnect, cancel "
-        "cancels it; auto cancels it shortly after if the response has begun and nobody waits in receive(), and tells "
-        "it otherwise.")
+        "cancels it; auto cancels it if the response has begun and nobody waits in receive(), and tells it otherwise.")
+    on_disconnect_grace: float = option(
+        0.5, "HTTP", "An application that is cancelled because its client has left is told so long before.", minimum=0,
+        metavar="SECONDS")
 
     ws: Literal["auto", "wsproto", "none"] = option(
         "auto", "WebSocket", "Serve WebSockets; with none their handshakes are ordinary requests.",
@@ -192,6 +194,15 @@ class Config:
         metavar="COUNT", environment="WEB_CONCURRENCY")
     pid_file: str | None = option(
         None, "Processes", "While the server is ready, keep its process id in this file.", metavar="FILE")
+    when_ready: str | None = option(
+        None, "Processes", "Call this function when the server, with all of its workers, is ready.",
+        metavar="MODULE:FUNCTION")
+    worker_started: str | None = option(
+        None, "Processes", "Call this function, in the supervisor, with the process id of each worker that is ready.",
+        metavar="MODULE:FUNCTION")
+    worker_exited: str | None = option(
+        None, "Processes", "Call this function, in the supervisor, with process id and exit code of each worker "
+        "that has ended.", metavar="MODULE:FUNCTION")
     timeout_worker_healthcheck: Seconds = option(
         30.0, "Processes",
         "A worker whose event loop stands still for this long is replaced, and where it stood goes to the log.",
@@ -262,6 +273,11 @@ class Config:
         metavar="COUNT")
     limit_max_requests_jitter: int = option(
         0, "Limits", "Add a random number up to this to --limit-max-requests.", minimum=0, metavar="COUNT")
+    limit_max_age: Seconds = seconds(
+        None, "The same as --limit-max-requests, after this time.", group="Limits")
+    limit_max_rss: Count = option(
+        None, "Limits", "The same as --limit-max-requests, when the process holds more memory than this, such as "
+        "512MiB (Linux).", minimum=1, metavar="BYTES")
 
     def __post_init__(self) -> None:
         for name, hint, default, known in options():

@@ -17,6 +17,8 @@ from trioserve._errors import ConfigError
 __all__ = ["Option", "can_be_none", "kind_of", "lines_of", "nearest", "read_value", "switch_of"]
 
 _SECONDS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+_BYTES: Final = {"KiB": 1024, "MiB": 1024**2, "GiB": 1024**3}
+_AMOUNT_OF_MEMORY: Final = re.compile(r"([0-9]+)(KiB|MiB|GiB)")
 _LENGTH_OF_TIME: Final = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h)")
 _SWITCH: Final = {
     **dict.fromkeys(("1", "true", "t", "yes", "y", "on"), True),
@@ -56,7 +58,7 @@ def can_be_none(hint: Any) -> bool:
 def read_value(name: str, value: Any, hint: Any, known: Option) -> Any:
     """The value as the option has it.
 
-    A text is read as the option's type: ``"8000"``, ``"500ms"``, ``"off"``, ``"true"``; of a list it has one item per
+    A text is read as the option's type: ``"8000"``, ``"64KiB"``, ``"500ms"``, ``"off"``, ``"true"``; of a list it has one item per
     line. A path is its text.
 
     Raises:
@@ -111,6 +113,8 @@ def _value_of_text(text: str, kind: Any, hint: Any) -> Any:
         return None
     if kind is float and (length := _LENGTH_OF_TIME.fullmatch(text)):
         return float(length[1]) * _SECONDS[length[2]]
+    if kind is int and (amount := _AMOUNT_OF_MEMORY.fullmatch(text)):
+        return int(amount[1]) * _BYTES[amount[2]]
     try:
         return kind(text)
     except ValueError:

@@ -88,7 +88,7 @@ class TrioWorker(Worker):  # type: ignore[misc]  # it has no types
     async def _serve(self, config: Config) -> None:
         server = Server(
             self.wsgi, config, ssl_context=self._hooked_context(), get_sockets=self._take_sockets, announce=False,
-            on_requests_spent=lambda: server.request_shutdown("max_requests", settle=SETTLE_SECONDS),
+            on_spent=lambda reason: server.request_shutdown(reason, settle=SETTLE_SECONDS),
         )
         deaf_to([signal.SIGTERM, signal.SIGINT, signal.SIGQUIT])  # what they have to find when the loop has ended
         others = {

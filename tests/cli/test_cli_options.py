@@ -166,6 +166,14 @@ def test_lengths_of_time(calls: Calls, text: str, seconds: float) -> None:
     assert calls[0][1].timeout_header == seconds
 
 
+@pytest.mark.parametrize(("text", "count"), [
+    ("1048576", 2**20), ("2048KiB", 2**21), ("512MiB", 2**29), ("1GiB", 2**30),
+])
+def test_amounts_of_memory(calls: Calls, text: str, count: int) -> None:
+    invoke("main:app", "--limit-max-rss", text)
+    assert calls[0][1].limit_max_rss == count
+
+
 def test_a_flag_beats_a_variable(calls: Calls) -> None:
     invoke("main:app", "--port", "1", TRIOSERVE_PORT="2")
     assert calls[0][1].port == 1

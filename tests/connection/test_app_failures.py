@@ -293,7 +293,7 @@ async def test_an_error_in_a_cancelled_request_is_logged_and_ends_nothing_else(
 
 
 async def test_an_error_in_a_request_that_is_cancelled_for_its_client(caplog: pytest.LogCaptureFixture) -> None:
-    async with serving(beside_hello(raise_while_cancelled), on_disconnect="cancel") as site:
+    async with serving(beside_hello(raise_while_cancelled), on_disconnect="cancel", on_disconnect_grace=0) as site:
         client = site.connect()
         await client.send_all(get("/broken"))
         await anyio.sleep(1)

@@ -315,10 +315,10 @@ async def test_cancel_ends_the_request_of_a_client_that_leaves(
         await client.send_all(get("/work"))
         await anyio.sleep(5)
         await leave(client)
-        await settled()
+        await anyio.sleep(1)
         assert site.connections == 0
         [record] = caplog.records
-    assert app.worked == [5.0]
+    assert app.worked == [5.5]
     assert record.levelno == logging.INFO  # clients do that
     assert record.getMessage().startswith("client-disconnect: ended GET /work after ")
     assert "(Worker.__call__)" in record.getMessage()
@@ -333,7 +333,7 @@ async def test_cancel_watches_from_100_ms_on() -> None:
         client.abort()
         await anyio.sleep(1)
         assert site.connections == 0
-    assert app.worked == pytest.approx([0.1])
+    assert app.worked == pytest.approx([0.6])
 
 
 async def test_cancel_leaves_work_after_the_response_alone() -> None:
@@ -434,6 +434,41 @@ async def test_auto_only_tells_an_application_that_listens(
         await leave(client)
         await anyio.sleep(100)
     assert app.worked == [60.0]
+
+
+@pytest.mark.parametrize(("mode", "app"), [("cancel", Worker(answer_at=50)), ("auto", Streamer())])
+@pytest.mark.parametrize("grace", [0.0, 12.0])
+async def test_how_long_an_application_goes_on(mode: str, app: Worker | Streamer, grace: float) -> None:
+    app.worked.clear()
+    async with serving(app, on_disconnect=mode, on_disconnect_grace=grace) as site:
+        client = site.connect()
+        await client.send_all(get())
+        await anyio.sleep(5)
+        client.abort()
+        await anyio.sleep(grace + 1)
+        assert site.connections == 0
+    assert app.worked == [5 + grace]
+
+
+async def test_an_application_may_end_in_its_own_way_within_the_grace(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "trioserve")
+    ended = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await read_body(receive)
+        assert await receive() == DISCONNECT
+        await anyio.sleep(8)
+        ended.append("in its own way")
+
+    async with serving(app, on_disconnect="cancel", on_disconnect_grace=10) as site:
+        client = site.connect()
+        await client.send_all(get())
+        await anyio.sleep(1)
+        client.abort()
+        await anyio.sleep(20)
+        assert site.connections == 0
+    assert ended == ["in its own way"]
+    assert "client-disconnect" not in caplog.text
 
 
 async def test_auto_leaves_an_application_alone_that_was_told_by_send() -> None:

@@ -2,6 +2,8 @@
 
 import functools
 import importlib.util
+import os
+import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator
@@ -17,8 +19,10 @@ from websockets.exceptions import InvalidStatus
 
 import trioserve
 from tests.helpers.certificates import authority, client_certificate, client_context, files_of, server_certificate
+from tests.helpers.raw_http import fetch
 from tests.helpers.raw_websocket import RawWebSocket
-from tests.helpers.server_process import WAIT_SECONDS
+from tests.helpers.server_process import WAIT_SECONDS, Flavour, wait_until
+from tests.helpers.worker_processes import ready_pids, serve_with_workers
 from tests.helpers.ws_frames import TEXT
 from tests.helpers.ws_programs import open_websocket
 from trioserve._sources import read_file
@@ -131,6 +135,18 @@ async def test_until_shutdown() -> None:
 async def test_hello_flask() -> None:
     async with client_of(load("hello_flask").app) as client:
         assert (await client.get("/reader")).json() == {"message": "Hello, reader"}
+
+
+@pytest.mark.parametrize("backend", ["trio", "asyncio"])
+def test_worker_metrics(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, backend: str) -> None:
+    monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", str(tmp_path))
+    options = ["--app-dir", str(EXAMPLES), "--worker-exited", "worker_metrics:forget_worker"]
+    with serve_with_workers("worker_metrics:app", Flavour(backend), *options, errors_expected=True) as server:
+        first, _ = ready_pids(server)
+        assert b"\nserving_workers 2.0\n" in fetch(server.address, "/").body
+        os.kill(first, signal.SIGKILL)
+        server.stderr.wait_for("is ready")
+        wait_until(lambda: b"\nserving_workers 2.0\n" in fetch(server.address, "/").body, "the dead one is forgotten")
 
 
 def test_trioserve_toml() -> None:

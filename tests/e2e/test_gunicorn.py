@@ -110,7 +110,7 @@ def test_max_requests(worker_class: str) -> None:
         booted(server)
         for _ in range(3):
             assert fetch(server.address, "/hello").status == 200
-        server.stderr.wait_for("Shutting down (max_requests)")
+        server.stderr.wait_for("Shutting down (limit-max-requests)")
         booted(server, times=2)
         assert fetch(server.address, "/hello").status == 200
 

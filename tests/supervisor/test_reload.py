@@ -1,8 +1,11 @@
 """``--reload``: a change brings new code, a mistake is waited out, and nothing open can hold it up."""
 
+import fcntl
 import os
 import signal
+import subprocess
 import sys
+import termios
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.helpers.raw_http import RawClient, fetch
-from tests.helpers.server_process import STRICT, Flavour, ServerProcess
+from tests.helpers.server_process import STRICT, WAIT_SECONDS, Flavour, ServerProcess
 from trioserve._errors import ConfigError
 from trioserve._supervisor.reload import FileFilter
 
@@ -85,6 +88,17 @@ def reloading(site: Site, flavour: Flavour, *options: str, errors_expected: bool
         server.kill()
         exc.add_note(server.report)
         raise
+
+
+def hide_watchfiles(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Server processes that are started from now on find it not installed."""
+    hiding = directory / "hiding"
+    hiding.mkdir()
+    (hiding / "sitecustomize.py").write_text(
+        "import importlib.util, sys\n"
+        "find_spec = importlib.util.find_spec\n"
+        "importlib.util.find_spec = lambda name, *args: None if name == 'watchfiles' else find_spec(name, *args)\n")
+    monkeypatch.setenv("PYTHONPATH", f"{hiding}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")
 
 
 def test_a_change_brings_the_new_code(backend: Flavour, site: Site) -> None:
@@ -168,19 +182,81 @@ def test_stopped_while_it_reloads(backend: Flavour, site: Site) -> None:
 
 def test_without_watchfiles(backend: Flavour, site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Looking again and again finds the same."""
-    hiding = tmp_path / "hiding"
-    hiding.mkdir()
-    (hiding / "sitecustomize.py").write_text(
-        "import importlib.util, sys\n"
-        "find_spec = importlib.util.find_spec\n"
-        "importlib.util.find_spec = lambda name, *args: None if name == 'watchfiles' else find_spec(name, *args)\n")
-    monkeypatch.setenv("PYTHONPATH", f"{hiding}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")
+    hide_watchfiles(tmp_path, monkeypatch)
     with reloading(site, backend) as server:
         server.wait_started()
         server.stderr.wait_for("looking again and again")
         assert site.version() == "one"
         site.change("number two")
         assert site.version() == "number two"
+
+
+@pytest.fixture(params=["watchfiles", "looking"])
+def watcher(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Either way to notice changes."""
+    if request.param == "looking":
+        hide_watchfiles(tmp_path, monkeypatch)
+    return str(request.param)
+
+
+def test_a_directory_that_is_moved_counts_as_a_whole(
+    backend: Flavour, site: Site, watcher: str, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """The system reports the directory, and nothing of what is in it."""
+    package = tmp_path_factory.mktemp("elsewhere") / "package"
+    (package / "inner").mkdir(parents=True)
+    (package / "inner" / "models.py").touch()
+    with reloading(site, backend) as server:
+        server.wait_started()
+        os.rename(package, site.directory / "package")
+        server.stderr.wait_for("Every worker has had its turn")
+        os.rename(site.directory / "package", package)
+        server.stderr.wait_for("Every worker has had its turn", times=2)
+        assert len(server.stderr.lines_with("Replacing the workers (package")) == 2
+
+
+def test_a_hidden_file_that_is_asked_for(backend: Flavour, site: Site, watcher: str) -> None:
+    with reloading(site, backend, "--reload-include", ".env") as server:
+        server.wait_started()
+        (site.directory / ".env").write_text("A=1")
+        server.stderr.wait_for("Replacing the workers (.env changed)")
+        server.stderr.wait_for("Every worker has had its turn")
+
+
+def test_the_terminal_is_closed(backend: Flavour, site: Site) -> None:
+    """The server ends with it, and so gives up its port."""
+    terminal, slave = os.openpty()
+    command = [
+        sys.executable, "-m", "trioserve", "site_reload:app", "--port", "0", *backend.options, "--reload", "--app-dir",
+        str(site.directory), "--reload-dir", str(site.directory),
+    ]
+    with os.fdopen(terminal, "rb", buffering=0) as screen:
+        server = subprocess.Popen(
+            command, stdin=slave, stdout=slave, stderr=slave, start_new_session=True,
+            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0))
+        os.close(slave)
+        shown = b""
+        while b"Listening on " not in shown:
+            shown += screen.read(1000)  # an error, once the server has ended
+    try:
+        assert server.wait(WAIT_SECONDS) == 0
+    finally:
+        server.kill()  # its worker ends with it
+        server.wait()
+
+
+def test_nohup_keeps_it(backend: Flavour, site: Site) -> None:
+    """Who starts it so that it outlives the terminal gets what was asked for."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with reloading(site, backend) as server:
+            server.wait_started()
+            server.send_signal(signal.SIGHUP)
+            site.change("two")
+            assert site.version() == "two"
+            assert not server.stderr.lines_with("SIGHUP")
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 # -- what counts as a change -----------------------------------------------------------------------------------------
@@ -210,6 +286,52 @@ def test_python_files_count(tmp_path: Path, path: str, counts: bool) -> None:
 def test_patterns(tmp_path: Path, include: list[str], exclude: list[str], path: str, counts: bool) -> None:
     files = FileFilter([str(tmp_path)], include, exclude)
     assert files(str(tmp_path / path)) is counts
+
+
+@pytest.mark.parametrize(("include", "path", "counts"), [
+    ([".env"], ".env", True),
+    ([".env"], "deep/.env", True),
+    ([".env"], ".envrc", False),
+    ([".*"], ".env", True),
+    ([".*"], ".main.py.swp", False),
+    ([".*"], ".git/HEAD", False),
+    (["*.env"], ".env", True),
+    (["*.html"], ".#page.html", False),
+    (["*.html"], ".cache/page.html", False),
+    ([".config"], ".config/settings.toml", True),
+    ([".config"], ".config/deep/settings.toml", True),
+    ([".config"], ".config/.swap", False),
+    ([".config/*.toml"], ".config/settings.toml", True),
+    ([".config/*.toml"], ".config/settings.ini", False),
+    (["node_modules"], "node_modules/tool.js", True),
+])
+def test_what_is_left_out_counts_when_it_is_asked_for(
+    tmp_path: Path, include: list[str], path: str, counts: bool
+) -> None:
+    files = FileFilter([str(tmp_path)], include, [])
+    assert files(str(tmp_path / path)) is counts
+    assert files.enters(str(tmp_path / path).rpartition("/")[0]) or not counts
+
+
+@pytest.mark.parametrize("watched", [".", ".hidden"])
+def test_a_hidden_directory_that_is_named(tmp_path: Path, watched: str) -> None:
+    """It is named as one to watch, or as one in which everything counts; it may be in one that is watched anyway."""
+    hidden = tmp_path / ".hidden" / ".inner"
+    hidden.mkdir(parents=True)
+    for files in (
+        FileFilter([str(tmp_path / watched)], [str(hidden)], []), FileFilter([str(tmp_path), str(hidden)], [], []),
+    ):
+        assert files(str(hidden / "settings.py"))
+        assert not files(str(hidden / ".swap"))
+        assert not files(str(tmp_path / ".other" / "settings.py"))
+        assert files.enters(str(hidden))
+        assert files.enters(str(hidden.parent))
+
+
+def test_what_is_excluded_does_not_count_although_it_is_asked_for(tmp_path: Path) -> None:
+    files = FileFilter([str(tmp_path)], [".*"], [".env.local"])
+    assert files(str(tmp_path / ".env"))
+    assert not files(str(tmp_path / ".env.local"))
 
 
 def test_directories_in_the_place_of_patterns(tmp_path: Path) -> None:

@@ -303,6 +303,23 @@ def test_a_worker_that_has_served_its_time_goes_on_until_there_is_another(backen
         assert successor_of(server, gone) not in before
 
 
+def test_a_worker_that_is_old_is_replaced(backend: Flavour) -> None:
+    with serve_with_workers("probe:app", backend, "--limit-max-age", "500ms") as server:
+        before = ready_pids(server)
+        server.stderr.wait_for("(limit-max-age)", times=2)
+        assert {successor_of(server, pid) for pid in before}.isdisjoint(before)
+
+
+def test_a_worker_that_holds_too_much_memory_is_replaced(backend: Flavour) -> None:
+    with serve_with_workers("probe:app", backend, "--limit-max-rss", "256MiB") as server:
+        before = ready_pids(server)
+        assert fetch(server.address, f"/hoard?size={256 * 1024**2}").body == b"kept"
+        gone = int(server.stderr.wait_for("(limit-max-rss)").split()[-2])
+        assert gone in before
+        assert server.stderr.lines_with(f"[{gone}] This process holds ")
+        assert successor_of(server, gone) not in before
+
+
 # -- signals in bad moments ------------------------------------------------------------------------------------------
 
 

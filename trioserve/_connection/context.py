@@ -122,6 +122,7 @@ class ServerContext:
         task_per_request: applications expect ``current_task()`` to be one request's.
         turnstile: lets requests through and counts them, when there is a limit to their number.
         websockets: how they are served; ``None`` when handshakes are requests like all others.
+        disconnect_grace_seconds: between the client's leaving and the end of an application that it ends.
         write_seconds: in which the client has to take something of what is sent; ``None`` for ever.
     """
 
@@ -139,6 +140,7 @@ class ServerContext:
     websockets: WebSocketLimits | None
     new_app_context: Callable[[], Context]
     write_seconds: float | None = None
+    disconnect_grace_seconds: float = 0.5
     request_ids: RequestIds | None = None
     proxies: ProxyHeaders | None = None
     state: dict[str, Any] | None = None

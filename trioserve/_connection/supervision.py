@@ -1,14 +1,12 @@
 """What looks after a request from outside while the application runs: its timeout, and whether the client is there."""
 
-from typing import Final, Protocol
+from typing import Protocol
 
 import anyio
 
 from trioserve._connection.channel import Outlet, Owner
 
 __all__ = ["Supervised", "Supervision"]
-
-GRACE_SECONDS: Final = 0.5  # for an application whose client has left to find out by itself
 
 
 class Supervised(Protocol):
@@ -76,9 +74,10 @@ class Supervision:
             return
         with watch:
             await self._outlet.wait_disconnected()
-            if self._owner.ctx.on_disconnect == "auto":
-                await anyio.sleep(GRACE_SECONDS)
-                if self._request.knows_of_end:
-                    return
+            ctx = self._owner.ctx
+            if ctx.disconnect_grace_seconds:  # for the application to find out by itself
+                await anyio.sleep(ctx.disconnect_grace_seconds)
+            if ctx.on_disconnect == "auto" and self._request.knows_of_end:
+                return
             if not self._has_ended:
                 self._owner.cancel("client-disconnect")

@@ -14,6 +14,7 @@ from trioserve._server.access_log import AccessLogger
 from trioserve._server.context import make_context
 from trioserve._server.lifespan import Lifespan
 from trioserve._server.opening import Listeners
+from trioserve._server.recycling import check_recycling, start_recycling
 from trioserve._server.shutdown import Shutdown
 from trioserve._streams import ByteStream, Network, Nursery
 from trioserve._types import App
@@ -24,19 +25,23 @@ __all__ = ["Connections"]
 class Connections:
     """Serves an application on listeners, for one run.
 
+    ``on_spent`` is called when the process has served for long enough, with the option that says so.
+
     Raises:
-        ConfigError: the format of the access log has something in it that is no atom.
+        ConfigError: the format of the access log has something in it that is no atom, or the system cannot tell how
+            much memory the process holds.
     """
 
     def __init__(
-        self, app: App, config: Config, lifetime: Lifetime, shutdown: Shutdown, on_requests_spent: Callable[[], None]
+        self, app: App, config: Config, lifetime: Lifetime, shutdown: Shutdown, on_spent: Callable[[str], None]
     ) -> None:
         self._app = app
         self._config = config
         self._lifetime = lifetime
         self._shutdown = shutdown
-        self._on_requests_spent = on_requests_spent
+        self._on_spent = on_spent
         self._access_log = AccessLogger(config) if config.access_log else None
+        check_recycling(config)
 
     async def run(
         self, listeners: Listeners, network: Network, lifespan: Lifespan, parse_fields: ParseFields,
@@ -49,6 +54,7 @@ class Connections:
             async with network.open_nursery() as connections:
                 ctx = self._make_context(listeners, network, lifespan, parse_fields)
                 _start_services(services, listeners, ctx)
+                start_recycling(self._config, services, self._on_spent)
                 try:
                     await self._accept(listeners, ctx, connections, on_listening)
                 finally:
@@ -92,7 +98,7 @@ class Connections:
             parse_fields=parse_fields,
             task_per_request=network.task_per_turn,
             access_log=access_log if access_log is not None and access_log.enabled else None,
-            on_requests_spent=self._on_requests_spent,
+            on_requests_spent=partial(self._on_spent, "limit-max-requests"),
             new_app_context=lifespan.context.copy,
             state=lifespan.state,
             lifetime=self._lifetime,

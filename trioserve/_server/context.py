@@ -59,6 +59,7 @@ def make_context(
         clock=clock,
         root_path=config.root_path,
         on_disconnect=config.on_disconnect,
+        disconnect_grace_seconds=config.on_disconnect_grace,
         new_codec=partial(Http1Codec, parse_fields, limits, HeadMemory()),
         timeouts=_make_timeouts(config, clock, tls=tls),
         standing_fields=StandingFields(

@@ -40,7 +40,8 @@ class Server:
     Args:
         get_sockets: takes the place of ``sockets`` and of all addresses; called when the application has started. No
             sockets at all are right when the server has been told to stop.
-        on_requests_spent: called once ``limit_max_requests`` is reached, instead of a shutdown.
+        on_spent: called instead of a shutdown when the process has served for long enough, with the reason:
+            ``limit-max-requests``, ``limit-max-age`` or ``limit-max-rss``.
         announce: say in the log where it listens.
 
     Attributes:
@@ -52,7 +53,7 @@ class Server:
         self, app: AnyApp, config: Config, *, sockets: Sequence[socket.socket | Bound] | None = None,
         listeners: Sequence[Listener] | None = None, ssl_context: ssl.SSLContext | None = None,
         get_sockets: Callable[[], Awaitable[Sequence[socket.socket | Bound]]] | None = None,
-        on_requests_spent: Callable[[], None] | None = None, announce: bool = True,
+        on_spent: Callable[[str], None] | None = None, announce: bool = True,
     ) -> None:  # fmt: skip
         limit = config.limit_connections
         self._app = adapt(app, config)
@@ -63,8 +64,7 @@ class Server:
             room=anyio.Semaphore(limit, max_value=limit) if limit is not None else None)
         self._shutdown = Shutdown(config, self._lifetime)
         self._connections = Connections(
-            self._app, config, self._lifetime, self._shutdown,
-            on_requests_spent or partial(self.request_shutdown, "limit-max-requests"))
+            self._app, config, self._lifetime, self._shutdown, on_spent or self.request_shutdown)
         self._listeners = Listeners(
             config, sockets=sockets, get_sockets=get_sockets, ready=listeners, ssl_context=ssl_context)
         self._lifespan: Lifespan | None = None

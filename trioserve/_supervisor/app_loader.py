@@ -19,7 +19,7 @@ from trioserve._server import ARGUMENTS, can_take, has_interface, interface_of, 
 from trioserve._types import AnyApp
 from trioserve._values import nearest
 
-__all__ = ["load_app", "without_loader_frames"]
+__all__ = ["load_app", "load_object", "without_loader_frames"]
 
 log = logging.getLogger("trioserve")
 
@@ -40,15 +40,20 @@ def load_app(target: str, *, factory: bool, app_dir: str, interface: AnyInterfac
         AppLoadFailed: the application's module or factory raised; that exception is the ``__cause__``.
         ConfigError: ``app_dir`` is not a directory.
     """
-    module_name, attributes = _split(target)
-    directory = _search_first(app_dir)
-    module = _import(module_name, target, directory)
-    found = _look_up(module, attributes, target)
+    found = load_object(target, app_dir=app_dir)
     if not factory:
         if not _looks_like_factory(found, interface):
             return _checked(found, repr(target), interface)
         log.warning("%r looks like a factory and is called; say so by --factory", target)
     return _checked(_call_factory(found, target), f"what the factory {target!r} returned", interface)
+
+
+def load_object(target: str, *, app_dir: str) -> Any:
+    """What ``target`` names, whatever it is. Raises as ``load_app`` does."""
+    module_name, attributes = _split(target)
+    directory = _search_first(app_dir)
+    module = _import(module_name, target, directory)
+    return _look_up(module, attributes, target)
 
 
 def without_loader_frames(exc: BaseException) -> TracebackType | None:

@@ -7,18 +7,24 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import anyio
 import anyio.to_thread
 
 from trioserve._errors import ConfigError
 
+if TYPE_CHECKING:
+    from watchfiles import Change
+
 __all__ = ["FileFilter", "watch_files"]
 
 INCLUDED: Final = ("*.py",)
-EXCLUDED: Final = (".*", "~*", "*~", "__pycache__", "node_modules")
-"""Hidden files and directories, such as .git and .venv, and what editors and tools leave behind."""
+EXCLUDED: Final = (".*", "__pycache__", "node_modules")
+"""Hidden files and directories, such as .git and .venv, and what tools leave behind; unless they are asked for."""
+
+LEFT_BY_EDITORS: Final = ("~*", "*~", ".#*", ".~*", ".*.sw?")
+"""Backups, locks and swap files. They count if they are asked for by their full name only."""
 
 POLL_SECONDS: Final = 0.5  # between two looks, at least: each reads every directory
 MIN_STEP_MS: Final = 10  # for --reload-delay 0
@@ -31,10 +37,11 @@ class FileFilter:
     """Which files count.
 
     A pattern matches the name of a file, or of a directory that it is in; one with a slash matches the path from the
-    watched directory on. An existing directory can take the place of a pattern.
+    watched directory on. An existing directory can take the place of a pattern. What ``exclude`` names never counts.
+    What is left out by default counts when ``include`` asks for it: a directory by its name, a file by any pattern.
 
     Attributes:
-        directories: what to watch, absolute.
+        directories: what to watch, absolute; none is inside of another.
     """
 
     def __init__(self, directories: Iterable[str], include: Iterable[str], exclude: Iterable[str]) -> None:
@@ -43,39 +50,61 @@ class FileFilter:
         for directory in found:
             if not os.path.isdir(directory):
                 raise ConfigError("reload_dir", f"{directory!r} is not a directory")
-        added, patterns = _directories_apart(include)
-        self._excluded_directories, excluded = _directories_apart(exclude)
-        self._include = (*INCLUDED, *patterns)
-        self._exclude = (*EXCLUDED, *excluded)
-        self._whole = added  # directories that were asked for by name: everything in them counts
-        self.directories = _outermost([*found, *added])
+        self._whole, self._include = _directories_apart(include)  # in a directory of that name, everything counts
+        self._excluded_directories, self._exclude = _directories_apart(exclude)
+        self._asked_for = {part for pattern in self._include for part in Path(pattern).parts}
+        self._roots = list(dict.fromkeys([*found, *self._whole]))
+        self.directories = _outermost(self._roots)
 
     def __call__(self, path: str) -> bool:
         """A change of the file ``path`` (absolute) means a reload."""
-        if any(_is_in(path, directory) for directory in self._excluded_directories):
+        views = self._views(path)
+        if not views or self._is_excluded(path, views):
             return False
-        if not any(_is_in(path, directory) for directory in self.directories):
+        *directories, name = Path(min(views, key=len)).parts or ("",)
+        if any(self._is_passed_over(directory) for directory in directories):
             return False
-        inside = self.inside(path)
-        if self._matches(inside, self._exclude):
-            return False
-        return any(_is_in(path, directory) for directory in self._whole) or self._matches(inside, self._include)
+        if self._is_passed_over(name):
+            return not _matches(name, LEFT_BY_EDITORS) and self._names_file(name, views)
+        included = _matches(name, INCLUDED) or any(_matches(view, self._include) for view in views)
+        return included or any(_is_in(path, directory) for directory in self._whole)
 
     def enters(self, path: str) -> bool:
         """The directory ``path`` (absolute) may hold files that count."""
-        return path not in self._excluded_directories and not self._matches(self.inside(path), self._exclude)
+        views = self._views(path)
+        if self._is_excluded(path, views):
+            return False
+        leads_to_root = any(_is_in(root, path) for root in self._roots)
+        return leads_to_root or not any(self._is_passed_over(part) for part in Path(min(views, key=len)).parts)
 
     def inside(self, path: str) -> str:
         """``path``, which is in a watched directory, from there on."""
         return os.path.relpath(path, next(directory for directory in self.directories if _is_in(path, directory)))
 
-    @staticmethod
-    def _matches(inside: str, patterns: Iterable[str]) -> bool:
-        parts = Path(inside).parts
+    def _views(self, path: str) -> list[str]:
+        """``path`` as it is seen from each directory that was named and holds it."""
+        return [os.path.relpath(path, root) for root in self._roots if _is_in(path, root)]
+
+    def _is_excluded(self, path: str, views: Iterable[str]) -> bool:
+        return any(_is_in(path, directory) for directory in self._excluded_directories) or any(
+            _matches(view, self._exclude) for view in views)
+
+    def _names_file(self, name: str, views: Iterable[str]) -> bool:
+        """A pattern asks for this very file, not only for a directory that it is in."""
         return any(
-            fnmatchcase(inside, pattern) if "/" in pattern else any(fnmatchcase(part, pattern) for part in parts)
-            for pattern in patterns
-        )
+            fnmatchcase(view if "/" in pattern else name, pattern) for pattern in self._include for view in views)
+
+    def _is_passed_over(self, name: str) -> bool:
+        """A file or directory of this name does not count by default, and nobody has asked for it by name."""
+        return _matches(name, (*EXCLUDED, *LEFT_BY_EDITORS)) and name not in self._asked_for
+
+
+def _matches(inside: str, patterns: Iterable[str]) -> bool:
+    parts = Path(inside).parts
+    return any(
+        fnmatchcase(inside, pattern) if "/" in pattern else any(fnmatchcase(part, pattern) for part in parts)
+        for pattern in patterns
+    )
 
 
 def _directories_apart(patterns: Iterable[str]) -> tuple[list[str], list[str]]:
@@ -119,13 +148,41 @@ async def _watch_by_watchfiles(files: FileFilter, delay: float, report: Callable
     from watchfiles import awatch
 
     stop = anyio.Event()  # the thread that waits for the system looks at it; cancellation does not reach that thread
+    concerns = _Reports(files)
+    await concerns.look()
     async with anyio.create_task_group() as watching:
         watching.start_soon(_set_when_cancelled, stop)
         async for changes in awatch(
-            *files.directories, watch_filter=lambda _, path: files(path), stop_event=stop,
+            *files.directories, watch_filter=concerns, stop_event=stop,
             step=max(MIN_STEP_MS, round(delay * 1000)), ignore_permission_denied=True,
         ):
             report({path for _, path in changes})
+            await concerns.look()
+
+
+class _Reports:
+    """Which of the system's reports count: those of files that do, and of directories with such files in them.
+
+    A directory that is moved is one report, and none of what is in it.
+    """
+
+    def __init__(self, files: FileFilter) -> None:
+        self._files = files
+        self._known: Iterable[str] = ()  # files, to tell what was in a directory that is gone
+
+    async def look(self) -> None:
+        """Learn what is there now."""
+        self._known = await anyio.to_thread.run_sync(_look, self._files)
+
+    def __call__(self, change: "Change", path: str) -> bool:
+        if self._files(path):
+            return True
+        match change.name:
+            case "added":
+                return os.path.isdir(path) and self._files.enters(path) and any(_files_below([path], self._files))
+            case "deleted":
+                return any(_is_in(known, path) for known in self._known)
+        return False
 
 
 async def _set_when_cancelled(event: anyio.Event) -> None:

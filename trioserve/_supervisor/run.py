@@ -173,14 +173,16 @@ async def _serve(
         app = load(app, config)
     server = Server(app, config, sockets=activated_sockets(config), ssl_context=ssl_context)
     stop_signals, others = _hang_up(server)
-    if config.pid_file is None and "NOTIFY_SOCKET" not in os.environ:
+    if config.pid_file is None and config.when_ready is None and "NOTIFY_SOCKET" not in os.environ:
         await attended(server.serve, *_signals_of(server, departure, stop_signals, others))
         return
     from trioserve._supervisor.service import ReportingServer, Service  # somebody asks; nobody else pays for them
 
     with Service(config) as service:
         reporting = ReportingServer(server, service)
-        await attended(reporting.serve, *_signals_of(reporting, departure, stop_signals, others), service.keep_watchdog)
+        await attended(
+            reporting.serve, *_signals_of(reporting, departure, stop_signals, others), service.keep_watchdog,
+            service.hooks.run)
 
 
 async def _supervise(target: str, config: Config, departure: Departure) -> None:
@@ -190,7 +192,8 @@ async def _supervise(target: str, config: Config, departure: Departure) -> None:
 
     with Service(config) as service:
         supervisor = Supervisor(target, config, service)
-        await attended(supervisor.run, *_signals_of(supervisor, departure, others=supervisor.signals))
+        await attended(
+            supervisor.run, *_signals_of(supervisor, departure, others=supervisor.signals), service.hooks.run)
 
 
 def _signals_of(
@@ -241,6 +244,9 @@ def _check_can_be_sent(log_config: Mapping[str, Any]) -> None:
 
 
 async def _check(app: AnyApp | str, config: Config) -> None:
+    from trioserve._supervisor.hooks import Hooks
+
+    Hooks(config)
     await check(load(app, config) if isinstance(app, str) else app, config)
 
 

@@ -1,4 +1,4 @@
-"""What the machine is told of this server, if it asks: by a pid file, and through systemd."""
+"""What the machine is told of this server, if it asks: by a pid file, through systemd, and by hooks."""
 
 from collections.abc import Callable
 
@@ -7,6 +7,7 @@ import anyio.abc
 
 from trioserve._config import Config
 from trioserve._server import Server
+from trioserve._supervisor.hooks import Hooks
 from trioserve._supervisor.pid_file import PidFile
 from trioserve._supervisor.systemd import Notifier
 
@@ -14,10 +15,15 @@ __all__ = ["ReportingServer", "Service"]
 
 
 class Service:
-    """This process, as the machine sees it; each call tells whoever asks."""
+    """This process, as the machine sees it; each call tells whoever asks.
+
+    Attributes:
+        hooks: functions of the user's. Their ``run`` has to be a task.
+    """
 
     def __init__(self, config: Config) -> None:
-        """Raises ConfigError if the pid file cannot be written."""
+        """Raises ConfigError if the pid file cannot be written; and as ``Hooks`` does."""
+        self.hooks = Hooks(config)
         self._pid_file = PidFile(config.pid_file) if config.pid_file is not None else None
         self._notifier = Notifier.from_environment()
 
@@ -33,6 +39,7 @@ class Service:
             self._pid_file.write()
         if self._notifier is not None:
             self._notifier.ready()
+        self.hooks.when_ready()
 
     def begin_reload(self) -> None:
         if self._notifier is not None:
@@ -65,6 +72,7 @@ class ReportingServer:
 
     async def serve(self) -> None:
         await self._server.serve(task_status=self)
+        await self._service.hooks.finish()
 
     def started(self, value: object = None) -> None:
         """The server says that it is ready: this is its ``task_status``."""

@@ -62,11 +62,12 @@ class Supervisor:
     @property
     def signals(self) -> Mapping[signal.Signals, Callable[[], None]]:
         """Signals besides those that stop a server, and what they call."""
-        return {
-            signal.SIGHUP: lambda: self.replace_workers("SIGHUP"),
-            signal.SIGTTIN: self.add_worker,
-            signal.SIGTTOU: self.remove_worker,
-        }
+        calls = {signal.SIGTTIN: self.add_worker, signal.SIGTTOU: self.remove_worker}
+        if not self._config.reload:
+            calls[signal.SIGHUP] = lambda: self.replace_workers("SIGHUP")
+        elif signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # under nohup it is
+            calls[signal.SIGHUP] = lambda: self.request_shutdown("SIGHUP")  # the developer's terminal was closed
+        return calls
 
     def request_shutdown(self, reason: str, *, settle: float = 0.0) -> None:
         """Stop gracefully; later calls change nothing."""
@@ -138,6 +139,7 @@ class Supervisor:
                         await self._serve()
         finally:
             self._close_sockets()
+        await self._service.hooks.finish()
         if self._failure is not None:
             raise self._failure
         log.info("Stopped")
@@ -183,7 +185,15 @@ class Supervisor:
         worker = Worker(process, tuple(self._bound), self._patience, on_wish)
         if announces:
             self._announcer = worker
+        self._keeping.start_soon(self._tell_hooks, worker)
         return worker
+
+    async def _tell_hooks(self, worker: Worker) -> None:
+        await worker.settled.wait()
+        if worker.is_ready:
+            self._service.hooks.worker_started(worker.pid)
+        await worker.ended.wait()
+        self._service.hooks.worker_exited(worker.pid, worker.exit_code)
 
     def _is_alive(self) -> bool:
         return any(slot.has_ready_worker for slot in self._slots)

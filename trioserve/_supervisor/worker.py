@@ -111,7 +111,7 @@ async def _serve(start: Start, config: Config, link: Link, departure: Departure)
     supervision = _Supervision(link, departure)
     server = Server(
         app, config, get_sockets=supervision.get_sockets, announce=start.announce,
-        on_requests_spent=lambda: link.send(WantsReplacement("limit-max-requests")),
+        on_spent=lambda reason: link.send(WantsReplacement(reason)),
     )
     report = _Report(link, config.timeout_worker_healthcheck)
     await attended(

@@ -118,6 +118,7 @@ class Worker:
         settled: set once it is ready or has ended.
         ended: set when it has ended.
         lived: seconds, once it has ended.
+        exit_code: of the process, once it has ended; negative for a signal.
     """
 
     def __init__(
@@ -130,7 +131,7 @@ class Worker:
         self._stop = Stop(process, patience.shutdown)
         self._pulse = Pulse(patience.healthcheck) if patience.healthcheck is not None else None
         self._began = anyio.current_time()
-        self._exit_code = 0
+        self.exit_code = 0
         self.is_ready = False
         self.failure: Failed | None = None
         self.wants_replacement = ""
@@ -150,7 +151,7 @@ class Worker:
     @property
     def why(self) -> str:
         """Why it ended, for the log."""
-        return self.failure.text if self.failure is not None else describe_exit(self._exit_code)
+        return self.failure.text if self.failure is not None else describe_exit(self.exit_code)
 
     # What others ask.
 
@@ -175,7 +176,7 @@ class Worker:
                 watches.start_soon(self._watch_time)
                 if self._pulse is not None:
                     watches.start_soon(self._watch_pulse, self._pulse)
-                self._exit_code = await self._process.wait()
+                self.exit_code = await self._process.wait()
                 watches.cancel_scope.cancel()
         finally:
             self._take(self._process.link.receive_waiting())
@@ -224,7 +225,7 @@ class Worker:
         if self.is_ready and not self._stop.is_wanted:
             log.error("Worker %d ended unexpectedly (%s)", self.pid, self.why)
         else:
-            log.debug("Worker %d has ended (%s)", self.pid, describe_exit(self._exit_code))
+            log.debug("Worker %d has ended (%s)", self.pid, describe_exit(self.exit_code))
 
 
 def describe_exit(code: int) -> str:

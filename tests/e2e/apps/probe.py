@@ -396,6 +396,15 @@ def stand_still() -> None:
         time.sleep(1000)
 
 
+HOARD: list[bytes] = []
+
+
+async def hoard(visit: Visit) -> None:
+    """Keeps ``size`` bytes for good."""
+    HOARD.append(b"x" * int(visit.query["size"]))
+    await visit.answer(b"kept")
+
+
 # What the server keeps.
 
 
@@ -428,7 +437,7 @@ HANDLERS = {
     for handler in (
         hello, echo, digest, mirror, parts, endless, events, watch, hold, hang, hang_midway, spin, fail, fail_in_group,
         fail_midway, leave_process, return_early, return_midway, return_short, nonsense, die, leave_at_once, wedge,
-        census, wake,
+        hoard, census, wake,
     )
 }
 SOCKET_HANDLERS = {
