@@ -2,16 +2,13 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Final, TypeAlias
+from typing import Final
 
 from trioserve._addresses import UnixPath
 from trioserve._config import OPTIONS, Config
 from trioserve._sources import APP, PREFIX, variable_of
 
-__all__ = ["options_without_effect", "variables_without_effect"]
-
-Spell: TypeAlias = Callable[[str, str], str]
-"""How an option is spelled, from its name and its value; empty: any value."""
+__all__ = ["Rule", "options_without_effect", "variables_without_effect"]
 
 PREFIXES_OF_OTHERS: Final = ("UVICORN_", "GRANIAN_", "GUNICORN_")
 
@@ -21,7 +18,13 @@ PREFIXES_OF_OTHERS: Final = ("UVICORN_", "GRANIAN_", "GUNICORN_")
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """These options do nothing while ``idle`` says so, which is ``how`` the ``cause`` has its ``value``."""
+    """When options do nothing.
+
+    Attributes:
+        names: these do nothing ...
+        idle: ... while this is true, ...
+        how, cause, value: ... which is ``with`` or ``without`` this option, at this value; empty: at any.
+    """
 
     names: tuple[str, ...]
     idle: Callable[[Config], bool]
@@ -55,13 +58,13 @@ RULES: Final = (
 )
 
 
-def options_without_effect(config: Config, spell: Spell) -> Iterator[tuple[str, str]]:
-    """Each option that has a value of its own and does nothing, with the reason: ``"without --reload"``."""
+def options_without_effect(config: Config) -> Iterator[tuple[str, Rule]]:
+    """Each option that has a value of its own and does nothing, with the reason."""
     for rule in RULES:
         if rule.idle(config):
             for name in rule.names:
                 if getattr(config, name) != Config.__dataclass_fields__[name].default:
-                    yield name, f"{rule.how} {spell(rule.cause, rule.value)}"
+                    yield name, rule
 
 
 def _has_unix_socket(config: Config) -> bool:

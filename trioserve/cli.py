@@ -196,9 +196,9 @@ def start(config: str | None, no_config: bool, print_config: bool, check: bool, 
         raise UsageProblem("APP is missing: MODULE:ATTRIBUTE, such as main:app; see --help")
     if not isinstance(app, str):
         raise UsageProblem(f"{spell(APP)}: {app!r} is not a text of the form MODULE:ATTRIBUTE")
-    for name, reason in options_without_effect(chosen, as_flag):
+    for name, rule in options_without_effect(chosen):
         if name in given:
-            warn(f"{spell(name)} has no effect {reason}")
+            warn(f"{spell(name)} has no effect {rule.how} {as_flag(rule.cause, rule.value)}")
     from trioserve._supervisor import run  # the server itself: slow to import, and only needed from here on
 
     ctx.exit((run.check_command if check else run.run_command)(app, chosen, spell, path))
