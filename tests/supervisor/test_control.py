@@ -26,7 +26,7 @@ from trioserve._supervisor.control import (
 )
 
 MESSAGES: list[Message] = [
-    Start("main:app", {"workers": 2, "header": ["a:b"]}, 7, ["/srv", ""], ["trioserve"], announce=True),
+    Start("main:app", {"workers": 2, "header": ["a:b"]}, 7, ["trioserve"], announce=True),
     Sockets([False, True]), Drain("SIGHUP", settle=0.5), Drain("main.py changed", within=2.0), Force(),
     WantsSockets(), Ready(), Heartbeat(), WantsReplacement("limit-max-requests"),
     Failed("ConfigError", "not a directory", "app_dir"), Failed("AppLoadFailed", "caf\u00e9\n\udcff", notes=["advice"]),
@@ -103,7 +103,7 @@ def test_who_has_ended_cannot_be_told(links: tuple[Link, Link]) -> None:
 
 def test_the_first_message_may_be_large(links: tuple[Link, Link]) -> None:
     ours, its = links
-    start = Start("main:app", {}, 7, ["x" * 1000] * 1000, [], announce=False)
+    start = Start("main:app", {}, 7, ["x" * 1000] * 1000, announce=False)
     sender = threading.Thread(target=ours.send_first, args=[start])
     sender.start()
     assert its.receive_first() == start
@@ -144,7 +144,7 @@ def test_every_option_can_be_sent() -> None:
     config = Config(header=("a:b",), limit_connections=3, timeout_request=None, env_file=os.fsdecode(b"caf\xe9"))
     options = {field.name: getattr(config, field.name) for field in dataclasses.fields(config)}
     ours, its = map(Link, socket.socketpair())
-    ours.send(Start("main:app", options, 7, [], [], announce=False))
+    ours.send(Start("main:app", options, 7, [], announce=False))
     [start] = its.receive_waiting()
     ours.close()
     its.close()

@@ -36,14 +36,13 @@ class Start:
         target: the application, ``"module:attribute"``.
         options: every field of ``Config``.
         stacks: descriptor of the file for stacks, when the process has to be killed or dies of its own code.
-        path, argv: the supervisor's, of ``sys``.
+        argv: the supervisor's, of ``sys``.
         announce: say in the log where the server listens.
     """
 
     target: str
     options: dict[str, Any]
     stacks: int
-    path: list[str]
     argv: list[str]
     announce: bool
 

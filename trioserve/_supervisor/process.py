@@ -17,6 +17,7 @@ import anyio
 import anyio.to_thread
 
 from trioserve._config import Config
+from trioserve._supervisor.birth import call_of_worker
 from trioserve._supervisor.control import Link, Start
 from trioserve._supervisor.signals import held_back
 
@@ -52,14 +53,15 @@ class WorkerProcess:
         except OSError:
             self._stacks.close()
             raise
-        environment = {name: value for name, value in os.environ.items() if name not in SUPERVISORS_OWN}
+        command, environment = call_of_worker(its.fileno(), interpreter_flags())
+        inherited = {name: value for name, value in os.environ.items() if name not in SUPERVISORS_OWN}
         self.link = Link(ours)
         try:
             with its, held_back(HELD_BACK):
                 self._process = subprocess.Popen(
-                    [sys.executable, *interpreter_flags(), "-m", "trioserve._supervisor.worker", str(its.fileno())],
+                    command,
                     stdin=None if interactive else subprocess.DEVNULL,
-                    env=environment,
+                    env=inherited | environment,
                     pass_fds=[its.fileno(), self._stacks.fileno()],
                 )
         except OSError:
@@ -67,7 +69,7 @@ class WorkerProcess:
             raise
         self.pid = self._process.pid
         options = {name: getattr(config, name) for name in Config.__dataclass_fields__}
-        start = Start(target, options, self._stacks.fileno(), sys.path, sys.argv, announce)
+        start = Start(target, options, self._stacks.fileno(), sys.argv, announce)
         with suppress(OSError):  # it has ended already, which wait() will tell
             self.link.send_first(start)
 

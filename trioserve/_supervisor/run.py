@@ -26,6 +26,7 @@ from trioserve._server import Server, check
 from trioserve._supervisor.activation import activated_sockets
 from trioserve._supervisor.app_loader import load_app, without_loader_frames
 from trioserve._supervisor.attended import attended
+from trioserve._supervisor.birth import become_worker, is_worker, shall_be_worker
 from trioserve._supervisor.departure import DepartingServer, Departure
 from trioserve._supervisor.logs import set_up_logging
 from trioserve._supervisor.signals import (
@@ -126,6 +127,8 @@ def show_origin(error: TrioserveError) -> None:
 def _run(
     app: AnyApp | str, config: Config, departure: Departure, ssl_context: ssl.SSLContext | None = None
 ) -> None:
+    if shall_be_worker():
+        become_worker()
     if config.workers > 1 or config.reload:
         if ssl_context is not None:
             option = "reload" if config.reload else "workers"
@@ -225,6 +228,10 @@ def _hang_up(server: Server) -> tuple[tuple[signal.Signals, ...], Mapping[signal
 def _importable(app: AnyApp | str, config: Config) -> str:
     """``app``, if a worker process can import it. Raises ConfigError otherwise."""
     option, what = ("reload", "reloading") if config.reload else ("workers", "running several workers")
+    if is_worker():
+        raise ConfigError(
+            option, f"{what} needs a supervisor, which a worker process cannot be: the application calls "
+            "trioserve.run() when it is imported; do that under if __name__ == '__main__'")
     if sys.platform == "win32":
         raise ConfigError(option, f"{what} needs a system with POSIX processes, which Windows is not")
     if not isinstance(app, str):

@@ -1,4 +1,4 @@
-"""A worker process, seen from inside: ``python -m trioserve._supervisor.worker FD``, started by the supervisor only.
+"""A worker process, seen from inside, once it has been born.
 
 It serves as a single process does, on sockets that it was given, and tells the supervisor that it is ready, that its
 event loop turns, that it wants to be replaced, or why it failed.
@@ -45,18 +45,18 @@ __all__ = ["main"]
 BEATS: Final = 4  # in the time of the health check
 
 
-def main() -> int:
-    """Serve until told to stop; return the exit code."""
-    link = Link(socket.socket(fileno=int(sys.argv[1])))
+def main(descriptor: int) -> int:
+    """Serve until told to stop; return the exit code. ``descriptor`` is the worker's end of the link."""
+    link = Link(socket.socket(fileno=descriptor))
     try:
         start = link.receive_first()
     except EOFError:  # the supervisor had to stop before it could say what to do
         link.close()
         return 0
     assert isinstance(start, Start)
-    for descriptor in (int(sys.argv[1]), start.stacks):
-        os.set_inheritable(descriptor, False)
-    sys.path[:], sys.argv[:] = start.path, start.argv
+    for own in (descriptor, start.stacks):
+        os.set_inheritable(own, False)
+    sys.argv[:] = start.argv
     _prepare_signals(start.stacks)
     config = Config.from_options(start.options)
     departure = Departure(config.longest_shutdown, ends_process=True)
@@ -181,7 +181,3 @@ class _Supervision:
             self._answered.set()
         server.request_shutdown("the supervisor has gone", settle=SETTLE_SECONDS)
         self._answered.set()
-
-
-if __name__ == "__main__":
-    sys.exit(main())
