@@ -11,7 +11,7 @@ from trioserve._config import options
 from trioserve.cli import main
 
 ROOT = Path(__file__).parents[2]
-PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
+PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
 OF_THE_COMMAND = {"--version", "--config", "--print-config", "--check"}  # and no options of a server
 COMMAND_OF_ANOTHER_PROGRAM = re.compile(r"^\$ nox (?:.*\\\n)*.*", re.MULTILINE)
 FLAGS = {flag for name, hint, _, _ in options() for flag in flags(name, hint)}
@@ -51,7 +51,7 @@ def test_links_between_pages_lead_somewhere(page: Path) -> None:
 @pytest.mark.parametrize("page", [page for page in PAGES if page.name != "from-uvicorn.md"],
                          ids=lambda page: str(page.relative_to(ROOT)))
 def test_options_in_pages_exist(page: Path) -> None:
-    others = OF_THE_COMMAND | {"--help", "--cov"}  # of pytest
+    others = OF_THE_COMMAND | {"--help", "--cov", "--pdb"}  # of pytest
     ours = COMMAND_OF_ANOTHER_PROGRAM.sub("", page.read_text("utf-8"))
     mentioned = set(re.findall(r"(?<![\w-])--[a-z][\w-]+", ours))
     assert mentioned - FLAGS - others == set()
