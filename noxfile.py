@@ -5,6 +5,12 @@ import sys
 from pathlib import Path
 
 import nox
+from nox.project import load_toml, python_versions
+from packaging.requirements import Requirement
+from packaging.version import Version
+
+PROJECT = load_toml("pyproject.toml")
+PYTHONS = python_versions(PROJECT)          # of the classifiers
 
 nox.options.sessions = ["lint", "types", "tests", "tests_minimal", "docs"]
 nox.options.reuse_existing_virtualenvs = True
@@ -42,6 +48,22 @@ def tests_minimal(session: nox.Session) -> None:
     session.run("pytest", *session.posargs)
 
 
+@nox.session(python=PYTHONS)
+def matrix(session: nox.Session) -> None:
+    """Every test on each Python that is supported; one that is not installed is left out: ``nox -s matrix-3.13``."""
+    session.install("-e", ".[test]")
+    session.run("pytest", *session.posargs)
+
+
+@nox.session(python=PYTHONS[0])
+def lowest(session: nox.Session) -> None:
+    """Every test with the oldest Python and the oldest packages that ``pyproject.toml`` allows."""
+    constraints = Path(session.create_tmp()) / "constraints.txt"
+    constraints.write_text("".join(f"{name}=={version}\n" for name, version in lowest_versions().items()))
+    session.install("-e", ".[test]", "--constraint", str(constraints))
+    session.run("pytest", *session.posargs)
+
+
 @nox.session
 def coverage(session: nox.Session) -> None:
     """The tests with branch coverage, servers in child processes included; fails below the floor in pyproject.toml."""
@@ -73,6 +95,19 @@ def bench(session: nox.Session) -> None:
     session.install("-e", ".[standard]", "fastapi", "starlette")
     session.run("python", str(judge), "--setup")
     session.run("python", str(judge), "--python", python_of(session), *session.posargs)
+
+
+def lowest_versions() -> dict[str, Version]:
+    """Of each package that a user installs with trioserve; what only tests need may ask for more of it."""
+    project = PROJECT["project"]
+    extras = project["optional-dependencies"]
+    ours = [Requirement(text) for text in (*project["dependencies"], *extras["standard"])]
+    lowest = {requirement.name: Version("0") for requirement in ours}
+    for requirement in (*ours, *map(Requirement, extras["test"])):
+        for bound in requirement.specifier:
+            if requirement.name in lowest:
+                lowest[requirement.name] = max(lowest[requirement.name], Version(bound.version))
+    return lowest
 
 
 def judges(session: nox.Session) -> Path:

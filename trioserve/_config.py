@@ -168,6 +168,8 @@ class Config:
     ws_max_size: int = option(
         16 * MEBIBYTE, "WebSocket", "Largest message from a client, in bytes, also when it is unpacked.", minimum=1,
         maximum=2**31 - 1, metavar="BYTES")
+    ws_max_age: Seconds = seconds(
+        None, "Close a WebSocket that has been open for this long; the client may open another one.", group="WebSocket")
     ws_ping_interval: Seconds = seconds(20.0, "Send a keep-alive ping this often.", group="WebSocket")
     ws_ping_timeout: Seconds = seconds(
         20.0, "A client must give a sign of life in this time after a ping.", group="WebSocket")
@@ -265,6 +267,9 @@ class Config:
         None, "Limits", "Largest request body, in bytes.", minimum=0, metavar="BYTES")
     limit_connections: Count = option(
         None, "Limits", "Most connections at once; further ones wait in the backlog.", minimum=1, metavar="COUNT")
+    limit_requests_per_connection: Count = option(
+        None, "Limits", "Most requests of one HTTP/1.1 connection; the last response closes it.", minimum=1,
+        metavar="COUNT")
     limit_concurrency: Count = option(
         None, "Limits", "Most requests in progress at once, WebSocket handshakes included; further ones wait shortly, "
         "then get 503.", minimum=1, metavar="COUNT")

@@ -58,8 +58,8 @@ def can_be_none(hint: Any) -> bool:
 def read_value(name: str, value: Any, hint: Any, known: Option) -> Any:
     """The value as the option has it.
 
-    A text is read as the option's type: ``"8000"``, ``"64KiB"``, ``"500ms"``, ``"off"``, ``"true"``; of a list it has one item per
-    line. A path is its text.
+    A text is read as the option's type: ``"8000"``, ``"64KiB"``, ``"500ms"``, ``"off"``, ``"true"``; of a list it has
+    one item per line. A path is its text.
 
     Raises:
         ConfigError: the option cannot have this value.

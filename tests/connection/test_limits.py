@@ -3,7 +3,7 @@
 import anyio
 import pytest
 
-from tests.helpers.apps import hello, read_body, reply
+from tests.helpers.apps import echo, hello, read_body, reply
 from tests.helpers.serving import Site, seconds_passed, serving
 from tests.helpers.transcripts import get, ok, post, receive_response, status_of
 from tests.helpers.virtual_clock import settled
@@ -140,6 +140,35 @@ async def test_connections_a_broken_one_gives_its_place_back() -> None:
             (await ask(site, "/")).abort()
             await settled()
         assert await site.answer_to(get()) == ok(b"/")
+
+
+# -- limit_requests_per_connection -----------------------------------------------------------------------------------
+
+
+async def test_requests_per_connection_the_last_response_closes_it() -> None:  # RFC 9112 §9.6
+    async with serving(hello, limit_requests_per_connection=3) as site:
+        for _ in range(2):
+            client = site.connect()
+            for _ in range(2):
+                await client.send_all(get())
+                assert await receive_response(client) == ok(b"/")
+            await client.send_all(get())
+            assert await client.receive_rest() == ok(b"/", "connection: close")
+            assert not client.lost
+
+
+async def test_requests_per_connection_of_pipelined_ones_the_rest_is_left() -> None:
+    async with serving(hello, limit_requests_per_connection=2) as site:
+        client = site.connect()
+        await client.send_all(3 * get())
+        assert await client.receive_rest() == ok(b"/") + ok(b"/", "connection: close")
+
+
+async def test_requests_per_connection_the_body_of_the_last_one_is_read() -> None:
+    async with serving(echo, limit_requests_per_connection=1) as site:
+        client = site.connect()
+        await client.send_all(post(b"x" * 100_000))
+        assert (await client.receive_rest()).endswith(b"x" * 100_000)
 
 
 # -- limit_max_requests ----------------------------------------------------------------------------------------------

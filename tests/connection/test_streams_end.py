@@ -370,14 +370,14 @@ HOUR = 3600.0
 LEAVING = [
     # What the application does, what the option says, how it ends and when: seconds after the client has left.
     (wait_after_a_part, "auto", "cancelled", 0.5),
-    (wait_after_a_part, "cancel", "cancelled", 0.0),
+    (wait_after_a_part, "cancel", "cancelled", 0.5),
     (wait_after_a_part, "notify", "returned", HOUR),
     (wait_before_the_first_part, "auto", "cancelled", 0.5),
     (wait_unanswered, "auto", "returned", HOUR),
-    (wait_unanswered, "cancel", "cancelled", 0.0),
+    (wait_unanswered, "cancel", "cancelled", 0.5),
     (wait_unanswered, "notify", "returned", HOUR),
     (listen_and_clean_up, "auto", "returned", HOUR),
-    (listen_and_clean_up, "cancel", "cancelled", 0.0),
+    (listen_and_clean_up, "cancel", "cancelled", 0.5),
     (listen_unanswered, "auto", "returned", HOUR),
     (listen_in_a_child, "auto", "returned", 10.0),
     (send_on, "auto", "ClientDisconnected", 0.2),

@@ -15,7 +15,7 @@ from trioserve._sources import read_file
 from trioserve.cli import main
 
 ROOT = Path(__file__).parents[2]
-PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
+PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
 OF_THE_COMMAND = {"--version", "--config", "--no-config", "--print-config", "--check"}  # and no options of a server
 OF_ANOTHER_PROGRAM = re.compile(r"^\$ nox (?:.*\\\n)*.*|there is no --\S+", re.MULTILINE)
 FLAGS = {flag for name, hint, _, _ in options() for flag in flags(name, hint)}
@@ -46,7 +46,7 @@ def test_links_between_pages_lead_somewhere(page: Path) -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_options_in_pages_exist(page: Path) -> None:
-    others = OF_THE_COMMAND | {"--help", "--cov"}  # of pytest
+    others = OF_THE_COMMAND | {"--help", "--cov", "--pdb"}  # of pytest
     for peer in PEERS:
         if page.name == f"from-{peer.name}.md":
             others |= {flag for row in peer.rows for flag in row.flags}

@@ -123,6 +123,7 @@ class ServerContext:
         turnstile: lets requests through and counts them, when there is a limit to their number.
         websockets: how they are served; ``None`` when handshakes are requests like all others.
         disconnect_grace_seconds: between the client's leaving and the end of an application that it ends.
+        requests_per_connection: with the last of them the server closes it; ``None`` for any number.
         write_seconds: in which the client has to take something of what is sent; ``None`` for ever.
     """
 
@@ -139,6 +140,7 @@ class ServerContext:
     turnstile: Turnstile | None
     websockets: WebSocketLimits | None
     new_app_context: Callable[[], Context]
+    requests_per_connection: int | None = None
     write_seconds: float | None = None
     disconnect_grace_seconds: float = 0.5
     request_ids: RequestIds | None = None

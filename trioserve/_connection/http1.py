@@ -189,7 +189,7 @@ class Http1Connection:
     def _new_exchange(self, head: RequestHead) -> "Http1Answer":
         ctx = self.ctx
         response = Http1Response(head, ctx.standing_fields)
-        if ctx.lifetime.closing:
+        if ctx.lifetime.closing or self.codec.heads_read == ctx.requests_per_connection:
             response.keep_alive = False
         if not self.codec.body_complete:
             self._inlet = Http1Inlet(

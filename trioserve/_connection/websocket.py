@@ -30,6 +30,7 @@ from trioserve._types import Message, Scope
 __all__ = ["WebSocket"]
 
 NORMAL: Final = 1000  # close codes (RFC 6455 §7.4.1, IANA's registry)
+GOING_AWAY: Final = 1001
 RESTART: Final = 1012
 
 
@@ -223,6 +224,13 @@ class WebSocket(Answer[ResponseT]):
             self.drain()
         else:
             self._frames.begin()
+            self._limits.age.arm(self)
+
+    def on_timeout(self, kind: str) -> None:
+        """It has been open for as long as a WebSocket may be."""
+        if self._frames is not None and self.session.state == OPEN:
+            self.request.end_reason = "max-age"
+            self._frames.close(GOING_AWAY, "open for long enough")
 
     def drain(self) -> None:
         """The server stops."""
@@ -231,6 +239,7 @@ class WebSocket(Answer[ResponseT]):
 
     def _leave(self, frames: FrameStream) -> None:
         """Leave nothing behind."""
+        self._limits.age.disarm(self)
         frames.end()
         if self._ahead is not None:
             self._ahead.end()

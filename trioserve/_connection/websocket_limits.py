@@ -19,13 +19,14 @@ class WebSocketLimits:
         deflate: compress where the client offers it.
         ping: until the next keep-alive ping.
         pong: for a sign of life after a ping.
+        age: until a WebSocket has been open for long enough.
         close: for the client's answer to a close frame.
         watch: until somebody else reads for an application that does not receive.
     """
 
     def __init__(
         self, *, max_size: int, deflate: bool, ping_interval: float | None, ping_timeout: float | None,
-        clock: Callable[[], float],
+        max_age: float | None, clock: Callable[[], float],
     ) -> None:
         def timeout(kind: str, seconds: float | None) -> Timeout:
             return Timeout(kind, seconds, clock) if seconds is not None else NoTimeout(kind)
@@ -34,10 +35,11 @@ class WebSocketLimits:
         self.deflate = deflate
         self.ping = timeout("ping", ping_interval)
         self.pong = timeout("pong", ping_timeout)
+        self.age = timeout("age", max_age)
         self.close = timeout("close", CLOSE_SECONDS)
         self.watch = timeout("watch", WATCH_SECONDS)
 
     @property
     def timeouts(self) -> Iterator[Timeout]:
         """Each needs its ``run`` as a task."""
-        return iter((self.ping, self.pong, self.close, self.watch))
+        return iter((self.ping, self.pong, self.age, self.close, self.watch))

@@ -4,6 +4,7 @@ from trioserve._peers.table import HTTP_2, peer
 
 __all__ = ["GUNICORN"]
 
+SUPERVISED = "MODULE:FUNCTION, called in the supervisor with the process id"
 HOOKS = "leave it out, the lifespan's start-up and shutdown run in each worker"
 FILES = "a switch: access lines go to stdout; --log-config sends them elsewhere"
 SYSLOG = "a file for logging with a SysLogHandler; under systemd stderr goes to the journal"
@@ -78,16 +79,16 @@ GUNICORN = peer(
     ("--paste-global raw_paste_global_conf", "", "write a module that makes the application"),
     ("on_starting", "", HOOKS),
     ("on_reload", "", HOOKS),
-    ("when_ready", "", HOOKS),
+    ("when_ready", "when_ready", "MODULE:FUNCTION, called without arguments"),
     ("pre_fork", "", HOOKS),
     ("post_fork", "", HOOKS),
-    ("post_worker_init", "", HOOKS),
+    ("post_worker_init", "worker_started", SUPERVISED),
     ("worker_int", "", HOOKS),
     ("worker_abort", "", HOOKS),
     ("pre_exec", "", HOOKS),
     ("pre_request", "", "write a middleware"),
     ("post_request", "", "write a middleware"),
-    ("child_exit", "", HOOKS),
+    ("child_exit", "worker_exited", SUPERVISED),
     ("worker_exit", "", HOOKS),
     ("nworkers_changed", "", HOOKS),
     ("on_exit", "", HOOKS),
@@ -117,7 +118,7 @@ GUNICORN = peer(
     ("--casefold-http-method", "", "leave it out, ASGI's methods are in upper case"),
     ("--asgi-loop", "loop", "with --backend asyncio"),
     ("--asgi-lifespan", "lifespan", ""),
-    ("--asgi-disconnect-grace-period", "on_disconnect", "cancel ends an application whose client has left"),
+    ("--asgi-disconnect-grace-period", "on_disconnect_grace", "0.5 seconds by default, there 3"),
     ("--websocket-max-message-size", "ws_max_size", ""),
     ("--http-parser", "http", "auto, h11 or httptools"),
     ("--root-path", "root_path", ""),

@@ -32,7 +32,7 @@ HYPERCORN = peer(
     ("startup_timeout", "", "leave it out, the start of the lifespan has no deadline"),
     ("--keep-alive keep_alive_timeout", "timeout_keep_alive", "75 seconds by default, there 5"),
     ("--read-timeout", "timeout_body", "for the request head there is --timeout-header; both are on by default"),
-    ("keep_alive_max_requests", "", "leave it out, a connection carries any number of requests"),
+    ("keep_alive_max_requests", "limit_requests_per_connection", "off by default, there 1000"),
     ("--ca-certs", "ssl_ca_certs", ""),
     ("--certfile", "ssl_certfile", ""),
     ("--keyfile", "ssl_keyfile", ""),

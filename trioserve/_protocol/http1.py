@@ -44,11 +44,12 @@ class Http1Codec:
     Attributes:
         trailing_data: bytes received and not used yet; they belong to what comes next.
         body_complete: nothing of the last request's body is missing.
+        heads_read: how many requests have come.
     """
 
     __slots__ = (
         "_body", "_limits", "_memory", "_parse_fields", "_scanned", "_skipped_line", "_unsuspicious", "body_complete",
-        "trailing_data",
+        "heads_read", "trailing_data",
     )  # fmt: skip
 
     def __init__(self, parse_fields: ParseFields, limits: Http1Limits, memory: HeadMemory | None = None) -> None:
@@ -61,6 +62,7 @@ class Http1Codec:
         self._skipped_line = False  # an empty line before the request line
         self._body: BodyReader | None = None
         self.body_complete = True
+        self.heads_read = 0
 
     def receive_data(self, data: bytes) -> None:
         """Take bytes from the wire."""
@@ -95,6 +97,7 @@ class Http1Codec:
             return None
         self._scanned = 0
         self._skipped_line = False
+        self.heads_read += 1
         if head.meaning.content_length == 0:
             self._body = None
             self.body_complete = True

@@ -59,6 +59,7 @@ def make_context(
         clock=clock,
         root_path=config.root_path,
         on_disconnect=config.on_disconnect,
+        requests_per_connection=config.limit_requests_per_connection,
         disconnect_grace_seconds=config.on_disconnect_grace,
         new_codec=partial(Http1Codec, parse_fields, limits, HeadMemory()),
         timeouts=_make_timeouts(config, clock, tls=tls),
@@ -123,6 +124,7 @@ def _make_websockets(config: Config, clock: Callable[[], float]) -> WebSocketLim
         deflate=config.ws_per_message_deflate,
         ping_interval=config.ws_ping_interval,
         ping_timeout=config.ws_ping_timeout,
+        max_age=config.ws_max_age,
         clock=clock,
     )
 
