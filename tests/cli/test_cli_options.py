@@ -329,6 +329,8 @@ def test_a_misspelt_variable_is_a_warning(calls: Calls) -> None:
     (["-k", "trio"], "there is no -k: use --backend (trio or asyncio; for uvloop --loop uvloop)"),
     (["-p", "80"], "there is no -p: hypercorn's and gunicorn's: use --pid-file; daphne's: use --port"),
     (["--graceful-timeout", "5"], "there is no --graceful-timeout: use --timeout-graceful-shutdown"),
+    (["-v"], "there is no -v: gunicorn's: use --version; "
+             "daphne's: use --log-level (0 is warning, 1 is info, 2 and 3 are debug)"),
     (["--no-ws"], "there is no --no-ws: use --ws none"),
     (["--no-server-name"], "there is no --no-server-name: use --no-server-header"),
     (["--ws-max-queue", "5"], "there is no --ws-max-queue: leave it out, there is no queue to bound"),

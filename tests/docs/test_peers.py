@@ -56,7 +56,7 @@ def spelled(peer: Peer) -> set[str]:
     for line in help_of(peer):
         spellings = line.split("  ", 1)[0]
         flags |= set(re.findall(r"(?:^|(?<=[ ,]))--?[A-Za-z][\w-]*", spellings))
-    return flags - OF_ANY_PROGRAM - ({"-v"} if peer.name == "gunicorn" else set())
+    return flags - OF_ANY_PROGRAM
 
 
 @each_peer
