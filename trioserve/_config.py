@@ -149,6 +149,10 @@ class Config:
         "When a client leaves before its response is complete: notify tells the application by http.disconnect, cancel "
         "cancels it; auto cancels it shortly after if the response has begun and nobody waits in receive(), and tells "
         "it otherwise.")
+    shutdown_event_streams: Literal["get", "all", "none"] = option(
+        "get", "HTTP",
+        "At shutdown, end event streams (text/event-stream) as if their clients had left: those that were asked for "
+        "with GET, as browsers do; all; or none, and each has the whole budget.")
 
     ws: Literal["auto", "wsproto", "none"] = option(
         "auto", "WebSocket", "Serve WebSockets; with none their handshakes are ordinary requests.")

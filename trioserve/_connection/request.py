@@ -102,6 +102,6 @@ class Request:
         """One line for whoever asks why: the reason, the request, its age and where it stood."""
         self.end_reason = reason
         where = await_point(self.coro) if self.coro is not None else "its start"
-        level = logging.INFO if reason == "client-disconnect" else logging.WARNING
+        level = logging.INFO if reason in ("client-disconnect", "shutdown") else logging.WARNING
         self.say(level, "%s: ended %s after %.1f s, waiting at %s", reason, self.line, perf_counter() - self.started,
                  where)
