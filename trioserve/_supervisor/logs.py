@@ -12,11 +12,9 @@ from typing import Any, Final, TextIO
 
 from trioserve._complaints import complain
 from trioserve._config import DEFAULT_ACCESS_FORMAT, Config
-from trioserve._server import utc_time
+from trioserve._server import TRACE, utc_time
 
-__all__ = ["TRACE", "AccessHandler", "JsonFormatter", "LevelFormatter", "set_up_logging"]
-
-TRACE: Final = 5  # below DEBUG (10), as in uvicorn
+__all__ = ["AccessHandler", "JsonFormatter", "LevelFormatter", "set_up_logging"]
 
 _PREFIX_WIDTH: Final = 10  # "CRITICAL: ", the longest
 _COLORS: Final = {
