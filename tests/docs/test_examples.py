@@ -2,6 +2,8 @@
 
 import functools
 import importlib.util
+import json
+import logging
 import subprocess
 import sys
 from collections.abc import AsyncIterator
@@ -146,6 +148,23 @@ def test_logging_yaml() -> None:
         [sys.executable, "-c", program], cwd=EXAMPLES.parents[1],
         capture_output=True, text=True, timeout=30, check=True)
     assert done.stdout.endswith(" INFO trioserve: started\n")
+
+
+def test_logging_files_yaml(tmp_path: Path) -> None:
+    """What it does in a server is tested with the server."""
+    program = "import logging; from trioserve._supervisor.log_config import apply_log_config; "
+    program += f"apply_log_config({str(EXAMPLES / 'logging_files.yaml')!r}); "
+    program += "logging.getLogger('trioserve').info('started', extra={'request_id': 'abc'})"
+    done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, timeout=30)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.endswith("] started [abc]\n")
+    assert (tmp_path / "access.log").read_text() == ""
+
+
+def test_cloud_logging() -> None:
+    formatter = load("cloud_logging").CloudFormatter()
+    line = json.loads(formatter.format(logging.makeLogRecord({"levelname": "WARNING", "msg": "slow"})))
+    assert (line["severity"], line["level"], line["message"]) == ("WARNING", "warning", "slow")
 
 
 def test_own_socket() -> None:
