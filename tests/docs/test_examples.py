@@ -135,6 +135,30 @@ async def test_hello_flask() -> None:
         assert (await client.get("/reader")).json() == {"message": "Hello, reader"}
 
 
+def test_room_redis() -> None:
+    """What it does on two workers is tested there, with a Redis."""
+    assert [route.path for route in load("room_redis").app.routes] == ["/"]
+
+
+def test_django_static() -> None:
+    """In a process of its own: Django has one configuration for each."""
+    program = (
+        "from django.conf import settings\n"
+        "settings.configure(DEBUG=True, STATIC_URL='static/', SECRET_KEY='for this test only',\n"
+        "    INSTALLED_APPS=['django.contrib.staticfiles', 'django.contrib.admin', 'django.contrib.auth',\n"
+        "                    'django.contrib.contenttypes'])\n"
+        "import asyncio, httpx, sys; sys.path.insert(0, 'docs/examples')\n"
+        "from django_static import application\n"
+        "async def visit():\n"
+        "    transport = httpx.ASGITransport(application)\n"
+        "    async with httpx.AsyncClient(transport=transport, base_url='http://localhost') as client:\n"
+        "        print((await client.get('/static/admin/css/base.css')).status_code)\n"
+        "asyncio.run(visit())\n")
+    done = subprocess.run([sys.executable, "-c", program], cwd=EXAMPLES.parents[1], capture_output=True, text=True,
+                          timeout=30)
+    assert (done.returncode, done.stdout) == (0, "200\n"), done.stderr
+
+
 def test_trioserve_toml() -> None:
     given = {name: known.value for name, known in read_file(str(EXAMPLES / "trioserve.toml")).items()}
     assert given.pop("app") == "main:app"
