@@ -6,6 +6,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from docs.frameworks_page import frameworks_markdown
 from docs.options_page import options_markdown
 from docs.peers_page import peer_markdown
 from trioserve._peers import PEERS
@@ -42,5 +43,12 @@ def fill_in_options(app: Any, docname: str, source: list[str]) -> None:
             source[0] = source[0].replace(f"<!-- options of {peer.name} -->", peer_markdown(peer))
 
 
+def fill_in_frameworks(app: Any, docname: str, source: list[str]) -> None:
+    """What runs where is what the tests have found."""
+    if docname == "guides/frameworks":
+        source[0] = source[0].replace("<!-- frameworks -->", frameworks_markdown())
+
+
 def setup(app: Any) -> None:
+    app.connect("source-read", fill_in_frameworks)
     app.connect("source-read", fill_in_options)

@@ -161,6 +161,10 @@ class Config:
     on_disconnect_grace: float = option(
         0.5, "HTTP", "An application that is cancelled because its client has left is told so long before.", minimum=0,
         metavar="SECONDS")
+    shutdown_event_streams: Literal["get", "all", "none"] = option(
+        "get", "HTTP",
+        "At shutdown, end event streams (text/event-stream) as if their clients had left: those that were asked for "
+        "with GET, as browsers do; all; or none, and each has the whole budget.")
 
     ws: Literal["auto", "wsproto", "none"] = option(
         "auto", "WebSocket", "Serve WebSockets; with none their handshakes are ordinary requests.",

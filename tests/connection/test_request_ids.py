@@ -91,6 +91,19 @@ async def test_lines_about_the_request(caplog: pytest.LogCaptureFixture) -> None
     assert [vars(record)["request_id"] for record in records] == ["of/stuck", "of/raises", "of/returns"]
 
 
+async def test_lines_about_a_traced_request(caplog: pytest.LogCaptureFixture) -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        raise LookupError
+
+    trace, span = "4bf92f35" * 4, "00f067aa" * 2
+    async with serving(app) as site:
+        await site.everything_after(get("/", f"traceparent: 00-{trace}-{span}-01"))
+        await site.everything_after(get("/", "traceparent: nonsense"))
+    one, other = [vars(record) for record in caplog.records if record.levelno >= logging.WARNING]
+    assert (one["trace_id"], one["span_id"]) == (trace, span)
+    assert "trace_id" not in other
+
+
 async def test_off(caplog: pytest.LogCaptureFixture) -> None:
     seen: list[Any] = []
 

@@ -13,7 +13,7 @@ import kubernetes_validate  # type: ignore[import-untyped]
 import pytest
 import yaml
 
-from tests.helpers.proxies import Place, haproxy, nginx
+from tests.helpers.proxies import Place, haproxy, haproxy_sticky, nginx
 from tests.helpers.system_programs import system_program
 from trioserve import Config
 
@@ -56,6 +56,10 @@ def test_nginx(place: Place, stream: bool) -> None:
 @pytest.mark.parametrize("tcp", [False, True], ids=["http", "tcp"])
 def test_haproxy(place: Place, tcp: bool) -> None:
     judge(*haproxy(place, tcp=tcp), "-c")
+
+
+def test_haproxy_sticky(place: Place) -> None:
+    judge(*haproxy_sticky(place), "-c")
 
 
 def test_caddy(place: Place) -> None:

@@ -2,6 +2,8 @@
 
 import functools
 import importlib.util
+import json
+import logging
 import os
 import signal
 import subprocess
@@ -147,6 +149,28 @@ def test_worker_metrics(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, backend
         os.kill(first, signal.SIGKILL)
         server.stderr.wait_for("is ready")
         wait_until(lambda: b"\nserving_workers 2.0\n" in fetch(server.address, "/").body, "the dead one is forgotten")
+def test_room_redis() -> None:
+    """What it does on two workers is tested there, with a Redis."""
+    assert [route.path for route in load("room_redis").app.routes] == ["/"]
+
+
+def test_django_static() -> None:
+    """In a process of its own: Django has one configuration for each."""
+    program = (
+        "from django.conf import settings\n"
+        "settings.configure(DEBUG=True, STATIC_URL='static/', SECRET_KEY='for this test only',\n"
+        "    INSTALLED_APPS=['django.contrib.staticfiles', 'django.contrib.admin', 'django.contrib.auth',\n"
+        "                    'django.contrib.contenttypes'])\n"
+        "import asyncio, httpx, sys; sys.path.insert(0, 'docs/examples')\n"
+        "from django_static import application\n"
+        "async def visit():\n"
+        "    transport = httpx.ASGITransport(application)\n"
+        "    async with httpx.AsyncClient(transport=transport, base_url='http://localhost') as client:\n"
+        "        print((await client.get('/static/admin/css/base.css')).status_code)\n"
+        "asyncio.run(visit())\n")
+    done = subprocess.run([sys.executable, "-c", program], cwd=EXAMPLES.parents[1], capture_output=True, text=True,
+                          timeout=30)
+    assert (done.returncode, done.stdout) == (0, "200\n"), done.stderr
 
 
 def test_trioserve_toml() -> None:
@@ -162,6 +186,23 @@ def test_logging_yaml() -> None:
         [sys.executable, "-c", program], cwd=EXAMPLES.parents[1],
         capture_output=True, text=True, timeout=30, check=True)
     assert done.stdout.endswith(" INFO trioserve: started\n")
+
+
+def test_logging_files_yaml(tmp_path: Path) -> None:
+    """What it does in a server is tested with the server."""
+    program = "import logging; from trioserve._supervisor.log_config import apply_log_config; "
+    program += f"apply_log_config({str(EXAMPLES / 'logging_files.yaml')!r}); "
+    program += "logging.getLogger('trioserve').info('started', extra={'request_id': 'abc'})"
+    done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, timeout=30)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.endswith("] started [abc]\n")
+    assert (tmp_path / "access.log").read_text() == ""
+
+
+def test_cloud_logging() -> None:
+    formatter = load("cloud_logging").CloudFormatter()
+    line = json.loads(formatter.format(logging.makeLogRecord({"levelname": "WARNING", "msg": "slow"})))
+    assert (line["severity"], line["level"], line["message"]) == ("WARNING", "warning", "slow")
 
 
 def test_own_socket() -> None:

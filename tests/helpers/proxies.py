@@ -14,7 +14,8 @@ import trustme
 from tests.helpers.server_process import ServerProcess, wait_until
 from tests.helpers.system_programs import system_program
 
-__all__ = ["DEPLOY", "Place", "Proxy", "caddy", "configure", "free_port", "haproxy", "nginx", "run_proxy"]
+__all__ = ["DEPLOY", "Place", "Proxy", "caddy", "configure", "free_port", "haproxy", "haproxy_sticky", "nginx",
+           "run_proxy"]  # fmt: skip
 
 DEPLOY: Final = Path(__file__).parents[2] / "docs" / "examples" / "deploy"
 ENDED_BY_SIGTERM: Final = (0, 128 + signal.SIGTERM, -signal.SIGTERM)
@@ -128,6 +129,14 @@ def haproxy(place: Place, *, tcp: bool = False) -> list[str]:
         } | place.spelled("unix@"))
     path = place.directory / "haproxy.cfg"
     path.write_text(text)
+    return [system_program("haproxy", package="haproxy"), "-db", "-f", str(path)]
+
+
+def haproxy_sticky(place: Place) -> list[str]:
+    """The same, for clients that come back to their instance."""
+    path = place.directory / "haproxy.cfg"
+    path.write_text(configure("haproxy-sticky.cfg", {"bind :80": f"bind 127.0.0.1:{place.port}"}
+                              | place.spelled("unix@")))
     return [system_program("haproxy", package="haproxy"), "-db", "-f", str(path)]
 
 

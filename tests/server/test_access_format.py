@@ -249,12 +249,24 @@ async def test_a_line_of_json() -> None:
     assert line == {
         "level": "info", "logger": "trioserve.access", "pid": os.getpid(), "message": "GET /a%20b 201",
         "client": "192.0.2.1", "client_port": 50000, "method": "GET", "path": "/a%20b", "query": 'c="d',
-        "http_version": "1.1", "status": 201, "bytes": 13, "user_agent": '"caf\xe9"', "reason": None,
+        "http_version": "1.1", "status": 201, "bytes": 13, "user_agent": '"caf\xe9"', "reason": None, "trace_id": None,
+        "span_id": None,
     }
 
 
 async def test_the_message_of_a_json_line_is_what_the_format_says() -> None:
     assert json.loads(await line_of('"%(m)s" %%', log_format="json"))["message"] == '"GET" %'
+
+
+TRACEPARENT = f"traceparent: 00-{'4bf92f35' * 4}-{'00f067aa' * 2}-01"
+
+
+async def test_a_traced_request_can_be_found_by_its_trace() -> None:
+    request = get("/", TRACEPARENT)
+    line = json.loads(await line_of(DEFAULT_ACCESS_FORMAT, request, log_format="json"))
+    assert (line["trace_id"], line["span_id"]) == ("4bf92f35" * 4, "00f067aa" * 2)
+    assert await line_of("%(trace)s", request) == "4bf92f35" * 4
+    assert await line_of("%(trace)s") == "-"
 
 
 async def test_an_absent_user_agent_is_null() -> None:

@@ -102,7 +102,7 @@ async def test_every_atom_has_a_value(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(values) == len(atoms) + 4
     assert values[-4:] == ["-", "-", "mine", "%"]
     unknown = {atom for atom, value in zip(access_format._ATOMS, values, strict=False) if value == "-"}
-    assert unknown == {"l", "u", "m", "U", "q", "H", "f", "a", "T", "M", "D", "L", "ms", "id"}
+    assert unknown == {"l", "u", "m", "U", "q", "H", "f", "a", "T", "M", "D", "L", "ms", "id", "trace"}
 
 
 async def test_a_line_of_json() -> None:
@@ -114,6 +114,7 @@ async def test_a_line_of_json() -> None:
         "level": "info", "logger": "trioserve.access", "pid": os.getpid(), "message": "GET /a%20b 400",
         "client": "192.0.2.1", "client_port": 50000, "method": "GET", "path": "/a%20b", "query": "c=d",
         "http_version": "1.1", "status": 400, "duration_ms": None, "user_agent": None, "request_id": None,
+        "trace_id": None, "span_id": None,
     }
 
 

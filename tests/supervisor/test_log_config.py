@@ -11,7 +11,8 @@ import pytest
 
 from trioserve._config import Config
 from trioserve._errors import ConfigError
-from trioserve._supervisor.logs import TRACE, set_up_logging
+from trioserve._server import TRACE
+from trioserve._supervisor.logs import set_up_logging
 
 log = logging.getLogger("trioserve")
 access = logging.getLogger("trioserve.access")

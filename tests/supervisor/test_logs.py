@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from trioserve._config import Config
-from trioserve._supervisor.logs import TRACE, AccessHandler, set_up_logging
+from trioserve._server import TRACE
+from trioserve._supervisor.logs import AccessHandler, set_up_logging
 
 log = logging.getLogger("trioserve")
 access = logging.getLogger("trioserve.access")

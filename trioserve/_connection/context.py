@@ -8,6 +8,7 @@ from typing import Any, Literal, Protocol
 import anyio
 
 from trioserve._asgi import Dated, ProxyHeaders
+from trioserve._connection.event_streams import EventStreams
 from trioserve._connection.records import Answered, ClosedWebSocket
 from trioserve._connection.refused import Refused
 from trioserve._connection.request_ids import RequestIds
@@ -118,6 +119,7 @@ class ServerContext:
         state: the lifespan's state, or ``None`` if the application has none.
         request_ids: names of requests, when they have any.
         proxies: whom to believe where a request comes from; ``None`` for nobody but the peer itself.
+        ended_streams: which event streams the end of the server ends.
         supervises: each request is looked after from its beginning.
         task_per_request: applications expect ``current_task()`` to be one request's.
         turnstile: lets requests through and counts them, when there is a limit to their number.
@@ -146,6 +148,7 @@ class ServerContext:
     request_ids: RequestIds | None = None
     proxies: ProxyHeaders | None = None
     state: dict[str, Any] | None = None
+    ended_streams: EventStreams = "get"
     lifetime: Lifetime = field(default_factory=Lifetime)
     supervises: bool = field(init=False)
 

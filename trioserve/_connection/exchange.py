@@ -9,6 +9,7 @@ from logging import ERROR
 from trioserve._asgi import BODY, COMPLETE, FIRST_BODY, START
 from trioserve._connection.answer import Answer, ResponseT
 from trioserve._connection.channel import Inlet, Outlet, Owner
+from trioserve._connection.event_streams import is_endless
 from trioserve._connection.parts import Parts
 from trioserve._connection.request import Request
 from trioserve._connection.running import run_app
@@ -113,7 +114,7 @@ class Exchange(Answer[ResponseT]):
         except PeerError as exc:
             self.refuse(exc)
         if not self._stopped and self.response.state != COMPLETE:
-            if not self._outlet.is_disconnected():
+            if not self._outlet.is_disconnected() and not self._ends_with_server:
                 await self._wait_for_end()
             self._stopped = self.response.state != COMPLETE
         return {"type": "http.disconnect"}
@@ -157,6 +158,8 @@ class Exchange(Answer[ResponseT]):
         if parts is None:
             self._parts = parts = Parts(self._outlet, self.response, pieces)
         parts.let_go()
+        if self._owner.ctx.lifetime.draining:
+            self.drain()
         if self._outlet.congested:
             await self._outlet.drain()
         await parts.give_way()
@@ -167,5 +170,15 @@ class Exchange(Answer[ResponseT]):
         super().refuse(error)
         self._inlet.stop_waiting()
 
+    # The end of the server.
+
     def drain(self) -> None:
-        """The server stops: the request gets its answer."""
+        """The server stops: the request gets its answer. If that is endless, it is as if the client had left."""
+        if self._ends_with_server:
+            self._end_waiting_receives()
+            self._supervise().end_endless()
+
+    @property
+    def _ends_with_server(self) -> bool:
+        ctx = self._owner.ctx
+        return ctx.lifetime.draining and is_endless(self.request.head.method, self.response, ctx.ended_streams)

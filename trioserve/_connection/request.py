@@ -10,6 +10,7 @@ from trioserve._connection.channel import Outlet, Owner
 from trioserve._connection.context import AccessLog
 from trioserve._connection.inline import await_point
 from trioserve._protocol import RequestHead
+from trioserve._protocol.trace_context import read_trace
 from trioserve._streams import Address
 
 if TYPE_CHECKING:
@@ -72,13 +73,21 @@ class Request:
 
     def say(self, level: int, message: str, *args: Any, error: BaseException | None = None) -> None:
         """A log line about this request: with its name, and in its context, where filters find what they look for."""
-        name = self.id()
-        extra = {"request_id": name} if name is not None else None
+        extra = self._names()
 
         def write() -> None:
             complain(log, message, *args, level=level, exc_info=error, extra=extra)
 
         self.run_in_context(write)
+
+    def _names(self) -> dict[str, str]:
+        """What ties the line to other lines, of this program and of others."""
+        names = {}
+        if (name := self.id()) is not None:
+            names["request_id"] = name
+        if (trace := read_trace(self.head.headers)) is not None:
+            names["trace_id"], names["span_id"] = trace
+        return names
 
     def run_in_context(self, function: Any, *args: Any) -> None:
         """Call ``function`` with the application's context variables, as far as there are any."""
@@ -102,6 +111,6 @@ class Request:
         """One line for whoever asks why: the reason, the request, its age and where it stood."""
         self.end_reason = reason
         where = await_point(self.coro) if self.coro is not None else "its start"
-        level = logging.INFO if reason == "client-disconnect" else logging.WARNING
+        level = logging.INFO if reason in ("client-disconnect", "shutdown") else logging.WARNING
         self.say(level, "%s: ended %s after %.1f s, waiting at %s", reason, self.line, perf_counter() - self.started,
                  where)

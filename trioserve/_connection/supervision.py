@@ -1,4 +1,4 @@
-"""What looks after a request from outside while the application runs: its timeout, and whether the client is there."""
+"""What looks after a request from outside while the application runs: its timeout, its client, its server's end."""
 
 from typing import Protocol
 
@@ -7,7 +7,6 @@ import anyio
 from trioserve._connection.channel import Outlet, Owner
 
 __all__ = ["Supervised", "Supervision"]
-
 
 class Supervised(Protocol):
     """A request, while it is in progress.
@@ -26,7 +25,7 @@ class Supervised(Protocol):
 class Supervision:
     """Of one request, until ``end``."""
 
-    __slots__ = ("_has_ended", "_outlet", "_owner", "_request", "_watch", "_watches")
+    __slots__ = ("_has_ended", "_is_ending", "_outlet", "_owner", "_request", "_watch", "_watches")
 
     def __init__(self, request: Supervised, outlet: Outlet, owner: Owner) -> None:
         self._request = request
@@ -34,6 +33,7 @@ class Supervision:
         self._owner = owner
         self._watch: anyio.CancelScope | None = None
         self._watches = False
+        self._is_ending = False
         self._has_ended = False
 
     def limit_time(self) -> None:
@@ -50,14 +50,28 @@ class Supervision:
             self._watches = True
             timeout.arm(self)
 
+    def end_endless(self) -> None:
+        """The server stops, and the response has no end of its own. May be called again."""
+        ctx = self._owner.ctx
+        if ctx.on_disconnect == "notify" or self._is_ending:
+            return
+        self._is_ending = self._watches = True
+        self._stop_watching()
+        self._watch = anyio.CancelScope()
+        self._owner.start_child(self._end_soon, self._watch)
+
     def end(self) -> None:
         """The request has ended. May be called again."""
         self._has_ended = True
-        timeouts = self._owner.ctx.timeouts
-        if timeouts.request is not None:
-            timeouts.request.disarm(self)
-        if timeouts.watch is not None:
-            timeouts.watch.disarm(self)
+        timeout = self._owner.ctx.timeouts.request
+        if timeout is not None:
+            timeout.disarm(self)
+        self._stop_watching()
+
+    def _stop_watching(self) -> None:
+        timeout = self._owner.ctx.timeouts.watch
+        if timeout is not None:
+            timeout.disarm(self)
         if self._watch is not None:
             self._watch.cancel()
 
@@ -81,3 +95,11 @@ class Supervision:
                 return
             if not self._has_ended:
                 self._owner.cancel("client-disconnect")
+
+    async def _end_soon(self, ending: anyio.CancelScope) -> None:
+        if self._has_ended:
+            return
+        with ending:
+            await anyio.sleep(self._owner.ctx.disconnect_grace_seconds)
+            if not self._request.knows_of_end and not self._has_ended:
+                self._owner.cancel("shutdown")

@@ -15,10 +15,11 @@ from trioserve._config import DEFAULT_ACCESS_FORMAT
 from trioserve._connection.records import Answered, ClosedWebSocket, Recorded
 from trioserve._errors import ConfigError
 from trioserve._protocol.reasons import REASON_PHRASES
+from trioserve._protocol.trace_context import read_trace
 from trioserve._values import nearest
 
 __all__ = [
-    "ATOM", "Format", "access_fields", "access_line", "close_fields", "close_line", "compile_format",
+    "ATOM", "Format", "access_fields", "access_line", "close_fields", "close_line", "compile_format", "escaped",
     "json_close_line", "json_format", "json_start", "local_time", "phrase_of_status", "process_id", "shown", "utc_time",
     "variable",
 ]  # fmt: skip
@@ -31,6 +32,7 @@ ATOM: Final = re.compile(r"%(?:(%)|\((?:\{([^{}]+)\}([ioe])|([A-Za-z]+))\)s)")
 
 _PHRASES: Final = REASON_PHRASES | {CLIENT_GONE: "Client Closed Request"}
 _STATUSES: Final = {status: f"{status} {phrase}" for status, phrase in _PHRASES.items()}
+_NO_TRACE: Final = '"trace_id": null, "span_id": null'
 _MONTHS: Final = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 # What others send must not move a terminal's cursor either.
 _ESCAPES: Final = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160))} | {34: '\\"', 92: "\\\\"}
@@ -211,6 +213,7 @@ _ATOMS: Final = {
     "client": "client_of(answered)",
     "ms": "'%.1f' % (seconds * 1000)",
     "id": "escaped(answered.request_id() or '-')",
+    "trace": "(read_trace(answered.head.headers) or '-')[0]",
     "reason": "answered.end_reason or '-'",
 }
 
@@ -221,6 +224,7 @@ _ATOMS: Final = {
 def access_fields(answered: Answered, seconds: float) -> dict[str, Any]:
     """What a record, or a line of JSON, says about a request. No key is an attribute of ``logging.LogRecord``."""
     head, client, agent = answered.head, answered.client, field_of(answered, b"user-agent")
+    trace, span = read_trace(head.headers) or (None, None)
     return {
         "client": client[0] if client is not None else None,
         "client_port": client[1] if client is not None else None,
@@ -233,6 +237,8 @@ def access_fields(answered: Answered, seconds: float) -> dict[str, Any]:
         "duration_ms": round(seconds * 1000, 3),
         "user_agent": agent.decode("latin-1") if agent is not None else None,
         "request_id": answered.request_id(),
+        "trace_id": trace,
+        "span_id": span,
         "reason": answered.end_reason or None,
     }
 
@@ -261,6 +267,8 @@ def json_format(message: str) -> Format:
         text = f'"{head.method} {path[1:-1]} {status}"' if make is None else quoted(make(answered, seconds))
         agent = field_of(answered, b"user-agent")
         name = answered.request_id()
+        trace = read_trace(head.headers)
+        ids = _NO_TRACE if trace is None else f'"trace_id": "{trace[0]}", "span_id": "{trace[1]}"'
         reason = answered.end_reason
         return (  # by hand, because json.dumps would cost more than the rest of the line
             f'{{"time": "{utc_time(time.time())}", {always}, "message": {text}, '
@@ -270,7 +278,7 @@ def json_format(message: str) -> Format:
             f'"http_version": "{head.meaning.http_version}", "status": {status}, "bytes": {response.body_bytes}, '
             f'"duration_ms": {seconds * 1000:.3f}, '
             f'"user_agent": {quoted(agent.decode("latin-1")) if agent is not None else "null"}, '
-            f'"request_id": {quoted(name) if name is not None else "null"}, '
+            f'"request_id": {quoted(name) if name is not None else "null"}, {ids}, '
             f'"reason": {quoted(reason) if reason else "null"}}}'
         )
 
@@ -294,6 +302,7 @@ def close_fields(websocket: ClosedWebSocket, seconds: float) -> dict[str, Any]:
     """What a record, or a line of JSON, says about it."""
     head, client, frames = websocket.head, websocket.client, websocket.session.codec
     assert frames is not None, "only what was accepted is closed"
+    trace, span = read_trace(head.headers) or (None, None)
     return {
         "client": client[0] if client is not None else None,
         "client_port": client[1] if client is not None else None,
@@ -307,6 +316,8 @@ def close_fields(websocket: ClosedWebSocket, seconds: float) -> dict[str, Any]:
         "sent_bytes": frames.sent_bytes,
         "duration_ms": round(seconds * 1000, 3),
         "request_id": websocket.request_id(),
+        "trace_id": trace,
+        "span_id": span,
         "reason": websocket.end_reason or None,
     }
 

@@ -59,6 +59,8 @@ def refused_fields(refused: Refused) -> dict[str, Any]:
         "duration_ms": None,
         "user_agent": None,
         "request_id": None,
+        "trace_id": None,
+        "span_id": None,
         "reason": refused.reason,
     }
 

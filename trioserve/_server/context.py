@@ -75,6 +75,7 @@ def make_context(
         write_seconds=config.timeout_write,
         proxies=_make_proxies(config),
         state=state,
+        ended_streams=config.shutdown_event_streams,
         lifetime=lifetime,
     )
 

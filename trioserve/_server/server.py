@@ -23,6 +23,7 @@ from trioserve._server.lifespan import Lifespan
 from trioserve._server.listeners import Bound
 from trioserve._server.opening import Listeners
 from trioserve._server.shutdown import Shutdown
+from trioserve._server.trace import traced
 from trioserve._streams import Address, Listener, TlsListener, open_network, running_backend
 from trioserve._types import AnyApp
 
@@ -56,7 +57,7 @@ class Server:
         on_spent: Callable[[str], None] | None = None, announce: bool = True,
     ) -> None:  # fmt: skip
         limit = config.limit_connections
-        self._app = adapt(app, config)
+        self._app = traced(adapt(app, config))
         self._config = config
         self._announces = announce
         self._lifetime = Lifetime(

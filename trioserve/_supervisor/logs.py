@@ -4,26 +4,16 @@
 logging is that program's affair.
 """
 
-import json
 import logging
-import os
 import sys
-from typing import Any, Final, TextIO
+from typing import TextIO
 
 from trioserve._complaints import complain
 from trioserve._config import DEFAULT_ACCESS_FORMAT, Config
-from trioserve._server import utc_time
+from trioserve._server import TRACE
+from trioserve.logging import DefaultFormatter, JsonFormatter, level_prefix, wants_colors
 
-__all__ = ["TRACE", "AccessHandler", "JsonFormatter", "LevelFormatter", "set_up_logging"]
-
-TRACE: Final = 5  # below DEBUG (10), as in uvicorn
-
-_PREFIX_WIDTH: Final = 10  # "CRITICAL: ", the longest
-_COLORS: Final = {
-    TRACE: "\x1b[34m", logging.DEBUG: "\x1b[36m", logging.INFO: "\x1b[32m", logging.WARNING: "\x1b[33m",
-    logging.ERROR: "\x1b[31m", logging.CRITICAL: "\x1b[91m",
-}
-_RESET: Final = "\x1b[0m"
+__all__ = ["AccessHandler", "set_up_logging"]
 
 log = logging.getLogger("trioserve")
 
@@ -39,8 +29,10 @@ def set_up_logging(config: Config, *, one_of_many: bool = False) -> None:
     logging.addLevelName(TRACE, "TRACE")
     if config.log_config is not None:
         from trioserve._supervisor.log_config import apply_log_config  # slow to import, and seldom needed
+        from trioserve._supervisor.unheard import warn_if_unheard
 
         apply_log_config(config.log_config)
+        warn_if_unheard(config.log_config if isinstance(config.log_config, str) else "the dict")
         return
     level = TRACE if config.log_level == "trace" else config.log_level.upper()
     errors = logging.StreamHandler(sys.stderr)
@@ -52,7 +44,8 @@ def set_up_logging(config: Config, *, one_of_many: bool = False) -> None:
 def _formatter(config: Config, stream: TextIO | None, *, with_pid: bool) -> logging.Formatter:
     if config.log_format == "json":
         return JsonFormatter()
-    return LevelFormatter(colors=_wants_colors(config, stream), with_pid=with_pid)
+    fmt = "%(levelprefix)s [%(process)d] %(message)s%(in_brackets)s" if with_pid else None
+    return DefaultFormatter(fmt, use_colors=wants_colors(config.use_colors, stream))
 
 
 def _access_handler(config: Config) -> logging.Handler:
@@ -64,64 +57,14 @@ def _access_handler(config: Config) -> logging.Handler:
         handler.setFormatter(JsonFormatter())
         return handler
     plain = config.access_log_format == DEFAULT_ACCESS_FORMAT
-    return AccessHandler(
-        sys.stdout, prefix=level_prefix(logging.INFO, _wants_colors(config, sys.stdout)) if plain else "")
+    colors = wants_colors(config.use_colors, sys.stdout)
+    return AccessHandler(sys.stdout, prefix=level_prefix(logging.INFO, colors) if plain else "")
 
 
 def _equip(logger: logging.Logger, level: int | str, handler: logging.Handler) -> None:
     logger.handlers[:] = [handler]
     logger.propagate = False
     logger.setLevel(level)
-
-
-def _wants_colors(config: Config, stream: TextIO | None) -> bool:
-    """What the option says; without it NO_COLOR, then FORCE_COLOR, as for Python itself; else colours at a terminal."""
-    if config.use_colors is not None:
-        return config.use_colors
-    if os.environ.get("NO_COLOR"):
-        return False
-    return bool(os.environ.get("FORCE_COLOR")) or (stream is not None and stream.isatty())
-
-
-def level_prefix(level: int, colors: bool) -> str:
-    """``"INFO:     "``: the level's name, as wide as the longest."""
-    name = logging.getLevelName(level)
-    padding = " " * max(1, _PREFIX_WIDTH - len(name) - 1)
-    return f"{_COLORS.get(level, '')}{name}{_RESET}:{padding}" if colors else f"{name}:{padding}"
-
-
-class LevelFormatter(logging.Formatter):
-    """``INFO:     [pid] message [request id]``, then the traceback if there is one."""
-
-    def __init__(self, *, colors: bool, with_pid: bool = False) -> None:
-        super().__init__()
-        self._colors = colors
-        self._with_pid = with_pid
-
-    def formatMessage(self, record: logging.LogRecord) -> str:  # the standard library's name
-        request_id = getattr(record, "request_id", None)
-        named = f" [{request_id}]" if request_id is not None else ""
-        process = f"[{record.process}] " if self._with_pid else ""
-        return f"{level_prefix(record.levelno, self._colors)}{process}{record.message}{named}"
-
-
-_STANDARD: Final = {*vars(logging.makeLogRecord({})), "message", "asctime", "taskName"}  # no keys of somebody's own
-
-
-class JsonFormatter(logging.Formatter):
-    """One JSON object per line: time, level, logger, pid, message; what the record has besides; exception and stack."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        line: dict[str, Any] = {
-            "time": utc_time(record.created), "level": record.levelname.lower(), "logger": record.name,
-            "pid": record.process, "message": record.getMessage(),
-        }  # fmt: skip
-        line |= {key: value for key, value in vars(record).items() if key not in _STANDARD}
-        if record.exc_info:
-            line["exception"] = self.formatException(record.exc_info)
-        if record.stack_info:
-            line["stack"] = self.formatStack(record.stack_info)
-        return json.dumps(line, default=str)
 
 
 class AccessHandler(logging.Handler):

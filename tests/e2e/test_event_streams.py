@@ -1,0 +1,60 @@
+"""Open event streams do not hold up the end of the server, whatever library they are made with."""
+
+import signal
+
+import anyio
+import httpx
+import pytest
+from mcp.client import Client
+from mcp.client.subscriptions import SubscriptionLost
+
+from tests.helpers.server_process import GENERATORS_LEFT_BEHIND, Flavour, serve
+
+# The client leaves its generators to the garbage collector, of which trio warns.
+CLIENT_LEAVES_GENERATORS = pytest.mark.filterwarnings(
+    "ignore:Exception ignored in. <async_generator:pytest.PytestUnraisableExceptionWarning")
+WITHOUT_A_DEADLINE = ("--timeout-graceful-shutdown", "off")  # so nothing but the end of the stream ends the server
+
+
+@pytest.mark.parametrize("library", ["sse-starlette", "starlette", "fastapi", "litestar"])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "SIGINT"])
+def test_an_open_event_stream_ends_with_the_server(loop: Flavour, library: str, number: signal.Signals) -> None:
+    with serve("event_streams:app", loop, *WITHOUT_A_DEADLINE, python_options=GENERATORS_LEFT_BEHIND) as server:
+        with (
+            httpx.Client(trust_env=False, follow_redirects=True, timeout=30) as client,
+            client.stream("GET", f"{server.url}/{library}") as response,
+        ):
+            lines = response.iter_lines()
+            assert "tick" in next(line for line in lines if line.startswith("data:"))
+            server.send_signal(number)
+            with pytest.raises(httpx.RemoteProtocolError):  # seen to be cut short: an EventSource connects again
+                list(lines)
+        server.judge_end()
+        server.stderr.wait_for("events: closed")
+        server.stderr.wait_for("events: lifespan ended")
+
+
+@CLIENT_LEAVES_GENERATORS
+@pytest.mark.real_clock
+async def test_an_mcp_client_does_not_hold_up_its_server(loop: Flavour) -> None:
+    """It has a stream open for what the server may have to say."""
+    with serve("mcp_app:app", loop, *WITHOUT_A_DEADLINE) as server:
+        async with Client(f"{server.url}/mcp", mode="legacy") as client:
+            assert (await client.call_tool("add", {"a": 1, "b": 2})).structured_content == {"result": 3}
+            await anyio.to_thread.run_sync(server.stderr.wait_for, "mcp: GET has an event stream")
+            server.send_signal(signal.SIGTERM)
+            await anyio.to_thread.run_sync(server.judge_end)
+
+
+@CLIENT_LEAVES_GENERATORS
+@pytest.mark.real_clock
+async def test_an_mcp_subscription_does_not_either(loop: Flavour) -> None:
+    """Since 2026 the protocol asks with POST, as for an answer that has an end."""
+    options = (*WITHOUT_A_DEADLINE, "--shutdown-event-streams", "all")
+    with serve("mcp_app:app", loop, *options) as server:
+        async with Client(f"{server.url}/mcp") as client, client.listen(tools_list_changed=True) as subscription:
+            server.send_signal(signal.SIGTERM)
+            with pytest.raises(SubscriptionLost):
+                async for event in subscription:
+                    raise AssertionError(event)
+            await anyio.to_thread.run_sync(server.judge_end)
