@@ -17,6 +17,7 @@ from typing import Any, Final, Literal, TypeAlias, TypeVar
 
 from trioserve._addresses import BindSpec, Descriptor, HostPort, UnixPath, parse_bind
 from trioserve._errors import ConfigError
+from trioserve._host_names import HostNames
 from trioserve._root_path import read_prefix
 from trioserve._trust import TrustedPeers, believed_fields
 from trioserve._values import Option, can_be_none, nearest, read_value
@@ -149,6 +150,9 @@ class Config:
         "auto", "Event loop", "Event loop of --backend asyncio; auto takes uvloop when it is installed.")
     http: Literal["auto", "h11", "httptools"] = option(
         "auto", "HTTP", "Parser of request heads; auto takes httptools when it is installed.")
+    server_name: tuple[str, ...] = option(
+        (), "HTTP", "Serve requests for this host, *.example.com for all hosts below it; repeatable. Others get 421 "
+        "(default: every host).", metavar="HOST")
     server_header: bool = option(True, "HTTP", "Send a Server header.")
     date_header: bool = option(True, "HTTP", "Send a Date header.")
     header: tuple[str, ...] = option(
@@ -304,6 +308,7 @@ class Config:
                 raise ConfigError("header", f"{name} is different for each response, so the server writes it")
         _check_binding(self)
         object.__setattr__(self, "root_path", _translate("root_path", read_prefix, self.root_path))
+        _translate("server_name", HostNames, self.server_name)
         _translate("forwarded_allow_ips", TrustedPeers, self.forwarded_allow_ips)
         _translate("forwarded_headers", believed_fields, self.forwarded_headers)
 
@@ -410,7 +415,7 @@ def _each_once(name: str, specs: list[BindSpec], seen: list[BindSpec]) -> list[B
     return seen
 
 
-def _translate(name: str, read: Callable[[str], Any], text: str) -> Any:
+def _translate(name: str, read: Callable[[Any], Any], text: Any) -> Any:
     """What ``read`` makes of the value; its ValueError becomes a ConfigError."""
     try:
         return read(text)

@@ -1,6 +1,6 @@
 """ASGI's rules: scopes and messages, pure."""
 
-from trioserve._asgi.origin import ProxyHeaders
+from trioserve._asgi.origin import ProxyHeaders, host_of
 from trioserve._asgi.response import (
     BODY,
     COMPLETE,
@@ -30,5 +30,6 @@ __all__ = [
     "ScopeFactory",
     "State",
     "error_body",
+    "host_of",
     "tls_extension",
 ]  # fmt: skip

@@ -8,7 +8,7 @@ from trioserve._protocol.forwarded import REMEMBERED, Origin, read_forwarded, re
 from trioserve._trust import FORWARDED, TrustedPeers
 from trioserve._types import Fields
 
-__all__ = ["ProxyHeaders", "apply_origin"]
+__all__ = ["ProxyHeaders", "apply_origin", "host_of"]
 
 Endpoint: TypeAlias = tuple[str, int | None] | None
 
@@ -42,7 +42,7 @@ def apply_origin(origin: Origin, scope: dict[str, Any]) -> None:
     if origin.host is None and origin.port is None:
         return
     default_port = _DEFAULT_PORTS[scope["scheme"]]
-    host = origin.host or _host_of(scope["headers"])
+    host = origin.host or host_of(scope["headers"])
     port = origin.port or default_port
     if host is not None:
         field = host if port == default_port else f"{host}:{port}"
@@ -53,6 +53,6 @@ def apply_origin(origin: Origin, scope: dict[str, Any]) -> None:
         scope["server"] = scope["server"][0], port
 
 
-def _host_of(fields: Fields) -> str | None:
+def host_of(fields: Fields) -> str | None:
     """The host in the Host field, without port; ``None`` without one."""
     return split_host(next((value for name, value in fields if name == b"host"), b"").decode("latin-1"))[0]

@@ -16,11 +16,13 @@ from trioserve._complaints import complain
 from trioserve._config import Config
 from trioserve._connection import Lifetime
 from trioserve._errors import LifespanDied, TrioserveError
+from trioserve._host_names import HostNames
 from trioserve._server.connections import Connections
 from trioserve._server.engine import choose_engine
 from trioserve._server.interface import adapt
 from trioserve._server.lifespan import Lifespan
 from trioserve._server.listeners import Bound
+from trioserve._server.only_hosts import only_for_hosts
 from trioserve._server.opening import Listeners
 from trioserve._server.shutdown import Shutdown
 from trioserve._server.trace import traced
@@ -58,6 +60,8 @@ class Server:
     ) -> None:  # fmt: skip
         limit = config.limit_connections
         self._app = traced(adapt(app, config))
+        if config.server_name:
+            self._app = only_for_hosts(HostNames(config.server_name), self._app)
         self._config = config
         self._announces = announce
         self._lifetime = Lifetime(

@@ -1,0 +1,36 @@
+"""Names of hosts, and patterns for them: ``example.com`` is one host, ``*.example.com`` is all that are below it."""
+
+import ipaddress
+import re
+from collections.abc import Iterable
+from typing import Final
+
+__all__ = ["HostNames"]
+
+_LABEL: Final = r"[a-z0-9_](?:[a-z0-9_-]*[a-z0-9_])?"
+_NAME: Final = re.compile(rf"(?:\*\.)?{_LABEL}(?:\.{_LABEL})*", re.IGNORECASE)
+
+
+class HostNames:
+    """Some hosts: ``host in names``. Case and a dot at the end make no difference (RFC 9110 §4.2.3, RFC 1034 §3.1)."""
+
+    def __init__(self, texts: Iterable[str]) -> None:
+        """Each text is a name, an IP address, or a name after ``*.``. Raises ValueError for anything else."""
+        hosts = [_read(text) for text in texts]
+        self._exact = frozenset(host for host in hosts if not host.startswith("*."))
+        self._endings = tuple(host.removeprefix("*") for host in hosts if host.startswith("*."))
+
+    def __contains__(self, host: str) -> bool:
+        """``host`` is without port; an IPv6 address may have its brackets."""
+        host = host.strip("[]").removesuffix(".").lower()
+        return host in self._exact or host.endswith(self._endings)
+
+
+def _read(text: str) -> str:
+    """The name as it is compared."""
+    try:
+        return str(ipaddress.ip_address(text.strip("[]")))
+    except ValueError:
+        if not _NAME.fullmatch(text.removesuffix(".")):
+            raise ValueError(f"{text!r} is no name of a host, such as example.com or *.example.com") from None
+    return text.removesuffix(".").lower()
