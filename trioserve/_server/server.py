@@ -11,7 +11,7 @@ import anyio
 import anyio.abc
 import anyio.lowlevel
 
-from trioserve._addresses import shown
+from trioserve._addresses import shown, shown_here
 from trioserve._complaints import complain
 from trioserve._config import Config
 from trioserve._connection import Lifetime
@@ -23,6 +23,7 @@ from trioserve._server.lifespan import Lifespan
 from trioserve._server.listeners import Bound
 from trioserve._server.opening import Listeners
 from trioserve._server.shutdown import Shutdown
+from trioserve._server.waiting import keep_saying
 from trioserve._streams import Address, Listener, TlsListener, open_network, running_backend
 from trioserve._types import AnyApp
 
@@ -42,6 +43,7 @@ class Server:
             sockets at all are right when the server has been told to stop.
         on_requests_spent: called once ``limit_max_requests`` is reached, instead of a shutdown.
         announce: say in the log where it listens.
+        how_to_stop: what the line says besides, for a person.
 
     Attributes:
         addresses: what it listens on, once it does.
@@ -52,12 +54,13 @@ class Server:
         self, app: AnyApp, config: Config, *, sockets: Sequence[socket.socket | Bound] | None = None,
         listeners: Sequence[Listener] | None = None, ssl_context: ssl.SSLContext | None = None,
         get_sockets: Callable[[], Awaitable[Sequence[socket.socket | Bound]]] | None = None,
-        on_requests_spent: Callable[[], None] | None = None, announce: bool = True,
+        on_requests_spent: Callable[[], None] | None = None, announce: bool = True, how_to_stop: str = "",
     ) -> None:  # fmt: skip
         limit = config.limit_connections
         self._app = adapt(app, config)
         self._config = config
         self._announces = announce
+        self._how_to_stop = f", {how_to_stop}" if how_to_stop else ""
         self._lifetime = Lifetime(
             closing=config.timeout_keep_alive == 0,
             room=anyio.Semaphore(limit, max_value=limit) if limit is not None else None)
@@ -155,6 +158,7 @@ class Server:
             await self._connections.run(listeners, network, lifespan, parse_fields, partial(self._announce, engine))
         finally:
             listeners.close()  # a stop may come before the first connection can
+        app_lifetime.start_soon(keep_saying, self._shutdown.waits_for_lifespan)
         with self._shutdown.time_for_lifespan() as lifespan_shutdown:
             await lifespan.shutdown()
         if lifespan_shutdown.cancelled_caught:
@@ -171,8 +175,9 @@ class Server:
         if self._announces:
             for listener in self._listeners:
                 scheme = "https" if isinstance(listener, TlsListener) else "http"
-                where = shown(listener.address, scheme)
-                complain(log, "Listening on %s (%s, %s)", where, running_backend(), engine, level=logging.INFO)
+                where, here = shown(listener.address, scheme), shown_here(listener.address, scheme)
+                complain(log, "Listening on %s (%s, %s)%s%s", where, running_backend(), engine,
+                         f", on this machine {here}" if here else "", self._how_to_stop, level=logging.INFO)
         self._ready.set()
 
 

@@ -34,6 +34,7 @@ from trioserve._supervisor.signals import (
     USER_SIGNALS,
     Stoppable,
     ctrl_c_interrupts,
+    how_to_stop,
     obey_signals,
     survived,
 )
@@ -168,7 +169,9 @@ async def _serve(
     """Load the application and serve it in this process; signals are heard before its start-up begins."""
     if isinstance(app, str):
         app = load(app, config)
-    server = Server(app, config, sockets=activated_sockets(config), ssl_context=ssl_context)
+    server = Server(
+        app, config, sockets=activated_sockets(config), ssl_context=ssl_context,
+        how_to_stop=how_to_stop() if _in_main_thread() else "")
     stop_signals, others = _hang_up(server)
     if config.pid_file is None and "NOTIFY_SOCKET" not in os.environ:
         await attended(server.serve, *_signals_of(server, departure, stop_signals, others))
