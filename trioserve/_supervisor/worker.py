@@ -37,7 +37,7 @@ from trioserve._supervisor.control import (
 from trioserve._supervisor.departure import OURS, DepartingServer, Departure
 from trioserve._supervisor.logs import set_up_logging
 from trioserve._supervisor.process import HELD_BACK, STACKS_SIGNAL
-from trioserve._supervisor.run import backend_options, departing, load, load_env_file, show_origin
+from trioserve._supervisor.run import backend_options, depart_after, load, load_env_file, show_origin
 from trioserve._supervisor.signals import SETTLE_SECONDS, deaf_to, how_to_stop, obey_signals, survived
 
 __all__ = ["main"]
@@ -68,7 +68,7 @@ def main(descriptor: int) -> int:
         options = backend_options(config)
         with survived([signal.SIGUSR1]):
             anyio.run(
-                departing, departure, _serve, start, config, link, departure, backend=config.backend,
+                depart_after, departure, _serve, start, config, link, departure, backend=config.backend,
                 backend_options=options)
     except TrioserveError as exc:
         show_origin(exc)
