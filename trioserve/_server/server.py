@@ -149,7 +149,7 @@ class Server:
         engine, parse_fields = choose_engine(self._config.http)
         listeners, network = self._listeners, open_network()
         await listeners.bind()
-        self._lifespan = lifespan = Lifespan(self._app, self._config.lifespan, running_backend(), self.request_shutdown)
+        self._lifespan = lifespan = Lifespan(self._app, self._config, running_backend(), self.request_shutdown)
         try:
             await app_lifetime.start(lifespan.run)
             if lifespan.failure is not None:
