@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
-__all__ = ["BindSpec", "Descriptor", "HostPort", "UnixPath", "parse_bind", "shown"]
+__all__ = ["BindSpec", "Descriptor", "HostPort", "UnixPath", "parse_bind", "shown", "shown_here"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,3 +71,10 @@ def shown(address: tuple[str, int | None], scheme: str = "http") -> str:
     if port is None:
         return f"unix:{host}".replace("\0", "@")  # an abstract name, which starts with NUL, is written with @
     return f"{scheme}://{HostPort(host, port)}"
+
+
+def shown_here(address: tuple[str, int | None], scheme: str = "http") -> str:
+    """Where a browser on this machine finds a server that listens on all addresses; empty if it does not."""
+    host, port = address
+    local = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host)
+    return shown((local, port), scheme) if local is not None and port is not None else ""

@@ -259,6 +259,8 @@ class Config:
     timeout_write: Seconds = seconds(30.0, "A client must take some bytes of a waiting response at least this often.")
     timeout_request: Seconds = seconds(
         None, "Cancel the application when one request takes longer than this; of a WebSocket, its handshake.")
+    timeout_startup: Seconds = seconds(
+        None, "The start-up of the application's lifespan must end in this time, or the server does not start.")
     timeout_graceful_shutdown: Seconds = seconds(
         30.0, "Budget of a graceful shutdown: requests in progress, then the lifespan; --shutdown-delay comes before.",
         minimum=0)

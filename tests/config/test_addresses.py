@@ -7,7 +7,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from trioserve import Config, ConfigError
-from trioserve._addresses import BindSpec, Descriptor, HostPort, UnixPath, parse_bind, shown
+from trioserve._addresses import BindSpec, Descriptor, HostPort, UnixPath, parse_bind, shown, shown_here
 
 
 @pytest.mark.parametrize(("text", "spec"), [
@@ -134,3 +134,10 @@ def test_permissions(mode: str) -> None:
 def test_what_are_no_permissions(mode: str) -> None:
     with pytest.raises(ConfigError, match=r"uds_permissions: .*octal"):
         Config(uds_permissions=mode)
+
+
+@pytest.mark.parametrize(("host", "port", "url"), [
+    ("0.0.0.0", 80, "https://127.0.0.1:80"), ("::", 80, "https://[::1]:80"), ("127.0.0.1", 80, ""), ("/a", None, ""),
+])
+def test_where_this_machine_finds_a_server_on_all_addresses(host: str, port: int | None, url: str) -> None:
+    assert shown_here((host, port), "https") == url

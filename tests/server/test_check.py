@@ -132,3 +132,8 @@ async def test_a_refusal_without_a_reason() -> None:
 
     with pytest.raises(StartupFailed, match="failed to start: it does not say why"):
         await check(with_lifespan(lifespan), Config())
+
+
+async def test_a_start_that_takes_too_long() -> None:
+    with pytest.raises(StartupFailed, match=r"did not start within 5 s"):
+        await check(LifespanApp(startup_seconds=10), Config(timeout_startup=5))

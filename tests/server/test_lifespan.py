@@ -1,6 +1,7 @@
 """The application's lifespan: its modes, its failures and its state (ASGI lifespan 2.0)."""
 
 import logging
+import re
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -130,6 +131,28 @@ async def test_an_exception_during_startup_is_logged_whole(caplog: pytest.LogCap
 async def test_the_message_of_a_failed_startup_is_kept() -> None:  # ASGI lifespan, "Startup Failed"
     with pytest.raises(StartupFailed, match="no database"):
         await start(with_lifespan(fails))
+
+
+async def test_a_startup_has_its_time() -> None:
+    app = LifespanApp(startup_seconds=100)
+    with seconds_passed() as elapsed, pytest.raises(StartupFailed) as failure:
+        await start(app, timeout_startup=20)
+    assert re.fullmatch(
+        r"the application's lifespan did not start within 20 s \(--timeout-startup\), "
+        r"waiting at .*lifespans\.py:\d+ \(LifespanApp\.lifespan\)", str(failure.value))
+    assert elapsed.seconds == 20
+    assert app.events == ["startup"]
+
+
+async def test_a_startup_within_its_time_starts() -> None:
+    async with serving(LifespanApp(startup_seconds=10), timeout_startup=20, lifespan="on") as site:
+        await anyio.sleep(100)
+        assert await site.answer_to(get()) == ok(b"/")
+
+
+async def test_a_startup_may_take_as_long_as_it_likes_by_default() -> None:
+    async with serving(LifespanApp(startup_seconds=3600), lifespan="on") as site:
+        assert await site.answer_to(get()) == ok(b"/")
 
 
 async def test_an_exception_after_a_failed_startup_is_not_reported_twice(caplog: pytest.LogCaptureFixture) -> None:

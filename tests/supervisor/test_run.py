@@ -34,7 +34,7 @@ class StandInServer:
 
     def __init__(
         self, app: App, config: Config, *, sockets: list[socket.socket] | None,
-        ssl_context: ssl.SSLContext | None = None,
+        ssl_context: ssl.SSLContext | None = None, how_to_stop: str = "",
     ) -> None:  # fmt: skip
         self.app = app
         self.sockets = sockets

@@ -126,6 +126,19 @@ def test_a_second_signal_does_not_wait(backend: Flavour, number: signal.Signals)
         assert len(server.stderr.lines_with("probe: lifespan ended")) == 2
 
 
+def test_a_second_signal_does_not_wait_for_a_wedged_worker(backend: Flavour) -> None:
+    """It is killed, and where it stood goes to the log, before the supervisor ends."""
+    with serve_with_workers("probe:app", backend, errors_expected=True) as server, RawClient(server.address) as client:
+        client.get("/wedge")
+        server.stderr.wait_for("/wedge wedged")
+        server.send_signal(signal.SIGTERM)
+        server.stderr.wait_for("Shutting down (SIGTERM)", times=2)      # the supervisor, and the worker that can
+        server.send_signal(signal.SIGTERM)
+        server.judge_end(errors_expected=True)
+        assert server.stderr.lines_with("is killed: it did not stop in time")
+        assert server.stderr.lines_with("in wedge")
+
+
 def test_a_third_signal_kills(backend: Flavour) -> None:
     with serve_with_workers("probe:app", backend, errors_expected=True) as server, RawClient(server.address) as client:
         client.get("/wedge")

@@ -1,7 +1,7 @@
 """One accepted stream each: a nursery, a protocol, and the application in it."""
 
 from trioserve._connection.context import Lifetime, ServerContext, Timeouts
-from trioserve._connection.inline import orders_and_errors
+from trioserve._connection.inline import await_point, orders_and_errors
 from trioserve._connection.patience import WRITE_LOOKS
 from trioserve._connection.records import Answered, ClosedWebSocket
 from trioserve._connection.refused import Refused
@@ -15,5 +15,5 @@ from trioserve._connection.websocket_limits import WebSocketLimits
 __all__ = [
     "WRITE_LOOKS", "Answered", "ClosedWebSocket", "Connection", "Lifetime", "NoTimeout", "Refused", "RequestIds",
     "ServerContext", "StandingFields", "Timeout", "Timeouts", "TrustsPeer", "Turnstile", "WebSocketLimits",
-    "orders_and_errors",
+    "await_point", "orders_and_errors",
 ]  # fmt: skip

@@ -52,6 +52,9 @@ class Served(Protocol):
     def cancel(self, reason: str) -> None:
         """End everything on the connection now; requests in progress are named in the log with ``reason``."""
 
+    def unfinished(self) -> list[tuple[str, float]]:
+        """What is in progress, each as a request line and its age in seconds; work after a response, too."""
+
 
 @dataclass(slots=True)
 class Timeouts:

@@ -19,6 +19,7 @@ from trioserve._connection.context import ServerContext
 from trioserve._connection.exchange import Exchange
 from trioserve._connection.farewell import Farewell
 from trioserve._connection.patience import Patience
+from trioserve._connection.request import Request
 from trioserve._connection.request_body import NO_BODY, Http1Inlet
 from trioserve._connection.turnstile import Turnstile
 from trioserve._connection.websocket_limits import WebSocketLimits
@@ -276,13 +277,19 @@ class Http1Connection:
 
     def cancel_all(self, reason: str) -> None:
         """End everything on the connection, and name in the log what is still running."""
-        for exchange in {*self._going_on, self.exchange}:
-            if exchange is not None and (exchange in self._going_on or exchange.in_progress):
-                exchange.request.say_end(reason)
+        for request in self.unfinished():
+            request.say_end(reason)
         self._is_cancelled = True
         self._farewell = self._farewell or Farewell(self.stream, self.codec, self.ctx)
         self._farewell.hurry()
         self._nursery.cancel()
+
+    def unfinished(self) -> list[Request]:
+        """What is still running."""
+        requests = [exchange.request for exchange in self._going_on]
+        if self.exchange is not None and self.exchange.in_progress and self.exchange not in self._going_on:
+            requests.append(self.exchange.request)
+        return requests
 
     # The end.
 

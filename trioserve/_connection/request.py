@@ -64,6 +64,11 @@ class Request:
     def line(self) -> str:
         return f"{self.head.method} {self.head.target.decode('latin-1')}"
 
+    @property
+    def age(self) -> float:
+        """Seconds."""
+        return perf_counter() - self.started
+
     def extend(self, extensions: dict[str, Any]) -> None:
         """Add what the server offers to a scope's extensions: plain functions, which are copied with the scope."""
         ctx = self.owner.ctx
@@ -112,5 +117,4 @@ class Request:
         self.end_reason = reason
         where = await_point(self.coro) if self.coro is not None else "its start"
         level = logging.INFO if reason in ("client-disconnect", "shutdown") else logging.WARNING
-        self.say(level, "%s: ended %s after %.1f s, waiting at %s", reason, self.line, perf_counter() - self.started,
-                 where)
+        self.say(level, "%s: ended %s after %.1f s, waiting at %s", reason, self.line, self.age, where)

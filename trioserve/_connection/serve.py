@@ -107,3 +107,7 @@ class Connection:
             self._http1.cancel_all(reason)
         elif self._nursery is not None:
             self._nursery.cancel()
+
+    def unfinished(self) -> list[tuple[str, float]]:
+        requests = self._http1.unfinished() if self._http1 is not None else []
+        return [(request.line, request.age) for request in requests]

@@ -27,7 +27,7 @@ async def check(app: AnyApp, config: Config) -> None:
     compile_format(config.access_log_format)
     choose_engine(config.http)
     load_certificates(config, None)
-    lifespan = Lifespan(adapt(app, config), config.lifespan, running_backend(), lambda reason: None)
+    lifespan = Lifespan(adapt(app, config), config, running_backend(), lambda reason: None)
     async with anyio.create_task_group() as app_lifetime:
         await app_lifetime.start(lifespan.run)
         with anyio.move_on_after(config.timeout_graceful_shutdown) as budget:

@@ -16,6 +16,7 @@ from trioserve._server.lifespan import Lifespan
 from trioserve._server.opening import Listeners
 from trioserve._server.recycling import check_recycling, start_recycling
 from trioserve._server.shutdown import Shutdown
+from trioserve._server.waiting import keep_saying
 from trioserve._streams import ByteStream, Network, Nursery
 from trioserve._types import App
 
@@ -63,6 +64,7 @@ class Connections:
                 await shutdown.settle()
                 shutdown.drain()
                 services.start_soon(shutdown.end_connections_in_time)
+                services.start_soon(keep_saying, shutdown.waits_for)
             with shutdown.finishing:
                 await network.finish()
             services.cancel_scope.cancel()

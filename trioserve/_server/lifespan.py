@@ -2,15 +2,16 @@
 
 import contextvars
 import logging
-from collections.abc import Callable
-from typing import Any, Literal
+from collections.abc import Callable, Coroutine
+from typing import Any
 
 import anyio
 import anyio.abc
 
 from trioserve._asgi import ASGI_VERSION
 from trioserve._complaints import complain
-from trioserve._connection import orders_and_errors
+from trioserve._config import Config
+from trioserve._connection import await_point, orders_and_errors
 from trioserve._errors import AppError, LifespanDied, StartupFailed, TrioserveError
 from trioserve._hints import backend_hint, backend_hint_in_words
 from trioserve._types import App, Message
@@ -23,6 +24,9 @@ log = logging.getLogger("trioserve")
 class Lifespan:
     """Runs the application's lifespan scope.
 
+    Args:
+        on_death: called with a reason when the application's lifespan has died while the server was running.
+
     Attributes:
         state: what the application put in ``scope["state"]``, ``None`` when it has no lifespan.
         context: the lifespan's contextvars as of ``startup.complete``; requests run in copies of it.
@@ -30,11 +34,10 @@ class Lifespan:
         shutdown_failed: the application said so, or raised; it has been logged.
     """
 
-    def __init__(
-        self, app: App, mode: Literal["auto", "on", "off"], backend: str, on_death: Callable[[str], None]
-    ) -> None:
+    def __init__(self, app: App, config: Config, backend: str, on_death: Callable[[str], None]) -> None:
         self._app = app
-        self._mode = mode
+        self._mode = config.lifespan
+        self._startup_seconds = config.timeout_startup
         self._backend = backend
         self._on_death = on_death
         self._scope_state: dict[str, Any] = {}
@@ -57,9 +60,18 @@ class Lifespan:
         """The lifespan's task. "Started" means that start-up has ended, one way or the other: see ``failure``."""
         async with anyio.create_task_group() as running:
             if self._mode != "off":
-                running.start_soon(self._run_app)
-                await self._started.wait()
+                app = self._run_app()
+                running.start_soon(lambda: app, name="trioserve lifespan")
+                await self._wait_for_start(app)
             task_status.started()
+
+    async def _wait_for_start(self, app: Coroutine[Any, Any, None]) -> None:
+        with anyio.move_on_after(self._startup_seconds):
+            await self._started.wait()
+        if not self._started.is_set():
+            self.failure = StartupFailed(
+                f"the application's lifespan did not start within {self._startup_seconds:g} s (--timeout-startup), "
+                f"waiting at {await_point(app)}")
 
     async def shutdown(self) -> None:
         """Let the application close its resources; returns when it has, or at once if it has no lifespan."""

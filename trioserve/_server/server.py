@@ -11,7 +11,7 @@ import anyio
 import anyio.abc
 import anyio.lowlevel
 
-from trioserve._addresses import shown
+from trioserve._addresses import shown, shown_here
 from trioserve._complaints import complain
 from trioserve._config import Config
 from trioserve._connection import Lifetime
@@ -26,6 +26,7 @@ from trioserve._server.only_hosts import only_for_hosts
 from trioserve._server.opening import Listeners
 from trioserve._server.shutdown import Shutdown
 from trioserve._server.trace import traced
+from trioserve._server.waiting import keep_saying
 from trioserve._streams import Address, Listener, TlsListener, open_network, running_backend
 from trioserve._types import AnyApp
 
@@ -46,6 +47,7 @@ class Server:
         on_spent: called instead of a shutdown when the process has served for long enough, with the reason:
             ``limit-max-requests``, ``limit-max-age`` or ``limit-max-rss``.
         announce: say in the log where it listens.
+        how_to_stop: what the line says besides, for a person.
 
     Attributes:
         addresses: what it listens on, once it does.
@@ -56,7 +58,7 @@ class Server:
         self, app: AnyApp, config: Config, *, sockets: Sequence[socket.socket | Bound] | None = None,
         listeners: Sequence[Listener] | None = None, ssl_context: ssl.SSLContext | None = None,
         get_sockets: Callable[[], Awaitable[Sequence[socket.socket | Bound]]] | None = None,
-        on_spent: Callable[[str], None] | None = None, announce: bool = True,
+        on_spent: Callable[[str], None] | None = None, announce: bool = True, how_to_stop: str = "",
     ) -> None:  # fmt: skip
         limit = config.limit_connections
         self._app = traced(adapt(app, config))
@@ -64,6 +66,7 @@ class Server:
             self._app = only_for_hosts(HostNames(config.server_name), self._app)
         self._config = config
         self._announces = announce
+        self._how_to_stop = f", {how_to_stop}" if how_to_stop else ""
         self._lifetime = Lifetime(
             closing=config.timeout_keep_alive == 0,
             room=anyio.Semaphore(limit, max_value=limit) if limit is not None else None)
@@ -151,7 +154,7 @@ class Server:
         engine, parse_fields = choose_engine(self._config.http)
         listeners, network = self._listeners, open_network()
         await listeners.bind()
-        self._lifespan = lifespan = Lifespan(self._app, self._config.lifespan, running_backend(), self.request_shutdown)
+        self._lifespan = lifespan = Lifespan(self._app, self._config, running_backend(), self.request_shutdown)
         try:
             await app_lifetime.start(lifespan.run)
             if lifespan.failure is not None:
@@ -160,6 +163,7 @@ class Server:
             await self._connections.run(listeners, network, lifespan, parse_fields, partial(self._announce, engine))
         finally:
             listeners.close()  # a stop may come before the first connection can
+        app_lifetime.start_soon(keep_saying, self._shutdown.waits_for_lifespan)
         with self._shutdown.time_for_lifespan() as lifespan_shutdown:
             await lifespan.shutdown()
         if lifespan_shutdown.cancelled_caught:
@@ -176,8 +180,9 @@ class Server:
         if self._announces:
             for listener in self._listeners:
                 scheme = "https" if isinstance(listener, TlsListener) else "http"
-                where = shown(listener.address, scheme)
-                complain(log, "Listening on %s (%s, %s)", where, running_backend(), engine, level=logging.INFO)
+                where, here = shown(listener.address, scheme), shown_here(listener.address, scheme)
+                complain(log, "Listening on %s (%s, %s)%s%s", where, running_backend(), engine,
+                         f", on this machine {here}" if here else "", self._how_to_stop, level=logging.INFO)
         self._ready.set()
 
 

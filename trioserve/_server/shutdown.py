@@ -13,6 +13,7 @@ import anyio
 from trioserve._complaints import complain
 from trioserve._config import Config
 from trioserve._connection import Lifetime
+from trioserve._server.waiting import another_signal, how_long, named
 
 __all__ = ["Shutdown"]
 
@@ -36,9 +37,11 @@ class Shutdown:
         self._budget = math.inf if budget is None else budget  # seconds, for all steps together
         self._deadline = math.inf  # of all steps together, once the budget has begun
         self._settle_seconds = 0.0
+        self._reason = ""
         self._requested = anyio.Event()
         self._forced = anyio.Event()
         self._settling = anyio.CancelScope()
+        self._lifespan_time = anyio.CancelScope()
         self.finishing = anyio.CancelScope()
 
     # What is asked of it.
@@ -48,6 +51,7 @@ class Shutdown:
         if self._requested.is_set():
             return False
         complain(log, "Shutting down (%s)", reason, level=logging.INFO)
+        self._reason = reason
         self._settle_seconds = settle
         if within is not None:
             self._budget = min(within, self._budget)
@@ -57,16 +61,21 @@ class Shutdown:
         return True
 
     def force(self) -> None:
-        """Skip to the deadline of the connections."""
+        """Skip to the deadline."""
         self._forced.set()
         self._settling.cancel()
+        now = anyio.current_time()
+        self._deadline = min(self._deadline, now)
+        self._lifespan_time.deadline = min(self._lifespan_time.deadline, now + LIFESPAN_SECONDS)
 
     # 1. No new connections.
 
     async def wait(self) -> None:
         """Until it is time to stop accepting: it has been requested, and load balancers had their time to notice."""
         await self._requested.wait()
-        if self._delay:
+        if self._delay and not self._forced.is_set():
+            complain(log, "Accepting connections for %g s more%s", self._delay, another_signal(self._reason),
+                     level=logging.INFO)
             with anyio.move_on_after(self._delay):
                 await self._forced.wait()
 
@@ -77,7 +86,7 @@ class Shutdown:
 
     def begin(self) -> None:
         """The listeners are closed: the budget begins."""
-        self._deadline = anyio.current_time() + self._budget
+        self._deadline = anyio.current_time() + (0.0 if self._forced.is_set() else self._budget)
         self._announce()
 
     def _announce(self) -> None:
@@ -116,6 +125,14 @@ class Shutdown:
             connection.cancel("shutdown-deadline")
         self.finishing.cancel()
 
+    def waits_for(self) -> str:
+        """Which requests are not finished, and until when they may be; empty when they are not waited for."""
+        connections = self._lifetime.connections
+        if not connections or self._forced.is_set():
+            return ""
+        requests = named(request for connection in connections for request in connection.unfinished())
+        return requests + how_long(self._connections_deadline) + another_signal(self._reason)
+
     @property
     def _connections_deadline(self) -> float:
         return self._deadline - min(LIFESPAN_SECONDS, LIFESPAN_SHARE * self._budget)
@@ -125,4 +142,10 @@ class Shutdown:
     def time_for_lifespan(self) -> anyio.CancelScope:
         """A scope for the end of the lifespan: what is left of the budget, and a little if nothing is."""
         now = anyio.current_time()
-        return anyio.move_on_at(self._deadline if self._deadline > now else now + LIFESPAN_SECONDS)
+        self._lifespan_time.deadline = self._deadline if self._deadline > now else now + LIFESPAN_SECONDS
+        return self._lifespan_time
+
+    def waits_for_lifespan(self) -> str:
+        """How long the lifespan may take."""
+        hurried = "" if self._forced.is_set() else another_signal(self._reason)
+        return "the application's lifespan" + how_long(self._lifespan_time.deadline) + hurried

@@ -35,6 +35,7 @@ from trioserve._supervisor.signals import (
     USER_SIGNALS,
     Stoppable,
     ctrl_c_interrupts,
+    how_to_stop,
     obey_signals,
     survived,
 )
@@ -42,7 +43,7 @@ from trioserve._supervisor.standard_streams import open_standard_streams
 from trioserve._types import AnyApp
 
 __all__ = [
-    "backend_options", "check_command", "departing", "load", "load_env_file", "run", "run_command", "show_origin",
+    "backend_options", "check_command", "depart_after", "load", "load_env_file", "run", "run_command", "show_origin",
 ]
 
 INTERRUPTED: Final = 130  # 128 + SIGINT, a shell's exit code for Ctrl-C
@@ -153,12 +154,12 @@ def _in_event_loop(
     options = backend_options(config)
     try:
         with survived(USER_SIGNALS) if _in_main_thread() else nullcontext():
-            anyio.run(departing, departure, function, *args, backend=config.backend, backend_options=options)
+            anyio.run(depart_after, departure, function, *args, backend=config.backend, backend_options=options)
     finally:
         departure.event_loop_has_ended()
 
 
-async def departing(departure: Departure, function: Callable[..., Coroutine[Any, Any, None]], *args: Any) -> None:
+async def depart_after(departure: Departure, function: Callable[..., Coroutine[Any, Any, None]], *args: Any) -> None:
     """Call ``function``; its end is that of the server. The event loop's own end may take as long as its threads."""
     try:
         await function(*args)
@@ -174,22 +175,26 @@ async def _serve(
     """Load the application and serve it in this process; signals are heard before its start-up begins."""
     if isinstance(app, str):
         app = load(app, config)
-    server = Server(app, config, sockets=activated_sockets(config), ssl_context=ssl_context)
+    server = Server(
+        app, config, sockets=activated_sockets(config), ssl_context=ssl_context,
+        how_to_stop=how_to_stop() if _in_main_thread() else "")
     stop_signals, others = _hang_up(server)
     if config.pid_file is None and config.when_ready is None and "NOTIFY_SOCKET" not in os.environ:
-        await attended(server.serve, *_signals_of(server, departure, stop_signals, others))
+        departing = DepartingServer(server, departure)
+        await attended(server.serve, *_signals_of(departing, departure, stop_signals, others))
         return
     from trioserve._supervisor.service import ReportingServer, Service  # somebody asks; nobody else pays for them
 
     with Service(config) as service:
         reporting = ReportingServer(server, service)
+        departing = DepartingServer(reporting, departure)
         await attended(
-            reporting.serve, *_signals_of(reporting, departure, stop_signals, others), service.keep_watchdog,
+            reporting.serve, *_signals_of(departing, departure, stop_signals, others), service.keep_watchdog,
             service.hooks.run)
 
 
 async def _supervise(target: str, config: Config, departure: Departure) -> None:
-    """Serve by other processes."""
+    """Serve by other processes. Their time is the supervisor's own affair; it ends when they have."""
     from trioserve._supervisor.service import Service
     from trioserve._supervisor.supervisor import Supervisor  # not imported by a single process
 
@@ -207,7 +212,7 @@ def _signals_of(
     if not _in_main_thread():
         return []
     afterwards = departure.hurry if departure.ends_process else None
-    return [partial(obey_signals, DepartingServer(server, departure), stop_signals, others, afterwards=afterwards)]
+    return [partial(obey_signals, server, stop_signals, others, afterwards=afterwards)]
 
 
 def _hang_up(server: Server) -> tuple[tuple[signal.Signals, ...], Mapping[signal.Signals, Callable[[], None]]]:

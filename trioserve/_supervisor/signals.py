@@ -24,7 +24,7 @@ from trioserve._supervisor.forks import Handler, forget_in_forks, restore_in_for
 
 __all__ = [
     "NO_OTHERS", "SETTLE_SECONDS", "STOP_SIGNALS", "USER_SIGNALS", "Stoppable", "ctrl_c_interrupts", "deaf_to",
-    "held_back", "obey_signals", "survived",
+    "held_back", "how_to_stop", "obey_signals", "survived",
 ]
 
 STOP_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
@@ -122,6 +122,11 @@ def deaf_to(numbers: Iterable[signal.Signals]) -> None:
     restore_in_forks({number: signal.getsignal(number) for number in numbers})
     for number in numbers:
         signal.signal(number, _do_nothing)
+
+
+def how_to_stop() -> str:
+    """What a person at the terminal can do; empty where nobody can press Ctrl-C."""
+    return "press Ctrl-C to stop" if sys.stderr is not None and sys.stderr.isatty() else ""
 
 
 def _do_nothing(number: int, frame: object) -> None:

@@ -37,8 +37,8 @@ from trioserve._supervisor.control import (
 from trioserve._supervisor.departure import OURS, DepartingServer, Departure
 from trioserve._supervisor.logs import set_up_logging
 from trioserve._supervisor.process import HELD_BACK, STACKS_SIGNAL
-from trioserve._supervisor.run import backend_options, departing, load, load_env_file, show_origin
-from trioserve._supervisor.signals import SETTLE_SECONDS, deaf_to, obey_signals, survived
+from trioserve._supervisor.run import backend_options, depart_after, load, load_env_file, show_origin
+from trioserve._supervisor.signals import SETTLE_SECONDS, deaf_to, how_to_stop, obey_signals, survived
 
 __all__ = ["main"]
 
@@ -68,7 +68,7 @@ def main(descriptor: int) -> int:
         options = backend_options(config)
         with survived([signal.SIGUSR1]):
             anyio.run(
-                departing, departure, _serve, start, config, link, departure, backend=config.backend,
+                depart_after, departure, _serve, start, config, link, departure, backend=config.backend,
                 backend_options=options)
     except TrioserveError as exc:
         show_origin(exc)
@@ -110,7 +110,7 @@ async def _serve(start: Start, config: Config, link: Link, departure: Departure)
     app = load(start.target, config)
     supervision = _Supervision(link, departure)
     server = Server(
-        app, config, get_sockets=supervision.get_sockets, announce=start.announce,
+        app, config, get_sockets=supervision.get_sockets, announce=start.announce, how_to_stop=how_to_stop(),
         on_spent=lambda reason: link.send(WantsReplacement(reason)),
     )
     report = _Report(link, config.timeout_worker_healthcheck)
