@@ -90,9 +90,12 @@ class ScopeFactory:
         scope["asgi"] = {"version": self._asgi_version, "spec_version": HTTP_SPEC_VERSION}
         scope["headers"] = scope["headers"].copy()
         if head.meaning.http_version == "1.1":  # trailers need chunks, 103 a client that knows interim responses
-            scope["extensions"] = {"http.response.trailers": {}, "http.response.early_hint": {}}
+            scope["extensions"] = {
+                "http.response.trailers": {}, "http.response.early_hint": {}, "http.response.pathsend": {},
+                "http.response.zerocopysend": {},
+            }  # fmt: skip
         else:
-            scope["extensions"] = {}
+            scope["extensions"] = {"http.response.pathsend": {}, "http.response.zerocopysend": {}}
         if self._tls is not None:
             scope["extensions"]["tls"] = self._tls.copy()
         if self._state is not None:
