@@ -10,12 +10,13 @@ from trioserve._asgi import State
 from trioserve._errors import AppError
 from trioserve._protocol.reasons import REASON_PHRASES
 
-START, FIRST_BODY, BODY, TRAILERS, COMPLETE = State
+START, FIRST_BODY, BODY, FILE, TRAILERS, COMPLETE = State
 
 REACHED: dict[State, list[dict[str, Any]]] = {
     START: [],
     FIRST_BODY: [start()],
     BODY: [start(), body(b"a", more=True)],
+    FILE: [start(headers=[(b"content-length", b"1")])],
     TRAILERS: [start(trailers=True), body(b"a")],
     COMPLETE: [start(), body(b"a")],
 }
@@ -24,6 +25,8 @@ REACHED: dict[State, list[dict[str, Any]]] = {
 def at(state: State) -> Answer:
     """A response that waits for what ``state`` names."""
     made = answer(*REACHED[state])
+    if state == FILE:
+        assert made.response.begin_file([])
     assert made.response.state == state
     return made
 
@@ -66,6 +69,7 @@ def test_messages_that_are_expected(state: State, message: dict[str, Any], after
         (START, body()), (START, trailers()),
         (FIRST_BODY, start()), (FIRST_BODY, trailers()),
         (BODY, start()), (BODY, trailers()), (BODY, early_hint()),
+        (FILE, start()), (FILE, body()), (FILE, body(b"a", more=True)), (FILE, trailers()), (FILE, early_hint()),
         (TRAILERS, start()), (TRAILERS, body()), (TRAILERS, body(b"late", more=True)), (TRAILERS, early_hint()),
     ],
 )  # fmt: skip
@@ -106,6 +110,7 @@ def test_what_is_no_message_is_refused_in_every_state(state: State, message: Any
 def test_the_refusal_names_what_is_expected() -> None:
     assert "http.response.start is expected" in refuses(at(START), body())
     assert "http.response.body is expected" in refuses(at(FIRST_BODY), start())
+    assert "the rest of a file is expected" in refuses(at(FILE), body())
     assert "http.response.trailers is expected" in refuses(at(TRAILERS), body())
 
 

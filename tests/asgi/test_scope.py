@@ -14,6 +14,8 @@ from trioserve._trust import X_FORWARDED, TrustedPeers
 
 MESSAGE_TYPES = (bytes, str, int, float, list, tuple, dict, bool, type(None))
 
+FILES = ("http.response.pathsend", "http.response.zerocopysend")
+
 
 def factory(**changes: Any) -> ScopeFactory:
     arguments: dict[str, Any] = {
@@ -37,7 +39,7 @@ def test_every_key_of_the_specification() -> None:
         "headers": [(b"host", b"a"), (b"x-a", b"b")],
         "client": ("192.0.2.1", 5000),
         "server": ("192.0.2.2", 80),
-        "extensions": {"http.response.trailers": {}, "http.response.early_hint": {}},
+        "extensions": {name: {} for name in (*FILES, "http.response.trailers", "http.response.early_hint")},
     }
     assert ASGI_VERSION == "3.0"
 
@@ -131,8 +133,9 @@ def test_root_path_is_no_part_of_the_asterisk() -> None:
 
 
 def test_extensions_are_those_that_work_on_this_connection() -> None:
-    assert set(factory().http(head_of())["extensions"]) == {"http.response.trailers", "http.response.early_hint"}
-    assert factory().http(head_of(version="1.0"))["extensions"] == {}
+    offered = set(factory().http(head_of())["extensions"])
+    assert offered == {*FILES, "http.response.trailers", "http.response.early_hint"}
+    assert set(factory().http(head_of(version="1.0"))["extensions"]) == set(FILES)
 
 
 # -- websocket ---------------------------------------------------------------------------------------------------------

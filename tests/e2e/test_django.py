@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import httpx
 import pytest
@@ -42,6 +43,13 @@ def test_async_view(client: httpx.Client, server: ServerProcess) -> None:
     assert client.head("/async_view/").content == b""
     assert client.get("/async_view").status_code == 301
     assert client.get("/nowhere/").status_code == 404
+
+
+def test_file_response(asyncio_flavour: Flavour) -> None:
+    expected = Path(__file__).with_name("apps").joinpath("django_app.py").read_bytes()
+    options = (*STRICT, "-W", "ignore:StreamingHttpResponse must consume synchronous iterators")  # Django's advice
+    with serve("django_app:app", asyncio_flavour, python_options=options) as server:
+        assert httpx.get(f"{server.url}/source/", trust_env=False).content == expected
 
 
 def test_sync_view(client: httpx.Client) -> None:

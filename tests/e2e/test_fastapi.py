@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Iterator
+from pathlib import Path
 from socket import SHUT_RDWR
 
 import httpx
@@ -43,6 +44,12 @@ def test_json(client: httpx.Client, flavour: Flavour) -> None:
     response = client.get("/items/7", params={"q": "ein Wort, größer"})
     assert response.json() == {"item_id": 7, "q": "ein Wort, größer", "library": flavour.backend}
     assert client.post("/items", json={"name": "kettle", "price": 3}).status_code == 201
+
+
+def test_file_response(client: httpx.Client) -> None:
+    expected = Path(__file__).with_name("apps").joinpath("fastapi_app.py").read_bytes()
+    assert client.get("/source").content == expected
+    assert client.get("/source", headers={"range": "bytes=3-9"}).content == expected[3:10]
 
 
 def test_validation_error(client: httpx.Client) -> None:

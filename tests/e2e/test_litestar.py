@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import httpx
 import pytest
@@ -36,6 +37,11 @@ def test_validation_error(client: httpx.Client) -> None:
 
 def test_form_upload(client: httpx.Client) -> None:
     assert client.post("/form", files={"upload": ("a.bin", os.urandom(2_000_000))}).json() == 2_000_000
+
+
+def test_file_response(client: httpx.Client) -> None:
+    expected = Path(__file__).with_name("apps").joinpath("litestar_app.py").read_bytes()
+    assert client.get("/source").content == expected
 
 
 def test_streaming_response(client: httpx.Client) -> None:

@@ -39,7 +39,30 @@ def test_file_response(client: httpx.Client) -> None:
     assert response.content == FILE_BYTES
     assert response.headers["content-length"] == str(len(FILE_BYTES))
     assert client.head("/file").content == b""
-    assert client.get("/file", headers={"range": "bytes=256-511"}).content == bytes(range(256))
+    part = client.get("/file", headers={"range": "bytes=256-511"})
+    assert (part.status_code, part.content) == (206, bytes(range(256)))
+    parts = client.get("/file", headers={"range": "bytes=0-99,1000-1099"})
+    assert parts.status_code == 206
+    assert parts.headers["content-type"].startswith("multipart/byteranges")
+    assert FILE_BYTES[1000:1100] in parts.content
+    assert client.get("/file", headers={"range": "bytes=99999999-"}).status_code == 416
+
+
+def test_static_files(client: httpx.Client) -> None:
+    response = client.get("/static/file.bin", headers={"accept-encoding": "identity"})
+    assert response.content == FILE_BYTES
+    again = client.get("/static/file.bin", headers={"if-none-match": response.headers["etag"]})
+    assert (again.status_code, again.content) == (304, b"")
+    assert client.head("/static/file.bin").headers["content-length"] == str(len(FILE_BYTES))
+    assert client.get("/static/missing").status_code == 404
+
+
+def test_a_file_that_is_gone_is_a_500(flavour: Flavour) -> None:
+    with serve("starlette_app:app", flavour, errors_expected=True) as server:
+        with httpx.Client(base_url=server.url, trust_env=False) as client:
+            assert client.get("/missing").status_code == 500
+            assert client.get("/file").content == FILE_BYTES
+        server.stderr.wait_for("AppError: cannot open ")
 
 
 def test_file_response_is_not_modified(client: httpx.Client) -> None:
@@ -88,7 +111,6 @@ def test_gzip(flavour: Flavour) -> None:
         for target, body in [
             ("/text", b"a text that repeats itself, " * 1000),
             ("/stream", b"".join(b"%d " % number * 1000 for number in range(50))),
-            ("/file", FILE_BYTES),
         ]:
             client.get(target, "Accept-Encoding: gzip")
             response = client.receive_response()
@@ -96,6 +118,14 @@ def test_gzip(flavour: Flavour) -> None:
             assert response.headers["x-middleware"] == "was here"
             assert gzip.decompress(response.body) == body
             assert len(response.body) < len(body) / 10
+
+
+@pytest.mark.parametrize(("app", "encoding"), [("wrapped", None), ("compressing", "gzip")])
+def test_files_are_compressed_where_path_send_is_not_offered(flavour: Flavour, app: str, encoding: str | None) -> None:
+    with serve(f"starlette_app:{app}", flavour) as server:
+        response = httpx.get(f"{server.url}/file", headers={"accept-encoding": "gzip"}, trust_env=False)
+    assert response.content == FILE_BYTES
+    assert response.headers.get("content-encoding") == encoding
 
 
 def test_an_upload_cut_short(failing_server: ServerProcess) -> None:

@@ -42,6 +42,11 @@ class Kind:
     proxied: bool = False
     tls: bool = False
 
+    @property
+    def takes_files(self) -> bool:
+        """Its streams have a ``file_outlet``: there is a kernel, and nothing to encrypt."""
+        return self.network is not None and not self.tls
+
     def __str__(self) -> str:
         return self.name
 

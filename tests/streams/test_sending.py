@@ -20,6 +20,11 @@ async def test_bytes_leave(kind: Kind) -> None:
         assert not pair.stream.congested
 
 
+async def test_who_takes_files(kind: Kind) -> None:
+    async with connected(kind) as pair:
+        assert (pair.stream.file_outlet is not None) == kind.takes_files
+
+
 async def test_what_is_sent_back_to_back_keeps_its_order(kind: Kind) -> None:
     async with connected(kind) as pair:
         for number in range(10):

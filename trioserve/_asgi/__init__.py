@@ -1,5 +1,6 @@
 """ASGI's rules: scopes and messages, pure."""
 
+from trioserve._asgi.file_message import FileMessage
 from trioserve._asgi.origin import ProxyHeaders, host_of
 from trioserve._asgi.response import (
     BODY,
@@ -25,6 +26,7 @@ __all__ = [
     "RUN_BYTES",
     "START",
     "Dated",
+    "FileMessage",
     "ProxyHeaders",
     "Response",
     "ScopeFactory",

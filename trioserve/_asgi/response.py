@@ -24,6 +24,7 @@ from trioserve._asgi.fields import (
     read_length,
     says_close,
 )
+from trioserve._asgi.file_message import FILE_TYPES, FileMessage, read_file_message
 from trioserve._errors import AppError
 from trioserve._protocol.events import RequestHead
 from trioserve._protocol.handshake import Handshake
@@ -39,16 +40,18 @@ class State(IntEnum):
     START = 0
     FIRST_BODY = 1
     BODY = 2
-    TRAILERS = 3
-    COMPLETE = 4
+    FILE = 3  # the rest of a file, which takes another way; nothing else can be sent meanwhile
+    TRAILERS = 4
+    COMPLETE = 5
 
 
 # Plain names and plain integers on the hot path: an enum member costs a look-up of 50 ns each time.
-START, FIRST_BODY, BODY, TRAILERS, COMPLETE = map(int, State)
+START, FIRST_BODY, BODY, FILE, TRAILERS, COMPLETE = map(int, State)
 _EXPECTED: Final = (
-    "http.response.start", "http.response.body", "http.response.body", "http.response.trailers", "nothing more",
+    "http.response.start", "http.response.body", "http.response.body", "the rest of a file", "http.response.trailers",
+    "nothing more",
 )  # fmt: skip
-_KNOWN_TYPES: Final = (*_EXPECTED[:4], "http.response.early_hint")
+_KNOWN_TYPES: Final = (*_EXPECTED[:2], *FILE_TYPES, "http.response.trailers", "http.response.early_hint")
 RUN_BYTES: Final = 128 * 1024  # of body parts that collect, although the application did not wait, and leave together
 MESSAGE_COST: Final = 128  # bytes that even an empty message counts for: nobody sends for ever without giving way
 
@@ -97,8 +100,10 @@ class Response:
         self.status = 0
         self.body_bytes = self.work = 0
 
-    def encode(self, message: Message, pieces: list[bytes]) -> None:
+    def encode(self, message: Message, pieces: list[bytes]) -> FileMessage | None:
         """Check ``message`` and append what it puts on the wire to ``pieces``.
+
+        A file is returned to the caller, who can read it, and says with other calls what becomes of it.
 
         Raises:
             AppError: the message is not allowed here, or malformed; nothing was appended.
@@ -111,10 +116,9 @@ class Response:
         if state == START and kind == "http.response.start":
             self.work += MESSAGE_COST
             self._start(message)
-            return
+            return None
         if kind != "http.response.body" or not FIRST_BODY <= state <= BODY:
-            self._encode_other(kind, message, pieces)
-            return
+            return self._encode_other(kind, message, pieces)
         data = message.get("body", b"")
         if type(data) is not bytes:
             data = _as_bytes(data)
@@ -134,6 +138,7 @@ class Response:
         else:
             data = b""
         self._encode_body(data, state == FIRST_BODY, pieces)
+        return None
 
     def run_room(self) -> int:
         """Bytes that further body parts in a row may have, each counted with MESSAGE_COST; see ``encode_run``."""
@@ -152,6 +157,62 @@ class Response:
         if self._body_left is not None:
             self._body_left -= size
         return self._encode_parts(parts, size, pieces)
+
+    # A file that ``encode`` has returned.
+
+    def expect_file(self, size: int | None, wanted: FileMessage) -> int | None:
+        """``wanted`` has ``size`` bytes, ``None`` if nobody knows. Returns how many of them the client gets.
+
+        When the file is all of the body, its size is declared. A file that has grown since the application has
+        declared a length is sent as far as that; who gives a count means it.
+
+        Raises:
+            AppError: the file contradicts the declared length.
+        """
+        left = self._body_left
+        if not self._send_body:
+            return 0
+        if size is None:
+            return left
+        if left is None:
+            if not wanted.more_body and self.state == FIRST_BODY and self._trailers is None:
+                self._declare(size)
+            return size
+        if (size < left and not wanted.more_body) or (size > left and wanted.count is not None):
+            raise _miscounted(size - left)
+        return min(size, left)
+
+    def _declare(self, size: int) -> None:
+        self._body_left = size
+        self.fields = [*self.fields, (b"content-length", b"%d" % size)]
+        self._encoded_head = self._encode_head(self.status, self.fields, field_lines(self.fields))
+
+    def begin_file(self, pieces: list[bytes]) -> bool:
+        """Bytes of a file shall leave as they are, and not as a part: false when they would have to be framed.
+
+        Appends what comes before them. Until ``end_file`` nothing else can be sent. A response whose file never ends
+        is never complete.
+        """
+        if self._body_left is None or not FIRST_BODY <= self.state <= BODY:
+            return False
+        if self.state == FIRST_BODY:
+            self.state = BODY
+            self._encode_body(b"", True, pieces)
+        self.state = FILE
+        return True
+
+    def count_file_bytes(self, size: int) -> None:
+        """So many have left."""
+        assert self._body_left is not None, "begin_file has looked"
+        self.work += size + MESSAGE_COST
+        self.body_bytes += size
+        self._body_left -= size
+
+    def end_file(self) -> None:
+        """They have all left, or the others follow as parts: the body goes on."""
+        self.state = BODY
+
+    # Other ends.
 
     def accept(self, handshake: Handshake, fields: list[Pair], pieces: list[bytes]) -> None:
         """The response accepts a WebSocket with these fields; no HTTP follows."""
@@ -176,7 +237,7 @@ class Response:
             return None
         return next((value.strip() for known, value in self.fields if known.lower() == name), None)
 
-    def _encode_other(self, kind: Any, message: Message, pieces: list[bytes]) -> None:
+    def _encode_other(self, kind: Any, message: Message, pieces: list[bytes]) -> FileMessage | None:
         """What is neither start nor body, or comes at the wrong time."""
         self.work += MESSAGE_COST
         state = self.state
@@ -184,8 +245,11 @@ class Response:
             self._hint(message, pieces)
         elif kind == "http.response.trailers" and state == TRAILERS:
             self._add_trailers(message, pieces)
+        elif kind in FILE_TYPES and FIRST_BODY <= state <= BODY:
+            return read_file_message(message)
         elif state != COMPLETE or kind not in _KNOWN_TYPES:  # after the end messages are ignored
             raise AppError(f"{kind!r} sent where {_EXPECTED[state]} is expected")
+        return None
 
     def _start(self, message: Message) -> None:
         """Take ``http.response.start``. Repeated requests mostly get answers with one head: 2 us less (plaintext)."""

@@ -81,9 +81,12 @@ class ScopeFactory:
         meaning = head.meaning
         root_path, raw_root_path = self._root_path
         if meaning.http_version == "1.1":  # trailers need chunks, 103 a client that knows interim responses
-            extensions: dict[str, dict[str, Any]] = {"http.response.trailers": {}, "http.response.early_hint": {}}
+            extensions: dict[str, dict[str, Any]] = {
+                "http.response.trailers": {}, "http.response.early_hint": {}, "http.response.pathsend": {},
+                "http.response.zerocopysend": {},
+            }  # fmt: skip
         else:
-            extensions = {}
+            extensions = {"http.response.pathsend": {}, "http.response.zerocopysend": {}}
         scope: dict[str, Any] = {
             "type": "http",
             "asgi": {"version": self._asgi_version, "spec_version": HTTP_SPEC_VERSION},

@@ -9,13 +9,16 @@ from typing import Protocol
 
 from trioserve._asgi import ScopeFactory
 from trioserve._connection.context import ServerContext
-from trioserve._streams import Address, Cancellable, TaskFunction
+from trioserve._streams import Address, Cancellable, FileOutlet, TaskFunction
 
 __all__ = ["Inlet", "Outlet", "Owner", "TunnelOwner"]
 
 
 class Outlet(Protocol):
-    """The way to the client. A ``ByteStream`` is one as it is, and its docstrings say what each call does."""
+    """The way to the client. A ``ByteStream`` is one as it is, and its docstrings say what each call does.
+
+    One without a ``file_outlet``, which frames or encrypts what it sends, gets files as any other body: block by block.
+    """
 
     @property
     def peer(self) -> Address | None: ...
@@ -25,6 +28,8 @@ class Outlet(Protocol):
     def lost(self) -> bool: ...
     @property
     def congested(self) -> bool: ...
+    @property
+    def file_outlet(self) -> FileOutlet | None: ...
 
     def send_nowait(self, data: bytes) -> None: ...
     def send_pieces_nowait(self, pieces: Sequence[bytes], size: int) -> None: ...

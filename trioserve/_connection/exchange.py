@@ -6,10 +6,11 @@ application has been told.
 
 from logging import ERROR
 
-from trioserve._asgi import BODY, COMPLETE, FIRST_BODY, START
+from trioserve._asgi import BODY, COMPLETE, FIRST_BODY, START, FileMessage
 from trioserve._connection.answer import Answer, ResponseT
 from trioserve._connection.channel import Inlet, Outlet, Owner
 from trioserve._connection.event_streams import is_endless
+from trioserve._connection.file_sending import send_file
 from trioserve._connection.parts import Parts
 from trioserve._connection.request import Request
 from trioserve._connection.running import run_app
@@ -131,8 +132,9 @@ class Exchange(Answer[ResponseT]):
         if self._body_given != ALL and response.state <= FIRST_BODY and not self._inlet.body_complete:
             self._owner.on_early_answer()
         pieces: list[bytes] = [] if parts is None else parts.pieces
-        response.encode(message, pieces)
-        if response.state == COMPLETE:  # it leaves now, not when the application ends, which may have other work to do
+        if (file := response.encode(message, pieces)) is not None:
+            await self._send_file(file)
+        elif response.state == COMPLETE:  # it leaves now: the application may go on with other work
             if self.answered:
                 return  # what comes after the end is ignored
             if self._body_given != ALL and not self._inlet.body_complete:
@@ -165,6 +167,12 @@ class Exchange(Answer[ResponseT]):
         await parts.give_way()
         if self.request.app_runs and self.response.state == BODY:
             parts.begin_run()
+
+    async def _send_file(self, message: FileMessage) -> None:
+        """The extensions "Path Send" and "Zero Copy Send"."""
+        if self._parts is not None:
+            self._parts.hand_over()  # what was sent before the file
+        await send_file(message, self.response, self._outlet, self.send)
 
     def refuse(self, error: PeerError) -> None:
         super().refuse(error)

@@ -129,12 +129,12 @@ class Corkable:
         else:
             self._corked, self._corked_bytes = pieces, size
 
-    def _transmit_pieces(self, pieces: Sequence[bytes], size: int) -> None:
+    def _transmit_pieces(self, pieces: Sequence[bytes], size: int, flags: int = 0) -> None:
         if self.lost or self.unsent or not can_gather(pieces):
             self._transmit(b"".join(pieces))
             return
         try:
-            unsent = send_pieces(self._sock, pieces, size)
+            unsent = send_pieces(self._sock, pieces, size, flags)
         except OSError:
             self._break()
             return

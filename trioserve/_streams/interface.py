@@ -7,7 +7,7 @@ from typing import Any, Final, Protocol, TypeAlias
 import anyio.abc
 
 __all__ = ["AT_ONCE_BYTES", "GATHER_BYTES", "RECEIVE_BYTES", "Address", "ByteStream", "Cancellable",
-           "CancellableNursery", "Listener", "Network", "Nursery", "NurseryFunction", "SendObserver",
+           "CancellableNursery", "FileOutlet", "Listener", "Network", "Nursery", "NurseryFunction", "SendObserver",
            "TaskFunction"]  # fmt: skip
 
 RECEIVE_BYTES: Final = 64 * 1024  # bytes; one syscall holds a typical request, and malloc serves it without mmap
@@ -28,6 +28,21 @@ class SendObserver(Protocol):
 
     def on_drained(self) -> None:
         """None do any more: the network has taken all, or the connection broke (see ``lost``)."""
+
+
+class FileOutlet(Protocol):
+    """A stream whose network takes bytes of files by itself, so that they need not be read."""
+
+    async def send_file(self, head: bytes, descriptor: int, offset: int, count: int) -> int:
+        """Send ``head``, then ``count`` bytes of an open file from ``offset`` on; returns how many of these were sent.
+
+        They are fewer when the file ends before, or when it is none that the kernel sends: to read on shows which.
+        One task sends at a time. What is not in memory is waited for without others getting their turn. If cancelled,
+        a part of it is on the wire: the stream is only good for closing.
+
+        Raises:
+            ClientDisconnected: the connection broke.
+        """
 
 
 class ByteStream(Protocol):
@@ -97,6 +112,10 @@ class ByteStream(Protocol):
 
     def send_pieces_nowait(self, pieces: Sequence[bytes], size: int) -> None:
         """The same for ``size`` bytes in many pieces, which need not be copied into one; they are the stream's now."""
+
+    @property
+    def file_outlet(self) -> FileOutlet | None:
+        """The stream itself, when files need not be read for it."""
 
     async def drain(self) -> None:
         """Wait until the stream is no longer congested; returns without a checkpoint when it is not.

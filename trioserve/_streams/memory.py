@@ -209,6 +209,8 @@ class MemoryStream:
     def uncork(self) -> None:
         """Nothing: there is no cork."""
 
+    file_outlet = None
+
     def _set_congested(self, congested: bool) -> None:
         if congested != self.congested:
             self.congested = congested

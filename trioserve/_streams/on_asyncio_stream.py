@@ -5,6 +5,7 @@ The transport, once there is one, keeps what the kernel does not take, and sends
 
 import asyncio
 import contextlib
+import os
 import socket
 from collections.abc import Callable
 from typing import Final, cast
@@ -12,8 +13,9 @@ from typing import Final, cast
 import anyio
 
 from trioserve._errors import ClientDisconnected
-from trioserve._streams.cork import Cork, Corkable
+from trioserve._streams.cork import Cork
 from trioserve._streams.end_watch import EndWatch
+from trioserve._streams.file_sending import FileSender
 from trioserve._streams.interface import RECEIVE_BYTES, Address
 from trioserve._streams.sockets import NOTHING, kernel_queue, peek_end, peek_input, reset_on_close
 
@@ -82,7 +84,7 @@ class LoopCork(Cork):
             self.all_have_come()
 
 
-class SocketStream(Corkable, asyncio.Protocol):
+class SocketStream(FileSender, asyncio.Protocol):
     """One connection.
 
     As long as nobody has to wait for the peer, the socket is read and written directly; many short connections never
@@ -374,6 +376,17 @@ class SocketStream(Corkable, asyncio.Protocol):
             await asyncio.shield(self._drained)  # several tasks may wait: one that is cancelled leaves it alone
         if self.lost:
             raise ClientDisconnected("the client has gone")
+
+    async def _wait_writable(self) -> None:
+        descriptor = os.dup(self._sock.fileno())  # the event loop lets nobody wait for the one that has a transport
+        self._loop.add_writer(descriptor, self._note_drained)
+        self._note_congested()
+        try:
+            await self.drain()
+        finally:
+            self._loop.remove_writer(descriptor)
+            os.close(descriptor)
+            self._note_drained()
 
     @property
     def unsent(self) -> int:

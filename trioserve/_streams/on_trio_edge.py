@@ -116,7 +116,7 @@ class EdgeStream(TrioStream):
             if self._reader is not None:
                 reschedule(self._reader, _WOKEN)
                 self._reader = None
-        if self._unsent and events & _WRITABLE:
+        if self.congested and events & _WRITABLE:
             self._flush()
 
     def receive_nowait(self, max_bytes: int = RECEIVE_BYTES) -> bytes | None:
@@ -168,6 +168,14 @@ class EdgeStream(TrioStream):
 
     def _flush_when_writable(self) -> None:
         self._register()  # the next edge calls _flush
+
+    async def _wait_writable(self) -> None:
+        self._register()
+        self._note_congested()  # which the next edge ends, with nothing to flush
+        try:
+            await self.drain()
+        finally:
+            self._note_drained()
 
     def _close(self) -> None:
         if self._registered:

@@ -10,7 +10,8 @@ from typing import Final
 import trio
 
 from trioserve._errors import ClientDisconnected
-from trioserve._streams.cork import Cork, Corkable
+from trioserve._streams.cork import Cork
+from trioserve._streams.file_sending import FileSender
 from trioserve._streams.interface import RECEIVE_BYTES, Address
 from trioserve._streams.sockets import (
     NOTHING,
@@ -25,7 +26,7 @@ __all__ = ["PlainStream", "TrioStream"]
 READ_AHEAD_BYTES: Final = 64 * 1024  # kept for receive_some while somebody watches for the peer to leave
 
 
-class TrioStream(Corkable):
+class TrioStream(FileSender):
     """What both kinds of stream share: sending, closing, and turning socket errors into ours."""
 
     __slots__ = ("_drained", "_unsent", "local", "peer")
@@ -259,6 +260,16 @@ class PlainStream(TrioStream):
                 await trio.lowlevel.wait_writable(self._sock)
             except (trio.ClosedResourceError, OSError):
                 self._break()
+
+    async def _wait_writable(self) -> None:
+        self._note_congested()
+        try:
+            await trio.lowlevel.wait_writable(self._sock)
+        except (trio.ClosedResourceError, OSError) as exc:
+            self._break()
+            raise ClientDisconnected("the client has gone") from exc
+        finally:
+            self._note_drained()
 
     def _break(self) -> None:
         super()._break()

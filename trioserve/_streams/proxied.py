@@ -9,7 +9,7 @@ import anyio
 from trioserve._complaints import complain
 from trioserve._errors import ClientDisconnected
 from trioserve._protocol.proxy_line import ProxyLine, read_proxy_line
-from trioserve._streams.interface import RECEIVE_BYTES, Address, ByteStream, Listener, SendObserver
+from trioserve._streams.interface import RECEIVE_BYTES, Address, ByteStream, FileOutlet, Listener, SendObserver
 from trioserve._trust import TrustedPeers
 
 __all__ = ["ProxiedListener", "ProxiedStream"]
@@ -142,6 +142,10 @@ class ProxiedStream:
 
     def send_pieces_nowait(self, pieces: Sequence[bytes], size: int) -> None:
         self._stream.send_pieces_nowait(pieces, size)
+
+    @property
+    def file_outlet(self) -> FileOutlet | None:
+        return self._stream.file_outlet
 
     async def drain(self) -> None:
         await self._stream.drain()

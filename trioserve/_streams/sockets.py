@@ -59,10 +59,10 @@ def can_gather(pieces: Sequence[bytes]) -> bool:
     return len(pieces) <= _PIECES_AT_MOST
 
 
-def send_pieces(sock: socket.socket, pieces: Sequence[bytes], size: int) -> memoryview:
+def send_pieces(sock: socket.socket, pieces: Sequence[bytes], size: int, flags: int = 0) -> memoryview:
     """``sendmsg(2)``; returns what the kernel does not take now. Raises OSError when the connection is broken."""
     try:
-        sent = sock.sendmsg(pieces)
+        sent = sock.sendmsg(pieces, (), flags)
     except BlockingIOError:
         sent = 0
     return memoryview(b"".join(pieces))[sent:] if sent < size else NOTHING

@@ -331,6 +331,8 @@ class TlsStream:
         else:
             self._inner.send_nowait(self._encrypt_in_parts(memoryview(data)))
 
+    file_outlet = None  # who encrypts has to read
+
     def send_pieces_nowait(self, pieces: Sequence[bytes], size: int) -> None:
         self.send_nowait(b"".join(pieces))  # few large records cost less than many small ones
 

@@ -9,7 +9,13 @@ from typing import Any
 import django  # type: ignore[import-untyped]
 from django.conf import settings  # type: ignore[import-untyped]
 from django.core.asgi import get_asgi_application  # type: ignore[import-untyped]
-from django.http import HttpRequest, HttpResponse, JsonResponse, StreamingHttpResponse  # type: ignore[import-untyped]
+from django.http import (  # type: ignore[import-untyped]
+    FileResponse,
+    HttpRequest,
+    HttpResponse,
+    JsonResponse,
+    StreamingHttpResponse,
+)
 from django.urls import path  # type: ignore[import-untyped]
 
 settings.configure(
@@ -48,6 +54,10 @@ async def stream(request: HttpRequest) -> StreamingHttpResponse:
     return StreamingHttpResponse(numbers())
 
 
+def source(request: HttpRequest) -> FileResponse:
+    return FileResponse(open(__file__, "rb"))  # the response closes it
+
+
 async def endless(request: HttpRequest) -> StreamingHttpResponse:
     async def ticks() -> AsyncIterator[bytes]:
         try:
@@ -76,6 +86,6 @@ async def fail(request: HttpRequest) -> HttpResponse:
 
 
 urlpatterns: list[Any] = [
-    path(f"{view.__name__}/", view) for view in (async_view, sync_view, upload, stream, endless, hang, fail)]
+    path(f"{view.__name__}/", view) for view in (async_view, sync_view, upload, stream, source, endless, hang, fail)]
 
 app = get_asgi_application()

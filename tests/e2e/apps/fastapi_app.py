@@ -23,7 +23,7 @@ from fastapi import (
     WebSocketException,
     status,
 )
-from fastapi.responses import StreamingResponse
+from fastapi.responses import FileResponse, StreamingResponse
 from pydantic import BaseModel, Field
 
 
@@ -63,6 +63,11 @@ async def create_item(item: Item) -> Item:
 async def form(name: Annotated[str, Form()], upload: UploadFile) -> dict[str, Any]:
     data = await upload.read()
     return {"name": name, "filename": upload.filename, "bytes": len(data), "sum": sum(data)}
+
+
+@app.get("/source")
+async def source() -> FileResponse:
+    return FileResponse(__file__)
 
 
 @app.get("/stream")

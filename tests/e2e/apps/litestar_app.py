@@ -16,7 +16,7 @@ from litestar.datastructures import State, UploadFile
 from litestar.di import Provide
 from litestar.enums import RequestEncodingType
 from litestar.params import Body
-from litestar.response import Stream
+from litestar.response import File, Stream
 
 # Of parameters without a mark; older versions have no marks.
 warnings.simplefilter("ignore", DeprecationWarning)
@@ -53,6 +53,11 @@ async def create_item(data: Item) -> Item:
 @post("/form")
 async def form(data: Annotated[dict[str, UploadFile], Body(media_type=RequestEncodingType.MULTI_PART)]) -> int:
     return len(await data["upload"].read())
+
+
+@get("/source")
+async def source() -> File:
+    return File(__file__)
 
 
 @get("/stream")
@@ -117,5 +122,5 @@ async def fail() -> None:
 
 
 app = Litestar(
-    [read_item, create_item, form, stream, endless, upload, background, in_a_thread, with_dependency, fail],
+    [read_item, create_item, form, source, stream, endless, upload, background, in_a_thread, with_dependency, fail],
     lifespan=[lifespan])

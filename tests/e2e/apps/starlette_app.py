@@ -14,7 +14,9 @@ from starlette.middleware.base import BaseHTTPMiddleware, RequestResponseEndpoin
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, Response, StreamingResponse
-from starlette.routing import Route, WebSocketRoute
+from starlette.routing import Mount, Route, WebSocketRoute
+from starlette.staticfiles import StaticFiles
+from starlette.types import ASGIApp, Receive, Scope, Send
 from starlette.websockets import WebSocket
 
 FILE = Path(tempfile.mkdtemp(prefix="starlette-app-")) / "file.bin"
@@ -142,8 +144,26 @@ class AddsHeader(BaseHTTPMiddleware):
         return response
 
 
+async def missing(request: Request) -> Response:
+    """Gone between Starlette's look at it and ours."""
+    return FileResponse(FILE.with_name("missing"), stat_result=FILE.stat())
+
+
+class WithoutPathsend:
+    """Middleware that wants to see each file as body messages, to compress them for example, can be inside this."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        scope.get("extensions", {}).pop("http.response.pathsend", None)
+        await self.app(scope, receive, send)
+
+
 ROUTES = [
     Route("/file", file),
+    Route("/missing", missing),
+    Mount("/static", StaticFiles(directory=FILE.parent)),
     Route("/stream", stream),
     Route("/fail", fail),
     Route("/fail_midway", fail_midway),
@@ -159,3 +179,4 @@ ROUTES = [
 app = Starlette(routes=ROUTES, lifespan=Lifespan)
 wrapped = Starlette(
     routes=ROUTES, lifespan=Lifespan, middleware=[Middleware(AddsHeader), Middleware(GZipMiddleware, minimum_size=500)])
+compressing = WithoutPathsend(wrapped)
