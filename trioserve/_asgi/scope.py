@@ -89,7 +89,7 @@ class ScopeFactory:
             scope = self._template.copy()
         scope["asgi"] = {"version": self._asgi_version, "spec_version": HTTP_SPEC_VERSION}
         scope["headers"] = scope["headers"].copy()
-        if head.meaning.http_version == "1.1":  # trailers need chunks, 103 a client that knows interim responses
+        if head.meaning.http_version != "1.0":  # trailers need chunks, 103 a client that knows interim responses
             scope["extensions"] = {"http.response.trailers": {}, "http.response.early_hint": {}}
         else:
             scope["extensions"] = {}
