@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Final, TypeAlias
 
-from trioserve._asgi.fields import Field, Pair
+from trioserve._asgi.fields import Pair
 from trioserve._asgi.response import COMPLETE, Dated, Response
 from trioserve._protocol.events import RequestHead
 from trioserve._protocol.handshake import Handshake
@@ -52,12 +52,8 @@ class Http2Response(Response):
     def cut_is_visible(self) -> bool:
         return True  # a stream that ends says so
 
-    def _encode_head(self, status: int, fields: list[Field]) -> Fields:
-        head = [status_field(status)]
-        for *_, name, value in fields:
-            if name not in _CONNECTION_SPECIFIC:
-                head.append((name, value.strip(b" \t")))  # RFC 9113 §8.2.1
-        return head
+    def _encode_head(self, status: int, fields: list[Pair], lines: bytes) -> Fields:
+        return [status_field(status), *_as_in_http2(fields)]
 
     def _encode_body(self, data: bytes, is_first: bool, pieces: list[bytes]) -> None:
         if is_first:
@@ -70,20 +66,26 @@ class Http2Response(Response):
         return size
 
     def _encode_trailers(self, fields: list[Pair], pieces: list[bytes]) -> None:
-        self.trailers = _in_lower_case(fields)
+        self.trailers = _as_in_http2(fields)
         self.ends = True
         pieces.append(b"")
 
     def _encode_hint(self, fields: list[Pair], pieces: list[bytes]) -> None:
-        self.hints.append([status_field(103), *_in_lower_case(fields)])
+        self.hints.append([status_field(103), *_as_in_http2(fields)])
         pieces.append(b"")
 
     def _encode_accept(self, handshake: Handshake, pieces: list[bytes]) -> None:
         """RFC 8441 §5: the stream is open in both directions, and frames of WebSocket follow."""
         self.status = 200
-        self.response_head = self._encode_head(200, self.fields) + self._standing_fields(self)
+        self.response_head = [status_field(200), *_as_in_http2(self.fields), *self._standing_fields(self)]
         pieces.append(b"")
 
 
-def _in_lower_case(fields: list[Pair]) -> list[Pair]:
-    return [(name.lower(), value.strip(b" \t")) for name, value in fields]
+def _as_in_http2(fields: list[Pair]) -> Fields:
+    """Names in lower case, no white space around values, nothing that is for HTTP/1.1 (RFC 9113 §8.2)."""
+    converted = []
+    for name, value in fields:
+        lower = name.lower()
+        if lower not in _CONNECTION_SPECIFIC:
+            converted.append((lower, value.strip(b" \t")))
+    return converted

@@ -69,7 +69,7 @@ class Http2Stream:
     """
 
     __slots__ = (
-        "_connection", "_drained", "_has_slot", "_is_cancelled", "_left", "_patience", "_tunnels", "answer",
+        "_connection", "_drained", "_has_slot", "_is_cancelled", "_left", "_patience", "answer",
         "congested", "id", "inlet", "is_running", "lost", "response", "task",
     )  # fmt: skip
 
@@ -85,7 +85,6 @@ class Http2Stream:
         self.lost = False
         self.congested = False
         self.is_running = True
-        self._tunnels = False
         self._has_slot = False  # in the turnstile
         self._is_cancelled = False
         self._patience: Patience | None = None  # once the client has let it wait
@@ -124,7 +123,7 @@ class Http2Stream:
             self.answer_refusal(answer.refusal, with_body=answer.head.method != "HEAD")
         elif not answer.complete:
             self.reset(CANCEL if self._is_cancelled else INTERNAL_ERROR)
-        elif self._tunnels:
+        elif not self.response.ends:  # a tunnel, or only the application's last message was missing
             self.send_eof()
 
     def answer_refusal(self, refusal: PeerError, *, with_body: bool) -> None:
@@ -178,7 +177,7 @@ class Http2Stream:
         self.send_nowait(b"".join(pieces))
 
     def send_eof(self) -> None:
-        """Of a tunnel: nothing follows."""
+        """Nothing follows."""
         if not self.lost and not self.response.ends:
             self.response.ends = True
             self._connection.codec.engine.end_stream(self.id)
@@ -345,5 +344,4 @@ class Http2Stream:
         return True  # nobody waits for it
 
     def open_tunnel(self) -> bytes:
-        self._tunnels = True
-        return b""
+        return b""  # it comes through the inlet

@@ -48,6 +48,8 @@ class HeadReader:
                 tunnel to something unknown.
         """
         if self._last_head is not None and fields == self._last_fields and ends == self._last_ends:
+            if self._last_head.answer is None:
+                self._last_head.answer = ()  # it is repeated, so its answer is worth remembering
             return self._last_head
         size = self._check_size(fields)
         head = self._read(fields, ends=ends)
