@@ -71,7 +71,7 @@ class Http2Connection:
         self._waiting: deque[Http2Stream] = deque()  # requests that have come and not begun
         self._patience = Patience(stream, ctx, self._on_stuck)
         self.sender = stream.observer = Sender(stream, self.codec, self._patience)
-        self._goodbye = Goodbye(stream, self.sender, self.codec)
+        self._goodbye = Goodbye(stream, self.sender)
 
     def begin(self, early: bytes) -> None:
         """``early``: what has been received already."""
@@ -135,7 +135,7 @@ class Http2Connection:
         self.sender.flush()
         self._await_something()
         if self.codec.engine.is_over:
-            raise Http2Error(PROTOCOL_ERROR, "the client broke the protocol")
+            raise Http2Error(PROTOCOL_ERROR, "the client broke the protocol, or has said goodbye")
         if self._has_finished:
             return False
         data = await self.stream.receive_some()

@@ -6,8 +6,7 @@ import anyio
 
 from trioserve._connection.farewell import HURRY_SECONDS, linger
 from trioserve._connection.http2_sender import Sender
-from trioserve._protocol.http2 import Http2Codec
-from trioserve._protocol.http2_frames import HIGHEST_STREAM_ID, NO_ERROR, goaway_frame
+from trioserve._protocol.http2_frames import HIGHEST_STREAM_ID, NO_ERROR, goaway_frame, ping_frame
 from trioserve._streams import ByteStream
 
 __all__ = ["Goodbye"]
@@ -27,14 +26,13 @@ class Goodbye:
     """
 
     __slots__ = (
-        "_answered", "_codec", "_emptied", "_scope", "_sender", "_stream", "is_announced", "is_final", "is_leaving",
+        "_answered", "_emptied", "_scope", "_sender", "_stream", "is_announced", "is_final", "is_leaving",
         "last_stream_id",
     )  # fmt: skip
 
-    def __init__(self, stream: ByteStream, sender: Sender, codec: Http2Codec) -> None:
+    def __init__(self, stream: ByteStream, sender: Sender) -> None:
         self._stream = stream
         self._sender = sender
-        self._codec = codec
         self._answered: anyio.Event | None = None  # made with the ping
         self._emptied: anyio.Event | None = None  # made by who waits for it
         self._scope: anyio.CancelScope | None = None  # of ``close``
@@ -50,9 +48,7 @@ class Goodbye:
         self.is_announced = True
         self._answered = anyio.Event()
         if not self.is_final:
-            self._say(HIGHEST_STREAM_ID, NO_ERROR)
-            self._codec.engine.ping(PING)
-            self._sender.flush()
+            self._say(goaway_frame(HIGHEST_STREAM_ID, NO_ERROR) + ping_frame(PING))
 
     def on_pong(self) -> None:
         if self._answered is not None:
@@ -69,12 +65,12 @@ class Goodbye:
     def say_last(self, code: int) -> None:
         """No further request is taken."""
         self.is_final = True
-        self._say(self.last_stream_id, code)
+        self._say(goaway_frame(self.last_stream_id, code))
 
-    def _say(self, last_stream_id: int, code: int) -> None:
+    def _say(self, frames: bytes) -> None:
         """Past the engine, because h2 would not let answers follow."""
         self._sender.flush()
-        self._stream.send_nowait(goaway_frame(last_stream_id, code))
+        self._stream.send_nowait(frames)
         self._stream.uncork()
 
     # The end of the stream below.

@@ -58,7 +58,8 @@ class Http2Engine(Protocol):
     Calls about a stream are allowed until ``on_reset`` has been called for it, or both sides have ended it.
 
     Attributes:
-        is_over: what was sent last is a GOAWAY, because the client broke the protocol; nothing more will be read.
+        is_over: nothing more will be read. What was sent last is a GOAWAY, because the client broke the protocol; or
+            the client has sent one, and its streams have ended.
     """
 
     @property
@@ -98,8 +99,6 @@ class Http2Engine(Protocol):
 
     def share(self, stream_id: int) -> None:
         """Let the stream take turns with others of its urgency, unless its client has said more (RFC 9218 §10)."""
-
-    def ping(self, opaque_data: bytes) -> None: ...
 
 
 NewEngine: TypeAlias = Callable[[EngineTerms], Http2Engine]

@@ -8,12 +8,12 @@ __all__ = [
     "ACK", "CANCEL", "COMPRESSION_ERROR", "CONTINUATION", "DATA", "END_HEADERS", "END_STREAM", "ENHANCE_YOUR_CALM",
     "FRAME_HEADER_BYTES", "FRAME_SIZE_ERROR", "HEADERS", "HIGHEST_STREAM_ID", "INTERNAL_ERROR", "NO_ERROR", "PREFACE",
     "PROTOCOL_ERROR", "REFUSED_STREAM", "RST_STREAM", "SETTINGS", "STREAM_CLOSED", "Http2Error", "end_stream_frame",
-    "goaway_frame", "settings_frame", "window_update_frame",
+    "goaway_frame", "ping_frame", "settings_frame", "window_update_frame",
 ]  # fmt: skip
 
 PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"  # RFC 9113 §3.4
 
-DATA, HEADERS, RST_STREAM, SETTINGS, GOAWAY, WINDOW_UPDATE, CONTINUATION = 0, 1, 3, 4, 7, 8, 9  # RFC 9113 §6
+DATA, HEADERS, RST_STREAM, SETTINGS, PING, GOAWAY, WINDOW_UPDATE, CONTINUATION = 0, 1, 3, 4, 6, 7, 8, 9  # RFC 9113 §6
 END_STREAM = ACK = 0x1
 END_HEADERS: Final = 0x4
 FRAME_HEADER_BYTES: Final = 9
@@ -44,6 +44,11 @@ def settings_frame(settings: dict[int, int]) -> bytes:
 def window_update_frame(increment: int) -> bytes:
     """For the whole connection (RFC 9113 §6.9)."""
     return _frame(WINDOW_UPDATE, 0, increment.to_bytes(4, "big"))
+
+
+def ping_frame(opaque_data: bytes) -> bytes:
+    """``opaque_data``: 8 bytes, which come back (RFC 9113 §6.7)."""
+    return _frame(PING, 0, opaque_data)
 
 
 def goaway_frame(last_stream_id: int, code: int) -> bytes:

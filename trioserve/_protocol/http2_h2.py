@@ -223,9 +223,6 @@ class H2Engine:
         stream = self._connection.streams.get(stream_id)
         return stream.outbound_flow_control_window if stream is not None else 0
 
-    def ping(self, opaque_data: bytes) -> None:
-        self._connection.ping(opaque_data)
-
     # Priorities.
 
     def _note_priority(self, stream_id: int, fields: Fields) -> None:

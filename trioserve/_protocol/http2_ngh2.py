@@ -19,7 +19,7 @@ class Ngh2Engine:
     """The methods of the library's connection are lent as they are: a call of ours around each would cost 0.1 us."""
 
     __slots__ = (
-        "_connection", "_ends", "_reset", "acknowledge_received_data", "ping", "queued_body_size", "send_data",
+        "_connection", "_ends", "_reset", "acknowledge_received_data", "queued_body_size", "send_data",
         "send_informational_response", "send_response", "send_trailers", "stream_remote_window_size",
     )  # fmt: skip
 
@@ -49,7 +49,6 @@ class Ngh2Engine:
         self.acknowledge_received_data = connection.acknowledge_received_data
         self.queued_body_size = connection.queued_body_size
         self.stream_remote_window_size = connection.stream_remote_window_size
-        self.ping = connection.ping
 
     def receive_data(self, data: bytes, events: Http2Events) -> None:
         connection = self._connection
