@@ -150,6 +150,11 @@ class Config:
         "auto", "Event loop", "Event loop of --backend asyncio; auto takes uvloop when it is installed.")
     http: Literal["auto", "h11", "httptools"] = option(
         "auto", "HTTP", "Parser of request heads; auto takes httptools when it is installed.")
+    http2: bool | None = option(
+        None, "HTTP", "Speak HTTP/2 over TLS, and in cleartext with clients that begin with it (default: over TLS "
+        "only, when an engine is installed).")
+    http2_engine: Literal["auto", "ngh2", "h2"] = option(
+        "auto", "HTTP", "Engine of HTTP/2; auto takes ngh2 when it is installed, then h2.")
     server_name: tuple[str, ...] = option(
         (), "HTTP", "Serve requests for this host, *.example.com for all hosts below it; repeatable. Others get 421 "
         "(default: every host).", metavar="HOST")
@@ -253,6 +258,8 @@ class Config:
     timeout_keep_alive: Seconds = seconds(
         75.0, "Close a connection that has been idle between requests for this long; with 0 it carries one request.",
         minimum=0)
+    timeout_http2_idle: Seconds = seconds(
+        30.0, "Close an HTTP/2 connection on which there has been no request for this long.")
     timeout_tls_handshake: Seconds = seconds(10.0, "The TLS handshake of a new connection must end in this time.")
     timeout_body: Seconds = seconds(
         30.0, "An awaited request body must bring bytes at least this often, and 240 bytes per second after 5 seconds.")
@@ -275,6 +282,15 @@ class Config:
     limit_header_count: int = option(100, "Limits", "Most header fields of one request.", minimum=1)
     limit_request_body: Count = option(
         None, "Limits", "Largest request body, in bytes.", minimum=0, metavar="BYTES")
+    limit_http2_streams: int = option(
+        100, "Limits", "Most requests in progress at once on one HTTP/2 connection.", minimum=1, maximum=2**31 - 1,
+        metavar="COUNT")
+    limit_http2_resets: Count = option(
+        500, "Limits", "Most requests that one HTTP/2 connection may break off in 30 seconds, or make the server "
+        "refuse; then it is closed.", minimum=1, metavar="COUNT")
+    limit_http2_control_frames: Count = option(
+        5000, "Limits", "Most frames without requests or bodies that one HTTP/2 connection may send in 30 seconds; "
+        "then it is closed. Window updates for what is being sent do not count.", minimum=100, metavar="COUNT")
     limit_connections: Count = option(
         None, "Limits", "Most connections at once; further ones wait in the backlog.", minimum=1, metavar="COUNT")
     limit_requests_per_connection: Count = option(

@@ -44,6 +44,8 @@ RULES: Final = (
     Rule(("limit_max_requests_jitter",), lambda config: config.limit_max_requests is None,
          "without", "limit_max_requests"),
     Rule(("on_disconnect_grace",), lambda config: config.on_disconnect == "notify", "with", "on_disconnect", "notify"),
+    Rule(("http2_engine", "timeout_http2_idle", "limit_http2_streams", "limit_http2_resets",
+          "limit_http2_control_frames"), lambda config: config.http2 is False, "with", "http2", "false"),
     Rule(("ws_max_size", "ws_ping_interval", "ws_ping_timeout", "ws_per_message_deflate", "ws_max_age"),
          lambda config: config.ws == "none", "with", "ws", "none"),
     Rule(("ws_ping_timeout",), lambda config: config.ws != "none" and config.ws_ping_interval is None,

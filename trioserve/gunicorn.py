@@ -26,7 +26,7 @@ from gunicorn.workers.base import Worker  # type: ignore[import-untyped]
 from trioserve._config import OPTIONS, Config
 from trioserve._errors import ConfigError, StartupFailed, TrioserveError
 from trioserve._server import Server
-from trioserve._server.tls import PROTOCOLS
+from trioserve._server.tls import protocols
 from trioserve._sources import Given, read_environment
 from trioserve._supervisor.attended import attended
 from trioserve._supervisor.run import backend_options
@@ -87,7 +87,7 @@ class TrioWorker(Worker):  # type: ignore[misc]  # it has no types
 
     async def _serve(self, config: Config) -> None:
         server = Server(
-            self.wsgi, config, ssl_context=self._hooked_context(), get_sockets=self._take_sockets, announce=False,
+            self.wsgi, config, ssl_context=self._hooked_context(config), get_sockets=self._take_sockets, announce=False,
             on_spent=lambda reason: server.request_shutdown(reason, settle=SETTLE_SECONDS),
         )
         deaf_to([signal.SIGTERM, signal.SIGINT, signal.SIGQUIT])  # what they have to find when the loop has ended
@@ -153,7 +153,7 @@ class TrioWorker(Worker):  # type: ignore[misc]  # it has no types
         hook = self.cfg.settings["ssl_context"]
         return bool(self.cfg.is_ssl) and hook.value is not hook.default
 
-    def _hooked_context(self) -> ssl.SSLContext | None:
+    def _hooked_context(self, config: Config) -> ssl.SSLContext | None:
         """What gunicorn's hook ``ssl_context`` makes; it may ask gunicorn for a context to begin with."""
         if not self._has_ssl_hook:
             return None
@@ -162,7 +162,7 @@ class TrioWorker(Worker):  # type: ignore[misc]  # it has no types
         except OSError as exc:  # an SSLError is one
             raise ConfigError("ssl_context", f"gunicorn's hook raised {exc!r}") from exc
         if isinstance(context, ssl.SSLContext):  # the server complains of anything else
-            context.set_alpn_protocols(PROTOCOLS)  # gunicorn's own are for what gunicorn can serve
+            context.set_alpn_protocols(protocols(config))  # gunicorn's own are for what gunicorn can serve
         return context
 
     def _lend_loggers(self) -> None:

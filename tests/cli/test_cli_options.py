@@ -372,6 +372,7 @@ def test_a_variable_of_another_server_is_a_warning(
     (["--timeout-worker-healthcheck", "5"], "--timeout-worker-healthcheck has no effect without --workers"),
     (["--timeout-worker-healthcheck", "5", "--workers", "2"], None),
     (["--limit-max-requests-jitter", "5"], "--limit-max-requests-jitter has no effect without --limit-max-requests"),
+    (["--no-http2", "--limit-http2-streams", "5"], "--limit-http2-streams has no effect with --no-http2"),
     (["--ws", "none", "--ws-ping-timeout", "5"], "--ws-ping-timeout has no effect with --ws none"),
     (["--ws-ping-interval", "off", "--ws-ping-timeout", "5"],
      "--ws-ping-timeout has no effect with --ws-ping-interval off"),

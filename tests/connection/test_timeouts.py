@@ -132,8 +132,8 @@ def strike_late(site: Site) -> None:
     """As if the process had been stopped: what the client has just sent is there, and its time is over."""
     [connection] = site.server._lifetime.connections
     assert isinstance(connection, Connection)
-    assert connection._http1 is not None
-    patience = connection._http1._patience
+    assert connection._protocol is not None
+    patience = connection._protocol._patience
     timeout = patience.expects
     assert timeout is not None
     timeout.disarm(patience)

@@ -266,7 +266,7 @@ def test_tls(worker_class: str, directory: Path) -> None:
         answer = found.json()
         assert answer["scheme"] == "https"
         assert answer["tls"]["server_cert"] == server_certificate().cert_chain_pems[0].bytes().decode()
-        assert "server accepted http/1.1" in found.talk or "accepted to use http/1.1" in found.talk
+        assert "server accepted h2" in found.talk or "accepted to use h2" in found.talk
         assert Curl(f"http://localhost:{server.address[1]}/").code != 0
 
 
@@ -291,7 +291,7 @@ def test_the_hook_that_makes_the_context(worker_class: str, directory: Path, tmp
         server.wait_started()
         found = curl(server, directory)
         assert found.json()["tls"]["tls_version"] == 0x0304
-        assert "server accepted http/1.1" in found.talk or "accepted to use http/1.1" in found.talk
+        assert "server accepted h2" in found.talk or "accepted to use h2" in found.talk
         assert curl(server, directory, "--tls-max", "1.2").code != 0
 
 

@@ -84,10 +84,11 @@ def the_websocket(site: Site) -> tuple[Http1Connection, WebSocket[Http1Response]
     """The server's side of the only connection there is."""
     [connection] = site.server._lifetime.connections
     assert isinstance(connection, Connection)
-    assert connection._http1 is not None
-    websocket = connection._http1.exchange
+    http1 = connection._protocol
+    assert isinstance(http1, Http1Connection)
+    websocket = http1.exchange
     assert isinstance(websocket, WebSocket)
-    return connection._http1, websocket
+    return http1, websocket
 
 
 async def accept(receive: Receive, send: Send) -> None:

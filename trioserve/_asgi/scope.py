@@ -80,7 +80,7 @@ class ScopeFactory:
         """
         meaning = head.meaning
         root_path, raw_root_path = self._root_path
-        if meaning.http_version == "1.1":  # trailers need chunks, 103 a client that knows interim responses
+        if meaning.http_version != "1.0":  # trailers need chunks, 103 a client that knows interim responses
             extensions: dict[str, dict[str, Any]] = {
                 "http.response.trailers": {}, "http.response.early_hint": {}, "http.response.pathsend": {},
                 "http.response.zerocopysend": {},

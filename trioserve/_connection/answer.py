@@ -7,6 +7,7 @@ import anyio
 from trioserve._asgi import COMPLETE, FIRST_BODY, Response, error_body
 from trioserve._connection.request import Request
 from trioserve._connection.supervision import Supervision
+from trioserve._connection.turnstile import Turnstile
 from trioserve._errors import PeerError
 from trioserve._protocol import RequestHead
 from trioserve._streams import Address
@@ -53,6 +54,22 @@ class Answer(Generic[ResponseT]):
             scope["extensions"]["trioserve.timeout_request"] = {"restart": lambda: supervision.limit_time()}
         if ctx.on_disconnect == "cancel":
             supervision.watch_soon()
+
+    async def enter(self, turnstile: Turnstile) -> bool:
+        """Be counted; false when there is no room, and the request has been refused."""
+        try:
+            has_room = await turnstile.enter()
+        except BaseException:  # cancelled while it waited
+            self.end()
+            raise
+        if not has_room:
+            self.refuse(PeerError(503, "too many requests in progress"))
+            self.end()
+        return has_room
+
+    def end(self) -> None:
+        """The application has ended, or will not begin."""
+        raise NotImplementedError
 
     async def _wait_for_end(self) -> None:
         """Until the answer is finished, the request refused, or the client gone."""

@@ -11,7 +11,7 @@ from trioserve._asgi import ScopeFactory
 from trioserve._connection.context import ServerContext
 from trioserve._streams import Address, Cancellable, FileOutlet, TaskFunction
 
-__all__ = ["Inlet", "Outlet", "Owner", "TunnelOwner"]
+__all__ = ["Inlet", "Outlet", "Owner", "Tunnel", "TunnelOwner"]
 
 
 class Outlet(Protocol):
@@ -105,6 +105,18 @@ class Owner(Protocol):
 
         False when it has to be the other way, because too many go on already. Asked again, until it is true.
         """
+
+
+class Tunnel(Outlet, Protocol):
+    """The same way for what is no HTTP any more, in both directions: a ``ByteStream``, or a stream of HTTP/2."""
+
+    @property
+    def unsent(self) -> int: ...
+
+    async def receive_some(self, max_bytes: int = ...) -> bytes: ...
+    def has_input(self) -> bool: ...
+    def untaken(self) -> int: ...
+    def send_eof(self) -> None: ...
 
 
 class TunnelOwner(Owner, Protocol):

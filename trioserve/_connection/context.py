@@ -9,6 +9,7 @@ import anyio
 
 from trioserve._asgi import Dated, ProxyHeaders
 from trioserve._connection.event_streams import EventStreams
+from trioserve._connection.http2_terms import Http2Terms
 from trioserve._connection.records import Answered, ClosedWebSocket
 from trioserve._connection.refused import Refused
 from trioserve._connection.request_ids import RequestIds
@@ -127,6 +128,7 @@ class ServerContext:
         task_per_request: applications expect ``current_task()`` to be one request's.
         turnstile: lets requests through and counts them, when there is a limit to their number.
         websockets: how they are served; ``None`` when handshakes are requests like all others.
+        http2: how HTTP/2 is spoken; ``None`` when no client of this server can.
         disconnect_grace_seconds: between the client's leaving and the end of an application that it ends.
         requests_per_connection: with the last of them the server closes it; ``None`` for any number.
         write_seconds: in which the client has to take something of what is sent; ``None`` for ever.
@@ -144,6 +146,7 @@ class ServerContext:
     access_log: AccessLog | None
     turnstile: Turnstile | None
     websockets: WebSocketLimits | None
+    http2: Http2Terms | None
     new_app_context: Callable[[], Context]
     requests_per_connection: int | None = None
     write_seconds: float | None = None

@@ -17,7 +17,7 @@ from trioserve._errors import PeerError
 from trioserve._protocol import Http1Codec, RequestHead
 from trioserve._streams import ByteStream
 
-__all__ = ["Ended", "Farewell"]
+__all__ = ["HURRY_SECONDS", "Ended", "Farewell", "linger"]
 
 log = logging.getLogger("trioserve")
 
@@ -83,16 +83,16 @@ class Farewell:
                 refusal = last.refusal
             if refusal is not None and (last is None or last.unanswered):
                 self._answer(refusal, last)
-                await self._linger()
+                await linger(stream)
             elif last is not None and not last.complete:
                 if last.unanswered:
                     stream.abort()
                 elif last.cut_is_visible:
-                    await self._linger()
+                    await linger(stream)
                 else:
                     await self._break_off()
             elif not self._hurries and (self._codec.trailing_data or not self._codec.body_complete):
-                await self._linger()
+                await linger(stream)
             await stream.aclose()
 
     def _answer(self, refusal: PeerError, last: Ended | None) -> None:
@@ -117,18 +117,18 @@ class Farewell:
                 await anyio.sleep(LOOK_SECONDS)
         stream.abort()
 
-    async def _linger(self) -> None:
-        """Let the client read what was sent before its unread bytes make the kernel reset it all (RFC 9112 §9.6)."""
-        stream = self._stream
-        stream.uncork()
-        await stream.drain()
-        stream.send_eof()
-        left = LINGER_BYTES
-        with anyio.move_on_after(LINGER_SECONDS):
-            while left > 0:
-                with anyio.move_on_after(SILENCE_SECONDS) as silence:
-                    data = await stream.receive_some()
-                if silence.cancelled_caught or not data:
-                    break
-                left -= len(data)
-                await anyio.lowlevel.checkpoint()  # it may be a flood
+
+async def linger(stream: ByteStream) -> None:
+    """Let the client read what was sent before its unread bytes make the kernel reset it all (RFC 9112 §9.6)."""
+    stream.uncork()
+    await stream.drain()
+    stream.send_eof()
+    left = LINGER_BYTES
+    with anyio.move_on_after(LINGER_SECONDS):
+        while left > 0:
+            with anyio.move_on_after(SILENCE_SECONDS) as silence:
+                data = await stream.receive_some()
+            if silence.cancelled_caught or not data:
+                break
+            left -= len(data)
+            await anyio.lowlevel.checkpoint()  # it may be a flood

@@ -207,15 +207,7 @@ class Http1Connection:
         return WebSocket(head, response, self.stream, self, limits)
 
     async def _enter(self, turnstile: Turnstile, exchange: "Http1Answer") -> bool:
-        """Let the turnstile count the request; false when there is no room for it, which it is told then."""
-        try:
-            self._has_slot = await turnstile.enter()
-        except BaseException:  # cancelled while it waited
-            exchange.end()
-            raise
-        if not self._has_slot:
-            exchange.refuse(PeerError(503, "too many requests in progress"))
-            exchange.end()
+        self._has_slot = await exchange.enter(turnstile)
         return self._has_slot
 
     # What an exchange asks of its owner.

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 import anyio
 
-__all__ = ["await_point", "continue_inline", "orders_and_errors"]
+__all__ = ["await_point", "continue_inline", "orders_and_errors", "run_until_it_waits"]
 
 
 class Observer(Protocol):
@@ -53,6 +53,33 @@ def continue_inline(
             return
         finally:
             del answer  # its traceback knows this frame: a cycle
+
+
+@types.coroutine
+def run_until_it_waits(coro: Coroutine[Any, Any, None], on_wait: Callable[[], None]) -> Generator[Any, Any, None]:
+    """Await ``coro``. When it waits for the first time ``on_wait`` is called: the task is its own from then on."""
+    answer: Any = None
+    resume: Callable[[Any], Any] = coro.send
+    is_first = True
+    while True:
+        try:
+            trap = resume(answer)
+        except StopIteration:
+            return
+        finally:
+            answer = None  # its traceback knows this frame: a cycle
+        if is_first:
+            is_first = False
+            on_wait()
+        try:
+            answer = yield trap
+        except GeneratorExit:
+            coro.close()
+            raise
+        except BaseException as exc:  # handed on, not handled
+            resume, answer = coro.throw, exc
+        else:
+            resume = coro.send
 
 
 def orders_and_errors(exc: BaseException, *, cancelled: bool) -> tuple[BaseException | None, BaseException | None]:

@@ -2,18 +2,33 @@
 
 import logging
 from collections.abc import Callable
-from typing import Final
+from typing import Final, Protocol
 
 from trioserve._complaints import complain
 from trioserve._connection.context import ServerContext
 from trioserve._connection.timeouts import Timeout
-from trioserve._streams import ByteStream
+from trioserve._streams import Address
 
 __all__ = ["WRITE_LOOKS", "Patience"]
 
 log = logging.getLogger("trioserve")
 
 WRITE_LOOKS: Final = 8  # for progress, in the length of the write timeout: it strikes at most an eighth late
+
+
+class Awaited(Protocol):
+    """A ``ByteStream``, or a stream of HTTP/2, as far as it is waited for."""
+
+    @property
+    def peer(self) -> Address | None: ...
+    @property
+    def lost(self) -> bool: ...
+    @property
+    def congested(self) -> bool: ...
+
+    def has_input(self) -> bool: ...
+    def interrupt(self) -> None: ...
+    def untaken(self) -> int: ...
 
 
 class Patience:
@@ -31,7 +46,7 @@ class Patience:
         "_ctx", "_is_late", "_leaves", "_on_stuck", "_progress_at", "_stream", "_untaken", "expects", "is_over",
     )  # fmt: skip
 
-    def __init__(self, stream: ByteStream, ctx: ServerContext, on_stuck: Callable[[], None]) -> None:
+    def __init__(self, stream: Awaited, ctx: ServerContext, on_stuck: Callable[[], None]) -> None:
         self._stream = stream
         self._ctx = ctx
         self._on_stuck = on_stuck

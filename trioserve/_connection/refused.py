@@ -3,8 +3,9 @@
 from dataclasses import dataclass
 
 from trioserve._errors import PeerError
-from trioserve._protocol.grammar import ORIGIN_FORM_LINE
+from trioserve._protocol.grammar import ORIGIN_FORM_LINE, TOKEN
 from trioserve._streams import Address
+from trioserve._types import Fields
 
 __all__ = ["Refused"]
 
@@ -46,3 +47,15 @@ class Refused:
             client, line, match[1].decode("ascii"), match[3], match[4] or b"", line[-3:].decode("ascii"),
             refusal.status, refusal.reason, body_bytes,
         )  # fmt: skip
+
+    @classmethod
+    def from_fields(cls, fields: Fields, refusal: PeerError, client: Address | None) -> "Refused":
+        """``fields``: of a request in HTTP/2, as they came. The answer is a reset, or has a line as its body."""
+        pseudo = dict(fields[:4])
+        method, target = pseudo.get(b":method", b"-"), pseudo.get(b":path", b"-")
+        line = b"%b %b HTTP/2" % (method, target)
+        if not TOKEN.fullmatch(method) or len(line) > SHOWN_BYTES:
+            line = line if len(line) <= SHOWN_BYTES else line[:SHOWN_BYTES] + b"..."
+            return cls(client, line, None, None, None, "2", refusal.status, refusal.reason, 0)
+        path, _, query = target.partition(b"?")
+        return cls(client, line, method.decode("ascii"), path, query, "2", refusal.status, refusal.reason, 0)

@@ -11,7 +11,7 @@ from trioserve._errors import ClientDisconnected, PeerError
 from trioserve._protocol import Http1Codec
 from trioserve._streams import ByteStream
 
-__all__ = ["NO_BODY", "SKIP_BYTES", "BodyTimeout", "Http1Inlet"]
+__all__ = ["NO_BODY", "SKIP_BYTES", "BodyTimeout", "Http1Inlet", "is_drip"]
 
 RECEIVE_BYTES: Final = 256 * 1024  # per syscall of an upload; a quarter of the wake-ups of 64 KiB
 SKIP_BYTES: Final = 64 * 1024  # of an unread request body: cheaper to read than to open a new connection
@@ -28,6 +28,12 @@ class BodyTimeout(PeerError):
 
     def __init__(self) -> None:
         super().__init__(408, "the request body took too long")
+
+
+def is_drip(awaited_bytes: int, awaited_seconds: float) -> bool:
+    """So much in so long is slower than is believed of a client that can do better."""
+    counted = awaited_seconds - GRACE_SECONDS
+    return counted > 0 and awaited_bytes < SLOWEST_BYTES_PER_SECOND * counted
 
 
 class Http1Inlet:
@@ -104,8 +110,7 @@ class Http1Inlet:
             return None
         self._awaited_seconds += clock() - began
         self._awaited_bytes += len(data)
-        counted = self._awaited_seconds - GRACE_SECONDS
-        if data and counted > 0 and timeout.strikes and self._awaited_bytes < SLOWEST_BYTES_PER_SECOND * counted:
+        if data and timeout.strikes and is_drip(self._awaited_bytes, self._awaited_seconds):
             raise BodyTimeout
         return data
 

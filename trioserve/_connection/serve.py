@@ -1,13 +1,19 @@
 """One accepted stream, from its opening to its end: a nursery, a protocol, and the boundary of our own bugs."""
 
 import logging
+from typing import TYPE_CHECKING
 
 from trioserve._asgi import ScopeFactory, tls_extension
 from trioserve._complaints import complain
 from trioserve._connection.context import ServerContext
 from trioserve._connection.http1 import Http1Connection
+from trioserve._connection.http2_terms import Http2Terms
 from trioserve._errors import ClientDisconnected
+from trioserve._protocol.http2_frames import PREFACE
 from trioserve._streams import ByteStream, CancellableNursery, Nursery, is_tls, tls_facts
+
+if TYPE_CHECKING:
+    from trioserve._connection.http2 import Http2Connection
 
 __all__ = ["Connection"]
 
@@ -17,13 +23,13 @@ log = logging.getLogger("trioserve")
 class Connection:
     """What the server knows of one client. It owns every task of the connection, and the stream."""
 
-    __slots__ = ("_ctx", "_http1", "_nursery", "_stream")
+    __slots__ = ("_ctx", "_nursery", "_protocol", "_stream")
 
     def __init__(self, stream: ByteStream, ctx: ServerContext) -> None:
         self._stream = stream
         self._ctx = ctx
         self._nursery: CancellableNursery | None = None
-        self._http1: Http1Connection | None = None  # once the stream is open
+        self._protocol: Http1Connection | Http2Connection | None = None  # once it is known which
 
     def start(self, connections: Nursery) -> None:
         """Begin, in a nursery of its own."""
@@ -33,17 +39,25 @@ class Connection:
     def _on_end(self) -> None:
         """All tasks have ended."""
         self._ctx.lifetime.end(self)
-        if self._http1 is not None:
-            self._http1.forget()
-        self._nursery = self._http1 = None  # no cycle for the garbage collector, which costs 5 us
+        if self._protocol is not None:
+            self._protocol.forget()
+        self._nursery = self._protocol = None  # no cycle for the garbage collector, which costs 5 us
 
     async def _serve(self, nursery: CancellableNursery) -> None:
         """Let the stream begin, and hand it to its protocol."""
         try:
             if self._stream.needs_opening:
                 await self._open()
-            self._http1 = http1 = Http1Connection(self._stream, self._scopes(), self._ctx, nursery)
-            if self._ctx.lifetime.draining and is_tls(self._stream):
+            early = b""
+            if (terms := self._ctx.http2) is not None:
+                early = await self._first_bytes(terms)
+                if self._speaks_http2(early):
+                    self._begin_http2(terms, early, nursery)
+                    return
+            self._protocol = http1 = Http1Connection(self._stream, self._scopes(), self._ctx, nursery)
+            if early:
+                http1.codec.receive_data(early)
+            elif self._ctx.lifetime.draining and is_tls(self._stream):
                 await http1.await_first_request()
             if self._ctx.task_per_request:
                 nursery.start_inside(http1.hold)
@@ -55,9 +69,35 @@ class Connection:
             complain(log, "Internal error on the connection of %s", self._stream.peer, exc_info=exc)
             self._stream.abort()
         except BaseException:  # cancelled before anybody else had the stream
-            if self._http1 is None:
+            if self._protocol is None:
                 self._stream.abort()
             raise
+
+    async def _first_bytes(self, terms: Http2Terms) -> bytes:
+        """As many as tell which version of HTTP a client speaks, where nothing else tells (RFC 9113 §3.3)."""
+        if is_tls(self._stream) or not terms.in_cleartext:
+            return b""
+        header, data = self._ctx.timeouts.header, b""
+        header.arm(self)
+        try:
+            while len(data) < len(PREFACE) and PREFACE.startswith(data):
+                more = await self._stream.receive_some()
+                if not more:
+                    break
+                data += more
+        finally:
+            header.disarm(self)
+        return data
+
+    def _speaks_http2(self, early: bytes) -> bool:
+        facts = tls_facts(self._stream)
+        return early.startswith(PREFACE) if facts is None else facts.protocol == "h2"
+
+    def _begin_http2(self, terms: Http2Terms, early: bytes, nursery: CancellableNursery) -> None:
+        from trioserve._connection.http2 import Http2Connection  # not for servers that never speak it
+
+        self._protocol = http2 = Http2Connection(self._stream, self._scopes(), self._ctx, terms, nursery)
+        http2.begin(early)
 
     async def _open(self) -> None:
         """A TLS handshake has its own time."""
@@ -72,9 +112,9 @@ class Connection:
             handshake.disarm(self)
 
     def on_timeout(self, kind: str) -> None:
-        """The client has connected, and does not come to the end of its handshake."""
+        """The client has connected, and does not come to the end of its handshake, or to its first words."""
         complain(log, "%s-timeout: closing the connection of %s", kind, self._stream.peer, level=logging.DEBUG)
-        self._stream.abort()  # wakes open(), which raises ClientDisconnected
+        self._stream.abort()  # wakes who waits, with ClientDisconnected
 
     def _scopes(self) -> ScopeFactory:
         ctx, stream = self._ctx, self._stream
@@ -93,21 +133,21 @@ class Connection:
     # What the server asks.
 
     def announce_end(self) -> None:
-        if self._http1 is not None:
-            self._http1.announce_end()
+        if self._protocol is not None:
+            self._protocol.announce_end()
 
     def drain(self) -> None:
-        if self._http1 is not None:
-            self._http1.drain()
-        elif self._nursery is not None and not is_tls(self._stream):
+        if self._protocol is not None:
+            self._protocol.drain()
+        elif self._nursery is not None and not is_tls(self._stream) and not self._stream.has_input():
             self._nursery.cancel()  # a client in its TLS handshake is about to send a request
 
     def cancel(self, reason: str) -> None:
-        if self._http1 is not None:
-            self._http1.cancel_all(reason)
+        if self._protocol is not None:
+            self._protocol.cancel_all(reason)
         elif self._nursery is not None:
             self._nursery.cancel()
 
     def unfinished(self) -> list[tuple[str, float]]:
-        requests = self._http1.unfinished() if self._http1 is not None else []
+        requests = self._protocol.unfinished() if self._protocol is not None else []
         return [(request.line, request.age) for request in requests]

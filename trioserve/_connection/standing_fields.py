@@ -4,6 +4,7 @@ import time
 from typing import Final
 
 from trioserve._asgi import Dated
+from trioserve._types import Fields
 
 __all__ = ["StandingFields"]
 
@@ -26,7 +27,7 @@ class StandingFields:
     A Server among ``extra`` takes the place of ``server``.
     """
 
-    __slots__ = ("_date", "_date_line", "_extra", "_lines", "_server", "_until")
+    __slots__ = ("_date", "_date_line", "_extra", "_lines", "_pairs", "_pairs_of", "_server", "_until")
 
     def __init__(self, *, date: bool, server: str | None, extra: tuple[str, ...] = ()) -> None:
         self._date = date
@@ -39,6 +40,8 @@ class StandingFields:
         self._until = 0.0  # in ``time.time`` seconds: a new Date is due
         self._date_line = b""
         self._lines = b""
+        self._pairs: Fields = []
+        self._pairs_of = b""  # the lines that ``_pairs`` were made of
 
     def lines_for(self, response: Dated) -> bytes:
         """The lines for one response, with the empty line; a Date or Server of its own is not doubled."""
@@ -53,7 +56,20 @@ class StandingFields:
             return date + server + self._extra
         return self._lines
 
+    def pairs_for(self, response: Dated) -> Fields:
+        """The same as names and values, for versions of HTTP that have no lines. Not to be changed."""
+        lines = self.lines_for(response)
+        if lines is not self._pairs_of:
+            self._pairs_of = lines
+            self._pairs = [_as_pair(line) for line in lines.split(b"\r\n")[:-2]]
+        return self._pairs
+
 
 def _field_line(line: str) -> bytes:
     name, _, value = line.partition(":")
     return f"{name.strip().lower()}: {value.strip()}\r\n".encode("latin-1")
+
+
+def _as_pair(line: bytes) -> tuple[bytes, bytes]:
+    name, _, value = line.partition(b": ")
+    return name, value

@@ -13,7 +13,7 @@ import anyio.lowlevel
 from trioserve._asgi import COMPLETE, MESSAGE_COST, RUN_BYTES
 from trioserve._asgi.websocket import CLOSED, CONNECTING, OPEN, WebSocketSession
 from trioserve._connection.answer import Answer, ResponseT
-from trioserve._connection.channel import TunnelOwner
+from trioserve._connection.channel import Tunnel, TunnelOwner
 from trioserve._connection.pace import Pace
 from trioserve._connection.request import Request
 from trioserve._connection.running import run_app
@@ -24,7 +24,6 @@ from trioserve._errors import ClientDisconnected, PeerError
 from trioserve._protocol import RequestHead
 from trioserve._protocol.handshake import read_handshake
 from trioserve._protocol.websocket import ABNORMAL
-from trioserve._streams import ByteStream
 from trioserve._types import Message, Scope
 
 __all__ = ["WebSocket"]
@@ -49,7 +48,7 @@ class WebSocket(Answer[ResponseT]):
     _has_ended = False
 
     def __init__(
-        self, head: RequestHead, response: ResponseT, stream: ByteStream, owner: TunnelOwner,
+        self, head: RequestHead, response: ResponseT, stream: Tunnel, owner: TunnelOwner,
         limits: WebSocketLimits,
     ) -> None:  # fmt: skip
         super().__init__(Request(head, stream, owner), response)

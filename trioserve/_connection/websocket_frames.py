@@ -6,13 +6,13 @@ from typing import Any, Final
 
 from trioserve._asgi.websocket import OPEN, WebSocketSession
 from trioserve._complaints import complain
+from trioserve._connection.channel import Tunnel
 from trioserve._connection.one_reader import OneReader
 from trioserve._connection.turn import Turn
 from trioserve._connection.websocket_keep_alive import KeepAlive
 from trioserve._connection.websocket_limits import WebSocketLimits
 from trioserve._errors import ClientDisconnected
 from trioserve._protocol.websocket import ABNORMAL, BUSY, Close, Ping, WebSocketCodec
-from trioserve._streams import ByteStream
 
 __all__ = ["FrameStream"]
 
@@ -40,7 +40,7 @@ class FrameStream:
     )  # fmt: skip
 
     def __init__(
-        self, stream: ByteStream, codec: WebSocketCodec, session: WebSocketSession, limits: WebSocketLimits, *,
+        self, stream: Tunnel, codec: WebSocketCodec, session: WebSocketSession, limits: WebSocketLimits, *,
         write_timeout: bool,
     ) -> None:  # fmt: skip
         self._stream = stream

@@ -2,9 +2,9 @@
 
 from collections.abc import Callable
 
+from trioserve._connection.channel import Tunnel
 from trioserve._connection.websocket_limits import WebSocketLimits
 from trioserve._protocol.websocket import WebSocketCodec
-from trioserve._streams import ByteStream
 
 __all__ = ["KeepAlive"]
 
@@ -22,7 +22,7 @@ class KeepAlive:
     )  # fmt: skip
 
     def __init__(
-        self, stream: ByteStream, codec: WebSocketCodec, limits: WebSocketLimits, on_silence: Callable[[], None], *,
+        self, stream: Tunnel, codec: WebSocketCodec, limits: WebSocketLimits, on_silence: Callable[[], None], *,
         write_timeout: bool,
     ) -> None:  # fmt: skip
         self._stream = stream

@@ -1,8 +1,10 @@
 """Granian's options, and the arguments of its class."""
 
-from trioserve._peers.table import HTTP_2, peer
+from trioserve._peers.table import peer
 
 __all__ = ["GRANIAN"]
+
+WINDOWS = "leave it out, windows and frames are the server's business"
 
 GRANIAN = peer(
     "granian", "GRANIAN_",
@@ -12,7 +14,7 @@ GRANIAN = peer(
     ("--uds-permissions", "uds_permissions", ""),
     ("--backlog", "backlog", ""),
     ("--interface", "interface", "asgi is read as asgi3; RSGI is Granian's own"),
-    ("--http", "http", "chooses the parser of HTTP/1.1; leave it out"),
+    ("--http", "http", "chooses the parser of HTTP/1.1; for 1 use --no-http2, for 2 --http2"),
     ("--ws websockets GRANIAN_WEBSOCKETS", "ws=auto", "the default"),
     ("--no-ws", "ws=none", ""),
     ("--workers", "workers", ""),
@@ -30,16 +32,16 @@ GRANIAN = peer(
     ("--no-http1-keep-alive", "timeout_keep_alive=0", ""),
     ("--http1-pipeline-flush --no-http1-pipeline-flush", "", "leave it out, pipelined responses are sent together"),
     ("http1_settings", "", "its values are options of their own"),
-    ("http2_settings", "", HTTP_2),
-    ("--http2-adaptive-window --no-http2-adaptive-window", "", HTTP_2),
-    ("--http2-initial-connection-window-size", "", HTTP_2),
-    ("--http2-initial-stream-window-size", "", HTTP_2),
-    ("--http2-keep-alive-interval", "", HTTP_2),
-    ("--http2-keep-alive-timeout", "", HTTP_2),
-    ("--http2-max-concurrent-streams", "", HTTP_2),
-    ("--http2-max-frame-size", "", HTTP_2),
-    ("--http2-max-headers-size", "", HTTP_2),
-    ("--http2-max-send-buffer-size", "", HTTP_2),
+    ("http2_settings", "", "its values are options of their own"),
+    ("--http2-adaptive-window --no-http2-adaptive-window", "", WINDOWS),
+    ("--http2-initial-connection-window-size", "", WINDOWS),
+    ("--http2-initial-stream-window-size", "", WINDOWS),
+    ("--http2-keep-alive-interval", "timeout_http2_idle", "an idle connection is closed; no pings"),
+    ("--http2-keep-alive-timeout", "timeout_http2_idle", "an idle connection is closed; no pings"),
+    ("--http2-max-concurrent-streams", "limit_http2_streams", "100 by default, there 200"),
+    ("--http2-max-frame-size", "", WINDOWS),
+    ("--http2-max-headers-size", "limit_header_bytes", "holds for every version of HTTP"),
+    ("--http2-max-send-buffer-size", "", WINDOWS),
     ("--log log_enabled GRANIAN_LOG_ENABLED", "log_level", "the log is always on; critical is nearly nothing"),
     ("--no-log", "log_level=critical", "access lines have a switch of their own"),
     ("--log-level", "log_level", "no notset"),

@@ -1,6 +1,6 @@
 """gunicorn's options, and the settings of its file."""
 
-from trioserve._peers.table import HTTP_2, peer
+from trioserve._peers.table import peer
 
 __all__ = ["GUNICORN"]
 
@@ -11,6 +11,7 @@ SYSLOG = "a file for logging with a SysLogHandler; under systemd stderr goes to 
 COUNTED = "leave it out, the application can count"
 STDERR = "the log goes to stderr; a file for logging sends it elsewhere"
 STRICT = "leave it out, requests are read as RFC 9112 says"
+WINDOWS = "leave it out, windows and frames are the server's business"
 DIRTY = "leave it out, give work to threads, processes or a task queue"
 
 GUNICORN = peer(
@@ -106,12 +107,12 @@ GUNICORN = peer(
     ("--ssl-version", "ssl_min_version", "the oldest version: TLSv1.2 or TLSv1.3"),
     ("--suppress-ragged-eofs", "", "leave it out, a connection that is cut is a client that has left"),
     ("--do-handshake-on-connect", "", "leave it out, no handshake holds up others"),
-    ("--http-protocols", "", HTTP_2),
-    ("--http2-cleartext", "", HTTP_2),
-    ("--http2-max-concurrent-streams", "", HTTP_2),
-    ("--http2-initial-window-size", "", HTTP_2),
-    ("--http2-max-frame-size", "", HTTP_2),
-    ("--http2-max-header-list-size", "", HTTP_2),
+    ("--http-protocols", "http2", "a switch; HTTP/1.1 is always spoken"),
+    ("--http2-cleartext", "http2", "with prior knowledge, beside TLS; no upgrade from HTTP/1.1"),
+    ("--http2-max-concurrent-streams", "limit_http2_streams", ""),
+    ("--http2-initial-window-size", "", WINDOWS),
+    ("--http2-max-frame-size", "", WINDOWS),
+    ("--http2-max-header-list-size", "limit_header_bytes", "holds for every version of HTTP"),
     ("--permit-obsolete-folding", "", STRICT),
     ("--strip-header-spaces", "", STRICT),
     ("--permit-unconventional-http-method", "", "leave it out, any token is a method"),

@@ -1,6 +1,6 @@
 """hypercorn's options, and the names in its ``Config`` and in its file."""
 
-from trioserve._peers.table import HTTP_2, peer
+from trioserve._peers.table import peer
 
 __all__ = ["HYPERCORN"]
 
@@ -65,8 +65,8 @@ HYPERCORN = peer(
     ("include_server_header", "server_header", ""),
     ("h11_max_incomplete_size", "limit_header_bytes", "holds for both parsers"),
     ("h11_pass_raw_headers", "", "leave it out, names of fields are in lower case, as ASGI says"),
-    ("h2_max_concurrent_streams", "", HTTP_2),
-    ("h2_max_header_list_size", "", HTTP_2),
-    ("h2_max_inbound_frame_size", "", HTTP_2),
+    ("h2_max_concurrent_streams", "limit_http2_streams", ""),
+    ("h2_max_header_list_size", "limit_header_bytes", "holds for every version of HTTP"),
+    ("h2_max_inbound_frame_size", "", "leave it out, windows and frames are the server's business"),
     ("application_path", "app", "or the first argument"),
 )

@@ -2,9 +2,7 @@
 
 from dataclasses import dataclass
 
-__all__ = ["HTTP_2", "Peer", "Row", "peer"]
-
-HTTP_2 = "HTTP/2 is not there yet: let a proxy in front speak it"
+__all__ = ["Peer", "Row", "peer"]
 
 
 @dataclass(frozen=True, slots=True)

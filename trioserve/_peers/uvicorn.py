@@ -1,6 +1,6 @@
 """uvicorn's options."""
 
-from trioserve._peers.table import HTTP_2, peer
+from trioserve._peers.table import peer
 
 __all__ = ["UVICORN"]
 
@@ -19,7 +19,7 @@ UVICORN = peer(
     ("--workers", "workers", ""),
     ("--loop", "loop", "a loop of asyncio implies --backend asyncio"),
     ("--http", "http", "auto, h11 or httptools"),
-    ("--http2", "", HTTP_2),
+    ("--http2", "http2", "needs no other parser"),
     ("--ws", "ws", "websockets and websockets-sansio are read as auto, which is wsproto"),
     ("--ws-max-size", "ws_max_size", ""),
     ("--ws-max-queue", "", "leave it out, there is no queue to bound"),

@@ -1,4 +1,4 @@
-"""What an HTTP/1.1 request head says, once it has been understood."""
+"""What a request head says, once it has been understood, whatever the version of HTTP."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -10,12 +10,12 @@ __all__ = ["Meaning", "RequestHead"]
 
 @dataclass(slots=True)
 class Meaning:
-    """What version and field lines of a request mean for its connection and its body (RFC 9112 §6, §9).
+    """What version and fields of a request mean for its connection and its body (RFC 9112 §6, §9; RFC 9113 §8).
 
     Attributes:
-        http_version: ``"1.1"`` or ``"1.0"``.
+        http_version: ``"1.0"``, ``"1.1"`` or ``"2"``.
         keep_alive: the client wants the connection to persist after this request (RFC 9112 §9.3).
-        content_length: length of the body in bytes; 0 without one; ``None`` when it is chunked.
+        content_length: length of the body in bytes; 0 without one; ``None`` when only its end will tell.
         expects_continue: the client waits for ``100 Continue`` before it sends the body (RFC 9110 §10.1.1).
         accepts_trailers: ``TE: trailers`` was sent, so trailer fields will not be lost on the way (RFC 9110 §6.5.1).
         forwarded: there are fields by which proxies tell where the request came from: Forwarded, X-Forwarded-For, ...
@@ -32,7 +32,7 @@ class Meaning:
 
 
 class RequestHead:
-    """One request line with its field lines, checked and interpreted (RFC 9112 §3, §5).
+    """One request line with its field lines, or the fields that mean the same, checked (RFC 9112 §3, §5, RFC 9113 §8).
 
     Not to be changed, but for ``answer``: other requests may have the same head.
 

@@ -53,7 +53,8 @@ class Handshake:
     """A client's handshake.
 
     Attributes:
-        accept_key: proves that this server understands WebSocket (RFC 6455 §4.2.2).
+        accept_key: proves that this server understands WebSocket (RFC 6455 §4.2.2); empty in HTTP/2, where the
+            settings of the connection do (RFC 8441 §5).
         subprotocols: those that the client speaks, the best first.
         deflate: how messages may be compressed, ``None`` when they may not be.
     """
@@ -64,7 +65,9 @@ class Handshake:
 
 
 def read_handshake(head: RequestHead, *, deflate: bool) -> Handshake:
-    """Check the handshake in ``head``, a GET request over HTTP/1.1 that offers WebSocket; agree on compression.
+    """Check the handshake in ``head``, a request that offers WebSocket; agree on compression.
+
+    It is GET in HTTP/1.1 and CONNECT in HTTP/2.
 
     Raises:
         PeerError: it is none: 426 for another version, 400 for the rest (RFC 6455 §4.2.1, §4.4).
@@ -72,12 +75,17 @@ def read_handshake(head: RequestHead, *, deflate: bool) -> Handshake:
     if head.meaning.content_length != 0:  # its bytes could be taken for frames
         raise PeerError(400, "a WebSocket handshake has no body")
     if _values(head, b"sec-websocket-version") != [b"13"]:
-        raise PeerError(426, "only version 13 of WebSocket is served", _OTHER_VERSION)
+        fields = _OTHER_VERSION if head.meaning.http_version == "1.1" else _OTHER_VERSION[2:]
+        raise PeerError(426, "only version 13 of WebSocket is served", fields)
+    accept_key = _accept_key(head) if head.meaning.http_version == "1.1" else b""
+    return Handshake(accept_key, _subprotocols(head), _agree_on_deflate(head) if deflate else None)
+
+
+def _accept_key(head: RequestHead) -> bytes:
     keys = _values(head, b"sec-websocket-key")
     if len(keys) != 1 or not _KEY.fullmatch(keys[0]):
         raise PeerError(400, "missing or malformed Sec-WebSocket-Key")
-    accept_key = base64.b64encode(hashlib.sha1(keys[0] + _GUID, usedforsecurity=False).digest())
-    return Handshake(accept_key, _subprotocols(head), _agree_on_deflate(head) if deflate else None)
+    return base64.b64encode(hashlib.sha1(keys[0] + _GUID, usedforsecurity=False).digest())
 
 
 def _values(head: RequestHead, wanted: bytes) -> list[bytes]:

@@ -53,7 +53,7 @@ def _interpret_all(host: bytes | None, others: Fields, http_version: str) -> Mea
         elif name == b"te":
             accepts_trailers = accepts_trailers or b"trailers" in _tokens(value)
         elif name == b"expect":
-            expects_continue = expects_continue or (http_version == "1.1" and b"100-continue" in _tokens(value))
+            expects_continue = expects_continue or (http_version != "1.0" and b"100-continue" in _tokens(value))
         elif name in _FORWARDING:
             forwarded = True
         elif name in once:
@@ -61,7 +61,7 @@ def _interpret_all(host: bytes | None, others: Fields, http_version: str) -> Mea
         else:
             once[name] = value
     _check_host(host, http_version)
-    keep_alive = b"close" not in options and (http_version == "1.1" or b"keep-alive" in options)  # RFC 9112 §9.3
+    keep_alive = b"close" not in options and (http_version != "1.0" or b"keep-alive" in options)  # RFC 9112 §9.3
     length = _body_length(once.get(b"content-length"), once.get(b"transfer-encoding"), http_version)
     offers_websocket = http_version == "1.1" and b"upgrade" in options and b"websocket" in protocols  # RFC 9110 §7.8
     return Meaning(
@@ -73,9 +73,9 @@ def _tokens(value: bytes) -> list[bytes]:
 
 
 def _check_host(host: bytes | None, http_version: str) -> None:
-    """Exactly one well-formed Host field in HTTP/1.1 (RFC 9112 §3.2)."""
+    """Exactly one well-formed Host field, which only HTTP/1.0 can do without (RFC 9112 §3.2, RFC 9113 §8.3.1)."""
     if host is None:
-        if http_version == "1.1":
+        if http_version != "1.0":
             raise PeerError(400, "no Host field")
     elif not _is_host(host):
         raise PeerError(400, "malformed Host field")

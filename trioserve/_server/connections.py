@@ -112,6 +112,8 @@ def _start_services(services: anyio.abc.TaskGroup, listeners: Listeners, ctx: Se
     """What all connections need, and what goes on beside them."""
     for timeout in (*ctx.timeouts, *(ctx.websockets.timeouts if ctx.websockets is not None else ())):
         services.start_soon(timeout.run)
+    if ctx.http2 is not None:
+        services.start_soon(ctx.http2.idle.run)
     if isinstance(ctx.access_log, AccessLogger):
         services.start_soon(ctx.access_log.run)
     if listeners.certificates is not None:

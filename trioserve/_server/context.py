@@ -11,6 +11,7 @@ from trioserve._asgi import ProxyHeaders
 from trioserve._config import Config
 from trioserve._connection import (
     WRITE_LOOKS,
+    Http2Terms,
     Lifetime,
     NoTimeout,
     RequestIds,
@@ -23,6 +24,7 @@ from trioserve._connection import (
 )
 from trioserve._protocol import HeadMemory, Http1Codec, Http1Limits, ParseFields
 from trioserve._server.access_log import AccessLogger
+from trioserve._server.engine import choose_http2_engine
 from trioserve._streams import running_backend
 from trioserve._trust import TrustedPeers, believed_fields
 from trioserve._types import App, CoroutineApp, Receive, Scope, Send
@@ -53,6 +55,9 @@ def make_context(
         fields=config.limit_header_count,
         body=config.limit_request_body,
     )
+    standing_fields = StandingFields(
+        date=config.date_header, server="trioserve" if config.server_header else None, extra=config.header
+    )
     return ServerContext(
         app=_coroutine_app(app),
         backend=running_backend(),
@@ -63,14 +68,13 @@ def make_context(
         disconnect_grace_seconds=config.on_disconnect_grace,
         new_codec=partial(Http1Codec, parse_fields, limits, HeadMemory()),
         timeouts=_make_timeouts(config, clock, tls=tls),
-        standing_fields=StandingFields(
-            date=config.date_header, server="trioserve" if config.server_header else None, extra=config.header
-        ).lines_for,
+        standing_fields=standing_fields.lines_for,
         task_per_request=task_per_request,
         access_log=access_log,
         turnstile=_make_turnstile(config, on_requests_spent),
         request_ids=_make_request_ids(config),
         websockets=_make_websockets(config, clock),
+        http2=_make_http2(config, limits, standing_fields, clock) if tls or config.http2 else None,
         new_app_context=new_app_context,
         write_seconds=config.timeout_write,
         proxies=_make_proxies(config),
@@ -101,9 +105,13 @@ def _make_proxies(config: Config) -> ProxyHeaders | None:
     return ProxyHeaders(TrustedPeers(config.forwarded_allow_ips), believed_fields(config.forwarded_headers))
 
 
+def _make_timeout(kind: str, seconds: float | None, clock: Callable[[], float]) -> Timeout:
+    return Timeout(kind, seconds, clock) if seconds is not None else NoTimeout(kind)
+
+
 def _make_timeouts(config: Config, clock: Callable[[], float], *, tls: bool) -> Timeouts:
     def timeout(kind: str, seconds: float | None) -> Timeout:
-        return Timeout(kind, seconds, clock) if seconds is not None else NoTimeout(kind)
+        return _make_timeout(kind, seconds, clock)
 
     write, request = config.timeout_write, config.timeout_request
     return Timeouts(
@@ -126,6 +134,25 @@ def _make_websockets(config: Config, clock: Callable[[], float]) -> WebSocketLim
         ping_interval=config.ws_ping_interval,
         ping_timeout=config.ws_ping_timeout,
         max_age=config.ws_max_age,
+        clock=clock,
+    )
+
+
+def _make_http2(
+    config: Config, limits: Http1Limits, standing_fields: StandingFields, clock: Callable[[], float]
+) -> Http2Terms | None:
+    new_engine = choose_http2_engine(config)
+    if new_engine is None:
+        return None
+    return Http2Terms(
+        new_engine=new_engine,
+        in_cleartext=bool(config.http2),
+        standing_fields=standing_fields.pairs_for,
+        limits=limits,
+        max_streams=config.limit_http2_streams,
+        resets=config.limit_http2_resets,
+        control_frames=config.limit_http2_control_frames,
+        idle=_make_timeout("http2-idle", config.timeout_http2_idle, clock),
         clock=clock,
     )
 

@@ -16,14 +16,14 @@ import anyio
 from trioserve._complaints import complain
 from trioserve._config import OPTIONS, Config
 from trioserve._errors import ConfigError
+from trioserve._server.engine import choose_http2_engine
 from trioserve._streams import ServerIdentity
 
-__all__ = ["PROTOCOLS", "Certificates", "load_certificates"]
+__all__ = ["Certificates", "load_certificates", "protocols"]
 
 log = logging.getLogger("trioserve")
 
 LOOK_SECONDS: Final = 5.0  # between two looks at the files; they are read when two in a row have found the same
-PROTOCOLS: Final = ("http/1.1",)  # by ALPN (RFC 7301)
 
 _VERSIONS: Final = {"TLSv1.2": ssl.TLSVersion.TLSv1_2, "TLSv1.3": ssl.TLSVersion.TLSv1_3}
 _VERIFICATION: Final = {"none": ssl.CERT_NONE, "optional": ssl.CERT_OPTIONAL, "required": ssl.CERT_REQUIRED}
@@ -124,7 +124,7 @@ def _read_identity(config: Config) -> ServerIdentity:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = _VERSIONS[config.ssl_min_version]
     context.options |= ssl.OP_NO_RENEGOTIATION
-    context.set_alpn_protocols(PROTOCOLS)
+    context.set_alpn_protocols(protocols(config))
     try:
         context.set_ciphers(config.ssl_ciphers)
     except ssl.SSLError:
@@ -132,6 +132,11 @@ def _read_identity(config: Config) -> ServerIdentity:
     certificate = _load_pair(context, config)
     _load_authorities(context, config)
     return ServerIdentity(context, certificate)
+
+
+def protocols(config: Config) -> tuple[str, ...]:
+    """What is offered by ALPN, the best first (RFC 7301). Raises ConfigError."""
+    return ("http/1.1",) if choose_http2_engine(config) is None else ("h2", "http/1.1")
 
 
 def _load_pair(context: ssl.SSLContext, config: Config) -> str:

@@ -8,12 +8,12 @@ import socket
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
 from time import perf_counter
-from typing import Final, Protocol
+from typing import Final
 
 import anyio
 import anyio.abc
 
-from trioserve._streams.interface import AT_ONCE_BYTES, GATHER_BYTES, Nursery, SendObserver
+from trioserve._streams.interface import AT_ONCE_BYTES, GATHER_BYTES, Corked, Nursery, SendObserver
 from trioserve._streams.sockets import can_gather, send_pieces
 
 __all__ = ["Cork", "Corkable", "CorkedNetwork"]
@@ -22,12 +22,6 @@ __all__ = ["Cork", "Corkable", "CorkedNetwork"]
 CORK_SECONDS: Final = 0.001
 
 CLOSE_SECONDS: Final = 2.0  # for a peer to take the last bytes of a stream that nobody serves any more
-
-
-class _Held(Protocol):
-    """A stream that a cork has taken."""
-
-    def uncork(self) -> None: ...
 
 
 class Cork:
@@ -45,13 +39,13 @@ class Cork:
     def __init__(self) -> None:
         self.is_in = False
         self._release_at = 0.0  # in ``time.perf_counter`` seconds: virtual time does not pass while tasks compute
-        self._streams: list[_Held] = []
+        self._streams: list[Corked] = []
 
     def push_in(self) -> None:
         self.is_in = True
         self._release_at = perf_counter() + CORK_SECONDS
 
-    def takes(self, stream: _Held) -> bool:
+    def takes(self, stream: Corked) -> bool:
         """True when ``stream`` shall keep its bytes until it is told to ``uncork``."""
         if not self.is_in:
             return False
@@ -140,6 +134,9 @@ class Corkable:
             return
         if unsent:
             self._keep(unsent)
+
+    def defers(self, sender: Corked) -> bool:
+        return self._cork.takes(sender)
 
     def uncork(self) -> None:
         """Send what waited for the other tasks of the turn."""

@@ -7,7 +7,8 @@ from typing import Any, Final, Protocol, TypeAlias
 import anyio.abc
 
 __all__ = ["AT_ONCE_BYTES", "GATHER_BYTES", "RECEIVE_BYTES", "Address", "ByteStream", "Cancellable",
-           "CancellableNursery", "FileOutlet", "Listener", "Network", "Nursery", "NurseryFunction", "SendObserver",
+           "CancellableNursery", "Corked", "FileOutlet", "Listener", "Network", "Nursery", "NurseryFunction",
+           "SendObserver",
            "TaskFunction"]  # fmt: skip
 
 RECEIVE_BYTES: Final = 64 * 1024  # bytes; one syscall holds a typical request, and malloc serves it without mmap
@@ -28,6 +29,13 @@ class SendObserver(Protocol):
 
     def on_drained(self) -> None:
         """None do any more: the network has taken all, or the connection broke (see ``lost``)."""
+
+
+class Corked(Protocol):
+    """Has something to send at the end of the turn."""
+
+    def uncork(self) -> None:
+        """The turn is over. Must not raise."""
 
 
 class FileOutlet(Protocol):
@@ -126,6 +134,9 @@ class ByteStream(Protocol):
 
     def uncork(self) -> None:
         """Send now what was handed over, and not at the end of the turn, together with what other tasks send."""
+
+    def defers(self, sender: Corked) -> bool:
+        """True when it is not the end of the turn: ``sender`` has until then to collect, and is uncorked there."""
 
     @property
     def unsent(self) -> int:

@@ -12,7 +12,7 @@ from typing import Final
 import anyio
 
 from trioserve._errors import ClientDisconnected
-from trioserve._streams.interface import RECEIVE_BYTES, Address, ByteStream, SendObserver
+from trioserve._streams.interface import RECEIVE_BYTES, Address, ByteStream, Corked, SendObserver
 
 __all__ = ["MemoryClient", "MemoryListener", "MemoryStream", "memory_stream_pair"]
 
@@ -205,6 +205,9 @@ class MemoryStream:
         data = b"".join(pieces)
         assert len(data) == size, "sockets believe it, and would lose bytes"
         self.send_nowait(data)
+
+    def defers(self, sender: Corked) -> bool:
+        return False
 
     def uncork(self) -> None:
         """Nothing: there is no cork."""

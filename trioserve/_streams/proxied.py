@@ -9,7 +9,15 @@ import anyio
 from trioserve._complaints import complain
 from trioserve._errors import ClientDisconnected
 from trioserve._protocol.proxy_line import ProxyLine, read_proxy_line
-from trioserve._streams.interface import RECEIVE_BYTES, Address, ByteStream, FileOutlet, Listener, SendObserver
+from trioserve._streams.interface import (
+    RECEIVE_BYTES,
+    Address,
+    ByteStream,
+    Corked,
+    FileOutlet,
+    Listener,
+    SendObserver,
+)
 from trioserve._trust import TrustedPeers
 
 __all__ = ["ProxiedListener", "ProxiedStream"]
@@ -149,6 +157,9 @@ class ProxiedStream:
 
     async def drain(self) -> None:
         await self._stream.drain()
+
+    def defers(self, sender: Corked) -> bool:
+        return self._stream.defers(sender)
 
     def uncork(self) -> None:
         self._stream.uncork()

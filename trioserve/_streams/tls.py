@@ -19,7 +19,7 @@ import anyio
 
 from trioserve._complaints import complain
 from trioserve._errors import ClientDisconnected
-from trioserve._streams.interface import RECEIVE_BYTES, Address, ByteStream, Listener, SendObserver
+from trioserve._streams.interface import RECEIVE_BYTES, Address, ByteStream, Corked, Listener, SendObserver
 
 __all__ = ["ServerIdentity", "TlsFacts", "TlsListener", "TlsStream", "is_tls", "tls_facts"]
 
@@ -199,6 +199,9 @@ class TlsStream:
 
     def untaken(self) -> int:
         return self._inner.untaken()
+
+    def defers(self, sender: Corked) -> bool:
+        return self._inner.defers(sender)
 
     def uncork(self) -> None:
         self._inner.uncork()

@@ -1,0 +1,114 @@
+"""WebSocket over HTTP/2 (RFC 8441), with a client that h2 and wsproto make up."""
+
+from typing import Any
+
+import pytest
+
+from tests.helpers.http2_client import Http2Client, http2_client
+from tests.helpers.serving import serving
+from tests.helpers.virtual_clock import settled
+from tests.helpers.ws_frames import CLOSE, TEXT, close_frame, frame, read_frames
+from trioserve._types import Receive, Scope, Send
+
+VERSION = [(b"sec-websocket-version", b"13")]
+
+
+@pytest.fixture(params=["ngh2", "h2"])
+def options(request: pytest.FixtureRequest) -> dict[str, Any]:
+    return {"http2": True, "http2_engine": request.param, "ws_per_message_deflate": False}
+
+
+async def shake_hands(client: Http2Client, *more: tuple[bytes, bytes]) -> int:
+    stream = await client.ask("/chat", method=b"CONNECT", protocol=b"websocket", fields=[*VERSION, *more], ends=False)
+    await client.head(stream)
+    return stream
+
+
+async def echo(scope: Scope, receive: Receive, send: Send) -> None:
+    assert (await receive())["type"] == "websocket.connect"
+    await send({"type": "websocket.accept", "subprotocol": next(iter(scope["subprotocols"]), None)})
+    while (message := await receive())["type"] == "websocket.receive":
+        await send({"type": "websocket.send", "text": message["text"]})
+    scope["state"].append(message["code"])
+
+
+async def test_8441_5_an_echo_and_its_end(options: dict[str, Any]) -> None:
+    codes: list[int] = []
+    scopes: list[Scope] = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        scopes.append(scope)
+        await echo(dict(scope, state=codes), receive, send)
+
+    async with serving(app, **options) as site, http2_client(site) as client:
+        await client.listen()
+        assert client.h2.remote_settings.enable_connect_protocol == 1
+        stream = await shake_hands(client, (b"sec-websocket-protocol", b"a, b"))
+        answer = client.answers[stream]
+        assert (answer.status, answer.fields[1:]) == (200, [(b"sec-websocket-protocol", b"a")])
+        await client.send(stream, frame(TEXT, b"hello"))
+        while len(answer.body) < 7:
+            await client.listen()
+        await client.send(stream, close_frame(4001))
+        await client.answer(stream)
+        assert [(each.opcode, each.payload[:5]) for each in read_frames(answer.body)] == [
+            (TEXT, b"hello"), (CLOSE, b"\x0f\xa1")]
+        assert answer.ended
+        assert (await client.get()).status == 500  # the connection goes on, and the application knows no HTTP
+    assert codes == [4001]
+    assert (scopes[0]["type"], scopes[0]["http_version"], scopes[0]["scheme"], scopes[0]["path"]) == (
+        "websocket", "2", "ws", "/chat")
+
+
+async def test_8441_5_a_reset_is_1006(options: dict[str, Any]) -> None:
+    codes: list[int] = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await echo(dict(scope, state=codes), receive, send)
+
+    async with serving(app, **options) as site, http2_client(site) as client:
+        stream = await shake_hands(client)
+        await client.reset(stream)
+        await settled()
+        assert codes == [1006]
+
+
+async def test_a_refusal_is_an_answer(options: dict[str, Any]) -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()
+        await send({"type": "websocket.close"})
+
+    async with serving(app, **options) as site, http2_client(site) as client:
+        stream = await shake_hands(client)
+        answer = await client.answer(stream)
+        assert (answer.status, answer.body) == (403, b"Forbidden\n")
+
+
+async def test_another_version_is_refused(options: dict[str, Any]) -> None:
+    async with serving(echo, **options) as site, http2_client(site) as client:
+        stream = await client.ask(method=b"CONNECT", protocol=b"websocket", ends=False)
+        answer = await client.answer(stream)
+        assert (answer.status, dict(answer.fields)[b"sec-websocket-version"]) == (426, b"13")
+
+
+async def test_without_websockets_there_is_no_setting(options: dict[str, Any]) -> None:
+    async with serving(echo, **options, ws="none") as site, http2_client(site) as client:
+        await client.listen()
+        assert client.h2.remote_settings.enable_connect_protocol == 0
+
+
+async def test_a_drain_says_1012(options: dict[str, Any]) -> None:
+    codes: list[int] = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await echo(dict(scope, state=codes), receive, send)
+
+    async with serving(app, **options) as site, http2_client(site) as client:
+        stream = await shake_hands(client)
+        site.server.request_shutdown("test")
+        while not client.answers[stream].body:
+            await client.listen()
+        [last] = read_frames(client.answers[stream].body)
+        assert (last.opcode, last.payload[:2]) == (CLOSE, (1012).to_bytes(2, "big"))
+        await client.send(stream, close_frame(1012), ends=True)
+        await client.until_end()

@@ -1,0 +1,78 @@
+"""HTTP/2 with clients that people use: curl, nghttp, h2load, httpx; over TLS and with prior knowledge."""
+
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.helpers.certificates import write_certificates
+from tests.helpers.curl import Curl
+from tests.helpers.server_process import LOOPS, Flavour, ServerProcess, serve
+from tests.helpers.system_programs import system_program
+
+ENGINES = ("ngh2", "h2")
+
+
+@pytest.fixture(scope="module", params=[(loop, engine) for loop in LOOPS for engine in ENGINES], ids=str)
+def server(request: pytest.FixtureRequest) -> Iterator[ServerProcess]:
+    flavour: Flavour
+    flavour, engine = request.param
+    with serve("probe:app", flavour, "--http2", "--http2-engine", engine) as server:
+        yield server
+
+
+def url(server: ServerProcess, path: str = "/") -> str:
+    return f"http://127.0.0.1:{server.address[1]}{path}"
+
+
+def run(program: str, *arguments: str | Path) -> str:
+    path = system_program(program, package="nghttp2-client")
+    done = subprocess.run([path, *arguments], capture_output=True, timeout=40, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.decode()
+
+
+def test_curl_with_prior_knowledge(server: ServerProcess) -> None:
+    curl = Curl("--http2-prior-knowledge", url(server, "/census"), url(server, "/census"))
+    assert curl.code == 0, curl.talk
+    assert curl.talk.count("HTTP/2 200") == 2
+
+
+def test_curl_posts(server: ServerProcess) -> None:
+    body = bytes(range(256)) * 4096
+    curl = Curl("--http2-prior-knowledge", "--data-binary", "@-", url(server, "/echo"), stdin=body)
+    assert (curl.code, curl.body) == (0, body)
+
+
+def test_http1_on_the_same_port(server: ServerProcess) -> None:
+    assert "HTTP/1.1 200 OK" in Curl(url(server, "/census")).talk
+
+
+def test_nghttp(server: ServerProcess) -> None:
+    said = run("nghttp", "--null-out", "--stat", "--multiply=20", url(server, "/census"))
+    assert said.count(" 200 ") == 20
+
+
+def test_h2load(server: ServerProcess) -> None:
+    said = run("h2load", "--requests=500", "--clients=4", "--max-concurrent-streams=16", url(server, "/census"))
+    assert "500 succeeded, 0 failed" in said
+
+
+async def test_httpx(server: ServerProcess) -> None:
+    async with httpx.AsyncClient(http1=False, http2=True, trust_env=False) as client:
+        answer = await client.post(url(server, "/echo"), content=b"body")
+    assert (answer.http_version, answer.content) == ("HTTP/2", b"body")
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_curl_over_tls(engine: str, tmp_path: Path) -> None:
+    write_certificates(tmp_path)
+    pair = ("--ssl-certfile", str(tmp_path / "server.pem"), "--ssl-keyfile", str(tmp_path / "server.key"))
+    with serve("probe:app", LOOPS[0], *pair, "--http2-engine", engine) as server:
+        curl = Curl("--cacert", tmp_path / "ca.pem", f"https://localhost:{server.address[1]}/census")
+        assert curl.code == 0, curl.talk
+        assert "HTTP/2 200" in curl.talk
+        old = Curl("--http1.1", "--cacert", tmp_path / "ca.pem", f"https://localhost:{server.address[1]}/census")
+        assert "HTTP/1.1 200" in old.talk

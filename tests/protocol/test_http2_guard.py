@@ -1,0 +1,114 @@
+"""What is looked at before an engine sees it: rates of frames, and the rules that engines do not know."""
+
+import pytest
+
+from trioserve._protocol.http2_frames import ENHANCE_YOUR_CALM, FRAME_SIZE_ERROR, PREFACE, PROTOCOL_ERROR, Http2Error
+from trioserve._protocol.http2_guard import CONTINUATIONS, Allowance, FrameGuard
+
+DATA, HEADERS, PRIORITY, RST_STREAM, SETTINGS, PING, WINDOW_UPDATE, CONTINUATION = 0, 1, 2, 3, 4, 6, 8, 9
+END_STREAM, END_HEADERS, ACK = 1, 4, 1
+
+
+def frame(kind: int, flags: int = 0, stream_id: int = 1, payload: bytes = b"") -> bytes:
+    return len(payload).to_bytes(3, "big") + bytes((kind, flags)) + stream_id.to_bytes(4, "big") + payload
+
+
+BEGINNING = PREFACE + frame(SETTINGS, 0, 0)
+
+
+def guard(*, resets: int | None = None, control: int | None = None) -> FrameGuard:
+    return FrameGuard(1000, Allowance(resets, 10.0, 0.0), Allowance(control, 10.0, 0.0))
+
+
+def feed(watched: FrameGuard, data: bytes, piece: int, now: float = 0.0) -> None:
+    for start in range(0, len(data), piece):
+        watched.look_at(data[start : start + piece], now)
+
+
+def test_an_allowance_comes_back_with_time() -> None:
+    allowance = Allowance(10, 5.0, 100.0)
+    assert allowance.take(10, 100.0)
+    assert not allowance.take(1, 100.0)
+    assert allowance.take(9, 105.0)  # all of it, but for the one too many
+    assert allowance.take(10, 200.0)  # never more than it was
+    assert not allowance.take(1, 200.0)
+
+
+def test_an_allowance_without_a_limit() -> None:
+    assert Allowance(None, 5.0, 0.0).take(10**9, 0.0)
+
+
+@pytest.mark.parametrize("piece", [1, 7, 9, 1000])
+@pytest.mark.parametrize("counted", [
+    frame(PING, 0, 0, bytes(8)), frame(SETTINGS, 0, 0), frame(PRIORITY, 0, 3, bytes(5)), frame(DATA),
+    frame(WINDOW_UPDATE, 0, 0, bytes(4)), frame(0xEE, 0xFF, 9, b"x" * 30),
+], ids=lambda counted: str(counted[3]))  # fmt: skip
+def test_frames_without_progress_are_counted(counted: bytes, piece: int) -> None:
+    watched = guard(control=11)
+    feed(watched, BEGINNING + counted * 10, piece)  # and the first settings
+    with pytest.raises(Http2Error) as caught:
+        feed(watched, counted, piece)
+    assert caught.value.code == ENHANCE_YOUR_CALM
+
+
+@pytest.mark.parametrize("piece", [1, 1000])
+@pytest.mark.parametrize("free", [
+    frame(HEADERS, END_HEADERS, 1, b"\x82"), frame(DATA, 0, 1, b"x"), frame(DATA, END_STREAM)], ids=bytes.hex)
+def test_progress_is_free(free: bytes, piece: int) -> None:
+    feed(guard(control=1, resets=1), BEGINNING + free * 100, piece)
+
+
+@pytest.mark.parametrize("piece", [1, 1000])
+def test_resets_are_counted(piece: int) -> None:
+    watched = guard(resets=10)
+    reset = frame(RST_STREAM, 0, 1, bytes(4))
+    feed(watched, BEGINNING + frame(HEADERS, END_HEADERS, 1, b"\x82") + reset * 10, piece)
+    watched.look_at(reset, 1.0)  # a tenth of the time later
+    with pytest.raises(Http2Error) as caught:
+        feed(watched, reset, piece, 1.0)
+    assert caught.value.code == ENHANCE_YOUR_CALM
+
+
+def test_what_is_sent_is_worth_window_updates() -> None:
+    watched = guard(control=2)
+    feed(watched, BEGINNING + frame(WINDOW_UPDATE, 0, 0, bytes(4)), 1000)
+    watched.control.give(5)
+    feed(watched, frame(WINDOW_UPDATE, 0, 0, bytes(4)) * 2, 1000)
+
+
+@pytest.mark.parametrize("piece", [1, 1000])
+@pytest.mark.parametrize(("payload", "count"), [(b"", CONTINUATIONS + 1), (b"x" * 400, 3)])
+def test_a_field_section_has_an_end(payload: bytes, count: int, piece: int) -> None:  # CVE-2024-27316
+    watched = guard()
+    feed(watched, BEGINNING + frame(HEADERS, 0, 1, b"\x82"), piece)
+    assert watched.in_field_section
+    with pytest.raises(Http2Error) as caught:
+        feed(watched, frame(CONTINUATION, 0, 1, payload) * count, piece)
+    assert caught.value.code == ENHANCE_YOUR_CALM
+
+
+def test_a_field_section_in_pieces() -> None:
+    watched = guard()
+    sections = (frame(HEADERS, 0, 1, b"\x82") + frame(CONTINUATION, 0, 1, b"x") * 60 + frame(CONTINUATION, 4, 1)) * 3
+    feed(watched, BEGINNING + sections, 1000)
+    assert not watched.in_field_section
+    assert watched.known == [1, 1]  # who may send fields on a stream that exists is not the guard's business
+
+
+@pytest.mark.parametrize("first", [frame(PING, 0, 0, bytes(8)), frame(SETTINGS, ACK, 0)])
+def test_3_4_settings_come_first(first: bytes) -> None:
+    with pytest.raises(Http2Error) as caught:
+        guard().look_at(PREFACE + first, 0.0)
+    assert caught.value.code == PROTOCOL_ERROR
+
+
+def test_6_4_an_idle_stream_cannot_be_reset() -> None:
+    with pytest.raises(Http2Error) as caught:
+        guard().look_at(BEGINNING + frame(RST_STREAM, 0, 1, bytes(4)), 0.0)
+    assert caught.value.code == PROTOCOL_ERROR
+
+
+def test_6_5_an_acknowledgement_has_no_settings() -> None:
+    with pytest.raises(Http2Error) as caught:
+        guard().look_at(BEGINNING + frame(SETTINGS, ACK, 0, bytes(6)), 0.0)
+    assert caught.value.code == FRAME_SIZE_ERROR

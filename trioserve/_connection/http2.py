@@ -1,0 +1,376 @@
+"""The life of an HTTP/2 connection: many requests at a time, each on a stream of its own (RFC 9113).
+
+One task at a time *holds* the connection: it receives, and begins what has come. On asyncio each request gets a task.
+On trio the holder runs the application itself, because most end without waiting; when one waits, the holder stays with
+it, and a successor holds the connection.
+"""
+
+import logging
+from collections import deque
+from functools import partial
+from typing import TYPE_CHECKING
+
+import anyio
+import anyio.lowlevel
+
+from trioserve._asgi import ScopeFactory
+from trioserve._asgi.http2_response import Http2Response, StandingPairs
+from trioserve._complaints import complain
+from trioserve._connection.context import ServerContext
+from trioserve._connection.exchange import Exchange
+from trioserve._connection.http2_body import Http2Inlet
+from trioserve._connection.http2_goodbye import Goodbye
+from trioserve._connection.http2_sender import Sender
+from trioserve._connection.http2_stream import Http2Stream
+from trioserve._connection.http2_terms import Http2Terms
+from trioserve._connection.inline import run_until_it_waits
+from trioserve._connection.patience import Patience
+from trioserve._connection.refused import Refused
+from trioserve._connection.request import Request
+from trioserve._connection.turn import Turn
+from trioserve._errors import ClientDisconnected, PeerError
+from trioserve._protocol import Meaning, RequestHead
+from trioserve._protocol.http2_frames import PROTOCOL_ERROR, REFUSED_STREAM, Http2Error
+from trioserve._streams import ByteStream, Cancellable, CancellableNursery, TaskFunction
+from trioserve._types import Fields
+
+if TYPE_CHECKING:
+    from trioserve._connection.http2_stream import Http2Answer
+
+__all__ = ["Http2Connection"]
+
+log = logging.getLogger("trioserve")
+
+
+class Http2Connection:
+    """One stream of bytes with a codec, and the streams of HTTP/2 on it.
+
+    Attributes:
+        client_left: it has finished sending.
+    """
+
+    __slots__ = (
+        "_going_on", "_goodbye", "_holder", "_nursery", "_patience", "_streams", "_terms", "_turn", "_waiting",
+        "client_left", "codec", "ctx", "scopes", "sender", "stream",
+    )  # fmt: skip
+
+    def __init__(
+        self, stream: ByteStream, scopes: ScopeFactory, ctx: ServerContext, terms: Http2Terms,
+        nursery: CancellableNursery,
+    ) -> None:  # fmt: skip
+        self.stream = stream
+        self.scopes = scopes
+        self.ctx = ctx
+        self.codec = terms.new_codec(tunnels=ctx.websockets is not None)
+        self.client_left = False
+        self._terms = terms
+        self._nursery = nursery
+        self._holder: Cancellable = nursery
+        self._turn = 0  # of the relay: who began with another one does not hold the connection any more
+        self._streams: dict[int, Http2Stream] = {}  # that are open for the client
+        self._going_on: set[Http2Stream] = set()  # whose applications run, although they are not
+        self._waiting: deque[Http2Stream] = deque()  # requests that have come and not begun
+        self._patience = Patience(stream, ctx, self._on_stuck)
+        self.sender = stream.observer = Sender(stream, self.codec, self._patience)
+        self._goodbye = Goodbye(stream, self.sender)
+
+    def begin(self, early: bytes) -> None:
+        """``early``: what has been received already."""
+        self.stream.send_nowait(self.codec.opening)
+        self._patience.expect(self.ctx.timeouts.header)
+        self._holder = self._nursery.start_soon(self.hold, early)
+        if self.ctx.lifetime.draining:
+            self.drain()
+
+    # The relay.
+
+    async def hold(self, data: bytes = b"") -> None:
+        """Receive and begin requests; until the end, or until a successor takes over."""
+        turn = self._turn
+        try:
+            try:
+                if data:
+                    self._take_in(data)
+                while await self._begin_waiting(turn) and await self._receive():
+                    pass
+            except Http2Error as exc:
+                self._fail(exc)
+            finally:
+                if turn == self._turn:
+                    await self._end()
+        except ClientDisconnected:
+            self._break()
+        except Exception as exc:  # ours, then: one connection's bug must not end the others
+            complain(log, "Internal error on the connection of %s", self.stream.peer, exc_info=exc)
+            self._break()
+
+    async def _begin_waiting(self, turn: int) -> bool:
+        """Begin the requests that wait, as far as there is room; false when somebody else holds the connection now."""
+        pace = Turn()
+        while self._waiting and self._running < self._terms.max_streams:
+            stream = self._waiting.popleft()
+            if self.ctx.task_per_request:
+                stream.task = self._nursery.start_soon(stream.run)
+                if not self._waiting:
+                    await anyio.lowlevel.checkpoint()  # they run, and what they answer leaves together
+            else:
+                await run_until_it_waits(stream.run(), partial(self._hand_on, stream))
+                if turn != self._turn:
+                    return False
+                await pace.give_way()
+        return True
+
+    @property
+    def _running(self) -> int:
+        return len(self._streams) - len(self._waiting) + len(self._going_on)
+
+    def _hand_on(self, stream: Http2Stream) -> None:
+        """Its application waits, in the task of the holder. A successor receives what comes meanwhile."""
+        self._turn += 1
+        stream.task = self._holder
+        self._holder = self._nursery.start_soon(self.hold)
+
+    async def _receive(self) -> bool:
+        """Wait for bytes and take them in; false when nothing more will come."""
+        self.sender.collects = False
+        self.sender.flush()
+        self._await_something()
+        if self.codec.engine.is_over:
+            raise Http2Error(PROTOCOL_ERROR, "the client broke the protocol, or has said goodbye")
+        if self._has_finished:
+            return False
+        data = await self.stream.receive_some()
+        if data:
+            self._take_in(data)
+        elif self.stream.is_disconnected():
+            self._on_client_left()
+            return False
+        return True
+
+    def _take_in(self, data: bytes) -> None:
+        self.sender.collects = True
+        self.codec.receive_data(data, self.ctx.clock(), self)
+
+    def _await_something(self) -> None:
+        """Let the right time run: for the rest of a head, or for the next request when there is none."""
+        patience, timeouts = self._patience, self.ctx.timeouts
+        if self.codec.guard.in_field_section:
+            if patience.expects is not timeouts.header:
+                patience.stop()
+                patience.expect(timeouts.header)
+        elif self._streams or self._going_on:
+            patience.stop()
+        elif not self.codec.guard.has_begun:
+            patience.expect(timeouts.header)
+        elif patience.expects is not self._terms.idle:
+            patience.stop()
+            patience.expect(self._terms.idle)
+
+    @property
+    def standing_fields(self) -> StandingPairs:
+        return self._terms.standing_fields
+
+    @property
+    def _has_finished(self) -> bool:
+        return self._patience.is_over or (self._goodbye.is_final and not self._streams and not self._going_on)
+
+    # What the engine tells.
+
+    def on_request(self, stream_id: int, fields: Fields, ends: bool) -> None:
+        if self._goodbye.refuses(stream_id) or len(self._streams) >= self._terms.max_streams:
+            self._reset(stream_id, REFUSED_STREAM)
+            return
+        self._goodbye.last_stream_id = stream_id
+        stream = Http2Stream(stream_id, self)
+        try:
+            head = self.codec.heads.read(fields, ends=ends)
+        except PeerError as exc:
+            self._refuse(stream, fields, exc, ends=ends)
+            return
+        if not ends:
+            stream.inlet = self._new_inlet(stream, head)
+        stream.response = response = Http2Response(head, self._terms.standing_fields)
+        stream.answer = self._new_answer(head, response, stream)
+        self._streams[stream_id] = stream
+        self._waiting.append(stream)
+
+    def _new_inlet(self, stream: Http2Stream, head: RequestHead) -> Http2Inlet:
+        return Http2Inlet(stream, self.ctx, self._terms.limits.body, awaits_continue=head.meaning.expects_continue)
+
+    def _new_answer(self, head: RequestHead, response: Http2Response, stream: Http2Stream) -> "Http2Answer":
+        if head.meaning.offers_websocket and self.ctx.websockets is not None:
+            # wsproto brings h11 along: a quarter of a server's start, which most servers never need.
+            from trioserve._connection.websocket import WebSocket
+
+            return WebSocket(head, response, stream, stream, self.ctx.websockets)
+        return Exchange(head, response, stream, stream.inlet, stream)
+
+    def _refuse(self, stream: Http2Stream, fields: Fields, refusal: PeerError, *, ends: bool) -> None:
+        """What is no request is reset (RFC 9113 §8.1.1); one that is too large, or for something else, is told so."""
+        if refusal.status == 400:
+            complain(log, "%s: %s", self.stream.peer, refusal, level=logging.DEBUG)
+            self._reset(stream.id, PROTOCOL_ERROR)
+        else:
+            head = RequestHead("", b"", "", b"", b"", [], Meaning("2", True, 0, False, False))
+            if not ends:
+                stream.inlet = self._new_inlet(stream, head)
+            stream.response = Http2Response(head, self._terms.standing_fields)
+            stream.is_running = False
+            self._streams[stream.id] = stream
+            stream.answer_refusal(refusal, with_body=(b":method", b"HEAD") not in fields)
+        if self.ctx.access_log is not None:
+            self.ctx.access_log.refused(Refused.from_fields(fields, refusal, self.stream.peer))
+
+    def on_body(self, stream_id: int, data: bytes, ends: bool) -> None:
+        stream = self._streams.get(stream_id)
+        if stream is not None and isinstance(stream.inlet, Http2Inlet):
+            stream.inlet.feed(data, ends)
+        elif data:
+            self.codec.engine.acknowledge_received_data(len(data), stream_id)
+
+    def is_open(self, stream_id: int) -> bool:
+        return stream_id in self._streams
+
+    def on_reset(self, stream_id: int, *, provoked: bool) -> None:
+        stream = self._streams.get(stream_id)
+        if stream is not None:
+            if stream in self._waiting:
+                self._waiting.remove(stream)
+                stream.is_running = False
+            stream.inlet.stop_waiting()
+            stream.on_lost()
+        if provoked:
+            self.codec.count_reset(stream_id, self.ctx.clock())
+
+    def on_pong(self) -> None:
+        self._goodbye.on_pong()
+
+    def _reset(self, stream_id: int, code: int) -> None:
+        self.codec.engine.reset_stream(stream_id, code)
+        self.codec.count_reset(stream_id, self.ctx.clock())
+
+    # What the streams tell and ask.
+
+    def on_stream_change(self, stream: Http2Stream) -> None:
+        if stream.is_sent:
+            self._streams.pop(stream.id, None)
+            if stream.is_running:
+                self._going_on.add(stream)
+            else:
+                self._going_on.discard(stream)
+        if self._waiting:
+            self.stream.interrupt()  # there may be room for one more
+        elif not self._streams and not self._going_on:
+            self._on_empty()
+
+    def _on_empty(self) -> None:
+        self._goodbye.on_empty()
+        if self.ctx.lifetime.closing:
+            self.drain()
+        if self._goodbye.is_final:
+            self.stream.interrupt()
+        else:
+            self._await_something()
+
+    def start_child(self, function: TaskFunction, *args: object) -> Cancellable:
+        return self._nursery.start_soon(self._guard, function, *args)
+
+    async def _guard(self, function: TaskFunction, *args: object) -> None:
+        """The boundary of our own bugs, around every other task of the connection."""
+        try:
+            await function(*args)
+        except ClientDisconnected:
+            pass  # of one stream, which knows
+        except Exception as exc:
+            complain(log, "Internal error on the connection of %s", self.stream.peer, exc_info=exc)
+            self._break()
+
+    # What the server asks.
+
+    def announce_end(self) -> None:
+        if not self._goodbye.is_announced:
+            self._goodbye.announce()
+
+    def drain(self) -> None:
+        """Streams in progress are finished; then the connection is closed."""
+        if not self._goodbye.is_leaving:
+            self.announce_end()
+            self._goodbye.is_leaving = True
+            self.start_child(self._leave)
+        for stream in (*self._streams.values(), *self._going_on):
+            if stream.answer is not None and stream.answer.in_progress:
+                stream.answer.drain()
+
+    async def _leave(self) -> None:
+        await self._goodbye.say()
+        if not self._streams and not self._going_on:
+            self.stream.interrupt()
+
+    def cancel_all(self, reason: str) -> None:
+        """End everything on the connection, and name in the log what is still running."""
+        for stream in (*self._streams.values(), *self._going_on):
+            if stream.is_running and stream.answer is not None:
+                stream.answer.request.say_end(reason)
+        self._goodbye.hurry()
+        self._nursery.cancel()
+
+    def unfinished(self) -> list[Request]:
+        """What is still running."""
+        answers = [stream.answer for stream in (*self._streams.values(), *self._going_on) if stream.is_running]
+        return [answer.request for answer in answers if answer is not None]
+
+    # The end.
+
+    def _on_client_left(self) -> None:
+        """It has finished sending. What it has asked for is still answered, as far as its windows allow."""
+        self.client_left = True
+        self.sender.flush()
+        for stream in tuple(self._streams.values()):
+            if stream.unsent:
+                stream.on_lost()
+            else:
+                stream.on_left()
+
+    def _fail(self, error: Http2Error) -> None:
+        """The client broke the protocol."""
+        complain(log, "%s: %s", self.stream.peer, error, level=logging.DEBUG)
+        if self.codec.engine.is_over:
+            self._goodbye.is_final = True
+        else:
+            self._goodbye.say_last(error.code)
+        self.sender.stop()
+
+    async def _end(self) -> None:
+        """Say what is left to say, whatever ended the connection, and close it."""
+        self._patience.stop()
+        try:
+            if self.client_left and not self.stream.lost and (self._streams or self._going_on):
+                await self._goodbye.wait_until_empty()
+        finally:
+            try:
+                if not self.stream.lost:
+                    await self._goodbye.close()
+            finally:
+                self._break()
+
+    def _break(self) -> None:
+        """Nothing can be sent any more."""
+        self.sender.stop()
+        for stream in (*self._streams.values(), *self._going_on):
+            if not stream.lost:
+                stream.on_lost()
+        self._waiting.clear()
+        self.stream.abort()
+
+    def forget(self) -> None:
+        """All tasks have ended: let go of whatever knows this connection, so that no cycle stays."""
+        self.stream.observer = None
+        del self._patience, self.sender, self._goodbye
+
+    def _on_stuck(self) -> None:
+        """The client has taken nothing for the whole write timeout."""
+        complain(log, "write-timeout: %s does not read its responses", self.stream.peer, level=logging.WARNING)
+        for stream in tuple(self._streams.values()):
+            if stream.is_running and stream.answer is not None:
+                stream.answer.request.say_end("write-timeout")
+        self._break()

@@ -1,0 +1,162 @@
+"""The body of an HTTP/2 request: taken from its stream as somebody asks for it, within its time."""
+
+from typing import Protocol
+
+import anyio
+
+from trioserve._connection.context import ServerContext
+from trioserve._connection.request_body import BodyTimeout, is_drip
+from trioserve._connection.turn import Turn
+from trioserve._errors import PeerError
+
+__all__ = ["Http2Inlet"]
+
+
+class Carrier(Protocol):
+    """The stream that brings the body."""
+
+    lost: bool
+
+    def acknowledge(self, size: int) -> None:
+        """So many bytes have been taken: the client may send as many more."""
+
+    def ask_for_body(self) -> None:
+        """Send ``100 Continue``."""
+
+    def is_disconnected(self) -> bool: ...
+    def has_input(self) -> bool: ...
+
+
+class Http2Inlet:
+    """Keeps what has arrived until somebody takes it; the window of the stream bounds it.
+
+    Attributes:
+        awaits_continue: the client keeps the body back until it is told that somebody wants it (RFC 9110 §10.1.1).
+        has_ended: the client has sent all of it.
+    """
+
+    # Defaults of the class, not of each instance: most bodies never touch these.
+    _turn: Turn | None = None
+    _failure: PeerError | None = None
+    _awaited_bytes = 0
+    _awaited_seconds = 0.0
+    _total = 0  # bytes that have arrived
+    _kept = 0  # bytes in ``_parts``
+    _is_wanted = True
+
+    def __init__(self, carrier: Carrier, ctx: ServerContext, limit: int | None, *, awaits_continue: bool) -> None:
+        self._carrier = carrier
+        self._ctx = ctx
+        self._limit = limit
+        self._parts: list[bytes] = []
+        self._news: anyio.Event | None = None  # made when somebody waits
+        self.awaits_continue = awaits_continue
+        self.has_ended = False
+
+    # What the connection tells.
+
+    def feed(self, data: bytes, ends: bool) -> None:
+        """A part has come, perhaps the last one."""
+        self.has_ended = self.has_ended or ends
+        self._total += len(data)
+        if self._limit is not None and self._total > self._limit and self._is_wanted:
+            self._fail(PeerError(413, f"request body over the limit of {self._limit} bytes"))
+        if not self._is_wanted:
+            self._carrier.acknowledge(len(data))
+            return
+        if data:
+            self._parts.append(data)
+            self._kept += len(data)
+        self.wake()
+
+    def wake(self) -> None:
+        """Whoever waits looks again."""
+        if self._news is not None:
+            self._news.set()
+            self._news = None
+
+    # As in ``Inlet``.
+
+    @property
+    def body_complete(self) -> bool:
+        return self.has_ended and not self._parts
+
+    def take_body(self) -> bytes:
+        if self._failure is not None:
+            raise self._failure
+        if not self._parts:
+            return b""
+        data = self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
+        self._drop()
+        return data
+
+    def _drop(self) -> None:
+        self._parts = []
+        kept, self._kept = self._kept, 0
+        if kept:
+            self._carrier.acknowledge(kept)
+
+    async def receive_more(self, *, may_ask: bool) -> bool:
+        if self._failure is not None:
+            raise self._failure
+        if self.awaits_continue:
+            self.awaits_continue = False
+            if may_ask:
+                self._carrier.ask_for_body()
+        if not self._is_over:
+            await self._await_some()
+        if self._failure is not None:
+            raise self._failure
+        return not self._is_over or bool(self._parts) or self.has_ended
+
+    @property
+    def _is_over(self) -> bool:
+        return self.has_ended or not self._is_wanted or self._carrier.is_disconnected()
+
+    async def _await_some(self) -> None:
+        """Wait for bytes, within ``timeout_body`` and above the slowest rate that is believed."""
+        timeout, clock = self._ctx.timeouts.body, self._ctx.clock
+        if self._news is not None:  # the first who waits keeps the time
+            await self._news.wait()
+            return
+        began, before = clock(), self._total
+        self._news = news = anyio.Event()
+        timeout.arm(self)
+        try:
+            await news.wait()
+        except BaseException:
+            if self._news is news:
+                self.wake()  # somebody else has to keep the time
+            raise
+        finally:
+            timeout.disarm(self)
+        if self._turn is not None:
+            self._turn.end()
+        self._awaited_seconds += clock() - began
+        self._awaited_bytes += self._total - before
+        if self._total > before and timeout.strikes and is_drip(self._awaited_bytes, self._awaited_seconds):
+            self._fail(BodyTimeout())
+
+    def on_timeout(self, kind: str) -> None:
+        """Nothing has come for the whole of ``timeout_body``."""
+        if self._carrier.has_input():  # we are late, not the client
+            self._ctx.timeouts.body.arm(self)
+        else:
+            self._fail(BodyTimeout())
+
+    def _fail(self, failure: PeerError) -> None:
+        self._failure = failure
+        self.stop_waiting()
+
+    async def give_way(self) -> None:
+        self._turn = self._turn or Turn()
+        await self._turn.give_way()
+
+    def stop_waiting(self) -> None:
+        """Nobody wants the rest: what comes is acknowledged and dropped, so that it takes no room from others."""
+        self._is_wanted = False
+        self._drop()
+        self.wake()
+
+    async def stop(self) -> None:
+        self.stop_waiting()
