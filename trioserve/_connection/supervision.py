@@ -1,12 +1,14 @@
 """What looks after a request from outside while the application runs: its timeout, its client, its server's end."""
 
-from typing import Protocol
+from typing import Final, Protocol
 
 import anyio
 
 from trioserve._connection.channel import Outlet, Owner
 
 __all__ = ["Supervised", "Supervision"]
+
+GRACE_SECONDS: Final = 0.5  # for an application to end its event stream by itself, when the server stops
 
 class Supervised(Protocol):
     """A request, while it is in progress.
@@ -100,6 +102,6 @@ class Supervision:
         if self._has_ended:
             return
         with ending:
-            await anyio.sleep(self._owner.ctx.disconnect_grace_seconds)
+            await anyio.sleep(GRACE_SECONDS)
             if not self._request.knows_of_end and not self._has_ended:
                 self._owner.cancel("shutdown")
