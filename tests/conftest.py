@@ -13,6 +13,7 @@ import anyio
 import hypothesis
 import pytest
 
+from tests.helpers.system_programs import summary_of_missing
 from tests.helpers.virtual_clock import Backend, clock_is_virtual, virtual_backend
 
 A_LONG_TIME: Final = 50.0  # seconds; less than the blanket timeout of pytest, which cannot end an event loop properly
@@ -35,6 +36,13 @@ def pytest_xdist_auto_num_workers() -> int | None:
         return None  # xdist reads it
     cores = os.cpu_count() or 1
     return cores + cores // 2
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """What a newcomer would have to install for the tests that were skipped."""
+    skipped = [report.longrepr for report in terminalreporter.stats.get("skipped", [])]
+    for line in summary_of_missing(str(longrepr[2]) for longrepr in skipped if isinstance(longrepr, tuple)):
+        terminalreporter.write_line(line)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -13,7 +13,7 @@ import kubernetes_validate  # type: ignore[import-untyped]
 import pytest
 import yaml
 
-from tests.helpers.proxies import Place, haproxy, haproxy_sticky, nginx
+from tests.helpers.proxies import Place, apache, haproxy, haproxy_sticky, nginx
 from tests.helpers.system_programs import system_program
 from trioserve import Config
 
@@ -74,6 +74,42 @@ def test_the_dockerfile() -> None:
     config = config_of(json.loads(command))
     assert seconds_to_stop(config) < DOCKER_STOP_SECONDS
     assert (config.host, config.port) == ("0.0.0.0", 8000)
+
+
+ECS_ASKS_SECONDS = 120   # the longest stopTimeout of Fargate
+CLOUD_RUN_STOP_SECONDS = 10
+HEROKU_STOP_SECONDS = 30
+
+
+def test_apache(tmp_path: Path) -> None:
+    judge(*apache(Place(tmp_path, [8001])), "-t")
+
+
+def test_ecs() -> None:
+    [container] = json.loads((DEPLOY / "ecs-task.json").read_text("utf-8"))["containerDefinitions"]
+    python, minus_m, *command = container["command"]
+    config = config_of(command)
+    assert (python, minus_m, config.host) == ("python", "-m", "0.0.0.0")
+    assert seconds_to_stop(config) < container["stopTimeout"] <= ECS_ASKS_SECONDS
+    assert container["portMappings"] == [{"containerPort": config.port}]
+
+
+def test_cloud_run() -> None:
+    service = yaml.safe_load((DEPLOY / "cloudrun.yaml").read_text("utf-8"))
+    [container] = service["spec"]["template"]["spec"]["containers"]
+    assert container["command"] == ["python", "-m", "trioserve"]
+    config = config_of(["trioserve", *container["args"]])
+    assert config.host == "0.0.0.0"
+    assert seconds_to_stop(config) < CLOUD_RUN_STOP_SECONDS
+
+
+def test_heroku() -> None:
+    kind, _, command = (DEPLOY / "Procfile").read_text("utf-8").partition(": ")
+    python, minus_m, *rest = shlex.split(command)
+    assert (kind, python, minus_m) == ("web", "python", "-m")
+    config = config_of(rest)
+    assert (config.host, config.forwarded_allow_ips) == ("0.0.0.0", "*")
+    assert seconds_to_stop(config) < HEROKU_STOP_SECONDS
 
 
 def test_kubernetes() -> None:

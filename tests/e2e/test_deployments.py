@@ -15,7 +15,7 @@ from typing import Any, Final
 import pytest
 
 from tests.helpers.load import Load
-from tests.helpers.proxies import Place, Proxy, caddy, free_port, haproxy, nginx, run_proxy
+from tests.helpers.proxies import Place, Proxy, apache, caddy, free_port, haproxy, nginx, run_proxy
 from tests.helpers.raw_http import MEBIBYTE, RawClient
 from tests.helpers.raw_websocket import RawWebSocket
 from tests.helpers.server_process import STRICT, Flavour, ServerProcess
@@ -47,6 +47,8 @@ FRONTS: Final = {
     "haproxy-tcp-unix": Front(partial(haproxy, tcp=True), unix=True, bytes_only=True),
     "caddy": Front(caddy, workers=True),
     "caddy-unix": Front(caddy, unix=True, workers=True),
+    "apache": Front(apache, workers=True),
+    "apache-unix": Front(apache, unix=True, workers=True),
 }
 
 
@@ -185,7 +187,7 @@ def test_a_websocket(site: Site) -> None:
         client.say_goodbye()
 
 
-@pytest.mark.parametrize("name", ["nginx", "haproxy", "caddy"])
+@pytest.mark.parametrize("name", ["nginx", "haproxy", "caddy", "apache"])
 def test_connections_to_the_instances_are_kept(name: str, tmp_path: Path) -> None:
     """One for each, however many requests. Instances that believe nobody tell the proxy's own port."""
     front = FRONTS[name]

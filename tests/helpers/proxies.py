@@ -14,8 +14,8 @@ import trustme
 from tests.helpers.server_process import ServerProcess, wait_until
 from tests.helpers.system_programs import system_program
 
-__all__ = ["DEPLOY", "Place", "Proxy", "caddy", "configure", "free_port", "haproxy", "haproxy_sticky", "nginx",
-           "run_proxy"]  # fmt: skip
+__all__ = ["DEPLOY", "Place", "Proxy", "apache", "caddy", "configure", "free_port", "haproxy", "haproxy_sticky",
+           "nginx", "run_proxy"]  # fmt: skip
 
 DEPLOY: Final = Path(__file__).parents[2] / "docs" / "examples" / "deploy"
 ENDED_BY_SIGTERM: Final = (0, 128 + signal.SIGTERM, -signal.SIGTERM)
@@ -39,6 +39,21 @@ http {
     scgi_temp_path scgi;
     include site.conf;
 }
+"""
+
+
+# What Debian's apache2.conf and its enabled modules have around our file.
+_APACHE_MODULES: Final = (
+    "mpm_event", "authz_core", "headers", "proxy", "proxy_http", "proxy_wstunnel",
+)
+_APACHE: Final = """
+{modules}
+ServerRoot {directory}
+DefaultRuntimeDir {directory}
+PidFile {directory}/apache.pid
+ErrorLog {directory}/error.log
+Listen 127.0.0.1:{port}
+Include site.conf
 """
 
 
@@ -130,6 +145,19 @@ def haproxy(place: Place, *, tcp: bool = False) -> list[str]:
     path = place.directory / "haproxy.cfg"
     path.write_text(text)
     return [system_program("haproxy", package="haproxy"), "-db", "-f", str(path)]
+
+
+def apache(place: Place) -> list[str]:
+    """Write what Apache needs; the command that runs it, as one process, so that none can be left over."""
+    [instance] = place.instances
+    changes = {"<VirtualHost *:80>": f"<VirtualHost 127.0.0.1:{place.port}>"}
+    address = f"unix:{instance}|http://site/" if isinstance(instance, Path) else f"http://127.0.0.1:{instance}/"
+    changes['"http://127.0.0.1:8001/"'] = f'"{address}"'
+    (place.directory / "site.conf").write_text(configure("apache.conf", changes))
+    modules = "\n".join(f"LoadModule {name}_module /usr/lib/apache2/modules/mod_{name}.so" for name in _APACHE_MODULES)
+    main = place.directory / "apache2.conf"
+    main.write_text(_APACHE.format(modules=modules, directory=place.directory, port=place.port))
+    return [system_program("apache2", package="apache2"), "-X", "-f", str(main)]
 
 
 def haproxy_sticky(place: Place) -> list[str]:

@@ -14,7 +14,6 @@ from typing import Any, Final, TypeAlias
 from urllib.parse import urlsplit
 
 import anyio
-import pytest
 import trio
 import trio_websocket
 import websockets.exceptions
@@ -24,7 +23,7 @@ from websockets.typing import Subprotocol
 
 from tests.helpers.certificates import authority, client_context
 from tests.helpers.server_process import WAIT_SECONDS, Output
-from tests.helpers.system_programs import system_program
+from tests.helpers.system_programs import system_program, without
 
 __all__ = ["CLIENTS", "Closed", "Connect", "Refused", "WebSocketProgram", "node_ws", "open_websocket"]
 
@@ -229,7 +228,7 @@ class NodeWs(WebSocketProgram):
     def __init__(self, url: str, subprotocols: tuple[str, ...], authorities: str) -> None:
         node = system_program("node", package="nodejs")
         if not (NODE_PROGRAM / "node_modules" / "ws").is_dir():
-            pytest.fail(f"this test runs npm's package 'ws': install it (npm ci --prefix {NODE_PROGRAM})")
+            without("npm's package 'ws'", f"npm ci --prefix {NODE_PROGRAM}")
         self.process = subprocess.Popen(
             [node, NODE_PROGRAM / "client.mjs", url, *subprotocols], text=True,
             env=os.environ | {"NODE_EXTRA_CA_CERTS": authorities},
