@@ -63,6 +63,7 @@ EXAMPLES: Final[dict[str, tuple[str, Any]]] = {  # of options whose values have 
     "forwarded_allow_ips": ("10.0.0.0/8, unix", "10.0.0.0/8, unix"),
     "forwarded_headers": ("forwarded", "forwarded"),
     "uds_permissions": ("660", "660"),
+    "umask": ("027", "027"),
 }
 
 
