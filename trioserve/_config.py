@@ -209,6 +209,9 @@ class Config:
         metavar="COUNT", environment="WEB_CONCURRENCY")
     pid_file: str | None = option(
         None, "Processes", "While the server is ready, keep its process id in this file.", metavar="FILE")
+    umask: str | None = option(
+        None, "Processes", "Permissions that files and directories made by the application do not get, in octal, such "
+        "as 027 (default: as the process has it).", metavar="MASK")
     when_ready: str | None = option(
         None, "Processes", "Call this function when the server, with all of its workers, is ready.",
         metavar="MODULE:FUNCTION")
@@ -317,6 +320,8 @@ class Config:
             object.__setattr__(self, name, read_value(name, given, hint, known))
         if not _FIELD_NAME.fullmatch(self.request_id_header):
             raise ConfigError("request_id_header", f"{self.request_id_header!r} is no name of a header field")
+        if self.umask is not None and not _OCTAL.fullmatch(self.umask):
+            raise ConfigError("umask", f"{self.umask!r} is no octal number such as 027")
         if self.reload and self.workers > 1:
             raise ConfigError("workers", f"{self.workers} workers cannot be reloaded: reload runs one, choose either")
         for line in self.header:
@@ -371,6 +376,7 @@ class Config:
 _HOST_WITH_PORT = re.compile(r"(?:\[(?P<v6>[^\]]+)\]|(?P<host>[^:]+)):(?P<port>[0-9]+)")
 _FIELD_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110 §5.1
 _HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+:[\t\x20-\x7e\x80-\xff]*")  # RFC 9110 §5.1, §5.5
+_OCTAL = re.compile(r"(?:0o?)?[0-7]{1,3}")
 _OF_EACH_RESPONSE: Final = frozenset(("connection", "content-length", "date", "transfer-encoding"))
 
 OPTIONS: Final[dict[str, Option]] = {field.name: field.metadata["option"] for field in dataclasses.fields(Config)}
@@ -405,7 +411,7 @@ def _as_keyword(name: str, value: str) -> str:
 
 def _check_binding(config: Config) -> None:
     """Every address can be read, those in lists are there once, and nothing contradicts (``Config.bind_specs``)."""
-    if not re.fullmatch("(?:0o?)?[0-7]{1,3}", config.uds_permissions):
+    if not _OCTAL.fullmatch(config.uds_permissions):
         raise ConfigError("uds_permissions", f"{config.uds_permissions!r} is no octal number such as 660")
     if config.uds is not None and (not config.uds or "\0" in config.uds):
         raise ConfigError("uds", f"{config.uds!r} is no path")

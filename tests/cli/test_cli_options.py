@@ -64,6 +64,7 @@ EXAMPLES: Final[dict[str, tuple[str, Any]]] = {  # of options whose values have 
     "forwarded_headers": ("forwarded", "forwarded"),
     "server_name": ("*.example.com", ("*.example.com",)),
     "uds_permissions": ("660", "660"),
+    "umask": ("027", "027"),
 }
 
 

@@ -128,12 +128,15 @@ def test_contradictions(options: dict[str, Any], option: str, problem: str) -> N
 @pytest.mark.parametrize("mode", ["600", "0660", "0o777", "0"])
 def test_permissions(mode: str) -> None:
     assert Config(uds_permissions=mode).uds_permissions == mode
+    assert Config(umask=mode).umask == mode
 
 
 @pytest.mark.parametrize("mode", ["", "rw", "8", "0x7", "1777", "-1", " 6", "0o", "6\n"])
 def test_what_are_no_permissions(mode: str) -> None:
     with pytest.raises(ConfigError, match=r"uds_permissions: .*octal"):
         Config(uds_permissions=mode)
+    with pytest.raises(ConfigError, match=r"umask: .*octal"):
+        Config(umask=mode)
 
 
 @pytest.mark.parametrize(("host", "port", "url"), [

@@ -141,7 +141,8 @@ def test_numbers(name: str, known: Option) -> None:
 
 
 WITH_A_FORM: Final = {
-    "root_path": "/api", "uds_permissions": "660", "forwarded_allow_ips": "::1", "forwarded_headers": "forwarded",
+    "root_path": "/api", "uds_permissions": "660", "umask": "027", "forwarded_allow_ips": "::1",
+    "forwarded_headers": "forwarded",
 }  # fmt: skip
 
 

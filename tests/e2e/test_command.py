@@ -227,3 +227,22 @@ def test_a_file_configures_it(tmp_path: Path, backend: str) -> None:
         assert get(running.url()) == b"hello"
         running.signal(signal.SIGTERM)
         assert running.end() == (0, "GET / 200 -\nclosed\n")
+
+
+UMASK_APP = '''
+import os
+
+async def app(scope, receive, send):
+    assert scope["type"] == "http"
+    os.umask(mask := os.umask(0))
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": b"%03o" % mask})
+'''
+
+
+@pytest.mark.parametrize("options", [[], ["--workers", "2"]], ids=["single process", "workers"])
+def test_the_umask_is_the_applications(tmp_path: Path, backend: str, options: list[str]) -> None:
+    with command(tmp_path, "--backend", backend, "--umask", "037", *options, source=UMASK_APP) as running:
+        assert get(running.url()) == b"037"
+        running.signal(signal.SIGTERM)
+        assert running.end()[0] == 0

@@ -11,11 +11,10 @@ import queue
 import sys
 import threading
 import time
-from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from threading import Thread
-from typing import Final, NoReturn
+from typing import Final
 
 from trioserve._complaints import complain
 from trioserve._errors import TrioserveError
@@ -53,7 +52,8 @@ class Departure:
         self._budget_ends = math.inf  # by time.monotonic(), like the two below
         self._deadline = math.inf
         self._says_at = math.inf  # who is waited for
-        self._watch: Watch | None = None
+        self._is_watched = False
+        self._news: queue.SimpleQueue[None] = queue.SimpleQueue()  # for the thread that watches, also from a handler
         self._was_told = False
         self._hurries = 0
         self._server_ended = False
@@ -72,7 +72,7 @@ class Departure:
         self._hurries += 1
         seconds = FORCED_SECONDS if self._hurries == 1 and not self._server_ended else AT_ONCE_SECONDS
         self._deadline = min(self._deadline, time.monotonic() + seconds)
-        self._tell()
+        self._news.put(None)
 
     def server_has_ended(self, failure: BaseException | None = None) -> None:
         """Only the application's threads can hold up the process from now on. ``failure`` is why the server ended."""
@@ -82,14 +82,14 @@ class Departure:
         elif isinstance(failure, TrioserveError):
             self._exit_code, self._failure = failure.exit_code, f"; {failure}"
         if self._is_expected:
+            self._begin(self._budget)
             self._wait_for_threads()
 
     def event_loop_has_ended(self) -> None:
         """So the program goes on. Time runs again when Python ends: it waits for threads then."""
-        watch, self._watch = self._watch, None
-        self._says_at = math.inf
-        if watch is not None:
-            watch.news.put(None)
+        self._deadline = self._says_at = math.inf
+        if not self.ends_process:  # what the program does from now on has nothing to do with the server
+            self._budget_ends = math.inf
         if self._is_expected:
             # Called before threads are joined, which atexit functions are not.
             threading._register_atexit(self._python_ends)  # type: ignore[attr-defined]
@@ -99,45 +99,38 @@ class Departure:
         return self.ends_process or self._was_told
 
     def _python_ends(self) -> None:
-        if not self.ends_process:  # what the program has done since then has nothing to do with the server
-            self._budget_ends = self._deadline = math.inf
+        self._budget_ends = min(self._budget_ends, time.monotonic() + self._budget)
         self._wait_for_threads()
 
     def _wait_for_threads(self) -> None:
-        self._begin(self._budget)
         now = time.monotonic()
-        self._deadline = min(self._deadline, max(self._budget_ends, now + THREADS_SECONDS))
+        ends = now + AT_ONCE_SECONDS if self._hurries else max(self._budget_ends, now + THREADS_SECONDS)
+        self._deadline = min(self._deadline, ends)
         self._says_at = now + QUIET_SECONDS
-        self._tell()
+        self._news.put(None)
 
-    # The thread that watches.
+    # The threads that watch. They begin early, because none can begin once Python ends.
 
     def _begin(self, seconds: float) -> None:
-        if self._watch is None:
-            self._budget_ends = min(self._budget_ends, time.monotonic() + seconds)
+        if not self._is_watched:
+            self._is_watched = True
+            self._budget_ends = time.monotonic() + seconds
             self._deadline = min(self._deadline, self._budget_ends + SPARE_SECONDS)
-            self._watch = Watch(self._end_in_time)
-            self._watch.start()
+            wanted: queue.SimpleQueue[None] = queue.SimpleQueue()
+            said: queue.SimpleQueue[None] = queue.SimpleQueue()
+            Thread(target=self._say_farewell, args=[wanted, said], name=OURS, daemon=True).start()
+            Thread(target=self._end_in_time, args=[wanted, said], name=OURS, daemon=True).start()
 
-    def _tell(self) -> None:
-        if self._watch is not None:
-            self._watch.news.put(None)
-
-    def _end_in_time(self, watch: "Watch") -> None:
-        while self._watch is watch:  # until the event loop has ended
-            now = time.monotonic()
-            if now >= self._deadline:
-                self._leave()
+    def _end_in_time(self, farewell: "queue.SimpleQueue[None]", said: "queue.SimpleQueue[None]") -> None:
+        while (now := time.monotonic()) < self._deadline:
             if now >= self._says_at:
                 self._says_at = math.inf
                 self._say_who_is_waited_for(self._deadline - now)
             with suppress(queue.Empty):
-                watch.news.get(timeout=max(0.0, min(self._deadline, self._says_at, now + threading.TIMEOUT_MAX) - now))
-
-    def _leave(self) -> NoReturn:
-        farewell = Thread(target=self._say_farewell, name=OURS, daemon=True)
-        farewell.start()
-        farewell.join(FAREWELL_SECONDS)
+                self._news.get(timeout=max(0.0, min(self._deadline, self._says_at, now + threading.TIMEOUT_MAX) - now))
+        farewell.put(None)
+        with suppress(queue.Empty):
+            said.get(timeout=FAREWELL_SECONDS)
         os._exit(self._exit_code)
 
     def _say_who_is_waited_for(self, seconds: float) -> None:
@@ -146,12 +139,14 @@ class Departure:
             complain(log, "Waiting for threads of the application, %s; another signal ends them: %s", how_long, names,
                      level=logging.WARNING)
 
-    def _say_farewell(self) -> None:
+    def _say_farewell(self, wanted: "queue.SimpleQueue[None]", said: "queue.SimpleQueue[None]") -> None:
+        wanted.get()
         complain(log, "The process ends without waiting any longer for %s%s",
                  self._threads() or "its exit functions", self._failure, level=logging.WARNING)
         for stream in (sys.stdout, sys.stderr):
             with suppress(Exception):  # there is none, or nobody reads it
                 stream.flush()
+        said.put(None)
 
     def _threads(self) -> str:
         """Those that hold up the process, by name and where they stand; daemons can only hold up the server."""
@@ -164,18 +159,6 @@ class Departure:
         ]
         more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
         return ", ".join(names[:NAMED]) + more
-
-
-class Watch(Thread):
-    """A thread that runs ``function`` with itself, a daemon.
-
-    Attributes:
-        news: something is put in when there is something new, also by signal handlers.
-    """
-
-    def __init__(self, function: "Callable[[Watch], None]") -> None:
-        super().__init__(target=function, args=[self], name=OURS, daemon=True)
-        self.news: queue.SimpleQueue[None] = queue.SimpleQueue()
 
 
 class DepartingServer:

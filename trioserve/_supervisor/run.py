@@ -151,6 +151,8 @@ def _in_event_loop(
     function: Callable[..., Coroutine[Any, Any, None]], config: Config, departure: Departure, *args: Any
 ) -> None:
     open_standard_streams()
+    if config.umask is not None:
+        os.umask(int(config.umask, 8))
     options = backend_options(config)
     try:
         with survived(USER_SIGNALS) if _in_main_thread() else nullcontext():
