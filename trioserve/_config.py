@@ -17,7 +17,7 @@ from typing import Any, Final, Literal, TypeAlias, TypeVar
 
 from trioserve._addresses import BindSpec, Descriptor, HostPort, UnixPath, parse_bind
 from trioserve._errors import ConfigError
-from trioserve._host_names import HostNames
+from trioserve._host_names import HostNames, NamedCertificate, parse_named_certificate
 from trioserve._root_path import read_prefix
 from trioserve._trust import TrustedPeers, believed_fields
 from trioserve._values import Option, can_be_none, nearest, read_value
@@ -138,6 +138,11 @@ class Config:
     ssl_cert_reqs: Literal["none", "optional", "required"] = option(
         "none", "TLS", "Ask clients for a certificate; 0, 1 and 2 are accepted as well.",
         aliases=((0, "none"), (1, "optional"), (2, "required"), ("0", "none"), ("1", "optional"), ("2", "required")))
+    ssl_crl: str | None = option(
+        None, "TLS", "Client certificates that their authorities have revoked (CRLs), in PEM.", metavar="FILE")
+    ssl_sni: tuple[str, ...] = option(
+        (), "TLS", "Another certificate, for clients that ask for this host or, *.example.com, one below it: "
+        "HOST=CERTFILE or HOST=CERTFILE,KEYFILE; repeatable.", metavar="HOST=FILES")
     ssl_ciphers: str = option(
         "ECDHE+AESGCM:ECDHE+CHACHA20", "TLS", "Ciphers of TLS 1.2, as OpenSSL writes them; TLS 1.3 chooses its own.",
         metavar="CIPHERS")
@@ -331,6 +336,8 @@ class Config:
                 raise ConfigError("header", f"{name} is different for each response, so the server writes it")
         _check_binding(self)
         object.__setattr__(self, "root_path", _translate("root_path", read_prefix, self.root_path))
+        for text in self.ssl_sni:
+            _translate("ssl_sni", parse_named_certificate, text)
         _translate("server_name", HostNames, self.server_name)
         _translate("forwarded_allow_ips", TrustedPeers, self.forwarded_allow_ips)
         _translate("forwarded_headers", believed_fields, self.forwarded_headers)
@@ -352,6 +359,11 @@ class Config:
         if self.fd is not None:
             specs.append(Descriptor(self.fd))
         return specs or [HostPort(self.host, self.port)]
+
+    @property
+    def named_certificates(self) -> list[NamedCertificate]:
+        """Those that are for some hosts only."""
+        return [parse_named_certificate(text) for text in self.ssl_sni]
 
     @property
     def insecure_bind_specs(self) -> list[BindSpec]:

@@ -1,11 +1,15 @@
-"""Names of hosts, and patterns for them: ``example.com`` is one host, ``*.example.com`` is all that are below it."""
+"""Names of hosts, patterns for them, and the certificates that belong to them.
+
+``example.com`` is one host, ``*.example.com`` is all that are below it.
+"""
 
 import ipaddress
 import re
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Final
 
-__all__ = ["HostNames"]
+__all__ = ["HostNames", "NamedCertificate", "parse_named_certificate"]
 
 _LABEL: Final = r"[a-z0-9_](?:[a-z0-9_-]*[a-z0-9_])?"
 _NAME: Final = re.compile(rf"(?:\*\.)?{_LABEL}(?:\.{_LABEL})*", re.IGNORECASE)
@@ -34,3 +38,25 @@ def _read(text: str) -> str:
         if not _NAME.fullmatch(text.removesuffix(".")):
             raise ValueError(f"{text!r} is no name of a host, such as example.com or *.example.com") from None
     return text.removesuffix(".").lower()
+
+
+@dataclass(frozen=True, slots=True)
+class NamedCertificate:
+    """What a client gets to see that asks for one of ``hosts``.
+
+    Attributes:
+        keyfile: of the private key; ``None`` when that is in ``certfile``, too.
+    """
+
+    hosts: HostNames
+    certfile: str
+    keyfile: str | None
+
+
+def parse_named_certificate(text: str) -> NamedCertificate:
+    """``HOST=CERTFILE`` or ``HOST=CERTFILE,KEYFILE``. Raises ValueError."""
+    host, equals, files = text.partition("=")
+    certfile, comma, keyfile = files.partition(",")
+    if not equals or not certfile or (comma and not keyfile):
+        raise ValueError(f"{text!r} is not of the form HOST=CERTFILE or HOST=CERTFILE,KEYFILE")
+    return NamedCertificate(HostNames([host]), certfile, keyfile or None)

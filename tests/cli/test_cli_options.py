@@ -62,6 +62,7 @@ EXAMPLES: Final[dict[str, tuple[str, Any]]] = {  # of options whose values have 
     "insecure_bind": ("*:8000", ("*:8000",)),
     "forwarded_allow_ips": ("10.0.0.0/8, unix", "10.0.0.0/8, unix"),
     "forwarded_headers": ("forwarded", "forwarded"),
+    "ssl_sni": ("a.example=a.pem,a.key", ("a.example=a.pem,a.key",)),
     "server_name": ("*.example.com", ("*.example.com",)),
     "uds_permissions": ("660", "660"),
     "umask": ("027", "027"),

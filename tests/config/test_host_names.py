@@ -3,7 +3,7 @@
 import pytest
 
 from trioserve import Config, ConfigError
-from trioserve._host_names import HostNames
+from trioserve._host_names import HostNames, parse_named_certificate
 
 
 @pytest.mark.parametrize(("text", "host", "is_one"), [
@@ -50,3 +50,21 @@ def test_what_is_no_name(text: str) -> None:
         Config(server_name=("a.example", text))
     assert failure.value.option == "server_name"
     assert repr(text) in failure.value.problem
+
+
+@pytest.mark.parametrize(("text", "certfile", "keyfile"), [
+    ("shop.example=shop.pem", "shop.pem", None),
+    ("*.shop.example=/etc/shop.pem,/etc/shop.key", "/etc/shop.pem", "/etc/shop.key"),
+    ("shop.example=C:\\shop=1.pem", "C:\\shop=1.pem", None),
+])
+def test_named_certificates(text: str, certfile: str, keyfile: str | None) -> None:
+    named = parse_named_certificate(text)
+    assert (named.certfile, named.keyfile) == (certfile, keyfile)
+    assert ("shop.example" in named.hosts) is not text.startswith("*")
+
+
+@pytest.mark.parametrize("text", ["", "shop.example", "shop.example=", "=shop.pem", "a b=s.pem", "a=s.pem,", "a=,k"])
+def test_what_is_no_named_certificate(text: str) -> None:
+    with pytest.raises(ConfigError) as failure:
+        Config(ssl_sni=(text,))
+    assert failure.value.option == "ssl_sni"

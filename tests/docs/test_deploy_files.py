@@ -126,8 +126,12 @@ def test_kubernetes() -> None:
     assert config.host == "0.0.0.0"
 
 
-def test_the_service() -> None:
-    unit = (SYSTEMD / "trioserve.service").read_text("utf-8")
+SERVICES = pytest.mark.parametrize("name", ["trioserve.service", "trioserve-one.service"])
+
+
+@SERVICES
+def test_the_service(name: str) -> None:
+    unit = (SYSTEMD / name).read_text("utf-8")
     settings = dict(re.findall(r"^(\w+)=(.*)$", unit, re.MULTILINE))
     python, minus_m, *command = shlex.split(settings["ExecStart"])
     assert (Path(python).name, minus_m) == ("python3", "-m")
@@ -135,13 +139,17 @@ def test_the_service() -> None:
     socket_unit = (SYSTEMD / "trioserve.socket").read_text("utf-8")
     config = config_of(command)
     assert f"ListenStream={config.host}:{config.port}\nBacklog={config.backlog}\n" in socket_unit
+    assert ("ExecReload" in settings) is (config.workers > 1)  # SIGHUP replaces workers
+    stops_by_itself = config.limit_max_rss is not None and config.workers == 1
+    assert settings["Restart"] == ("always" if stops_by_itself else "on-failure")
 
 
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is not installed")
-def test_systemd_finds_nothing_wrong(tmp_path: Path) -> None:
-    units = [tmp_path / name for name in ("trioserve.service", "trioserve.socket")]
-    for unit in units:
-        shutil.copy(SYSTEMD / unit.name, unit)
+@SERVICES
+def test_systemd_finds_nothing_wrong(tmp_path: Path, name: str) -> None:
+    units = [tmp_path / unit for unit in ("trioserve.service", "trioserve.socket")]
+    for unit, example in zip(units, (name, "trioserve.socket"), strict=True):
+        shutil.copy(SYSTEMD / example, unit)
     done = subprocess.run(
         ["systemd-analyze", "verify", *units], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=30,
         check=False)

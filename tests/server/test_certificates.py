@@ -39,6 +39,7 @@ def directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "folder").mkdir()
     certificate = (tmp_path / "server.pem").read_text()
     (tmp_path / "damaged.pem").write_text(certificate.replace(certificate[100:140], "A" * 40))
+    (tmp_path / "bad.crl").write_text("-----BEGIN X509 CRL-----\nAAAA\n-----END X509 CRL-----\n")
     (tmp_path / "damaged.key").write_text("-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n")
     key = load_key(server_certificate().private_key_pem.bytes(), None)
     (tmp_path / "locked.key").write_bytes(
@@ -59,6 +60,7 @@ def problem(**options: Any) -> str:
 
 
 GOOD: dict[str, Any] = {"ssl_certfile": "server.pem", "ssl_keyfile": "server.key"}
+VERIFYING: dict[str, Any] = {**GOOD, "ssl_cert_reqs": "required", "ssl_ca_certs": "ca.pem"}
 
 
 # -- loading -----------------------------------------------------------------------------------------------------------
@@ -128,6 +130,15 @@ def test_the_context_is_what_the_options_say(directory: Path) -> None:
     ({**GOOD, "ssl_keyfile": "nul\x00"}, "ssl_keyfile", ["cannot be read"]),
     ({**GOOD, "ssl_keyfile": "folder"}, "ssl_keyfile", ["'folder' cannot be read"]),
     ({**GOOD, "ssl_cert_reqs": 1, "ssl_ca_certs": "folder"}, "ssl_ca_certs", ["'folder' cannot be read"]),
+    ({"ssl_sni": ["a=server.pem"]}, "ssl_sni", ["--ssl-certfile"]),
+    ({"ssl_crl": "ca.pem"}, "ssl_crl", ["--ssl-certfile"]),
+    ({**GOOD, "ssl_sni": ["a=nowhere.pem"]}, "ssl_sni", ["'nowhere.pem' cannot be read"]),
+    ({**GOOD, "ssl_sni": ["a=another.pem"]}, "ssl_sni", ["'another.pem' holds no usable private key", "after a comma"]),
+    ({**GOOD, "ssl_sni": ["a=another.pem,server.key"]}, "ssl_sni", ["'server.key' does not belong", "'another.pem'"]),
+    ({**GOOD, "ssl_sni": ["a=both.pem", "b=empty.pem"]}, "ssl_sni", ["'empty.pem' holds no certificate"]),
+    ({**VERIFYING, "ssl_crl": "ca.pem"}, "ssl_crl", ["no revocation"]),
+    ({**VERIFYING, "ssl_crl": "x.pem"}, "ssl_crl", ["cannot be read"]),
+    ({**VERIFYING, "ssl_crl": "bad.crl"}, "ssl_crl", ["cannot be"]),
     ({**GOOD, "ssl_ciphers": "NONSENSE"}, "ssl_ciphers", ["'NONSENSE' selects no cipher"]),
 ])
 def test_what_is_wrong_is_said_in_one_line(
@@ -188,11 +199,12 @@ def test_a_key_may_come_through_a_pipe(directory: Path) -> None:  # --ssl-keyfil
 
 @pytest.mark.parametrize("option", [
     {"ssl_certfile": "a"}, {"ssl_keyfile": "a"}, {"ssl_keyfile_password": "a"}, {"ssl_ca_certs": "a"},
-    {"ssl_cert_reqs": "required"}, {"ssl_ciphers": "ALL"}, {"ssl_min_version": "TLSv1.3"},
+    {"ssl_crl": "a"}, {"ssl_sni": ("a=a",)}, {"ssl_cert_reqs": "required"}, {"ssl_ciphers": "ALL"},
+    {"ssl_min_version": "TLSv1.3"},
 ])
-def test_a_context_and_options_contradict_each_other(option: dict[str, str]) -> None:
+def test_a_context_and_options_contradict_each_other(option: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match="ssl_context") as error:
-        load_certificates(Config(**option), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER))  # type: ignore[arg-type]
+        load_certificates(Config(**option), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER))
     assert error.value.option in option
 
 

@@ -8,7 +8,8 @@ import logging
 import os
 import re
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 import anyio
@@ -16,6 +17,7 @@ import anyio
 from trioserve._complaints import complain
 from trioserve._config import OPTIONS, Config
 from trioserve._errors import ConfigError
+from trioserve._host_names import HostNames, NamedCertificate
 from trioserve._server.engine import choose_http2_engine
 from trioserve._streams import ServerIdentity
 
@@ -57,7 +59,7 @@ class Certificates:
         except ConfigError as exc:
             complain(log, "The certificates were not reloaded, the old ones stay: %s", exc)
             return
-        self.identity.context, self.identity.certificate = fresh.context, fresh.certificate
+        self.identity.become(fresh)
         complain(log, "The certificates have been reloaded", level=logging.INFO)
 
     async def watch(self) -> None:
@@ -95,13 +97,15 @@ def load_certificates(config: Config, context: ssl.SSLContext | None) -> Certifi
         given = ServerIdentity(context, certificate=None)
         return Certificates(lambda: given, files=())
     if config.ssl_certfile is None:
-        for name in ("ssl_keyfile", "ssl_ca_certs", "ssl_cert_reqs"):
-            if getattr(config, name) not in (None, "none"):
+        for name in ("ssl_keyfile", "ssl_ca_certs", "ssl_cert_reqs", "ssl_crl", "ssl_sni"):
+            if getattr(config, name) not in (None, "none", ()):
                 raise ConfigError(name, "there is no TLS without a certificate: give --ssl-certfile as well")
         if config.insecure_bind:
             raise ConfigError("insecure_bind", "without certificates no address has TLS: use --bind")
         return None
-    files = (config.ssl_certfile, config.ssl_keyfile, config.ssl_ca_certs)
+    files = [config.ssl_certfile, config.ssl_keyfile, config.ssl_ca_certs, config.ssl_crl]
+    for named in config.named_certificates:
+        files += [named.certfile, named.keyfile]
     return Certificates(lambda: _read_identity(config), tuple(file for file in files if file is not None))
 
 
@@ -119,8 +123,53 @@ def _check_context(context: ssl.SSLContext) -> None:
         raise ConfigError("ssl_context", f"{context!r} is not an SSLContext for servers") from None
 
 
+@dataclass(frozen=True, slots=True)
+class _Pair:
+    """A certificate and its key, with the options that name their files, and what to do about a missing key."""
+
+    certificate: str
+    key: str
+    certificate_option: str = "ssl_certfile"
+    key_option: str = "ssl_certfile"
+    advice: str = ""
+
+
 def _read_identity(config: Config) -> ServerIdentity:
-    """A new context from the files. Raises ConfigError, which names the option whose file or text is wrong."""
+    """New contexts from the files. Raises ConfigError, which names the option whose file or text is wrong."""
+    assert config.ssl_certfile is not None
+    if config.ssl_keyfile is None:
+        pair = _Pair(config.ssl_certfile, config.ssl_certfile, advice="; give it by --ssl-keyfile")
+    else:
+        pair = _Pair(config.ssl_certfile, config.ssl_keyfile, key_option="ssl_keyfile")
+    context, certificate = _read_context(config, pair)
+    others = [(named.hosts, *_read_context(config, _pair_of(named))) for named in config.named_certificates]
+    _warn_of_unasked(config)
+    if others:
+        context.sni_callback = _chooser([(hosts, other) for hosts, other, _ in others])
+    return ServerIdentity(context, certificate, {other: shown for _, other, shown in others})
+
+
+def _pair_of(named: NamedCertificate) -> _Pair:
+    advice = "; give it after a comma" if named.keyfile is None else ""
+    return _Pair(named.certfile, named.keyfile or named.certfile, "ssl_sni", "ssl_sni", advice)
+
+
+def _chooser(
+    contexts: Sequence[tuple[HostNames, ssl.SSLContext]]
+) -> Callable[[ssl.SSLObject, str | None, ssl.SSLContext], None]:
+    """An ``sni_callback``: the first context whose hosts have the one that a client asks for (RFC 6066 §3)."""
+
+    def choose(session: ssl.SSLObject, host: str | None, default: ssl.SSLContext) -> None:
+        for hosts, context in contexts:
+            if host is not None and host in hosts:
+                session.context = context
+                return
+
+    return choose
+
+
+def _read_context(config: Config, pair: _Pair) -> tuple[ssl.SSLContext, str]:
+    """A context that presents ``pair``, and the certificate in PEM; the other settings are the same for all."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = _VERSIONS[config.ssl_min_version]
     context.options |= ssl.OP_NO_RENEGOTIATION
@@ -129,9 +178,9 @@ def _read_identity(config: Config) -> ServerIdentity:
         context.set_ciphers(config.ssl_ciphers)
     except ssl.SSLError:
         raise ConfigError("ssl_ciphers", f"{config.ssl_ciphers!r} selects no cipher that OpenSSL knows") from None
-    certificate = _load_pair(context, config)
+    certificate = _load_pair(context, pair, config.ssl_keyfile_password)
     _load_authorities(context, config)
-    return ServerIdentity(context, certificate)
+    return context, certificate
 
 
 def protocols(config: Config) -> tuple[str, ...]:
@@ -139,53 +188,51 @@ def protocols(config: Config) -> tuple[str, ...]:
     return ("http/1.1",) if choose_http2_engine(config) is None else ("h2", "http/1.1")
 
 
-def _load_pair(context: ssl.SSLContext, config: Config) -> str:
+def _load_pair(context: ssl.SSLContext, pair: _Pair, known_password: str | None) -> str:
     """Certificate and key into ``context``; the certificate itself in PEM."""
-    assert config.ssl_certfile is not None
-    certificate = _first_certificate(config.ssl_certfile)
-    key_option, key_file = "ssl_certfile", config.ssl_certfile
-    if config.ssl_keyfile is not None:
-        key_option, key_file = "ssl_keyfile", config.ssl_keyfile
-        _check_readable("ssl_keyfile", key_file)
+    certificate = _first_certificate(pair.certificate_option, pair.certificate)
+    if pair.key != pair.certificate:
+        _check_readable(pair.key_option, pair.key)
     asked_for_password = False
 
     def password() -> str:
         nonlocal asked_for_password
         asked_for_password = True
-        return config.ssl_keyfile_password or ""  # OpenSSL would ask at the terminal otherwise
+        return known_password or ""  # OpenSSL would ask at the terminal otherwise
 
     try:
-        context.load_cert_chain(config.ssl_certfile, key_file, password)
+        context.load_cert_chain(pair.certificate, pair.key, password)
     except (OSError, ValueError) as exc:  # an SSLError is an OSError; ValueError: a password that is too long
-        if asked_for_password and config.ssl_keyfile_password is None:
-            raise ConfigError("ssl_keyfile_password", f"the key in {key_file!r} needs a password") from None
+        if asked_for_password and known_password is None:
+            raise ConfigError("ssl_keyfile_password", f"the key in {pair.key!r} needs a password") from None
         if asked_for_password:
-            raise ConfigError("ssl_keyfile_password", f"is not the password of the key in {key_file!r}") from None
-        raise _explain_pair(exc, config.ssl_certfile, key_option, key_file) from None
+            raise ConfigError("ssl_keyfile_password", f"is not the password of the key in {pair.key!r}") from None
+        raise _explain_pair(exc, pair) from None
     return certificate
 
 
-def _explain_pair(exc: OSError | ValueError, cert_file: str, key_option: str, key_file: str) -> ConfigError:
+def _explain_pair(exc: OSError | ValueError, pair: _Pair) -> ConfigError:
     reason = getattr(exc, "reason", None)
     if reason == "KEY_VALUES_MISMATCH":
-        return ConfigError(key_option, f"the key in {key_file!r} does not belong to the certificate in {cert_file!r}")
+        return ConfigError(
+            pair.key_option, f"the key in {pair.key!r} does not belong to the certificate in {pair.certificate!r}")
     if reason in ("EE_KEY_TOO_SMALL", "CA_MD_TOO_WEAK", "CA_KEY_TOO_SMALL"):
-        return ConfigError("ssl_certfile", f"the certificate in {cert_file!r} is too weak: {_words(reason)}")
-    if key_option == "ssl_certfile":
-        return ConfigError(key_option, f"{key_file!r} holds no usable private key; give it by --ssl-keyfile")
-    return ConfigError(key_option, f"{key_file!r} holds no usable private key in PEM")
+        return ConfigError(
+            pair.certificate_option, f"the certificate in {pair.certificate!r} is too weak: {_words(reason)}")
+    kind = "" if pair.advice else " in PEM"
+    return ConfigError(pair.key_option, f"{pair.key!r} holds no usable private key{kind}{pair.advice}")
 
 
-def _first_certificate(path: str) -> str:
+def _first_certificate(option: str, path: str) -> str:
     """The certificate that a server presents, in PEM, once all in the file are known to be sound."""
-    match = _PEM_CERTIFICATE.search(_read("ssl_certfile", path))
+    match = _PEM_CERTIFICATE.search(_read(option, path))
     if match is None:
-        raise ConfigError("ssl_certfile", f"{path!r} holds no certificate in PEM")
+        raise ConfigError(option, f"{path!r} holds no certificate in PEM")
     try:
         ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cafile=path)
     except OSError as exc:
         problem = _words(getattr(exc, "reason", None) or str(exc))
-        raise ConfigError("ssl_certfile", f"{path!r} holds a certificate that cannot be read: {problem}") from None
+        raise ConfigError(option, f"{path!r} holds a certificate that cannot be read: {problem}") from None
     return match[0].replace("\r\n", "\n") + "\n"
 
 
@@ -197,13 +244,32 @@ def _load_authorities(context: ssl.SSLContext, config: Config) -> None:
             context.load_verify_locations(cafile=path)
         except OSError:  # an SSLError is one
             raise ConfigError("ssl_ca_certs", f"{path!r} holds no certificates in PEM") from None
-        if config.ssl_cert_reqs == "none":
-            complain(
-                log, "--ssl-ca-certs has no effect: without --ssl-cert-reqs no client is asked for a certificate",
-                level=logging.WARNING)
     elif config.ssl_cert_reqs != "none":
         raise ConfigError("ssl_ca_certs", "is needed to verify the certificates that --ssl-cert-reqs asks for")
+    if config.ssl_crl is not None:
+        _load_revocations(context, config.ssl_crl)
     context.verify_mode = _VERIFICATION[config.ssl_cert_reqs]
+
+
+def _load_revocations(context: ssl.SSLContext, path: str) -> None:
+    """With them the list of the authority that issued a client's certificate is needed (RFC 5280 §6.3)."""
+    if "-----BEGIN X509 CRL-----" not in _read("ssl_crl", path):
+        raise ConfigError("ssl_crl", f"{path!r} holds no revocation list in PEM")
+    try:
+        context.load_verify_locations(cafile=path)
+    except OSError as exc:
+        problem = _words(getattr(exc, "reason", None) or str(exc))
+        raise ConfigError("ssl_crl", f"{path!r} holds a revocation list that cannot be read: {problem}") from None
+    context.verify_flags |= ssl.VERIFY_CRL_CHECK_LEAF
+
+
+def _warn_of_unasked(config: Config) -> None:
+    if config.ssl_cert_reqs == "none":
+        for name, path in (("--ssl-ca-certs", config.ssl_ca_certs), ("--ssl-crl", config.ssl_crl)):
+            if path is not None:
+                complain(
+                    log, "%s has no effect: without --ssl-cert-reqs no client is asked for a certificate", name,
+                    level=logging.WARNING)
 
 
 def _read(name: str, path: str) -> str:

@@ -11,8 +11,8 @@ they are, so one that was cut short does not pass for a whole one (RFC 8446 §6.
 import contextlib
 import logging
 import ssl
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import anyio
@@ -36,15 +36,21 @@ HANDSHAKE, OPEN, FINISHED, BROKEN = range(4)
 
 @dataclass(slots=True)
 class ServerIdentity:
-    """Whom the clients of a server's TLS listeners meet. To change it, change both; it holds for new connections.
+    """Whom the clients of a server's TLS listeners meet. To change it, change all of it; it holds for new connections.
 
     Attributes:
-        context: made for servers.
+        context: made for servers; it may choose another one in the handshake.
         certificate: the one that ``context`` presents, in PEM; ``None`` if that is not known.
+        others: contexts that may be chosen, with what they present.
     """
 
     context: ssl.SSLContext
     certificate: str | None
+    others: Mapping[ssl.SSLContext, str] = field(default_factory=dict)
+
+    def become(self, fresh: "ServerIdentity") -> None:
+        """For the connections to come."""
+        self.context, self.certificate, self.others = fresh.context, fresh.certificate, fresh.others
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,13 +105,14 @@ class TlsStream:
     """The server's end of a TLS connection, over ``inner``, which it owns from now on."""
 
     __slots__ = (
-        "_certificate", "_changed", "_ended", "_incoming", "_inner", "_interruptions", "_outgoing", "_reading",
-        "_received", "_ssl", "_state",
+        "_certificate", "_certificates_of_others", "_changed", "_ended", "_incoming", "_inner", "_interruptions",
+        "_outgoing", "_reading", "_received", "_ssl", "_state",
     )  # fmt: skip
 
     def __init__(self, inner: ByteStream, identity: ServerIdentity) -> None:
         self._inner = inner
         self._certificate = identity.certificate
+        self._certificates_of_others = identity.others
         self._incoming = ssl.MemoryBIO()  # between two calls it holds a part of one record at most
         self._outgoing = ssl.MemoryBIO()
         self._ssl = identity.context.wrap_bio(self._incoming, self._outgoing, server_side=True)
@@ -162,7 +169,7 @@ class TlsStream:
         return TlsFacts(
             version=_VERSIONS.get(self._ssl.version() or ""),
             cipher_suite=_cipher_suite(self._ssl),
-            server_certificate=self._certificate,
+            server_certificate=self._certificates_of_others.get(self._ssl.context, self._certificate),
             client_chain=_client_chain(self._ssl),
             protocol=self._ssl.selected_alpn_protocol(),
         )
