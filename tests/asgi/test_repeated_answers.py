@@ -6,13 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.helpers.response_reading import answer, body, head_of, start, trailers
+from tests.helpers.response_reading import answer, body, head_of, repeated_head, start, trailers
 from trioserve._asgi import State
 from trioserve._errors import AppError
 
 
 def test_an_answer_is_what_it_was() -> None:
-    head = head_of()
+    head = repeated_head()
     headers = [(b"content-length", b"2"), (b"x", b"y"), (b"date", b"now")]
     expected = answer(start(headers=headers), body(b"ab")).wire
     for _ in range(5):
@@ -20,7 +20,7 @@ def test_an_answer_is_what_it_was() -> None:
 
 
 def test_answers_that_alternate_do_not_mix() -> None:
-    head = head_of()
+    head = repeated_head()
     starts = [
         start(headers=[(b"x", b"1")]), start(headers=[(b"x", b"2")]), start(404, headers=[(b"x", b"1")]), start(),
         start(headers=[(b"connection", b"close")]), start(headers=[(b"content-length", b"2")]), start(204),
@@ -35,7 +35,7 @@ def test_answers_that_alternate_do_not_mix() -> None:
 
 
 def test_what_an_application_changes_in_its_headers_later_is_seen() -> None:
-    head, headers = head_of(), [(b"x", b"0")]
+    head, headers = repeated_head(), [(b"x", b"0")]
     for number in range(5):
         headers[0] = (b"x", b"%d" % number)
         assert answer(start(headers=headers), body(), head=head).values(b"x") == [b"%d" % number]
@@ -44,7 +44,7 @@ def test_what_an_application_changes_in_its_headers_later_is_seen() -> None:
 @pytest.mark.parametrize("kind", [bytes, bytearray, lambda data: memoryview(bytearray(data)), memoryview])
 def test_what_it_changes_inside_a_header_is_seen(kind: Any) -> None:
     """A pair may be a list, and a value may be what can be changed, where both are accepted."""
-    head, pair = head_of(), [b"x", b"0"]
+    head, pair = repeated_head(), [b"x", b"0"]
     for number in range(5):
         pair[1] = kind(b"%d" % number)
         for header in (pair, tuple(pair)):
@@ -55,7 +55,7 @@ def test_what_it_changes_inside_a_header_is_seen(kind: Any) -> None:
 @pytest.mark.parametrize("place", [0, 1])
 @pytest.mark.parametrize("kind", [bytearray, lambda data: memoryview(bytearray(data))])
 def test_what_it_changes_in_place_is_seen(place: int, kind: Any) -> None:
-    head, pair = head_of(), list[Any]((b"x0", b"y0"))
+    head, pair = repeated_head(), list[Any]((b"x0", b"y0"))
     pair[place] = kind(pair[place])
     headers = [tuple(pair)]
     for number in range(5):
@@ -66,7 +66,7 @@ def test_what_it_changes_in_place_is_seen(place: int, kind: Any) -> None:
 
 
 def test_the_content_length_counts_each_time() -> None:
-    head = head_of()
+    head = repeated_head()
     for _ in range(5):
         made = answer(start(headers=[(b"content-length", b"2")]), head=head)
         with pytest.raises(AppError, match="longer"):
@@ -104,7 +104,7 @@ def test_with_and_without_memory(
             return str(error)
         return made.wire, made.response.state, made.response.keep_alive, made.response.has_date
 
-    remembering = head_of(method=method, version=version)
+    remembering = repeated_head(method=method, version=version)
     for index in order:
         message = messages[index % len(messages)]
         assert outcome(message, remembering) == outcome(message, head_of(method=method, version=version))

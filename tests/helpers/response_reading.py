@@ -12,8 +12,8 @@ from trioserve._asgi.http1_response import Http1Response
 from trioserve._protocol import Http1Codec, Http1Limits, RequestHead
 
 __all__ = [
-    "STANDING", "Answer", "ClientView", "answer", "body", "early_hint", "head_of", "read_response", "standing_fields",
-    "start", "trailers",
+    "STANDING", "Answer", "ClientView", "answer", "body", "early_hint", "head_of", "read_response", "repeated_head",
+    "standing_fields", "start", "trailers",
 ]  # fmt: skip
 
 Headers = Iterable[tuple[bytes, bytes]]
@@ -34,6 +34,13 @@ def head_of(*fields: bytes, method: str = "GET", target: str = "/", version: str
     codec.receive_data(b"\r\n".join(lines) + b"\r\n\r\n")
     head = codec.next_head()
     assert head is not None
+    return head
+
+
+def repeated_head(method: str = "GET", version: str = "1.1") -> RequestHead:
+    """The head of a request that is made again and again: answers to it may be remembered."""
+    head = head_of(method=method, version=version)
+    head.answer = ()
     return head
 
 

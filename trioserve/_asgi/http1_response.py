@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable
 from typing import Final, TypeAlias
 
-from trioserve._asgi.fields import Field, Pair, checked_fields
+from trioserve._asgi.fields import Pair, field_lines
 from trioserve._asgi.response import BODY, COMPLETE, Dated, Response, error_body
 from trioserve._protocol.events import RequestHead
 from trioserve._protocol.handshake import Handshake
@@ -43,11 +43,8 @@ class Http1Response(Response):
             self.keep_alive = False
         return super().end_if_whole()
 
-    def _encode_head(self, status: int, fields: list[Field]) -> bytes:
-        lines = [_STATUS_LINES.get(status) or b"HTTP/1.1 %d \r\n" % status]  # RFC 9112 §4: the phrase may be empty
-        for field in fields:  # before Python 3.12 a comprehension is a call
-            lines.append(field[1])
-        return b"".join(lines)
+    def _encode_head(self, status: int, fields: list[Pair], lines: bytes) -> bytes:
+        return (_STATUS_LINES.get(status) or b"HTTP/1.1 %d \r\n" % status) + lines  # RFC 9112 §4: without a phrase
 
     def _encode_body(self, data: bytes, is_first: bool, pieces: list[bytes]) -> None:
         if is_first:
@@ -99,23 +96,19 @@ class Http1Response(Response):
 
     def _encode_trailers(self, fields: list[Pair], pieces: list[bytes]) -> None:
         if self._chunked:
-            pieces.append(b"0\r\n" + _lines(fields) + b"\r\n")
+            pieces.append(b"0\r\n" + field_lines(fields) + b"\r\n")
 
     def _encode_hint(self, fields: list[Pair], pieces: list[bytes]) -> None:
         if self._head.meaning.http_version == "1.1":  # HTTP/1.0 has no interim responses
-            pieces.append(_STATUS_LINES[103] + _lines(fields) + b"\r\n")
+            pieces.append(_STATUS_LINES[103] + field_lines(fields) + b"\r\n")
 
     def _encode_accept(self, handshake: Handshake, pieces: list[bytes]) -> None:
         """RFC 6455 §4.2.2, RFC 9110 §15.2.2."""
         self.status = 101
         pieces += (
             _STATUS_LINES[101], b"upgrade: websocket\r\nconnection: upgrade\r\nsec-websocket-accept: ",
-            handshake.accept_key, b"\r\n", *[field[1] for field in self.fields], self._standing_fields(self),
+            handshake.accept_key, b"\r\n", field_lines(self.fields), self._standing_fields(self),
         )  # fmt: skip
-
-
-def _lines(fields: Iterable[Pair]) -> bytes:
-    return b"".join([name + b": " + value + b"\r\n" for name, value in fields])
 
 
 def error_response(
@@ -123,15 +116,13 @@ def error_response(
 ) -> bytes:
     """A whole plain text answer that ends the connection."""
     body = error_body(text)
-    fields = checked_fields(
-        [
-            (b"content-type", b"text/plain; charset=utf-8"),
-            (b"content-length", b"%d" % len(body)),
-            (b"connection", b"close"),
-            *headers,
-        ]
-    )
-    head = _STATUS_LINES[status] + _lines(fields) + standing_fields(_PlainAnswer())
+    fields = [
+        (b"content-type", b"text/plain; charset=utf-8"),
+        (b"content-length", b"%d" % len(body)),
+        (b"connection", b"close"),
+        *headers,
+    ]
+    head = _STATUS_LINES[status] + field_lines(fields) + standing_fields(_PlainAnswer())
     return head + body if with_body else head
 
 

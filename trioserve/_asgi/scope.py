@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
 from trioserve._asgi.origin import ProxyHeaders, apply_origin
-from trioserve._protocol.events import Meaning, RequestHead
+from trioserve._protocol.events import RequestHead
 from trioserve._protocol.forwarded import Origin
 from trioserve._root_path import decode_prefix
 
@@ -25,8 +25,8 @@ class ScopeFactory:
     """
 
     __slots__ = (
-        "_asgi_version", "_client", "_last_head", "_last_origin", "_proxies", "_read_origin", "_root_path", "_scheme",
-        "_server", "_state", "_template", "_tls",
+        "_asgi_version", "_client", "_last_origin", "_proxies", "_read_origin", "_root_path", "_scheme", "_server",
+        "_state", "_tls",
     )  # fmt: skip
 
     def __init__(
@@ -50,15 +50,13 @@ class ScopeFactory:
         self._proxies = proxies
         self._tls = tls
         self._read_origin: Callable[[Fields], Origin] | None = None  # looked for when it is needed first
-        self._last_origin: tuple[Meaning, Origin] | None = None
-        self._last_head: RequestHead | None = None
-        self._template: dict[str, Any] | None = None  # of its scope, once it has been repeated
+        self._last_origin: tuple[RequestHead, Origin] | None = None
 
     def origin(self, head: RequestHead) -> Origin | None:
         """What trusted proxies say about a request; ``None`` when there is nothing, or nobody who is believed."""
         if not head.meaning.forwarded or self._proxies is None:
             return None
-        if self._last_origin is not None and self._last_origin[0] is head.meaning:  # the same field section
+        if self._last_origin is not None and self._last_origin[0] is head:
             return self._last_origin[1]
         if self._read_origin is None:
             self._read_origin = self._proxies.reader(self._client, self._server)
@@ -66,7 +64,7 @@ class ScopeFactory:
                 self._proxies = None  # a connection has one peer
                 return None
         origin = self._read_origin(head.headers)
-        self._last_origin = head.meaning, origin
+        self._last_origin = head, origin
         return origin
 
     def client(self, head: RequestHead) -> tuple[str, int | None] | None:
@@ -80,37 +78,19 @@ class ScopeFactory:
         ``root_path`` is put in front of ``path`` and ``raw_path``, because in ASGI both contain it. ``extensions``
         holds what works on this connection. ``state`` is a shallow copy of the lifespan's, absent without one.
         """
-        if head is not self._last_head:
-            self._last_head, self._template = head, None
-            scope = self._describe(head)
-        else:  # said again and again: 0.3 us less
-            if self._template is None:
-                self._template = self._describe(head)
-            scope = self._template.copy()
-        scope["asgi"] = {"version": self._asgi_version, "spec_version": HTTP_SPEC_VERSION}
-        scope["headers"] = scope["headers"].copy()
-        if head.meaning.http_version == "1.1":  # trailers need chunks, 103 a client that knows interim responses
-            scope["extensions"] = {
+        meaning = head.meaning
+        root_path, raw_root_path = self._root_path
+        if meaning.http_version == "1.1":  # trailers need chunks, 103 a client that knows interim responses
+            extensions: dict[str, dict[str, Any]] = {
                 "http.response.trailers": {}, "http.response.early_hint": {}, "http.response.pathsend": {},
                 "http.response.zerocopysend": {},
             }  # fmt: skip
         else:
-            scope["extensions"] = {"http.response.pathsend": {}, "http.response.zerocopysend": {}}
-        if self._tls is not None:
-            scope["extensions"]["tls"] = self._tls.copy()
-        if self._state is not None:
-            scope["state"] = self._state.copy()
-        return scope
-
-    def _describe(self, head: RequestHead) -> dict[str, Any]:
-        """Where a request comes from and what it asks for: the part of its scope that nobody can change."""
-        origin = self.origin(head) if head.meaning.forwarded else None
-        root_path, raw_root_path = self._root_path
-        if origin is not None and origin.prefix is not None:
-            root_path, raw_root_path = decode_prefix(origin.prefix)
+            extensions = {"http.response.pathsend": {}, "http.response.zerocopysend": {}}
         scope: dict[str, Any] = {
             "type": "http",
-            "http_version": head.meaning.http_version,
+            "asgi": {"version": self._asgi_version, "spec_version": HTTP_SPEC_VERSION},
+            "http_version": meaning.http_version,
             "server": self._server,
             "client": self._client,
             "scheme": self._scheme,
@@ -119,13 +99,21 @@ class ScopeFactory:
             "path": head.path,
             "raw_path": head.raw_path,
             "query_string": head.query_string,
-            "headers": head.headers,
+            "headers": head.headers.copy(),
+            "extensions": extensions,
         }
+        if meaning.forwarded and (origin := self.origin(head)) is not None:
+            apply_origin(origin, scope)
+            if origin.prefix is not None:
+                root_path, raw_root_path = decode_prefix(origin.prefix)
+                scope["root_path"] = root_path
         if root_path and head.raw_path != b"*":
             scope["path"] = root_path + head.path
             scope["raw_path"] = raw_root_path + head.raw_path
-        if origin is not None:
-            apply_origin(origin, scope)
+        if self._tls is not None:
+            extensions["tls"] = self._tls.copy()
+        if self._state is not None:
+            scope["state"] = self._state.copy()
         return scope
 
     def websocket(self, head: RequestHead, subprotocols: tuple[str, ...]) -> dict[str, Any]:

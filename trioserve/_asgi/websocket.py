@@ -6,7 +6,7 @@ Pure: it neither waits nor sends. The caller sends the pieces that ``encode`` ap
 from enum import IntEnum
 from typing import Final
 
-from trioserve._asgi.fields import DATE, PLAIN, SERVER, Field, iterate, read_field
+from trioserve._asgi.fields import DATE, PLAIN, SERVER, Pair, checked_fields, kind_of
 from trioserve._asgi.response import COMPLETE, Response
 from trioserve._errors import AppError
 from trioserve._protocol.handshake import Handshake
@@ -90,16 +90,16 @@ class WebSocketSession:
     def _accept(self, message: Message, pieces: list[bytes]) -> None:
         """RFC 6455 §4.2.2."""
         handshake = self._handshake
-        fields: list[Field] = []
+        fields: list[Pair] = []
         subprotocol = message.get("subprotocol")
         if subprotocol is not None:
             if subprotocol not in handshake.subprotocols:
                 raise AppError(f"the client did not offer the subprotocol {subprotocol!r:.100}")
-            fields.append(read_field((b"sec-websocket-protocol", subprotocol.encode())))
+            fields.append((b"sec-websocket-protocol", subprotocol.encode()))
         if handshake.deflate is not None:
-            fields.append(read_field((b"sec-websocket-extensions", handshake.deflate.answer)))
-        own = [read_field(header) for header in iterate(message.get("headers", ()))]
-        fields += [field for field in own if _is_the_applications(field)]
+            fields.append((b"sec-websocket-extensions", handshake.deflate.answer))
+        own = checked_fields(message.get("headers", ()))
+        fields += [(name, value) for name, value in own if _is_the_applications(name)]
         self.response.accept(handshake, fields, pieces)
         self.codec = WebSocketCodec(self._max_size, handshake.deflate)
         self.state = OPEN
@@ -163,9 +163,8 @@ class WebSocketSession:
         return {"type": "websocket.disconnect", "code": self.close_code, "reason": self.close_reason}
 
 
-def _is_the_applications(field: Field) -> bool:
+def _is_the_applications(name: bytes) -> bool:
     """What belongs to the connection is left out. Raises AppError for what belongs to the handshake."""
-    kind, _, _, name, _ = field
-    if name.startswith(b"sec-websocket-"):
+    if name.lower().startswith(b"sec-websocket-"):
         raise AppError(f"{name!r} is the server's; a subprotocol is given as such")
-    return kind in (PLAIN, DATE, SERVER) and name not in (b"connection", b"upgrade")
+    return kind_of(name) in (PLAIN, DATE, SERVER) and name.lower() != b"upgrade"

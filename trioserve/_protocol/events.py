@@ -34,7 +34,7 @@ class Meaning:
 class RequestHead:
     """One request line with its field lines, checked and interpreted (RFC 9112 §3, §5).
 
-    Not to be changed, but for ``answer``: a client's next request may be the same one.
+    Not to be changed, but for ``answer``: other requests may have the same head.
 
     Attributes:
         method: any token, in upper case as ASGI has it (HTTP specification, "HTTP Connection Scope").
@@ -44,8 +44,8 @@ class RequestHead:
         query_string: what follows the first ``?``, or ``b""``.
         headers: field lines in order, names in lower case, values without surrounding white space.
         meaning: what they mean.
-        answer: what the response layer remembers of the last answer to this very request: ``None`` before the first,
-            ``()`` after it, something once it has been repeated.
+        answer: what the response layer remembers of the last answer to this very head. ``None``: the head is met
+            once; ``()``: it is repeated, and has had no answer that can be remembered.
     """
 
     __slots__ = ("answer", "headers", "meaning", "method", "path", "query_string", "raw_path", "target")

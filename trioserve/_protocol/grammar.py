@@ -19,7 +19,7 @@ FIELD_VALUE: Final = re.compile(rb"[\t\x20-\x7e\x80-\xff]*")
 
 # uri-host [ ":" port ], empty for a target without authority (RFC 9110 §7.2, RFC 3986 §3.2.2).
 HOST: Final = re.compile(
-    rb"(?:(?:[A-Za-z0-9\-._~!$&'()*+,;=]|%[0-9A-Fa-f]{2})*"
+    rb"(?:[A-Za-z0-9\-._~!$&'()*+,;=]*(?:%[0-9A-Fa-f]{2}[A-Za-z0-9\-._~!$&'()*+,;=]*)*"
     rb"|\[[0-9A-Fa-f:.]+\]|\[v[0-9A-Fa-f]+\.[A-Za-z0-9\-._~!$&'()*+,;=:]+\])"
     rb"(?::[0-9]{0,5})?"
 )
@@ -28,9 +28,9 @@ HOST: Final = re.compile(
 LINE_BEGINNING: Final = re.compile(rb"%b(?: |\Z)" % TOKEN.pattern)
 # Nearly every request: origin-form, of visible ASCII but "#" (a request target has no fragment).
 ORIGIN_FORM_LINE: Final = re.compile(
-    rb"(%b) ((/[\x21\x22\x24-\x3e\x40-\x7e]*)(?:\?([\x21\x22\x24-\x7e]*))?) HTTP/1\.[01]\r\n" % TOKEN.pattern
+    rb"(%b) ((/[\x21\x22\x24-\x3e\x40-\x7e]*)(?:\?([\x21\x22\x24-\x7e]*))?) HTTP/(1\.[01])\r\n" % TOKEN.pattern
 )
-_LINE: Final = re.compile(rb"(%b) ([\x21\x22\x24-\x7e]+) HTTP/([0-9])\.[0-9]\r\n" % TOKEN.pattern)
+_LINE: Final = re.compile(rb"(%b) ([\x21\x22\x24-\x7e]+) HTTP/(([0-9])\.[0-9])\r\n" % TOKEN.pattern)
 # Without a host it is no http URI (RFC 9110 §4.2.1), and user information is for phishing (§4.2.4).
 _ABSOLUTE_FORM: Final = re.compile(rb"https?://([^:/?@][^/?@]*)(/[^?]*)?(?:\?(.*))?", re.IGNORECASE)
 
@@ -64,8 +64,8 @@ def read_fields(head: bytes) -> Fields:
     return fields
 
 
-def read_unusual_line(head: bytes) -> tuple[bytes, bytes, bytes, bytes, bytes | None, int]:
-    """Method, target, path, query, authority of an absolute-form target, and where the target ends (RFC 9112 §3).
+def read_unusual_line(head: bytes) -> tuple[bytes, bytes, bytes, bytes, bytes | None, bytes]:
+    """Method, target, path, query, authority of an absolute-form target, and version (RFC 9112 §2.3, §3).
 
     Raises:
         PeerError: 505 for another major version, 501 for CONNECT, 400 for everything that is no request line.
@@ -73,10 +73,10 @@ def read_unusual_line(head: bytes) -> tuple[bytes, bytes, bytes, bytes, bytes | 
     match = _LINE.match(head)
     if match is None:
         raise PeerError(400, "malformed request line")
-    method, target, major = match.groups()
+    method, target, version, major = match.groups()
     if major != b"1":
         raise PeerError(505, "only HTTP/1.1 and HTTP/1.0 are served")
-    return method, target, *_split_target(method, target), match.end(2)
+    return method, target, *_split_target(method, target), version
 
 
 def _split_target(method: bytes, target: bytes) -> tuple[bytes, bytes, bytes | None]:

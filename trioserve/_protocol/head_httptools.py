@@ -5,11 +5,16 @@ methods and versions, so a head that it refuses is judged by h11, the reference:
 bytes, and only an attacker pays for the second look.
 """
 
+from typing import Final
+
 import httptools
 
 from trioserve._types import Fields
 
 __all__ = ["parse_fields"]
+
+
+_SPACE: Final = 0x20
 
 
 class _FieldCollector:
@@ -37,6 +42,7 @@ def parse_fields(head: bytes) -> Fields:
         from trioserve._protocol import head_h11  # not imported by the fast path
 
         return head_h11.parse_fields(head)
-    if b" \r\n" in head or b"\t\r\n" in head:  # llhttp keeps trailing white space (RFC 9112 §5.1)
-        return [(name, value.rstrip(b" \t")) for name, value in collector.fields]
+    for _, value in collector.fields:
+        if value and value[-1] <= _SPACE:  # llhttp keeps trailing white space (RFC 9112 §5.1)
+            return [(name, value.rstrip(b" \t")) for name, value in collector.fields]
     return collector.fields
