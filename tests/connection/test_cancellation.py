@@ -53,6 +53,13 @@ class Application:
             await part(send, b"x" * 100_000)
         await part(send, b"", more=False)
 
+    async def files(self, receive: Receive, send: Send) -> None:
+        await start(send)
+        with open(__file__, "rb") as file:  # noqa: ASYNC230  # it is in memory
+            for _ in range(20):
+                await send({"type": "http.response.zerocopysend", "file": file, "offset": 0, "more_body": True})
+        await send({"type": "http.response.body"})
+
     async def children(self, receive: Receive, send: Send) -> None:
         async def child() -> None:
             self.inside += 1
@@ -139,6 +146,14 @@ async def a_slow_reader(client: MemoryClient) -> None:
     await client.receive_until(b"0\r\n\r\n")
 
 
+async def a_slow_reader_of_files(client: MemoryClient) -> None:
+    await client.send_all(get("/files"))
+    for _ in range(5):
+        await anyio.sleep(1)
+        await client.receive_exactly(20_000)
+    await client.receive_until(b"0\r\n\r\n")
+
+
 async def a_malformed_request(client: MemoryClient) -> None:
     await client.send_all(get("/hello") + b"nonsense\r\n\r\n")
     await receive_response(client)
@@ -169,7 +184,7 @@ async def a_client_that_leaves(client: MemoryClient) -> None:
 
 CONVERSATIONS: list[Conversation] = [
     requests_in_a_row, pipelined_requests, an_expected_body, an_unread_body, a_body_too_large_to_skip, a_slow_reader,
-    a_malformed_request, a_failing_application, a_silent_client, a_client_that_leaves]
+    a_slow_reader_of_files, a_malformed_request, a_failing_application, a_silent_client, a_client_that_leaves]
 OPTIONS: list[Any] = [
     pytest.param({}, id="defaults"),
     pytest.param({"on_disconnect": "cancel", "timeout_request": 600, "limit_concurrency": 1, "limit_connections": 1},

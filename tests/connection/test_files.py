@@ -216,7 +216,7 @@ async def test_a_disk_that_fails_breaks_the_connection(
             raise OSError(5, "Input/output error")
         return read(descriptor, count, offset)
 
-    monkeypatch.setattr(os, "pread", pread)
+    monkeypatch.setattr(open_file, "_read_at", pread)
     received = await everything(path_app(large))
     assert received.startswith(b"HTTP/1.1 200 OK\r\ncontent-length: 256000\r\n")
     assert 0 < len(body_of(received)) < len(LARGE)
@@ -478,8 +478,9 @@ async def test_a_file_system_that_does_not_say(in_threads: list[Any]) -> None:
         assert await answer(path_app(file.name)) == ok(LARGE)
 
 
-async def test_a_server_without_the_question(large: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_operating_system_with_less(large: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(open_file, "_IF_IN_MEMORY", 0)
+    monkeypatch.setattr(open_file, "_read_at", open_file._seek_and_read)
     assert await answer(path_app(large)) == ok(LARGE)
 
 

@@ -78,6 +78,17 @@ async def test_hello_fastapi() -> None:
 
 
 @pytest.mark.anyio
+async def test_send_files() -> None:
+    example = load("send_files")
+    source = (EXAMPLES / "send_files.py").read_bytes()
+    async with client_of(example.app) as client:
+        assert (await client.get("/")).content == source
+        assert (await client.get("/rest")).content == source.partition(b"\n")[2]
+    async with client_of(example.WithoutPathsend(example.app)) as client:
+        assert (await client.get("/")).content == source
+
+
+@pytest.mark.anyio
 async def test_streaming_goes_on_until_the_client_leaves(capsys: pytest.CaptureFixture[str]) -> None:
     async with (
         client_of(load("streaming").app) as client,

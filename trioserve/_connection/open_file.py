@@ -57,9 +57,9 @@ class OpenFile:
             if self.offset is None:
                 data = await self._read_stream(count)
             elif _is_in_memory(self.descriptor, count, self.offset):
-                data = os.pread(self.descriptor, count, self.offset)
+                data = _read_at(self.descriptor, count, self.offset)
             else:
-                data = await anyio.to_thread.run_sync(os.pread, self.descriptor, count, self.offset)
+                data = await anyio.to_thread.run_sync(_read_at, self.descriptor, count, self.offset)
         except OSError as exc:
             raise AppError(f"cannot read {self._name}: {exc}") from exc
         self.advance(len(data))
@@ -84,6 +84,14 @@ class OpenFile:
             self.offset += count
         if self.left is not None:
             self.left -= count
+
+
+def _seek_and_read(descriptor: int, count: int, offset: int) -> bytes:
+    os.lseek(descriptor, offset, os.SEEK_SET)
+    return os.read(descriptor, count)
+
+
+_read_at: Final = getattr(os, "pread", _seek_and_read)  # which Windows does not have
 
 
 def _is_in_memory(descriptor: int, count: int, offset: int) -> bool:
