@@ -49,7 +49,7 @@ def test_links_between_pages_lead_somewhere(page: Path) -> None:
 @pytest.mark.parametrize("page", [page for page in PAGES if page.name != "from-uvicorn.md"],
                          ids=lambda page: str(page.relative_to(ROOT)))
 def test_options_in_pages_exist(page: Path) -> None:
-    others = OF_THE_COMMAND | {"--help", "--cov"}  # of pytest
+    others = OF_THE_COMMAND | {"--help", "--cov", "--http2-prior-knowledge"}  # of pytest and curl
     ours = COMMAND_OF_ANOTHER_PROGRAM.sub("", page.read_text("utf-8"))
     mentioned = set(re.findall(r"(?<![\w-])--[a-z][\w-]+", ours))
     assert mentioned - FLAGS - others == set()

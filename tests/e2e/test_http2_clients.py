@@ -7,7 +7,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.helpers.certificates import write_certificates
+from tests.helpers.certificates import authority, files_of, server_certificate
 from tests.helpers.curl import Curl
 from tests.helpers.server_process import LOOPS, Flavour, ServerProcess, serve
 from tests.helpers.system_programs import system_program
@@ -68,8 +68,9 @@ async def test_httpx(server: ServerProcess) -> None:
 
 @pytest.mark.parametrize("engine", ENGINES)
 def test_curl_over_tls(engine: str, tmp_path: Path) -> None:
-    write_certificates(tmp_path)
-    pair = ("--ssl-certfile", str(tmp_path / "server.pem"), "--ssl-keyfile", str(tmp_path / "server.key"))
+    certificate, key = files_of(server_certificate(), tmp_path)
+    authority().cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    pair = ("--ssl-certfile", str(certificate), "--ssl-keyfile", str(key))
     with serve("probe:app", LOOPS[0], *pair, "--http2-engine", engine) as server:
         curl = Curl("--cacert", tmp_path / "ca.pem", f"https://localhost:{server.address[1]}/census")
         assert curl.code == 0, curl.talk
