@@ -1,7 +1,7 @@
 """Request heads that a server has met before, understood once for all of its connections.
 
-Health checks and clients that poll say the same again and again: 0.3 instead of 3.5 us (``plaintext``). Everything
-else that is remembered about a request hangs on its head. A head that is met once costs two look-ups.
+Health checks and clients that poll say the same again and again: ``plaintext`` costs 42 % more without this memory and
+the answers, which hang on the heads. A head that is met once costs two look-ups.
 """
 
 from typing import Final
