@@ -46,7 +46,7 @@ def test_links_between_pages_lead_somewhere(page: Path) -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_options_in_pages_exist(page: Path) -> None:
-    others = OF_THE_COMMAND | {"--help", "--cov", "--pdb"}  # of pytest
+    others = OF_THE_COMMAND | {"--help", "--cov", "--pdb", "--http2-prior-knowledge"}  # of pytest and curl
     for peer in PEERS:
         if page.name == f"from-{peer.name}.md":
             others |= {flag for row in peer.rows for flag in row.flags}

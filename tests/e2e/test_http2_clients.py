@@ -7,7 +7,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.helpers.certificates import write_certificates
+from tests.helpers.certificates import authority, files_of, server_certificate
 from tests.helpers.curl import Curl
 from tests.helpers.server_process import LOOPS, Flavour, ServerProcess, serve
 from tests.helpers.system_programs import system_program
@@ -35,9 +35,9 @@ def run(program: str, *arguments: str | Path) -> str:
 
 
 def test_curl_with_prior_knowledge(server: ServerProcess) -> None:
-    curl = Curl("--http2-prior-knowledge", url(server, "/census"), url(server, "/census"))
+    curl = Curl("--http2-prior-knowledge", url(server, "/census"))  # its version 7.88 cannot do so twice in a row
     assert curl.code == 0, curl.talk
-    assert curl.talk.count("HTTP/2 200") == 2
+    assert "HTTP/2 200" in curl.talk
 
 
 def test_curl_posts(server: ServerProcess) -> None:
@@ -60,19 +60,22 @@ def test_h2load(server: ServerProcess) -> None:
     assert "500 succeeded, 0 failed" in said
 
 
-async def test_httpx(server: ServerProcess) -> None:
-    async with httpx.AsyncClient(http1=False, http2=True, trust_env=False) as client:
-        answer = await client.post(url(server, "/echo"), content=b"body")
+def test_httpx(server: ServerProcess) -> None:
+    with httpx.Client(http1=False, http2=True, trust_env=False) as client:
+        answer = client.post(url(server, "/echo"), content=b"body")
     assert (answer.http_version, answer.content) == ("HTTP/2", b"body")
 
 
 @pytest.mark.parametrize("engine", ENGINES)
 def test_curl_over_tls(engine: str, tmp_path: Path) -> None:
-    write_certificates(tmp_path)
-    pair = ("--ssl-certfile", str(tmp_path / "server.pem"), "--ssl-keyfile", str(tmp_path / "server.key"))
+    certificate, key = files_of(server_certificate(), tmp_path)
+    authority().cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    pair = ("--ssl-certfile", str(certificate), "--ssl-keyfile", str(key))
     with serve("probe:app", LOOPS[0], *pair, "--http2-engine", engine) as server:
-        curl = Curl("--cacert", tmp_path / "ca.pem", f"https://localhost:{server.address[1]}/census")
+        address = f"https://localhost:{server.address[1]}/census"
+        curl = Curl("--cacert", tmp_path / "ca.pem", address, address)
         assert curl.code == 0, curl.talk
-        assert "HTTP/2 200" in curl.talk
-        old = Curl("--http1.1", "--cacert", tmp_path / "ca.pem", f"https://localhost:{server.address[1]}/census")
+        assert curl.talk.count("HTTP/2 200") == 2
+        assert curl.talk.count("SSL connection using") == 1
+        old = Curl("--http1.1", "--cacert", tmp_path / "ca.pem", address)
         assert "HTTP/1.1 200" in old.talk

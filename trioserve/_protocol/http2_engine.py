@@ -31,7 +31,10 @@ class EngineTerms:
 
 
 class Http2Events(Protocol):
-    """Is told what a client has sent: plain calls, in order. They may call the engine, but for ``receive_data``."""
+    """Is told what a client has sent: plain calls, in order. They may call the engine, but for ``receive_data``.
+
+    A request that was reset before anybody could hear of it is none.
+    """
 
     def on_request(self, stream_id: int, fields: Fields, ends: bool) -> None:
         """A request has begun. ``fields``: as they came, pseudo-header fields included. ``ends``: it has no body."""

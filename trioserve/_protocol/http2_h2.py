@@ -101,8 +101,10 @@ class H2Engine:
             self._connection.clear_outbound_data_buffer()  # it would say GOAWAY itself, not always with the right code
             is_hpack = isinstance(exc.__cause__, HPACKError)
             raise Http2Error(COMPRESSION_ERROR if is_hpack else exc.error_code, str(exc)) from exc
+        gone = {event.stream_id for event in told if isinstance(event, StreamReset)}
         for event in told:
-            self._tell(event, events)
+            if not (isinstance(event, RequestReceived) and event.stream_id in gone):
+                self._tell(event, events)
 
     def _tell(self, event: Event, events: Http2Events) -> None:
         if isinstance(event, RequestReceived):
@@ -209,7 +211,9 @@ class H2Engine:
 
     def reset_stream(self, stream_id: int, error_code: int) -> None:
         self._forget(stream_id)
-        self._connection.reset_stream(stream_id, error_code)
+        stream = self._connection.streams.get(stream_id)
+        if stream is not None and not stream.closed:
+            self._connection.reset_stream(stream_id, error_code)
 
     def _forget(self, stream_id: int) -> None:
         self._queues.pop(stream_id, None)

@@ -56,13 +56,16 @@ class Ngh2Engine:
             connection.receive_data(data)
         except ngh2.NGH2Error as exc:
             raise Http2Error(PROTOCOL_ERROR, str(exc)) from exc
-        event: Any  # a chain of isinstance would cost 0.1 us for each
-        for event in connection.events():
+        told: list[Any] = connection.events()  # a chain of isinstance would cost 0.1 us for each
+        gone = {event.stream_id for event in told if type(event) is ngh2.StreamReset}
+        for event in told:
             kind = type(event)
             if kind is ngh2.RequestReceived:
-                events.on_request(event.stream_id, event.headers, event.end_stream)
+                if event.stream_id not in gone:
+                    events.on_request(event.stream_id, event.headers, event.end_stream)
             elif kind is ngh2.DataReceived:
-                events.on_body(event.stream_id, event.data, event.end_stream)
+                if event.stream_id not in self._reset:  # by us, just now: then it has been acknowledged
+                    events.on_body(event.stream_id, event.data, event.end_stream)
             elif kind is ngh2.TrailersReceived:
                 events.on_body(event.stream_id, b"", True)
             elif kind is ngh2.StreamReset:
