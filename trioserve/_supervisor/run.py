@@ -3,15 +3,12 @@
 ``run()`` is for programs and raises; ``run_command()`` is for the command line and ends in an exit code.
 """
 
-import importlib.util
 import json
 import logging
 import os
 import signal
 import ssl
 import sys
-import threading
-import traceback
 from collections.abc import Callable, Coroutine, Iterable, Mapping
 from contextlib import nullcontext
 from functools import partial
@@ -20,21 +17,26 @@ from typing import Any, Final
 import anyio
 
 from trioserve._config import Config
-from trioserve._errors import AppLoadFailed, ConfigError, TrioserveError
-from trioserve._hints import backend_hint
+from trioserve._errors import ConfigError, TrioserveError
 from trioserve._server import Server, check
 from trioserve._supervisor.activation import activated_sockets
-from trioserve._supervisor.app_loader import load_app, without_loader_frames
 from trioserve._supervisor.attended import attended
-from trioserve._supervisor.birth import become_worker, is_worker, shall_be_worker
+from trioserve._supervisor.birth import is_worker, shall_be_worker
 from trioserve._supervisor.departure import DepartingServer, Departure
 from trioserve._supervisor.logs import set_up_logging
+from trioserve._supervisor.preparation import (
+    backend_options,
+    depart_after,
+    in_main_thread,
+    load,
+    load_env_file,
+    show_origin,
+)
 from trioserve._supervisor.signals import (
     NO_OTHERS,
     STOP_SIGNALS,
     USER_SIGNALS,
     Stoppable,
-    ctrl_c_interrupts,
     how_to_stop,
     obey_signals,
     survived,
@@ -42,9 +44,7 @@ from trioserve._supervisor.signals import (
 from trioserve._supervisor.standard_streams import open_standard_streams
 from trioserve._types import AnyApp
 
-__all__ = [
-    "backend_options", "check_command", "depart_after", "load", "load_env_file", "run", "run_command", "show_origin",
-]
+__all__ = ["check_command", "run", "run_command"]
 
 INTERRUPTED: Final = 130  # 128 + SIGINT, a shell's exit code for Ctrl-C
 
@@ -118,17 +118,12 @@ def report(error: TrioserveError, spell: Callable[[str], str]) -> None:
     print(f"Error: {text}", *getattr(error, "__notes__", ()), sep="\n", file=sys.stderr)
 
 
-def show_origin(error: TrioserveError) -> None:
-    """If the application could not be loaded, its own traceback without our frames, on stderr."""
-    cause = error.__cause__
-    if isinstance(error, AppLoadFailed) and cause is not None:
-        traceback.print_exception(type(cause), cause, without_loader_frames(cause))
-
-
 def _run(
     app: AnyApp | str, config: Config, departure: Departure, ssl_context: ssl.SSLContext | None = None
 ) -> None:
-    if shall_be_worker():
+    if shall_be_worker():  # a frozen program, which its supervisor has started again
+        from trioserve._supervisor.worker import become_worker
+
         become_worker()
     if config.workers > 1 or config.reload:
         if ssl_context is not None:
@@ -155,20 +150,10 @@ def _in_event_loop(
         os.umask(int(config.umask, 8))
     options = backend_options(config)
     try:
-        with survived(USER_SIGNALS) if _in_main_thread() else nullcontext():
+        with survived(USER_SIGNALS) if in_main_thread() else nullcontext():
             anyio.run(depart_after, departure, function, *args, backend=config.backend, backend_options=options)
     finally:
         departure.event_loop_has_ended()
-
-
-async def depart_after(departure: Departure, function: Callable[..., Coroutine[Any, Any, None]], *args: Any) -> None:
-    """Call ``function``; its end is that of the server. The event loop's own end may take as long as its threads."""
-    try:
-        await function(*args)
-    except BaseException as exc:
-        departure.server_has_ended(exc)
-        raise
-    departure.server_has_ended()
 
 
 async def _serve(
@@ -179,7 +164,7 @@ async def _serve(
         app = load(app, config)
     server = Server(
         app, config, sockets=activated_sockets(config), ssl_context=ssl_context,
-        how_to_stop=how_to_stop() if _in_main_thread() else "")
+        how_to_stop=how_to_stop() if in_main_thread() else "")
     stop_signals, others = _hang_up(server)
     if config.pid_file is None and config.when_ready is None and "NOTIFY_SOCKET" not in os.environ:
         departing = DepartingServer(server, departure)
@@ -211,7 +196,7 @@ def _signals_of(
     others: Mapping[signal.Signals, Callable[[], None]] = NO_OTHERS,
 ) -> list[Callable[..., Coroutine[Any, Any, None]]]:  # fmt: skip
     """The attendant that hears signals; Python hears them in the main thread only."""
-    if not _in_main_thread():
+    if not in_main_thread():
         return []
     afterwards = departure.hurry if departure.ends_process else None
     return [partial(obey_signals, server, stop_signals, others, afterwards=afterwards)]
@@ -262,55 +247,6 @@ async def _check(app: AnyApp | str, config: Config) -> None:
 
     Hooks(config)
     await check(load(app, config) if isinstance(app, str) else app, config)
-
-
-def load(target: str, config: Config) -> AnyApp:
-    """Import the application, inside the event loop: asyncio code may ask for it as soon as it is imported."""
-    try:
-        with ctrl_c_interrupts() if _in_main_thread() else nullcontext():
-            return load_app(
-                target, factory=config.factory, app_dir=config.app_dir, interface=config.interface)
-    except AppLoadFailed as exc:
-        if hint := backend_hint(exc, config.backend):
-            exc.add_note(hint)
-        raise
-
-
-def _in_main_thread() -> bool:
-    return threading.current_thread() is threading.main_thread()
-
-
-def backend_options(config: Config) -> dict[str, Any]:
-    """What anyio has to know to make the event loop.
-
-    Raises:
-        ConfigError: ``loop`` does not fit ``backend``, or is not installed.
-    """
-    if config.backend == "trio":
-        if config.loop != "auto":
-            raise ConfigError("loop", f"{config.loop!r} is an event loop of asyncio: use it with --backend asyncio")
-        return {}
-    installed = importlib.util.find_spec("uvloop") is not None
-    if config.loop == "uvloop" and not installed:
-        raise ConfigError("loop", "uvloop is not installed; install trioserve[standard], or choose asyncio")
-    return {"use_uvloop": installed and config.loop != "asyncio"}
-
-
-def load_env_file(path: str) -> None:
-    """Put the file's variables into the environment; those that are there already win.
-
-    Raises:
-        ConfigError: the file cannot be read, or python-dotenv is not installed.
-    """
-    try:
-        from dotenv import load_dotenv
-    except ImportError:
-        raise ConfigError("env_file", "python-dotenv is not installed; install trioserve[standard]") from None
-    try:
-        with open(path, encoding="utf-8") as file:
-            load_dotenv(stream=file)
-    except (OSError, UnicodeDecodeError) as exc:
-        raise ConfigError("env_file", f"{path!r} cannot be read: {getattr(exc, 'strerror', exc)}") from exc
 
 
 def _abandon_broken_stdout() -> None:

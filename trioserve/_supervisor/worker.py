@@ -12,7 +12,7 @@ import socket
 import sys
 from functools import partial
 from threading import Thread
-from typing import Final
+from typing import Final, NoReturn
 
 import anyio
 import anyio.abc
@@ -22,6 +22,7 @@ from trioserve._errors import ConfigError, TrioserveError
 from trioserve._server import Server
 from trioserve._server.listeners import Bound
 from trioserve._supervisor.attended import attended
+from trioserve._supervisor.birth import be_born
 from trioserve._supervisor.control import (
     Drain,
     Failed,
@@ -36,16 +37,21 @@ from trioserve._supervisor.control import (
 )
 from trioserve._supervisor.departure import OURS, DepartingServer, Departure
 from trioserve._supervisor.logs import set_up_logging
+from trioserve._supervisor.preparation import backend_options, depart_after, load, load_env_file, show_origin
 from trioserve._supervisor.process import HELD_BACK, STACKS_SIGNAL
-from trioserve._supervisor.run import backend_options, depart_after, load, load_env_file, show_origin
 from trioserve._supervisor.signals import SETTLE_SECONDS, deaf_to, how_to_stop, obey_signals, survived
 
-__all__ = ["main"]
+__all__ = ["become_worker"]
 
 BEATS: Final = 4  # in the time of the health check
 
 
-def main(descriptor: int) -> int:
+def become_worker() -> NoReturn:
+    """Serve as a worker; the process ends with it."""
+    sys.exit(_main(be_born()))
+
+
+def _main(descriptor: int) -> int:
     """Serve until told to stop; return the exit code. ``descriptor`` is the worker's end of the link."""
     link = Link(socket.socket(fileno=descriptor))
     try:

@@ -1,0 +1,85 @@
+"""What a single process and a worker do alike before they serve: environment, event loop, application."""
+
+import importlib.util
+import threading
+import traceback
+from collections.abc import Callable, Coroutine
+from contextlib import nullcontext
+from typing import Any
+
+from trioserve._config import Config
+from trioserve._errors import AppLoadFailed, ConfigError, TrioserveError
+from trioserve._hints import backend_hint
+from trioserve._supervisor.app_loader import load_app, without_loader_frames
+from trioserve._supervisor.departure import Departure
+from trioserve._supervisor.signals import ctrl_c_interrupts
+from trioserve._types import AnyApp
+
+__all__ = ["backend_options", "depart_after", "in_main_thread", "load", "load_env_file", "show_origin"]
+
+
+def load_env_file(path: str) -> None:
+    """Put the file's variables into the environment; those that are there already win.
+
+    Raises:
+        ConfigError: the file cannot be read, or python-dotenv is not installed.
+    """
+    try:
+        from dotenv import load_dotenv
+    except ImportError:
+        raise ConfigError("env_file", "python-dotenv is not installed; install trioserve[standard]") from None
+    try:
+        with open(path, encoding="utf-8") as file:
+            load_dotenv(stream=file)
+    except (OSError, UnicodeDecodeError) as exc:
+        raise ConfigError("env_file", f"{path!r} cannot be read: {getattr(exc, 'strerror', exc)}") from exc
+
+
+def backend_options(config: Config) -> dict[str, Any]:
+    """What anyio has to know to make the event loop.
+
+    Raises:
+        ConfigError: ``loop`` does not fit ``backend``, or is not installed.
+    """
+    if config.backend == "trio":
+        if config.loop != "auto":
+            raise ConfigError("loop", f"{config.loop!r} is an event loop of asyncio: use it with --backend asyncio")
+        return {}
+    installed = importlib.util.find_spec("uvloop") is not None
+    if config.loop == "uvloop" and not installed:
+        raise ConfigError("loop", "uvloop is not installed; install trioserve[standard], or choose asyncio")
+    return {"use_uvloop": installed and config.loop != "asyncio"}
+
+
+def load(target: str, config: Config) -> AnyApp:
+    """Import the application, inside the event loop: asyncio code may ask for it as soon as it is imported."""
+    try:
+        with ctrl_c_interrupts() if in_main_thread() else nullcontext():
+            return load_app(
+                target, factory=config.factory, app_dir=config.app_dir, interface=config.interface)
+    except AppLoadFailed as exc:
+        if hint := backend_hint(exc, config.backend):
+            exc.add_note(hint)
+        raise
+
+
+async def depart_after(departure: Departure, function: Callable[..., Coroutine[Any, Any, None]], *args: Any) -> None:
+    """Call ``function``; its end is that of the server. The event loop's own end may take as long as its threads."""
+    try:
+        await function(*args)
+    except BaseException as exc:
+        departure.server_has_ended(exc)
+        raise
+    departure.server_has_ended()
+
+
+def show_origin(error: TrioserveError) -> None:
+    """If the application could not be loaded, its own traceback without our frames, on stderr."""
+    cause = error.__cause__
+    if isinstance(error, AppLoadFailed) and cause is not None:
+        traceback.print_exception(type(cause), cause, without_loader_frames(cause))
+
+
+def in_main_thread() -> bool:
+    """Where Python hears signals."""
+    return threading.current_thread() is threading.main_thread()
