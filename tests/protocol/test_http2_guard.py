@@ -103,6 +103,12 @@ def test_3_4_settings_come_first(first: bytes) -> None:
     assert caught.value.code == PROTOCOL_ERROR
 
 
+def test_6_2_fields_belong_to_a_stream() -> None:
+    with pytest.raises(Http2Error) as caught:
+        feed(guard(), BEGINNING + frame(HEADERS, END_HEADERS, 0, b"\x82"), 1000)
+    assert caught.value.code == PROTOCOL_ERROR
+
+
 def test_6_4_an_idle_stream_cannot_be_reset() -> None:
     with pytest.raises(Http2Error) as caught:
         guard().look_at(BEGINNING + frame(RST_STREAM, 0, 1, bytes(4)), 0.0)

@@ -139,6 +139,8 @@ class FrameGuard:
     def _look_at_fields(self, kind: int, flags: int, stream_id: int, size: int) -> None:
         """One section may take several frames, but not without end (CVE-2024-27316)."""
         if kind == HEADERS:
+            if not stream_id:
+                raise Http2Error(PROTOCOL_ERROR, "fields on stream 0, which is the connection's")  # RFC 9113 §6.2
             self._block_bytes = self._continuations = 0
             if stream_id > self._highest:
                 self._highest = stream_id
