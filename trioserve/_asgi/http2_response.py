@@ -32,7 +32,7 @@ class Http2Response(Response):
     Whoever sends them looks here first.
 
     Attributes:
-        hints: interim responses to be sent first, oldest first.
+        hints: interim responses to be sent first, oldest first, if there are any.
         response_head: to be sent after them; ``None`` when there is nothing new.
         ends: nothing follows but the pieces, and ``trailers``.
         trailers: to be sent last, if there are any.
@@ -43,10 +43,10 @@ class Http2Response(Response):
     def __init__(self, head: RequestHead, standing_fields: StandingPairs) -> None:
         Response.__init__(self, head)  # super() costs 0.1 us
         self._standing_fields = standing_fields
-        self.hints: list[Fields] = []
+        self.hints: list[Fields] | None = None
         self.response_head: Fields | None = None
         self.ends = False
-        self.trailers: list[Pair] = []
+        self.trailers: list[Pair] | None = None
 
     @property
     def cut_is_visible(self) -> bool:
@@ -71,7 +71,7 @@ class Http2Response(Response):
         pieces.append(b"")
 
     def _encode_hint(self, fields: list[Pair], pieces: list[bytes]) -> None:
-        self.hints.append([status_field(103), *_as_in_http2(fields)])
+        self.hints = [*(self.hints or ()), [status_field(103), *_as_in_http2(fields)]]
         pieces.append(b"")
 
     def _encode_accept(self, handshake: Handshake, pieces: list[bytes]) -> None:
