@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Final, TypeAlias
 
-from trioserve._asgi.fields import Pair
+from trioserve._asgi.fields import Pair, check_values
 from trioserve._asgi.response import COMPLETE, Dated, Response
 from trioserve._protocol.events import RequestHead
 from trioserve._protocol.handshake import Handshake
@@ -52,7 +52,8 @@ class Http2Response(Response):
     def cut_is_visible(self) -> bool:
         return True  # a stream that ends says so
 
-    def _encode_head(self, status: int, fields: list[Pair], lines: bytes) -> Fields:
+    def _encode_head(self, status: int, fields: list[Pair]) -> Fields:
+        check_values(fields)
         return [status_field(status), *_as_in_http2(fields)]
 
     def _encode_body(self, data: bytes, is_first: bool, pieces: list[bytes]) -> None:
@@ -83,9 +84,6 @@ class Http2Response(Response):
 
 def _as_in_http2(fields: list[Pair]) -> Fields:
     """Names in lower case, no white space around values, nothing that is for HTTP/1.1 (RFC 9113 §8.2)."""
-    converted = []
-    for name, value in fields:
-        lower = name.lower()
-        if lower not in _CONNECTION_SPECIFIC:
-            converted.append((lower, value.strip(b" \t")))
-    return converted
+    return [
+        (lower, value.strip(b" \t")) for name, value in fields if (lower := name.lower()) not in _CONNECTION_SPECIFIC
+    ]
