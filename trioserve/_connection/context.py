@@ -8,11 +8,13 @@ from typing import Any, Literal, Protocol
 import anyio
 
 from trioserve._asgi import Dated, ProxyHeaders
+from trioserve._connection.deadlines import Deadlines
 from trioserve._connection.event_streams import EventStreams
 from trioserve._connection.http2_terms import Http2Terms
 from trioserve._connection.records import Answered, ClosedWebSocket
 from trioserve._connection.refused import Refused
 from trioserve._connection.request_ids import RequestIds
+from trioserve._connection.shields import Shields
 from trioserve._connection.timeouts import Timeout
 from trioserve._connection.turnstile import Turnstile
 from trioserve._connection.websocket_limits import WebSocketLimits
@@ -68,10 +70,12 @@ class Timeouts:
     write: Timeout  # a part of the write timeout: how often progress is looked for
     request: Timeout | None
     watch: Timeout | None
+    deadline: Deadlines  # of requests that have another one than the request timeout
 
-    def __iter__(self) -> Iterator[Timeout]:
+    def __iter__(self) -> Iterator[Timeout | Deadlines]:
         kinds = (
             self.tls_handshake, self.header, self.keep_alive, self.body, self.write, self.request, self.watch,
+            self.deadline,
         )  # fmt: skip
         for kind in kinds:
             if kind is not None:
@@ -87,6 +91,7 @@ class Lifetime:
         shutdown: set at the same time, for applications that wait for it.
         wait_shutdown: what they find in their scopes, as a plain function: it can be copied with the scope.
         draining: no further request is waited for.
+        shields: what applications protect from cancellation, until the shutdown's deadline.
         room: slots for connections, ``None`` when their number is not limited.
         when_empty: called when the last connection has ended.
     """
@@ -94,6 +99,7 @@ class Lifetime:
     closing: bool = False
     shutdown: anyio.Event = field(default_factory=anyio.Event)
     draining: bool = False
+    shields: Shields = field(default_factory=Shields)
     connections: set[Served] = field(default_factory=set)
     room: anyio.Semaphore | None = None
     when_empty: Callable[[], None] | None = None

@@ -11,6 +11,7 @@ from trioserve._asgi import ProxyHeaders
 from trioserve._config import Config
 from trioserve._connection import (
     WRITE_LOOKS,
+    Deadlines,
     Http2Terms,
     Lifetime,
     NoTimeout,
@@ -122,6 +123,7 @@ def _make_timeouts(config: Config, clock: Callable[[], float], *, tls: bool) -> 
         write=timeout("write", None if write is None else write / WRITE_LOOKS),
         request=timeout("request", request) if request is not None else None,
         watch=timeout("watch", WATCH_AFTER_SECONDS) if config.on_disconnect != "notify" else None,
+        deadline=Deadlines(clock),
     )
 
 

@@ -123,6 +123,7 @@ class Shutdown:
             await self._forced.wait()
         for connection in list(self._lifetime.connections):
             connection.cancel("shutdown-deadline")
+        self._lifetime.shields.lift()
         self.finishing.cancel()
 
     def waits_for(self) -> str:
