@@ -26,8 +26,8 @@ async def test_each_extension_is_a_dict_and_a_request_s_own() -> None:  # ASGI c
         for _ in range(2):
             assert status_of(await site.answer_to(get())) == 200
     assert [{name: set(extension) for name, extension in extensions.items()} for extensions in seen] == 2 * [{
-        "trioserve.shutdown": {"wait"}, "trioserve.request": {"get"}, "trioserve.request_id": {"get"},
-        "trioserve.timeout_request": {"restart"},
+        "trioserve.shutdown": {"wait"}, "trioserve.tasks": {"start", "running"}, "trioserve.request": {"get"},
+        "trioserve.request_id": {"get"}, "trioserve.timeout_request": {"restart"},
     }]
 
 
@@ -44,7 +44,7 @@ async def test_what_is_switched_off_is_not_offered() -> None:
 
     async with serving(app, request_id_header="off") as site:
         await site.answer_to(get())
-    assert seen == ["trioserve.shutdown", "trioserve.request"]
+    assert seen == ["trioserve.shutdown", "trioserve.tasks", "trioserve.request"]
 
 
 async def test_a_stream_learns_of_the_shutdown_and_ends_by_itself() -> None:

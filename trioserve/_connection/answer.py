@@ -46,7 +46,7 @@ class Answer(Generic[ResponseT]):
         """Add what the server offers to a scope's extensions: plain functions, which are copied with the scope."""
         ctx = self.request.owner.ctx
         lifetime = ctx.lifetime
-        extensions["trioserve.shutdown"] = {"wait": lifetime.wait_shutdown}
+        extensions |= lifetime.extensions()
         extensions["trioserve.request"] = {"get": lambda: Control(self, lifetime.shields)}
         if ctx.request_ids is not None:
             extensions["trioserve.request_id"] = {"get": lambda: self.request.id()}

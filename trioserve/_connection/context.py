@@ -20,6 +20,7 @@ from trioserve._connection.turnstile import Turnstile
 from trioserve._connection.websocket_limits import WebSocketLimits
 from trioserve._protocol import Http1Codec
 from trioserve._types import CoroutineApp
+from trioserve.extensions import BackgroundTask, StartTask
 
 __all__ = ["AccessLog", "Lifetime", "Served", "ServerContext", "Timeouts"]
 
@@ -87,6 +88,8 @@ class Lifetime:
     """What changes while the server runs, shared by all connections.
 
     Attributes:
+        start_task: what applications find in their scopes for work that outlives a request.
+        running_tasks: likewise.
         closing: each response tells its client that it is the connection's last.
         shutdown: set at the same time, for applications that wait for it.
         wait_shutdown: what they find in their scopes, as a plain function: it can be copied with the scope.
@@ -96,6 +99,8 @@ class Lifetime:
         when_empty: called when the last connection has ended.
     """
 
+    start_task: StartTask
+    running_tasks: Callable[[], list[BackgroundTask]]
     closing: bool = False
     shutdown: anyio.Event = field(default_factory=anyio.Event)
     draining: bool = False
@@ -110,6 +115,13 @@ class Lifetime:
             await self.shutdown.wait()
 
         self.wait_shutdown = wait
+
+    def extensions(self) -> dict[str, Any]:
+        """What the scopes of requests and of the lifespan have of it; nobody else holds these dicts."""
+        return {
+            "trioserve.shutdown": {"wait": self.wait_shutdown},
+            "trioserve.tasks": {"start": self.start_task, "running": self.running_tasks},
+        }
 
     def end(self, connection: Served) -> None:
         """A connection has ended, with all its tasks."""
@@ -154,6 +166,7 @@ class ServerContext:
     websockets: WebSocketLimits | None
     http2: Http2Terms | None
     new_app_context: Callable[[], Context]
+    lifetime: Lifetime
     requests_per_connection: int | None = None
     write_seconds: float | None = None
     disconnect_grace_seconds: float = 0.5
@@ -161,7 +174,6 @@ class ServerContext:
     proxies: ProxyHeaders | None = None
     state: dict[str, Any] | None = None
     ended_streams: EventStreams = "get"
-    lifetime: Lifetime = field(default_factory=Lifetime)
     supervises: bool = field(init=False)
 
     def __post_init__(self) -> None:

@@ -104,7 +104,7 @@ def orders_and_errors(exc: BaseException, *, cancelled: bool) -> tuple[BaseExcep
 _MACHINERY = frozenset(("trioserve", "anyio", "trio", "asyncio", "uvloop", "outcome"))
 
 
-def await_point(coro: Coroutine[Any, Any, None]) -> str:
+def await_point(coro: Coroutine[Any, Any, object]) -> str:
     """Where a coroutine stands: its innermost await outside the machinery, as ``file:line (function)``.
 
     It is suspended, or runs and has called, by way of the machinery, who asks.

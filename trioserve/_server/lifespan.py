@@ -25,6 +25,7 @@ class Lifespan:
     """Runs the application's lifespan scope.
 
     Args:
+        extensions: what the server offers in the lifespan's scope.
         on_death: called with a reason when the application's lifespan has died while the server was running.
 
     Attributes:
@@ -34,11 +35,14 @@ class Lifespan:
         shutdown_failed: the application said so, or raised; it has been logged.
     """
 
-    def __init__(self, app: App, config: Config, backend: str, on_death: Callable[[str], None]) -> None:
+    def __init__(
+        self, app: App, config: Config, backend: str, extensions: dict[str, Any], on_death: Callable[[str], None]
+    ) -> None:
         self._app = app
         self._mode = config.lifespan
         self._startup_seconds = config.timeout_startup
         self._backend = backend
+        self._extensions = extensions
         self._on_death = on_death
         self._scope_state: dict[str, Any] = {}
         self._received_startup = False
@@ -85,6 +89,7 @@ class Lifespan:
             "type": "lifespan",
             "asgi": {"version": ASGI_VERSION, "spec_version": "2.0"},
             "state": self._scope_state,
+            "extensions": self._extensions,
         }
         try:
             await self._app(scope, self._receive, self._send)

@@ -25,6 +25,7 @@ from trioserve._server.listeners import Bound
 from trioserve._server.only_hosts import only_for_hosts
 from trioserve._server.opening import Listeners
 from trioserve._server.shutdown import Shutdown
+from trioserve._server.tasks import BackgroundTasks
 from trioserve._server.trace import traced
 from trioserve._server.waiting import keep_saying
 from trioserve._streams import Address, Listener, TlsListener, open_network, running_backend
@@ -67,7 +68,10 @@ class Server:
         self._config = config
         self._announces = announce
         self._how_to_stop = f", {how_to_stop}" if how_to_stop else ""
+        self._tasks = BackgroundTasks(self.request_shutdown)
         self._lifetime = Lifetime(
+            start_task=self._tasks.start,
+            running_tasks=self._tasks.running,
             closing=config.timeout_keep_alive == 0,
             room=anyio.Semaphore(limit, max_value=limit) if limit is not None else None)
         self._shutdown = Shutdown(config, self._lifetime)
@@ -116,7 +120,7 @@ class Server:
         ``task_status.started`` gets the bound addresses when the first request can come.
 
         Raises:
-            TrioserveError: the server could not start, or the application's lifespan died.
+            TrioserveError: the server could not start, or the application's lifespan or a background task died.
         """
         async with anyio.create_task_group() as shielding:
             shielding.start_soon(self._run)
@@ -145,6 +149,7 @@ class Server:
         except BaseExceptionGroup as group:
             self._failure = _only_ours(group)
         finally:
+            self._failure = self._failure or self._tasks.failure
             self._ready.set()
             self._stopped.set()
 
@@ -154,15 +159,19 @@ class Server:
         engine, parse_fields = choose_engine(self._config.http)
         listeners, network = self._listeners, open_network()
         await listeners.bind()
-        self._lifespan = lifespan = Lifespan(self._app, self._config, running_backend(), self.request_shutdown)
-        try:
-            await app_lifetime.start(lifespan.run)
-            if lifespan.failure is not None:
-                raise lifespan.failure
-            await listeners.open(network)
-            await self._connections.run(listeners, network, lifespan, parse_fields, partial(self._announce, engine))
-        finally:
-            listeners.close()  # a stop may come before the first connection can
+        self._lifespan = lifespan = Lifespan(
+            self._app, self._config, running_backend(), self._lifetime.extensions(), self.request_shutdown)
+        async with anyio.create_task_group() as tasks:
+            self._tasks.open(tasks)
+            try:
+                await app_lifetime.start(lifespan.run)
+                if lifespan.failure is not None:
+                    raise lifespan.failure
+                await listeners.open(network)
+                await self._connections.run(listeners, network, lifespan, parse_fields, partial(self._announce, engine))
+            finally:
+                listeners.close()  # a stop may come before the first connection can
+            await self._end_tasks(app_lifetime)
         app_lifetime.start_soon(keep_saying, self._shutdown.waits_for_lifespan)
         with self._shutdown.time_for_lifespan() as lifespan_shutdown:
             await lifespan.shutdown()
@@ -170,7 +179,15 @@ class Server:
             complain(log, "shutdown-deadline: the application's lifespan did not end in time")
         if isinstance(lifespan.failure, LifespanDied):
             raise lifespan.failure
-        complain(log, "Stopped", level=logging.INFO)
+        if self._tasks.failure is None:
+            complain(log, "Stopped", level=logging.INFO)
+
+    async def _end_tasks(self, app_lifetime: anyio.abc.TaskGroup) -> None:
+        """Let the application's background tasks finish; cancel those that do not."""
+        app_lifetime.start_soon(keep_saying, self._shutdown.waits_for_tasks)
+        with self._shutdown.time_for_tasks():
+            await self._tasks.wait_until_ended()
+        self._tasks.close("shutdown-deadline")
 
     def _announce(self, engine: str) -> None:
         """The first request can come; from now on a cancellation of the caller is a request to stop."""
@@ -210,6 +227,7 @@ async def serve(
         BindFailed: an address is in use or not permitted, or a socket cannot be listened on.
         StartupFailed: the application's lifespan failed.
         LifespanDied: the application's lifespan died later.
+        TaskCrashed: a background task of the application's raised an exception.
     """
     server = Server(app, (config or Config()).replace(**options), sockets=sockets, ssl_context=ssl_context)
     await server.serve(task_status=task_status)

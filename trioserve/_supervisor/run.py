@@ -69,6 +69,7 @@ def run(app: AnyApp | str, *, ssl_context: ssl.SSLContext | None = None, **optio
         BindFailed: the address is in use or not permitted.
         StartupFailed: the application's lifespan failed.
         LifespanDied: the application's lifespan died later.
+        TaskCrashed: a background task of the application's raised an exception.
     """
     config = Config.from_options(options)
     if config.log_config is not None or not logging.getLogger("trioserve").handlers:
