@@ -205,6 +205,13 @@ class Config:
         "x-forwarded-for,x-forwarded-proto", "Proxies",
         "Header fields that the trusted proxies set, and that are therefore believed, separated by commas: forwarded, "
         "or any of x-forwarded-for, -proto, -host, -port, -prefix.", metavar="LIST", comma_separated=True)
+    deadline_header: Literal[
+        "off", "request-timeout", "grpc-timeout", "x-request-deadline", "x-envoy-expected-rq-timeout-ms"
+    ] = option(
+        "off", "Proxies",
+        "Header field in which a trusted proxy says how long the client waits for its answer. Then the request is "
+        "ended, and no later than by --timeout-request.",
+        aliases=(("Request-Timeout", "request-timeout"), ("X-Request-Deadline", "x-request-deadline")))
     proxy_protocol: bool = option(
         False, "Proxies",
         "Expect the PROXY protocol, version 1 or 2, at the start of each connection; only trusted proxies may connect.")

@@ -7,6 +7,7 @@ import anyio
 
 from trioserve._asgi import COMPLETE, FIRST_BODY, Response, error_body
 from trioserve._connection.control import Control
+from trioserve._connection.deadline_header import DeadlineHeader
 from trioserve._connection.request import Request
 from trioserve._connection.supervision import Supervision
 from trioserve._connection.turnstile import Turnstile
@@ -63,8 +64,19 @@ class Answer(Generic[ResponseT]):
         if ctx.timeouts.request is not None:
             supervision.limit_time()
             scope["extensions"]["trioserve.timeout_request"] = {"restart": lambda: supervision.limit_time()}
+        if ctx.deadline_header is not None:
+            self._keep_deadline(ctx.deadline_header, supervision)
         if ctx.on_disconnect == "cancel":
             supervision.watch_soon()
+
+    def _keep_deadline(self, header: DeadlineHeader, supervision: Supervision) -> None:
+        """The client waits until some moment, which only matters before the request timeout."""
+        outlet = self.request.outlet
+        seconds = header.seconds(outlet.peer, outlet.local, self.request.head.headers)
+        if seconds is not None:
+            deadline = self.request.owner.ctx.clock() + seconds
+            if deadline < supervision.deadline:
+                supervision.end_at(deadline)
 
     async def enter(self, turnstile: Turnstile) -> bool:
         """Be counted; false when there is no room, and the request has been refused."""

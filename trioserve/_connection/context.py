@@ -8,6 +8,7 @@ from typing import Any, Literal, Protocol
 import anyio
 
 from trioserve._asgi import Dated, ProxyHeaders
+from trioserve._connection.deadline_header import DeadlineHeader
 from trioserve._connection.deadlines import Deadlines
 from trioserve._connection.event_streams import EventStreams
 from trioserve._connection.http2_terms import Http2Terms
@@ -140,6 +141,7 @@ class ServerContext:
         new_app_context: a fresh copy of the lifespan's context, for one request.
         state: the lifespan's state, or ``None`` if the application has none.
         request_ids: names of requests, when they have any.
+        deadline_header: until when clients wait, when proxies say so.
         proxies: whom to believe where a request comes from; ``None`` for nobody but the peer itself.
         ended_streams: which event streams the end of the server ends.
         supervises: each request is looked after from its beginning.
@@ -171,10 +173,12 @@ class ServerContext:
     write_seconds: float | None = None
     disconnect_grace_seconds: float = 0.5
     request_ids: RequestIds | None = None
+    deadline_header: DeadlineHeader | None = None
     proxies: ProxyHeaders | None = None
     state: dict[str, Any] | None = None
     ended_streams: EventStreams = "get"
     supervises: bool = field(init=False)
 
     def __post_init__(self) -> None:
-        self.supervises = self.timeouts.request is not None or self.on_disconnect == "cancel"
+        self.supervises = (
+            self.timeouts.request is not None or self.deadline_header is not None or self.on_disconnect == "cancel")

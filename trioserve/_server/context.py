@@ -11,6 +11,7 @@ from trioserve._asgi import ProxyHeaders
 from trioserve._config import Config
 from trioserve._connection import (
     WRITE_LOOKS,
+    DeadlineHeader,
     Deadlines,
     Http2Terms,
     Lifetime,
@@ -74,6 +75,7 @@ def make_context(
         access_log=access_log,
         turnstile=_make_turnstile(config, on_requests_spent),
         request_ids=_make_request_ids(config),
+        deadline_header=_make_deadline_header(config),
         websockets=_make_websockets(config, clock),
         http2=_make_http2(config, limits, standing_fields, clock) if tls or config.http2 else None,
         new_app_context=new_app_context,
@@ -98,6 +100,12 @@ def _make_request_ids(config: Config) -> RequestIds | None:
     if config.request_id_header == "off":
         return None
     return RequestIds(config.request_id_header, trusts=TrustedPeers(config.forwarded_allow_ips).peer)
+
+
+def _make_deadline_header(config: Config) -> DeadlineHeader | None:
+    if config.deadline_header == "off":
+        return None
+    return DeadlineHeader(config.deadline_header, trusts=TrustedPeers(config.forwarded_allow_ips).peer)
 
 
 def _make_proxies(config: Config) -> ProxyHeaders | None:
