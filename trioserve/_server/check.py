@@ -6,8 +6,8 @@ from trioserve._config import Config
 from trioserve._connection import Lifetime
 from trioserve._errors import StartupFailed
 from trioserve._server.access_format import compile_format
+from trioserve._server.application import application_of
 from trioserve._server.engine import choose_engine
-from trioserve._server.interface import adapt
 from trioserve._server.lifespan import Lifespan
 from trioserve._server.tasks import BackgroundTasks
 from trioserve._server.tls import load_certificates
@@ -32,7 +32,7 @@ async def check(app: AnyApp, config: Config) -> None:
     load_certificates(config, None)
     tasks = BackgroundTasks(lambda reason: None)
     offered = Lifetime(tasks.start, tasks.running).extensions()
-    lifespan = Lifespan(adapt(app, config), config, running_backend(), offered, lambda reason: None)
+    lifespan = Lifespan(application_of(app, config), config, running_backend(), offered, lambda reason: None)
     async with anyio.create_task_group() as app_lifetime:
         async with anyio.create_task_group() as nursery:
             tasks.open(nursery)

@@ -29,6 +29,7 @@ class Lifespan:
         on_death: called with a reason when the application's lifespan has died while the server was running.
 
     Attributes:
+        app: whose it is, and who gets the requests.
         state: what the application put in ``scope["state"]``, ``None`` when it has no lifespan.
         context: the lifespan's contextvars as of ``startup.complete``; requests run in copies of it.
         failure: why the server must not start, or must stop.
@@ -38,7 +39,7 @@ class Lifespan:
     def __init__(
         self, app: App, config: Config, backend: str, extensions: dict[str, Any], on_death: Callable[[str], None]
     ) -> None:
-        self._app = app
+        self.app = app
         self._mode = config.lifespan
         self._startup_seconds = config.timeout_startup
         self._backend = backend
@@ -92,7 +93,7 @@ class Lifespan:
             "extensions": self._extensions,
         }
         try:
-            await self._app(scope, self._receive, self._send)
+            await self.app(scope, self._receive, self._send)
         except BaseException as exc:
             order, error = orders_and_errors(exc, cancelled=anyio.current_effective_deadline() == float("-inf"))
             if error is not None:

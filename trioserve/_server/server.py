@@ -16,17 +16,14 @@ from trioserve._complaints import complain
 from trioserve._config import Config
 from trioserve._connection import Lifetime
 from trioserve._errors import LifespanDied, TrioserveError
-from trioserve._host_names import HostNames
+from trioserve._server.application import application_of
 from trioserve._server.connections import Connections
 from trioserve._server.engine import choose_engine
-from trioserve._server.interface import adapt
 from trioserve._server.lifespan import Lifespan
 from trioserve._server.listeners import Bound
-from trioserve._server.only_hosts import only_for_hosts
 from trioserve._server.opening import Listeners
 from trioserve._server.shutdown import Shutdown
 from trioserve._server.tasks import BackgroundTasks
-from trioserve._server.trace import traced
 from trioserve._server.waiting import keep_saying
 from trioserve._streams import Address, Listener, TlsListener, open_network, running_backend
 from trioserve._types import AnyApp
@@ -62,9 +59,7 @@ class Server:
         on_spent: Callable[[str], None] | None = None, announce: bool = True, how_to_stop: str = "",
     ) -> None:  # fmt: skip
         limit = config.limit_connections
-        self._app = traced(adapt(app, config))
-        if config.server_name:
-            self._app = only_for_hosts(HostNames(config.server_name), self._app)
+        self._app = application_of(app, config)
         self._config = config
         self._announces = announce
         self._how_to_stop = f", {how_to_stop}" if how_to_stop else ""
@@ -75,8 +70,7 @@ class Server:
             closing=config.timeout_keep_alive == 0,
             room=anyio.Semaphore(limit, max_value=limit) if limit is not None else None)
         self._shutdown = Shutdown(config, self._lifetime)
-        self._connections = Connections(
-            self._app, config, self._lifetime, self._shutdown, on_spent or self.request_shutdown)
+        self._connections = Connections(config, self._lifetime, self._shutdown, on_spent or self.request_shutdown)
         self._listeners = Listeners(
             config, sockets=sockets, get_sockets=get_sockets, ready=listeners, ssl_context=ssl_context)
         self._lifespan: Lifespan | None = None
