@@ -96,6 +96,14 @@ async def test_background_ticker(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.anyio
+async def test_open_app(capsys: pytest.CaptureFixture[str]) -> None:
+    async with client_of(load("open_app").open_app) as client:
+        assert (await client.get("/rows")).json() == "rows of select 1"
+        assert capsys.readouterr().out == "pool: open\n"
+    assert capsys.readouterr().out == "pool: closed\n"
+
+
+@pytest.mark.anyio
 async def test_send_files() -> None:
     example = load("send_files")
     source = (EXAMPLES / "send_files.py").read_bytes()

@@ -14,6 +14,7 @@ from trioserve._config import Config
 from trioserve._connection import await_point, orders_and_errors
 from trioserve._errors import AppError, LifespanDied, StartupFailed, TrioserveError
 from trioserve._hints import backend_hint, backend_hint_in_words
+from trioserve._server.opened_app import OpenedApp
 from trioserve._types import App, Message
 
 __all__ = ["Lifespan"]
@@ -29,7 +30,6 @@ class Lifespan:
         on_death: called with a reason when the application's lifespan has died while the server was running.
 
     Attributes:
-        app: whose it is, and who gets the requests.
         state: what the application put in ``scope["state"]``, ``None`` when it has no lifespan.
         context: the lifespan's contextvars as of ``startup.complete``; requests run in copies of it.
         failure: why the server must not start, or must stop.
@@ -37,10 +37,11 @@ class Lifespan:
     """
 
     def __init__(
-        self, app: App, config: Config, backend: str, extensions: dict[str, Any], on_death: Callable[[str], None]
-    ) -> None:
-        self.app = app
-        self._mode = config.lifespan
+        self, app: App | OpenedApp, config: Config, backend: str, extensions: dict[str, Any],
+        on_death: Callable[[str], None],
+    ) -> None:  # fmt: skip
+        self._app = app
+        self._mode = "on" if isinstance(app, OpenedApp) else config.lifespan
         self._startup_seconds = config.timeout_startup
         self._backend = backend
         self._extensions = extensions
@@ -55,6 +56,11 @@ class Lifespan:
         self.context = contextvars.copy_context()
         self.failure: TrioserveError | None = None
         self.shutdown_failed = False
+
+    @property
+    def app(self) -> App:
+        """Who gets the requests, once this has started."""
+        return self._app.app if isinstance(self._app, OpenedApp) else self._app
 
     @property
     def has_started(self) -> bool:
@@ -93,7 +99,7 @@ class Lifespan:
             "extensions": self._extensions,
         }
         try:
-            await self.app(scope, self._receive, self._send)
+            await self._app(scope, self._receive, self._send)
         except BaseException as exc:
             order, error = orders_and_errors(exc, cancelled=anyio.current_effective_deadline() == float("-inf"))
             if error is not None:
@@ -117,6 +123,8 @@ class Lifespan:
             complain(log, "The application's lifespan died; the server stops", exc_info=exc, level=logging.CRITICAL)
             self.failure = LifespanDied("the application's lifespan died while the server was running")
             self._on_death("lifespan-died")
+        elif isinstance(exc, TrioserveError):
+            self.failure = exc  # it says all itself
         elif self._received_startup or self._mode == "on" or not isinstance(exc, Exception):
             complain(log, "The application's lifespan failed during startup", exc_info=exc)
             self.failure = StartupFailed("the application's lifespan raised during startup")

@@ -208,16 +208,16 @@ async def serve(
 ) -> None:
     """Serve ``app`` inside a running trio or asyncio program, until cancelled, which is a graceful stop.
 
-    The application is ASGI 3, ASGI 2 or WSGI. ``addresses = await nursery.start(trioserve.serve, app, config)``
-    returns when requests can come, with the bound ``(host, port)`` pairs, or ``(path, None)`` for unix sockets; those
-    of ``insecure_bind`` come last. ``sockets``, bound by the program, take the place of the addresses in the options,
-    except for ``insecure_bind``; the server closes them. An ``ssl_context`` takes the place of the options for
-    certificates, and is used as it is. No signal handlers are installed and logging is left alone. ``options`` are
-    fields of ``Config`` and override those of ``config``.
+    The application is ASGI 3, ASGI 2 or WSGI, or an async context manager that yields one. ``addresses = await
+    nursery.start(trioserve.serve, app, config)`` returns when requests can come, with the bound ``(host, port)`` pairs,
+    or ``(path, None)`` for unix sockets; those of ``insecure_bind`` come last. ``sockets``, bound by the program, take
+    the place of the addresses in the options, except for ``insecure_bind``; the server closes them. An ``ssl_context``
+    takes the place of the options for certificates, and is used as it is. No signal handlers are installed and logging
+    is left alone. ``options`` are fields of ``Config`` and override those of ``config``.
 
     Raises:
         ConfigError: an option is unknown or has a value it cannot have, or a certificate file is not usable.
-        AppNotFound: ``app`` is none: it cannot be called.
+        AppNotFound: ``app`` is none, or yields none: it cannot be called.
         BindFailed: an address is in use or not permitted, or a socket cannot be listened on.
         StartupFailed: the application's lifespan failed.
         LifespanDied: the application's lifespan died later.

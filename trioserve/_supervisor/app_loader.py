@@ -15,7 +15,15 @@ from types import ModuleType, TracebackType
 from typing import Any, Final, Literal, TypeAlias, cast
 
 from trioserve._errors import AppLoadFailed, AppNotFound, ConfigError
-from trioserve._server import ARGUMENTS, can_take, has_interface, interface_of, signature_of
+from trioserve._server import (
+    ARGUMENTS,
+    can_take,
+    has_interface,
+    interface_of,
+    is_opener,
+    opens_with_arguments,
+    signature_of,
+)
 from trioserve._types import AnyApp
 from trioserve._values import nearest
 
@@ -33,7 +41,8 @@ def load_app(target: str, *, factory: bool, app_dir: str, interface: AnyInterfac
 
     With ``factory`` the target names a function without parameters that returns the application. What looks like
     nothing else is taken for one as well, with a warning, as uvicorn does. What is returned has the ``interface``, and
-    is not adapted to ASGI 3 yet.
+    is not adapted to ASGI 3 yet; or it is an async context manager, or a function that makes one, which will yield the
+    application. Such a function is no factory, and ``factory`` makes no difference to it.
 
     Raises:
         AppNotFound: ``target`` names nothing that could be served.
@@ -41,6 +50,8 @@ def load_app(target: str, *, factory: bool, app_dir: str, interface: AnyInterfac
         ConfigError: ``app_dir`` is not a directory.
     """
     found = load_object(target, app_dir=app_dir)
+    if is_opener(found):
+        return cast("AnyApp", found)
     if not factory:
         if not _looks_like_factory(found, interface):
             return _checked(found, repr(target), interface)
@@ -250,7 +261,13 @@ def _has_interface(found: Any, interface: AnyInterface) -> bool:
 
 
 def _checked(found: Any, what: str, interface: AnyInterface) -> AnyApp:
-    """``found``, if it can be called as the interface says."""
+    """``found``, if it can be called as the interface says, or yields what can."""
+    if is_opener(found):
+        return cast("AnyApp", found)
+    if opens_with_arguments(found):
+        raise AppNotFound(
+            f"{what} is an async context manager that needs arguments, {signature_of(found)}; one that yields the "
+            "application is called without any")
     if inspect.iscoroutine(found):
         found.close()  # it will not be awaited, and Python would warn of it
     if not callable(found):

@@ -54,9 +54,9 @@ log = logging.getLogger("trioserve")
 def run(app: AnyApp | str, *, ssl_context: ssl.SSLContext | None = None, **options: Any) -> None:
     """Serve ``app``, an application or its name ``"module:attribute"``, until a signal stops it.
 
-    The application is ASGI 3, ASGI 2 or WSGI. ``options`` are fields of ``Config``; an ``ssl_context`` of one's own
-    takes the place of those for certificates. Logging is set up, unless the logger ``trioserve`` has a handler already
-    and no ``log_config`` is given.
+    The application is ASGI 3, ASGI 2 or WSGI, or an async context manager that yields one. ``options`` are fields of
+    ``Config``; an ``ssl_context`` of one's own takes the place of those for certificates. Logging is set up, unless the
+    logger ``trioserve`` has a handler already and no ``log_config`` is given.
     SIGINT and SIGTERM stop the server gracefully, a second one at once; SIGHUP reads certificate files again, or stops
     the server if it has none. In a thread other than the main one, where Python hears no signals, it runs until
     ``limit_max_requests`` or the end of the process. When a signal has stopped the server and the program has ended,
