@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from contextvars import Context
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import anyio
 
@@ -11,7 +11,6 @@ from trioserve._asgi import Dated, ProxyHeaders
 from trioserve._connection.deadline_header import DeadlineHeader
 from trioserve._connection.deadlines import Deadlines
 from trioserve._connection.event_streams import EventStreams
-from trioserve._connection.http2_terms import Http2Terms
 from trioserve._connection.records import Answered, ClosedWebSocket
 from trioserve._connection.refused import Refused
 from trioserve._connection.request_ids import RequestIds
@@ -22,6 +21,9 @@ from trioserve._connection.websocket_limits import WebSocketLimits
 from trioserve._protocol import Http1Codec
 from trioserve._types import CoroutineApp
 from trioserve.extensions import BackgroundTask, StartTask
+
+if TYPE_CHECKING:
+    from trioserve._connection.http2_terms import Http2Terms
 
 __all__ = ["AccessLog", "Lifetime", "Served", "ServerContext", "Timeouts"]
 
@@ -166,7 +168,7 @@ class ServerContext:
     access_log: AccessLog | None
     turnstile: Turnstile | None
     websockets: WebSocketLimits | None
-    http2: Http2Terms | None
+    http2: "Http2Terms | None"
     new_app_context: Callable[[], Context]
     lifetime: Lifetime
     requests_per_connection: int | None = None
