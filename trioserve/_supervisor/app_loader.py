@@ -10,7 +10,7 @@ import logging
 import os
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import ModuleType, TracebackType
 from typing import Any, Final, Literal, TypeAlias, cast
 
@@ -27,7 +27,7 @@ from trioserve._server import (
 from trioserve._types import AnyApp
 from trioserve._values import nearest
 
-__all__ = ["load_app", "load_object", "without_loader_frames"]
+__all__ = ["load_app", "load_function", "load_object", "without_loader_frames"]
 
 log = logging.getLogger("trioserve")
 
@@ -65,6 +65,27 @@ def load_object(target: str, *, app_dir: str) -> Any:
     directory = _search_first(app_dir)
     module = _import(module_name, target, directory)
     return _look_up(module, attributes, target)
+
+
+def load_function(
+    option: str, target: str, *, app_dir: str, arguments: tuple[str, ...]
+) -> Callable[..., Any]:
+    """The function that ``target`` names, for an option that is not about the application.
+
+    Raises:
+        ConfigError: there is no such function, or it cannot be called with ``arguments``.
+        AppLoadFailed: its module raised.
+    """
+    try:
+        found = load_object(target, app_dir=app_dir)
+    except AppNotFound as exc:
+        raise ConfigError(option, str(exc)) from exc
+    if not callable(found):
+        raise ConfigError(option, f"{target!r} cannot be called")
+    if not can_take(signature := signature_of(found), len(arguments)):
+        raise ConfigError(option, f"{target!r} is called with ({', '.join(arguments)}); it takes {signature}")
+    function: Callable[..., Any] = found
+    return function
 
 
 def without_loader_frames(exc: BaseException) -> TracebackType | None:

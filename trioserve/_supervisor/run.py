@@ -23,9 +23,9 @@ from trioserve._supervisor.activation import activated_sockets
 from trioserve._supervisor.attended import attended
 from trioserve._supervisor.birth import is_worker, shall_be_worker
 from trioserve._supervisor.departure import DepartingServer, Departure
+from trioserve._supervisor.event_loop import backend_options, without_own_loop
 from trioserve._supervisor.logs import set_up_logging
 from trioserve._supervisor.preparation import (
-    backend_options,
     depart_after,
     in_main_thread,
     load,
@@ -133,7 +133,7 @@ def _run(
             raise ConfigError(option, "an ssl_context cannot be given to worker processes; use ssl_certfile")
         target = _importable(app, config)
         show_name(config, "supervisor")
-        _in_event_loop(_supervise, config, departure, target, config, departure)
+        _in_event_loop(_supervise, without_own_loop(config), departure, target, config, departure)
         return
     show_name(config)
     if config.env_file is not None:
