@@ -3,7 +3,7 @@
 import contextvars
 import logging
 from collections.abc import Callable, Coroutine
-from typing import Any
+from typing import Any, Literal
 
 import anyio
 import anyio.abc
@@ -41,8 +41,7 @@ class Lifespan:
         on_death: Callable[[str], None],
     ) -> None:  # fmt: skip
         self._app = app
-        self._mode = "on" if isinstance(app, OpenedApp) else config.lifespan
-        self._startup_seconds = config.timeout_startup
+        self._config = config
         self._backend = backend
         self._extensions = extensions
         self._on_death = on_death
@@ -63,6 +62,10 @@ class Lifespan:
         return self._app.app if isinstance(self._app, OpenedApp) else self._app
 
     @property
+    def _mode(self) -> Literal["auto", "on", "off"]:
+        return "on" if isinstance(self._app, OpenedApp) else self._config.lifespan
+
+    @property
     def has_started(self) -> bool:
         """The application has started, or has no lifespan: whoever stops the server now lets it shut down."""
         return self._started.is_set() and self.failure is None
@@ -77,11 +80,12 @@ class Lifespan:
             task_status.started()
 
     async def _wait_for_start(self, app: Coroutine[Any, Any, None]) -> None:
-        with anyio.move_on_after(self._startup_seconds):
+        seconds = self._config.timeout_startup
+        with anyio.move_on_after(seconds):
             await self._started.wait()
         if not self._started.is_set():
             self.failure = StartupFailed(
-                f"the application's lifespan did not start within {self._startup_seconds:g} s (--timeout-startup), "
+                f"the application's lifespan did not start within {seconds:g} s (--timeout-startup), "
                 f"waiting at {await_point(app)}")
 
     async def shutdown(self) -> None:

@@ -61,8 +61,7 @@ class Server:
         limit = config.limit_connections
         self._app = application_of(app, config)
         self._config = config
-        self._announces = announce
-        self._how_to_stop = f", {how_to_stop}" if how_to_stop else ""
+        self._how_to_stop = how_to_stop if announce else None
         self._tasks = BackgroundTasks(self.request_shutdown)
         self._lifetime = Lifetime(
             start_task=self._tasks.start,
@@ -188,12 +187,13 @@ class Server:
         self._core.shield = True
         self.engine = engine
         self.addresses = [listener.address for listener in self._listeners]
-        if self._announces:
+        if self._how_to_stop is not None:
+            how_to_stop = f", {self._how_to_stop}" if self._how_to_stop else ""
             for listener in self._listeners:
                 scheme = "https" if isinstance(listener, TlsListener) else "http"
                 where, here = shown(listener.address, scheme), shown_here(listener.address, scheme)
                 complain(log, "Listening on %s (%s, %s)%s%s", where, running_backend(), engine,
-                         f", on this machine {here}" if here else "", self._how_to_stop, level=logging.INFO)
+                         f", on this machine {here}" if here else "", how_to_stop, level=logging.INFO)
         self._ready.set()
 
 
