@@ -339,3 +339,11 @@ def test_the_configuration_of_the_guide() -> None:
     with gunicorn("trioserve.gunicorn.TrioWorker", "--config", str(conf)) as server:
         booted(server, times=2)
         assert fetch(server.address, "/census").json()["loop"] == "trio"
+
+
+def test_an_async_context_manager_as_the_application(worker_class: str) -> None:
+    with gunicorn(worker_class, app="opened:open_app") as server:
+        server.wait_started()
+        server.stderr.wait_for("opened")
+        assert fetch(server.address, "/").body == b"open"
+    assert server.stderr.lines_with("closed")

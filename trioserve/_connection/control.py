@@ -4,8 +4,6 @@ import math
 from contextlib import AbstractContextManager
 from typing import Final, Protocol
 
-from trioserve._connection.shields import Shields
-
 __all__ = ["Control"]
 
 REASON_LENGTH: Final = 100  # characters, in each line of the log that names it
@@ -21,16 +19,16 @@ class Controlled(Protocol):
     deadline: float
 
     def cancel(self, reason: str) -> None: ...
+    def shield(self) -> AbstractContextManager[None]: ...
 
 
 class Control:
     """See ``trioserve.extensions.RequestScope``, which says what applications may rely on."""
 
-    __slots__ = ("_request", "_shields")
+    __slots__ = ("_request",)
 
-    def __init__(self, request: Controlled, shields: Shields) -> None:
+    def __init__(self, request: Controlled) -> None:
         self._request = request
-        self._shields = shields
 
     @property
     def deadline(self) -> float:
@@ -54,4 +52,4 @@ class Control:
         self._request.cancel(reason)
 
     def shielded(self) -> AbstractContextManager[None]:
-        return self._shields.shield()
+        return self._request.shield()

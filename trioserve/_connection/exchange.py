@@ -42,9 +42,11 @@ class Exchange(Answer[ResponseT]):
     run = run_app  # as a method of ours: see the application's response through
 
     def new_scope(self) -> Scope:
-        scope = self._owner.scopes.http(self.request.head)
-        self._extend(scope["extensions"])
-        if self._owner.ctx.supervises:
+        owner = self._owner
+        ctx = owner.ctx
+        scope = owner.scopes.http(self.request.head)
+        self._extend(scope["extensions"], ctx)
+        if ctx.supervises:
             self._supervise_from_the_beginning(scope)
         return scope
 

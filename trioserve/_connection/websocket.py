@@ -80,7 +80,7 @@ class WebSocket(Answer[ResponseT]):
 
     def new_scope(self) -> Scope:
         scope = self._owner.scopes.websocket(self.request.head, self.session.subprotocols)
-        self._extend(scope["extensions"])
+        self._extend(scope["extensions"], self._owner.ctx)
         if self._owner.ctx.supervises:
             self._supervise_from_the_beginning(scope)
         return scope

@@ -9,6 +9,7 @@ import functools
 import inspect
 from collections.abc import AsyncGenerator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from types import AsyncGeneratorType, FunctionType, MethodType
 from typing import Any, Final
 
 from trioserve._server.interface import can_take, interface_of, signature_of
@@ -28,7 +29,7 @@ def is_opener(value: Any) -> bool:
     """``value`` opens an application: a function that can be called without arguments, or what such a call returns."""
     if _is_function(value):
         return can_take(signature_of(value), 0)
-    return inspect.isasyncgen(value) or (_is_manager(value) and not _is_application(value))
+    return _is_a(value, AsyncGeneratorType) or (_is_manager(value) and not _is_application(value))
 
 
 def opens_with_arguments(value: Any) -> bool:
@@ -40,20 +41,23 @@ def open_with(opener: Any) -> AbstractAsyncContextManager[Any]:
     """The context manager behind an opener. What is no function can be opened once."""
     opened = opener() if _is_function(opener) else opener
     manager: AbstractAsyncContextManager[Any] = (
-        asynccontextmanager(lambda: opened)() if inspect.isasyncgen(opened) else opened)
+        asynccontextmanager(lambda: opened)() if _is_a(opened, AsyncGeneratorType) else opened)
     return manager
 
 
+def _is_a(value: Any, *kinds: type) -> bool:
+    return issubclass(type(value), kinds)  # not isinstance: some proxies raise when they are asked
+
+
 def _is_function(value: Any) -> bool:
-    while isinstance(value, functools.partial):
+    while _is_a(value, functools.partial):
         value = value.func
-    return inspect.isasyncgenfunction(value) or (
-        inspect.isroutine(value) and getattr(value, "__code__", None) is _MADE_BY_CONTEXTLIB)
+    return _is_a(value, FunctionType, MethodType) and (
+        inspect.isasyncgenfunction(value) or getattr(value, "__code__", None) is _MADE_BY_CONTEXTLIB)
 
 
 def _is_manager(value: Any) -> bool:
-    kind = type(value)  # not isinstance: some proxies raise when they are asked
-    return hasattr(kind, "__aenter__") and hasattr(kind, "__aexit__")
+    return hasattr(type(value), "__aenter__") and hasattr(type(value), "__aexit__")
 
 
 def _is_application(value: Any) -> bool:
