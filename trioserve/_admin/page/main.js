@@ -110,6 +110,11 @@ $("tree").addEventListener("click", (event) => {
   else acts.choose(row);
 });
 
+$("tree").addEventListener("focusin", (event) => {     // a mouse or a screen reader has put the focus there
+  outline.current = event.target.dataset.id;
+  rows.draw(outline, now());
+});
+
 function togglePause() {
   if (feed.paused) feed.resume();
   else feed.pause();
