@@ -20,7 +20,7 @@ export class Nodes {
     this.byId = new Map();
     this.takenAt = now;
     this.root = this._add(snapshot.root, null, before);
-    for (const node of before.values()) this._keepGhost(node, before, now);
+    for (const node of before.values()) this._keepGhost(node, now);
     for (const id of this.spans.keys()) if (!this.byId.has(id)) this.spans.delete(id);
     this.isFirst = false;
   }
@@ -33,15 +33,15 @@ export class Nodes {
     return node;
   }
 
-  /** A watched node that is missing has ended. It stays for a while, at its place, below a parent that is there. */
-  _keepGhost(old, before, now) {
-    const parent = old.parent && this.byId.get(old.parent.id);
-    if (this.byId.has(old.id) || !parent || !this._isWatched(old)) return;
+  /** A watched node that is missing has ended. It stays for a while at its place, with what ended around it. */
+  _keepGhost(old, now) {
+    const parent = old.parent && this.byId.get(old.parent.id), isCancelled = this._isWatched(old);
+    if (this.byId.has(old.id) || !parent || !(isCancelled || this._holdsWatched(old))) return;
     const endedAt = old.endedAt ?? now;
     if (now - endedAt > GHOST_SECONDS || this._ghosts() >= MOST_GHOSTS) return;
-    const ghost = {...old, parent, endedAt, ended: true, isNew: false, cancelled: true, cancellable: false, children: []};
-    const at = old.parent.children.indexOf(old);
-    parent.children.splice(Math.min(at, parent.children.length), 0, ghost);
+    const reason = isCancelled ? old.reason ?? (parent.ended ? parent.reason : undefined) ?? "admin" : undefined;
+    const ghost = {...old, parent, endedAt, reason, ended: true, cancelled: isCancelled, isNew: false, cancellable: false, children: []};
+    parent.children.splice(Math.min(old.parent.children.indexOf(old), parent.children.length), 0, ghost);
     this.byId.set(ghost.id, ghost);
   }
 
@@ -55,6 +55,8 @@ export class Nodes {
     for (let above = node; above; above = above.parent) if (above.cancelled || this.watched.has(above.id)) return true;
     return false;
   }
+
+  _holdsWatched(node) { return node.children.some((child) => this._isWatched(child) || this._holdsWatched(child)); }
 
   /** Show the end of this node and of all below it. */
   watch(id) { this.watched.add(id); }
