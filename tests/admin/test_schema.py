@@ -22,7 +22,8 @@ def test_the_example_meets_the_schema(backend: str) -> None:
     VALIDATOR.validate(example)
 
 
-@pytest.mark.parametrize("change", [{"kind": "thread"}, {"state": "LOST"}, {"id": 12}, {"deadline": None}, {"colour": "red"}])
+@pytest.mark.parametrize("change", [
+    {"kind": "thread"}, {"state": "LOST"}, {"id": 12}, {"deadline": None}, {"colour": "red"}])
 def test_what_is_no_node_is_refused(change: dict[str, object]) -> None:
     example = json.loads((ROOT / "tests/admin/tree_trio.json").read_text("utf-8"))
     example["root"].update(change)
