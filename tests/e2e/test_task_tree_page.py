@@ -104,7 +104,7 @@ def without(snapshot: Snapshot, gone: str) -> Snapshot:
 
 
 def test_every_node_is_a_tree_item_with_its_place(tree: Locator) -> None:
-    stream = row(tree, "stream, POST /upload, stream 5, client-disconnect, waits at main.py:77 (upload)")
+    stream = row(tree, "stream, POST /upload, stream 5, client-disconnect, waits at upload, main.py:77")
     for name, value in {"level": 4, "posinset": 2, "setsize": 2}.items():
         expect(stream).to_have_attribute(f"aria-{name}", str(value))
     expect(row(tree, "connection, [::1]:40112")).to_have_attribute("aria-expanded", "true")
@@ -145,7 +145,7 @@ def test_what_has_ended_and_why(tree: Locator, page: Page) -> None:
     expect(entries).to_have_count(4)
     expect(entries.nth(1)).to_contain_text("504, request-timeout")
     expect(entries.nth(2)).to_contain_text("closed 1001")
-    expect(entries.nth(2)).to_contain_text("1 min 04 s")
+    expect(entries.nth(2)).to_contain_text("1:04 min")
 
 
 def test_workers_and_what_the_backend_cannot_show(admin: FakeAdmin, page: Page) -> None:
@@ -179,7 +179,7 @@ def test_markup_in_a_request_is_text(admin: FakeAdmin, page: Page) -> None:
     page.goto(admin.server.url + "/")
     page.locator('[data-id="4711-31"]').click()
     expect(page.locator("#title-detail")).to_have_text(MARKUP)
-    expect(page.locator(".stack .function").first).to_have_text(MARKUP)
+    expect(page.locator(".stack .function").first).to_contain_text("<img src=x")
     page.locator('[data-id="4711-30"]').press("Delete")
     expect(page.get_by_role("dialog")).to_contain_text("<img src=x")
     expect(page.locator("img, body script, [onerror]")).to_have_count(0)
@@ -341,7 +341,8 @@ def test_the_await_stack_of_the_selected_task(admin: FakeAdmin, tree: Locator, p
     admin.wait_for_look("stack=4711-31")
     frames = page.get_by_role("list", name=re.compile("^Await stack")).get_by_role("listitem")
     expect(frames).to_have_count(2)
-    expect(frames.nth(0)).to_contain_text("_timeouts.py:106")
+    frames.nth(0).get_by_text("1 frame of the machinery").click()
+    expect(frames.nth(0)).to_contain_text("trio/_timeouts.py:106")
     expect(frames.nth(1)).to_contain_text("ask_bank")
     expect(frames.nth(1)).to_contain_text("waits here")
     admin.show(without(TRIO, "4711-31"))

@@ -1,7 +1,7 @@
 /* Draws the rows of an Outline. An element lives as long as its row, so focus, hover and a screen reader's place stay. */
 
 import {icon, make, setAttribute, setText} from "./dom.js";
-import {amount, called, left, shortPlace, stateOf, ticking} from "./words.js";
+import {amount, called, count, left, shortPlace, stateOf, ticking} from "./words.js";
 
 const SOON_SECONDS = 5;     // a deadline nearer than this is marked
 
@@ -96,9 +96,9 @@ function drawNode(parts, node) {
   row.classList.toggle("cancelling", Boolean(node.cancelled) && !node.ended);
   row.classList.toggle("ended", node.ended);
   setAttribute(row, "aria-label", called(node));
-  setText(parts.detail, node.detail ?? "");
+  setText(parts.detail, detailOf(node));
   setText(parts.where, shortPlace(node.where ?? ""));
-  parts.detail.hidden = !node.detail;
+  parts.detail.hidden = !detailOf(node);
   parts.shield.hidden = !node.shield;
   parts.where.title = node.where ?? "";
   parts.text.title = node.name;
@@ -107,6 +107,8 @@ function drawNode(parts, node) {
   parts.bar.hidden = !node.deadline;
   parts.deadline.title = node.deadline?.of ?? "";
 }
+
+const detailOf = (node) => node.detail ?? (node.counts ? count(Object.values(node.counts).reduce((sum, number) => sum + number, 0)) : "");
 
 /** A symbol and a word; also in the details. */
 export function drawState(element, state) {

@@ -19,10 +19,10 @@ const PHASES = {
 
 export function drawFigures(nodes, {trioserve}, now) {
   const {root} = nodes;
+  setText($("version"), trioserve);
   let connections = 0;
   for (const number of nodes.counts().values()) connections += number;
   facts($("figures"), [
-    ["trioserve", trioserve],
     [root.kind === "supervisor" ? "workers" : "server", root.detail],
     ["connections", count(connections)],
     ["up", ticking(nodes.age(root, now) ?? 0)],
