@@ -3,21 +3,20 @@
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
-import anyio
-
 from trioserve._admin.app import AdminApp
 from trioserve._admin.cancelling import CancelAnswer, cancel
+from trioserve._admin.drawing import MOST_NODES
 from trioserve._admin.history import History
 from trioserve._admin.marks import marking
 from trioserve._admin.tree import Tree
 from trioserve._admin.view import View
 from trioserve._config import Config
-from trioserve._server.admin_listener import serve_admin
+from trioserve._server.admin_listener import serve_beside
 from trioserve._server.mounting import mounted
 from trioserve._server.standing import Standing
 from trioserve._types import App
 
-__all__ = ["NOT_READY", "Admin", "OwnProcess"]
+__all__ = ["Admin", "OwnProcess"]
 
 NOT_READY: Final = {"STARTING": "starting", "DELAY": "shutdown-delay", "DRAINING": "draining", "STOPPING": "draining"}
 
@@ -25,12 +24,16 @@ NOT_READY: Final = {"STARTING": "starting", "DELAY": "shutdown-delay", "DRAINING
 class OwnProcess:
     """The server of this process, as a ``Source``."""
 
-    def __init__(self, standing: Standing, history: History) -> None:
+    def __init__(self, standing: Standing, history: History | None = None) -> None:
         self._standing = standing
         self._tree = Tree(standing, history)
 
-    async def tree(self, view: View) -> dict[str, Any]:
-        return self._tree.snapshot(view)
+    def snapshot(self, view: View, most_nodes: int = MOST_NODES) -> dict[str, Any]:
+        """What docs/reference/tree.md describes."""
+        return self._tree.snapshot(view, most_nodes)
+
+    async def tree(self, view: View, most_nodes: int = MOST_NODES) -> dict[str, Any]:
+        return self.snapshot(view, most_nodes)
 
     async def cancel(self, id: str) -> CancelAnswer:
         return cancel(self._tree, id)
@@ -63,12 +66,8 @@ class Admin:
         return app if self._config.admin_path is None else mounted(self._config.admin_path, self._app, app)
 
     async def serve_beside(self, run: Callable[[], Awaitable[None]]) -> None:
-        """Run the server, and answer on the admin listener from before its start to after its end."""
-        stopped = anyio.Event()
-        async with anyio.create_task_group() as beside:
-            if self._listens:
-                await beside.start(serve_admin, self._app, self._config, stopped)
-            try:
-                await run()
-            finally:
-                stopped.set()
+        """Run the server, with the admin listener beside it if it is ours. May raise BindFailed."""
+        if self._listens:
+            await serve_beside(run, self._app, self._config)
+        else:
+            await run()
