@@ -21,7 +21,8 @@ export class Nodes {
     this.takenAt = now;
     this.root = this._add(snapshot.root, null, before);
     for (const node of before.values()) this._keepGhost(node, now);
-    for (const id of this.spans.keys()) if (!this.byId.has(id)) this.spans.delete(id);
+    forget(this.spans, this.byId);
+    forget(this.watched, this.byId);
     this.isFirst = false;
   }
 
@@ -56,7 +57,7 @@ export class Nodes {
     return false;
   }
 
-  _holdsWatched(node) { return node.children.some((child) => this._isWatched(child) || this._holdsWatched(child)); }
+  _holdsWatched(node) { return node.children.some((child) => this.watched.has(child.id) || this._holdsWatched(child)); }
 
   /** Show the end of this node and of all below it. */
   watch(id) { this.watched.add(id); }
@@ -89,4 +90,9 @@ export class Nodes {
     }
     return sums;
   }
+}
+
+/** Keep only what is about nodes that are there. */
+function forget(kept, byId) {
+  for (const id of kept.keys()) if (!byId.has(id)) kept.delete(id);
 }
