@@ -102,6 +102,22 @@ async def test_streaming_goes_on_until_the_client_leaves(capsys: pytest.CaptureF
 
 
 @pytest.mark.anyio
+async def test_shop_to_watch() -> None:
+    def watch_prices(url: str) -> str | bytes:
+        with open_websocket(f"{url}/updates") as socket:
+            return socket.recv(WAIT_SECONDS)
+
+    async with client_of(load("shop_to_watch").app) as client:
+        assert (await client.get("/")).text == "hello\n"
+        offers = (await client.get("/offers?seconds=0")).text
+        assert sorted(offers.strip().split(", ")) == ["prices", "reviews", "stock"]
+        assert (await client.post("/orders?seconds=0")).text == "thank you\n"
+        async with client.stream("GET", "/export") as response:
+            assert (await anext(response.aiter_lines())) == "0,hat,25.00"
+        assert await anyio.to_thread.run_sync(watch_prices, ws_url(client)) == "hat 25"
+
+
+@pytest.mark.anyio
 async def test_mutual_tls(tmp_path: Path) -> None:
     certificate, key = files_of(server_certificate(), tmp_path)
     (tmp_path / "ca.pem").write_bytes(authority().cert_pem.bytes())

@@ -123,6 +123,17 @@ def test_work_after_a_response(shop: ServerProcess, tree: Locator, page: Page) -
         expect(row(tree, "connection, ")).to_contain_text("IDLE")
 
 
+def test_a_shield_holds_a_cancellation_up(shop: ServerProcess, tree: Locator, page: Page) -> None:
+    """The page shows that it is on its way, until the application has left the shield."""
+    with closing(ask(shop, "POST /orders?seconds=4")):
+        request = row(tree, "request, POST /orders")
+        expect(request).to_contain_text("AFTER")
+        cancel(page, row(tree, "connection, "))     # work after a response belongs to its connection
+        expect(request).to_have_class(re.compile("cancelling"))
+        expect(request).to_contain_text("admin")
+        expect(request).to_have_class(re.compile("ended"))
+
+
 def test_requests_too_short_for_any_snapshot(shop: ServerProcess, tree: Locator, page: Page) -> None:
     """They are in the history, and markup in their paths is text."""
     path = "/<img/src=x/onerror=alert(1)>"
@@ -164,3 +175,18 @@ def test_streams_of_http2(flavour: Flavour, page: Page) -> None:
                 pass
         assert next(first.iter_bytes())
         expect(row(tree, "stream, GET /export, stream 1")).to_contain_text("APP")
+
+
+def test_the_workers_of_one_server(page: Page) -> None:
+    """One page shows all of them. What is asked of either is found, and can be cancelled."""
+    with serve("shop_to_watch:app", Flavour("trio"), *OPTIONS, "--workers", "2") as shop, ExitStack() as clients:
+        tree = open_tree(shop, page)
+        expect(row(tree, "server, ")).to_have_count(2)
+        for _ in range(8):
+            clients.enter_context(closing(ask(shop, "GET /hang")))
+        hanging = row(tree, "request, GET /hang").and_(tree.locator(":not(.ended)"))
+        expect(hanging).to_have_count(8)
+        expect(page.get_by_role("button", name="APP 8")).to_be_visible()
+        for left in range(7, -1, -1):
+            cancel(page, hanging.first)
+            expect(hanging).to_have_count(left)
