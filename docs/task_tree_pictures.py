@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -85,18 +85,16 @@ def customers(shop: Shop) -> Iterator[None]:
 
 
 def _ask(client: httpx.Client, path: str) -> None:
-    """The answer may never come: the server is stopped before."""
-    try:
+    """The answer never comes: the request is cancelled, or the server is stopped before."""
+    with suppress(httpx.HTTPError):
         client.get(path, timeout=60)
-    except httpx.HTTPError as exc:
-        print(f"{path}: {exc}")
 
 
 def take_pictures(browser: Browser, shop: Shop) -> None:
     for width, height in SIZES.items():
         for scheme in SCHEMES:
             page = browser.new_page(
-                viewport={"width": width, "height": height}, color_scheme=scheme, reduced_motion="reduce",  # type: ignore[arg-type]
+                viewport={"width": width, "height": height}, color_scheme=scheme, reduced_motion="reduce",
                 device_scale_factor=SHARPNESS)
             open_page(page, shop)
             save(page.screenshot(), f"task-tree-{width}-{scheme}")
@@ -121,7 +119,7 @@ def take_picture_of_a_cancellation(browser: Browser, shop: Shop) -> None:
     request = page.get_by_role("treeitem", name="request, GET /offers")
     request.click()
     page.keyboard.press("Delete")
-    save(page.screenshot(), "task-tree-question")
+    save(page.get_by_role("dialog").screenshot(), "task-tree-question")
     page.get_by_role("button", name="Cancel it").click()
     expect(request).to_have_class(re.compile("ended"))
     save(page.locator(".card").first.screenshot(), "task-tree-cancelled")
