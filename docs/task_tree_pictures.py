@@ -21,7 +21,7 @@ from websockets.sync.client import connect
 
 HERE: Final = Path(__file__).parent
 IMAGES: Final = HERE / "images"
-SIZES: Final = {1280: 860, 390: 844}  # width and height of a window, in CSS pixels
+SIZES: Final = {1280: 1130, 390: 844}  # width and height of a window, in CSS pixels
 SHARPNESS: Final = 1.5  # pixels of a picture for one of CSS
 SCHEMES: Final = ("light", "dark")
 SHOWN: Final = (
@@ -114,7 +114,7 @@ def open_page(page: Page, shop: Shop) -> None:
 
 def take_picture_of_a_cancellation(browser: Browser, shop: Shop) -> None:
     """A request with its child tasks, a moment after somebody has cancelled it."""
-    page = browser.new_page(viewport={"width": 1280, "height": 860}, device_scale_factor=SHARPNESS)
+    page = browser.new_page(viewport={"width": 1280, "height": SIZES[1280]}, device_scale_factor=SHARPNESS)
     open_page(page, shop)
     request = page.get_by_role("treeitem", name="request, GET /offers")
     request.click()
