@@ -122,6 +122,7 @@ def take_picture_of_a_cancellation(browser: Browser, shop: Shop) -> None:
     save(page.get_by_role("dialog").screenshot(), "task-tree-question")
     page.get_by_role("button", name="Cancel it").click()
     expect(request).to_have_class(re.compile("ended"))
+    page.mouse.move(0, 0)
     save(page.locator(".card").first.screenshot(), "task-tree-cancelled")
     page.close()
 

@@ -13,15 +13,16 @@ from playwright.sync_api import Locator, Page, expect
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
-from tests.helpers.server_process import LOOPS, Flavour, ServerProcess, serve
+from tests.helpers.server_process import Flavour, ServerProcess, serve
 
 EXAMPLES = Path(__file__).parents[2] / "docs" / "examples"
 OPTIONS = ("--app-dir", str(EXAMPLES), "--admin", "127.0.0.1:0")
+BACKENDS = (Flavour("trio"), Flavour("asyncio", loop="asyncio"))
 
 
-@pytest.fixture
-def shop(loop: Flavour) -> Iterator[ServerProcess]:
-    with serve("shop_to_watch:app", loop, *OPTIONS) as server:
+@pytest.fixture(params=BACKENDS, ids=str)
+def shop(request: pytest.FixtureRequest) -> Iterator[ServerProcess]:
+    with serve("shop_to_watch:app", request.param, *OPTIONS) as server:
         yield server
 
 
@@ -155,7 +156,7 @@ def test_a_drain(shop: ServerProcess, tree: Locator, page: Page) -> None:
     shop.judge_end()
 
 
-@pytest.mark.parametrize("flavour", LOOPS[:2], ids=str)
+@pytest.mark.parametrize("flavour", BACKENDS, ids=str)
 def test_streams_of_http2(flavour: Flavour, page: Page) -> None:
     """One connection with two streams; one of them is cancelled, and the other one goes on."""
     with (
@@ -190,3 +191,13 @@ def test_the_workers_of_one_server(page: Page) -> None:
         for left in range(7, -1, -1):
             cancel(page, hanging.first)
             expect(hanging).to_have_count(left)
+
+
+def test_below_a_path_of_the_main_listener(page: Page) -> None:
+    """There the page's own event stream is a request like any other."""
+    options = ("--app-dir", str(EXAMPLES), "--admin-path", "/-/admin")
+    with serve("shop_to_watch:app", Flavour("trio"), *options) as shop:
+        page.goto(f"{shop.url}/-/admin")
+        expect(page.locator("#status")).to_have_text("live")
+        expect(row(page.get_by_role("tree"), "request, GET /-/admin/tree/events")).to_contain_text("APP")
+        page.close()

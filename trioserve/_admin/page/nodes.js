@@ -67,9 +67,9 @@ export class Nodes {
     return node.age === undefined ? undefined : node.age + this._since(node, now);
   }
 
-  /** Seconds until its deadline, below 0 when that has passed. */
+  /** Seconds until its deadline, below 0 when that has passed; undefined without one. */
   left(node, now) {
-    return node.deadline && node.deadline.seconds - this._since(node, now);
+    return node.deadline && !node.ended ? node.deadline.seconds - this._since(node, now) : undefined;
   }
 
   /** How much is left of its deadline, from 1 when this page saw it first to 0. */

@@ -63,6 +63,7 @@ export class Rows {
       setText(parts.left, seconds === undefined ? "" : left(seconds));
       parts.deadline.classList.toggle("soon", seconds < SOON_SECONDS);
       parts.deadline.classList.toggle("passed", seconds < 0);
+      parts.bar.hidden = seconds === undefined;
       if (seconds !== undefined) parts.bar.style.setProperty("--left", this.nodes.fraction(parts.node, now));
     }
   }
@@ -104,7 +105,6 @@ function drawNode(parts, node) {
   parts.text.title = node.name;
   drawState(parts.state, state);
   setText(parts.bytes, node.bytes ? `${amount(node.bytes.received)} / ${amount(node.bytes.sent)}` : "");
-  parts.bar.hidden = !node.deadline;
   parts.deadline.title = node.deadline?.of ?? "";
 }
 

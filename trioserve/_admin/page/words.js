@@ -4,6 +4,7 @@ const UNITS = ["B", "KiB", "MiB", "GiB", "TiB"];
 
 /** Seconds: "1.1 ms", "0.42 s", "12.3 s", "4:05 min", "3:12 h", "2 d 03 h". */
 export function duration(seconds) {
+  if (seconds < .00005) return "< 0.1 ms";
   if (seconds < .0995) return `${(seconds * 1000).toFixed(seconds < .00995 ? 1 : 0)} ms`;
   if (seconds < 9.995) return `${seconds.toFixed(2)} s`;
   if (seconds < 59.95) return `${seconds.toFixed(1)} s`;
