@@ -184,5 +184,5 @@ def test_where_it_may_not_be(options: dict[str, Any], option: str, problem: str)
 @pytest.mark.parametrize("admin", ["127.0.0.1:9000", "127.8.8.8:9000", "[::1]:9000", "localhost:9000", "unix:/run/a"])
 def test_where_it_may_be(admin: str) -> None:
     assert Config(admin=admin).admin == admin
-    assert Config(admin="0.0.0.0:9000", admin_public=True)
+    assert Config(admin="0.0.0.0:9000", admin_public=True).admin == "0.0.0.0:9000"
     assert Config(admin_path="-/admin/").admin_path == "/-/admin"
