@@ -110,7 +110,7 @@ class Http2Connection:
         while self._waiting and self._running < self._terms.max_streams:
             stream = self._waiting.popleft()
             if self.ctx.task_per_request:
-                stream.task = self._nursery.start_soon(stream.run)
+                stream.run_in(self._nursery.start_soon(stream.run))
                 if not self._waiting:
                     await anyio.lowlevel.checkpoint()  # they run, and what they answer leaves together
                 continue
@@ -133,7 +133,7 @@ class Http2Connection:
     def _hand_on(self, stream: Http2Stream) -> None:
         """Its application waits, in the task of the holder. A successor receives what comes meanwhile."""
         self._turn += 1
-        stream.task = self._holder
+        stream.run_in(self._holder)
         self._holder = self._nursery.start_soon(self.hold)
 
     async def _receive(self) -> bool:
@@ -257,14 +257,21 @@ class Http2Connection:
 
     # What the streams tell and ask.
 
-    def on_stream_change(self, stream: Http2Stream) -> None:
-        if stream.is_sent:
-            self._streams.pop(stream.id, None)
-            if stream.is_running:
-                self._going_on.add(stream)
-            else:
-                self._going_on.discard(stream)
-                stream.forget()
+    def on_stream_sent(self, stream: Http2Stream) -> None:
+        self._streams.pop(stream.id, None)
+        if stream.is_running:
+            self._going_on.add(stream)
+        else:
+            stream.forget()
+        self._see_what_is_left()
+
+    def on_stream_ended(self, stream: Http2Stream) -> None:
+        if stream.id not in self._streams:
+            self._going_on.discard(stream)
+            stream.forget()
+        self._see_what_is_left()
+
+    def _see_what_is_left(self) -> None:
         if self._waiting:
             self.stream.interrupt()  # there may be room for one more
         elif not self._streams and not self._going_on:

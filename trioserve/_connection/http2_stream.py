@@ -51,8 +51,11 @@ class Carrier(Protocol):
 
     def start_child(self, function: TaskFunction, *args: object) -> Cancellable: ...
 
-    def on_stream_change(self, stream: "Http2Stream") -> None:
-        """Its task has ended, or the last of its bytes has left, or it was reset. May be called again."""
+    def on_stream_ended(self, stream: "Http2Stream") -> None:
+        """Its application has ended."""
+
+    def on_stream_sent(self, stream: "Http2Stream") -> None:
+        """The last of its bytes has left, or nothing more can be sent. May be called again."""
 
 
 class Http2Stream:
@@ -63,16 +66,14 @@ class Http2Stream:
         answer: to the request; ``None`` for one that was refused at once.
         response: how it looks in HTTP/2.
         inlet: the request's body.
-        task: that runs the application; set by whoever starts it.
         lost: nothing can be sent any more: it was reset, or the connection broke.
         congested: bytes wait for a window of the client's, or for the network.
         is_running: the application has not ended.
-        is_sent: nothing of the answer is left.
     """
 
     __slots__ = (
-        "_connection", "_drained", "_has_slot", "_is_cancelled", "_left", "_patience", "answer",
-        "congested", "id", "inlet", "is_running", "is_sent", "lost", "response", "task",
+        "_connection", "_drained", "_has_slot", "_is_cancelled", "_left", "_patience", "_task",
+        "answer", "congested", "id", "inlet", "is_running", "lost", "response",
     )  # fmt: skip
 
     file_outlet = None  # files are framed as any other body
@@ -84,8 +85,8 @@ class Http2Stream:
         self._connection = connection
         self.answer: Http2Answer | None = None
         self.inlet = NO_BODY
-        self.task: Cancellable | None = None
-        self.lost = self.is_sent = False
+        self._task: Cancellable | None = None  # that runs the application; until it waits it need not have one
+        self.lost = False
         self.congested = False
         self.is_running = True
         self._has_slot = False  # in the turnstile
@@ -95,6 +96,12 @@ class Http2Stream:
         self._left: anyio.Event | None = None  # likewise
 
     # The task of the stream.
+
+    def run_in(self, task: Cancellable) -> None:
+        """The stream has a task of its own from now on, whose end may have been asked for already."""
+        self._task = task
+        if self._is_cancelled:
+            task.cancel()
 
     async def run(self) -> None:
         """Run the application, and answer what it has not answered."""
@@ -110,7 +117,7 @@ class Http2Stream:
         finally:
             self.is_running = False
             self._conclude(answer)
-            self._connection.on_stream_change(self)
+            self._connection.on_stream_ended(self)
 
     async def _enter(self, answer: "Http2Answer") -> bool:
         turnstile = self.ctx.turnstile
@@ -224,11 +231,10 @@ class Http2Stream:
 
     def _finish(self) -> None:
         """All has been sent. What the client still has to say is not needed (RFC 9113 §8.1)."""
-        self.is_sent = True
         if not self._client_has_ended:
             self.reset(NO_ERROR)
         else:
-            self._connection.on_stream_change(self)
+            self._connection.on_stream_sent(self)
 
     @property
     def _client_has_ended(self) -> bool:
@@ -279,11 +285,11 @@ class Http2Stream:
 
     def on_lost(self) -> None:
         """Nothing can be sent any more, and nothing comes."""
-        self.lost = self.is_sent = True
+        self.lost = True
         self._connection.sender.forget(self)
         self._note_drained()
         self.on_left()
-        self._connection.on_stream_change(self)
+        self._connection.on_stream_sent(self)
 
     def on_left(self) -> None:
         """The client has gone, or the stream has."""
@@ -295,7 +301,7 @@ class Http2Stream:
 
     def forget(self) -> None:
         """It has ended in every respect: let go of whatever knows it, so that no cycle stays."""
-        self.answer = self.task = self._patience = None
+        self.answer = self._task = self._patience = None
         self.inlet = NO_BODY
 
     # What the inlet asks, and a tunnel.
@@ -343,8 +349,8 @@ class Http2Stream:
         if self.answer is not None:
             self.answer.request.say_end(reason)
         self._is_cancelled = True
-        if self.task is not None:
-            self.task.cancel()
+        if self._task is not None:
+            self._task.cancel()
 
     def start_child(self, function: TaskFunction, *args: object) -> Cancellable:
         return self._connection.start_child(function, *args)

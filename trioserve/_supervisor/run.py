@@ -23,15 +23,16 @@ from trioserve._supervisor.activation import activated_sockets
 from trioserve._supervisor.attended import attended
 from trioserve._supervisor.birth import is_worker, shall_be_worker
 from trioserve._supervisor.departure import DepartingServer, Departure
+from trioserve._supervisor.event_loop import backend_options, without_own_loop
 from trioserve._supervisor.logs import set_up_logging
 from trioserve._supervisor.preparation import (
-    backend_options,
     depart_after,
     in_main_thread,
     load,
     load_env_file,
     show_origin,
 )
+from trioserve._supervisor.process_name import show_name
 from trioserve._supervisor.signals import (
     NO_OTHERS,
     STOP_SIGNALS,
@@ -58,9 +59,9 @@ log = logging.getLogger("trioserve")
 def run(app: AnyApp | str, *, ssl_context: ssl.SSLContext | None = None, **options: Any) -> None:
     """Serve ``app``, an application or its name ``"module:attribute"``, until a signal stops it.
 
-    The application is ASGI 3, ASGI 2 or WSGI. ``options`` are fields of ``Config``; an ``ssl_context`` of one's own
-    takes the place of those for certificates. Logging is set up, unless the logger ``trioserve`` has a handler already
-    and no ``log_config`` is given.
+    The application is ASGI 3, ASGI 2 or WSGI, or an async context manager that yields one. ``options`` are fields of
+    ``Config``; an ``ssl_context`` of one's own takes the place of those for certificates. Logging is set up, unless the
+    logger ``trioserve`` has a handler already and no ``log_config`` is given.
     SIGINT and SIGTERM stop the server gracefully, a second one at once; SIGHUP reads certificate files again, or stops
     the server if it has none. In a thread other than the main one, where Python hears no signals, it runs until
     ``limit_max_requests`` or the end of the process. When a signal has stopped the server and the program has ended,
@@ -73,6 +74,7 @@ def run(app: AnyApp | str, *, ssl_context: ssl.SSLContext | None = None, **optio
         BindFailed: the address is in use or not permitted.
         StartupFailed: the application's lifespan failed.
         LifespanDied: the application's lifespan died later.
+        TaskCrashed: a background task of the application's raised an exception.
     """
     config = Config.from_options(options)
     if config.log_config is not None or not logging.getLogger("trioserve").handlers:
@@ -133,8 +135,11 @@ def _run(
         if ssl_context is not None:
             option = "reload" if config.reload else "workers"
             raise ConfigError(option, "an ssl_context cannot be given to worker processes; use ssl_certfile")
-        _in_event_loop(_supervise, config, departure, _importable(app, config), config, departure)
+        target = _importable(app, config)
+        show_name(config, "supervisor")
+        _in_event_loop(_supervise, without_own_loop(config), departure, target, config, departure)
         return
+    show_name(config)
     if config.env_file is not None:
         load_env_file(config.env_file)
     _in_event_loop(_serve, config, departure, app, config, departure, ssl_context)
