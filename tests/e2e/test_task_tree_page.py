@@ -135,6 +135,17 @@ def test_ages_and_deadlines_move_between_two_snapshots(admin: FakeAdmin, page: P
     expect(request).to_contain_text("passed")
 
 
+def test_an_old_snapshot_says_its_age(admin: FakeAdmin, page: Page) -> None:
+    """A large server sends them less often, so that the page stays cheap."""
+    page.clock.install(time=0)
+    page.goto(admin.server.url + "/")
+    expect(page.locator("#status")).to_have_text("live")
+    page.clock.run_for(10_000)
+    expect(page.locator("#status")).to_have_text(re.compile(r"live, 1\d s old"))
+    admin.show(without(TRIO, "4711-20"))
+    expect(page.locator("#status")).to_have_text("live")
+
+
 def test_figures_and_counts(tree: Locator, page: Page) -> None:
     figures = page.locator("#figures")
     expect(figures).to_contain_text("trio, PID 4711")
@@ -208,6 +219,7 @@ def test_ten_thousand_connections_are_a_page_of_fifty(admin: FakeAdmin, page: Pa
 
 def crowd(connections: int, *, shown: int, first: int = 0) -> Snapshot:
     snapshot = copy.deepcopy(TRIO)
+    snapshot["view"]["offset"] = first
     snapshot["root"]["children"] = [{
         "id": "4711-9", "kind": "connections", "name": "connections", "counts": {"IDLE": connections},
         "hidden": connections - shown,
@@ -280,10 +292,14 @@ def test_filter_by_text_and_by_state(admin: FakeAdmin, tree: Locator, page: Page
     wait_until(lambda: "filter" not in admin.asked()["looks"][-1], "the page asks for all")
 
 
-def test_a_filter_that_finds_nothing_says_so(admin: FakeAdmin, tree: Locator, page: Page) -> None:
+def test_a_filter_says_what_it_finds(admin: FakeAdmin, tree: Locator, page: Page) -> None:
+    """To who cannot see it; and that it finds nothing, to everybody."""
     page.get_by_role("searchbox").fill("nobody")
     admin.wait_for_look("filter=nobody")
-    admin.show(crowd(0, shown=0))
+    nothing = crowd(0, shown=0)
+    nothing["view"]["filter"] = "nobody"
+    admin.show(nothing)
+    expect(page.locator("#spoken")).to_have_text("0 connections")
     expect(page.locator("#empty")).to_contain_text("No connection with “nobody”")
 
 
@@ -296,9 +312,9 @@ def test_folding(admin: FakeAdmin, tree: Locator, page: Page) -> None:
     admin.show(without(TRIO, "4711-21"))
     expect(row(tree, "connection, [::1]:40112")).to_have_count(0)
     expect(row(tree, "request, GET /slow")).to_have_count(0)
-    page.get_by_role("button", name="Unfold").click()
+    page.get_by_role("button", name="Unfold all").click()
     expect(row(tree, "request, GET /slow")).to_be_visible()
-    page.get_by_role("button", name="Fold all").click()
+    page.get_by_role("button", name="Fold all", exact=True).click()
     expect(row(tree, "request, ")).to_have_count(0)
     expect(connection).to_be_visible()
 
@@ -520,6 +536,14 @@ def test_nothing_comes_from_elsewhere(admin: FakeAdmin, page: Page) -> None:
         document.body.append(script);
     }""")
     expect(page).to_have_title("trioserve: the task tree")
+
+
+def test_every_file_that_another_one_names_is_there() -> None:
+    files = load_page()
+    for name, file in files.items():
+        assert dict(file.fields)[b"content-length"] == b"%d" % len(file.body), name
+        for named in re.findall(r"""(?:src|href)="(\w[\w.]*\.\w+)"|from "\./([\w.]+)\"""", file.body.decode()):
+            assert "".join(named) in files, named
 
 
 def test_nothing_in_the_files_makes_markup_of_text() -> None:

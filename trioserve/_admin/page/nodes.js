@@ -82,6 +82,13 @@ export class Nodes {
 
   ofKind(kind) { return [...this.byId.values()].filter((node) => node.kind === kind); }
 
+  /** How many connections there are, shown or not. */
+  connections() {
+    let sum = 0;
+    for (const number of this.counts().values()) sum += number;
+    return sum;
+  }
+
   /** How many connections are in each state, of all workers together. */
   counts() {
     const sums = new Map();
