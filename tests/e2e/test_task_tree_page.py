@@ -369,6 +369,18 @@ def test_the_await_stack_of_the_selected_task(admin: FakeAdmin, tree: Locator, p
     expect(page.get_by_role("heading", name="Nothing selected")).to_be_visible()
 
 
+def test_details_do_not_cover_the_selected_row(admin: FakeAdmin, page: Page) -> None:
+    """On a telephone they lie above the lower part of the page."""
+    page.set_viewport_size({"width": 390, "height": 844})
+    page.goto(admin.server.url + "/")
+    last = row(page.get_by_role("tree"), "connection, 127.0.0.1:53105")
+    last.click()
+    expect(page.locator("#detail")).to_be_visible()
+    shown, details = last.bounding_box(), page.locator(".detail").bounding_box()
+    assert shown is not None and details is not None
+    assert shown["y"] + shown["height"] <= details["y"]
+
+
 def test_cancelling_asks_for_the_token_once(admin: FakeAdmin, tree: Locator, page: Page) -> None:
     """It is confirmed; a wrong token is asked for again; the right one is kept for the next time."""
     row(tree, "request, GET /slow").click()

@@ -69,6 +69,7 @@ function choose(id) {
   if (id) outline.current = id;
   view.stack = id ?? "";
   draw();
+  rows.reveal(outline);           // the details may lie above it now
   look();
 }
 

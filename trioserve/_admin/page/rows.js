@@ -34,6 +34,9 @@ export class Rows {
 
   focus(outline) { this.drawn.get(outline.current)?.row.focus(); }
 
+  /** Scroll until the current row can be seen. */
+  reveal(outline) { this.drawn.get(outline.current)?.row.scrollIntoView({block: "nearest"}); }
+
   _parts(row) {
     let parts = this.drawn.get(row.id);
     if (!parts) this.drawn.set(row.id, parts = row.node ? makeNodeRow(row) : makeTurnRow(row));

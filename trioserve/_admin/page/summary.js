@@ -23,7 +23,7 @@ export function drawFigures(nodes, {trioserve}, now) {
   const {root} = nodes;
   setText($("version"), trioserve);
   facts($("figures"), [
-    [root.kind === "supervisor" ? "workers" : "server", root.detail],
+    [root.kind, root.detail],
     ["connections", count(nodes.connections())],
     ["up", ticking(nodes.age(root, now) ?? 0)],
   ]);
