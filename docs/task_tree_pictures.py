@@ -21,7 +21,7 @@ from websockets.sync.client import connect
 
 HERE: Final = Path(__file__).parent
 IMAGES: Final = HERE / "images"
-SIZES: Final = {1280: 1130, 390: 844}  # width and height of a window, in CSS pixels
+SIZES: Final = {1280: 1230, 390: 844}  # width and height of a window, in CSS pixels
 SHARPNESS: Final = 1.5  # pixels of a picture for one of CSS
 SCHEMES: Final = ("light", "dark")
 SHOWN: Final = (
