@@ -9,6 +9,8 @@ const STATUS = {
   connecting: "connecting", live: "live", paused: "paused", lost: "connection lost", stopped: "server stopped",
 };
 
+const OLD_SECONDS = 3;
+
 const PHASES = {
   STARTING: "is starting: it does not accept connections yet.",
   DELAY: "will stop. It still accepts connections, so that those who send them have time to hear of it.",
@@ -19,12 +21,10 @@ const PHASES = {
 
 export function drawFigures(nodes, {trioserve}, now) {
   const {root} = nodes;
-  let connections = 0;
-  for (const number of nodes.counts().values()) connections += number;
+  setText($("version"), trioserve);
   facts($("figures"), [
-    ["trioserve", trioserve],
-    [root.kind === "supervisor" ? "workers" : "server", root.detail],
-    ["connections", count(connections)],
+    [root.kind, root.detail],
+    ["connections", count(nodes.connections())],
     ["up", ticking(nodes.age(root, now) ?? 0)],
   ]);
 }
@@ -59,6 +59,11 @@ export function drawNotice(status, nodes) {
   const lines = STALE[status] ? [STALE[status]] : phases(nodes);
   $("notice").hidden = !lines.length;
   setText($("notice"), lines.join(" "));
+}
+
+/** A large tree comes less often: one should know how old it is. `seconds` is its age. */
+export function drawStaleness(seconds) {
+  setText($("status"), seconds < OLD_SECONDS ? STATUS.live : `live, ${Math.floor(seconds)} s old`);
 }
 
 const STALE = {
