@@ -3,6 +3,7 @@
 import http.client
 import json
 import socket
+import sys
 from typing import Any, Final
 from urllib.parse import urlencode
 
@@ -26,6 +27,8 @@ class _UnixConnection(http.client.HTTPConnection):
         self._path = path
 
     def connect(self) -> None:
+        if sys.platform == "win32":
+            raise OSError("this system has no unix sockets")
         self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self.sock.settimeout(TIMEOUT_SECONDS)
         self.sock.connect(self._path)
