@@ -9,16 +9,18 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from types import FrameType
 from typing import Final, TypeAlias
 
-__all__ = ["Handler", "forget_in_forks", "restore_in_forks"]
+__all__ = ["Handler", "Substitute", "forget_in_forks", "restore_in_forks", "substituted"]
 
 Handler: TypeAlias = Callable[[int, FrameType | None], object] | int | None
 """What ``signal.getsignal`` returns."""
 
 _restored: Final[dict[signal.Signals, Handler]] = {}
+_substituted: Final[set[signal.Signals]] = set()
 _forking = threading.local()  # several threads may fork at once, each with a mask of its own
 
 
@@ -41,11 +43,37 @@ def forget_in_forks(numbers: list[signal.Signals]) -> None:
         del _restored[number]
 
 
+class Substitute:
+    """A handler of ours where the default was; a forked child has the default again. See ``substituted``."""
+
+    def __call__(self, number: int, frame: object) -> None:
+        raise NotImplementedError
+
+
+@contextmanager
+def substituted(numbers: Iterable[signal.Signals], substitute: Substitute) -> Iterator[None]:
+    """Within the block these signals have ``substitute``, as far as they had the default, and until they get another.
+
+    Only for the main thread.
+    """
+    taken = [number for number in numbers if signal.getsignal(number) is signal.SIG_DFL]
+    for number in taken:
+        signal.signal(number, substitute)
+    _substituted.update(taken)
+    try:
+        yield
+    finally:
+        _substituted.difference_update(taken)
+        for number in taken:
+            if signal.getsignal(number) is substitute:
+                signal.signal(number, signal.SIG_DFL)
+
+
 # A signal that arrives at the child before its handlers are restored has to wait, so it is held back before the fork.
 if sys.platform != "win32":  # which does not fork
 
     def _hold_back() -> None:
-        _forking.mask = signal.pthread_sigmask(signal.SIG_BLOCK, _restored)
+        _forking.mask = signal.pthread_sigmask(signal.SIG_BLOCK, _substituted.union(_restored))
 
     def _go_on() -> None:
         signal.pthread_sigmask(signal.SIG_SETMASK, _forking.mask)
@@ -55,7 +83,11 @@ if sys.platform != "win32":  # which does not fork
             signal.set_wakeup_fd(-1)
         for number, handler in _restored.items():
             signal.signal(number, handler)
+        for number in _substituted:
+            if isinstance(signal.getsignal(number), Substitute):
+                signal.signal(number, signal.SIG_DFL)
         _restored.clear()
+        _substituted.clear()
         _go_on()
 
     os.register_at_fork(before=_hold_back, after_in_parent=_go_on, after_in_child=_restore)

@@ -8,7 +8,6 @@ and that program's signals are its own.
 """
 
 import logging
-import os
 import signal
 import sys
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
@@ -20,7 +19,7 @@ import anyio
 import anyio.abc
 
 from trioserve._complaints import complain
-from trioserve._supervisor.forks import Handler, forget_in_forks, restore_in_forks
+from trioserve._supervisor.forks import Handler, Substitute, forget_in_forks, restore_in_forks, substituted
 
 __all__ = [
     "NO_OTHERS", "SETTLE_SECONDS", "STOP_SIGNALS", "USER_SIGNALS", "Stoppable", "ctrl_c_interrupts", "deaf_to",
@@ -111,7 +110,7 @@ def _last_handler(number: signal.Signals, handler: Handler, afterwards: Handler)
     """Of a process that is about to end."""
     if number in STOP_SIGNALS:
         return afterwards
-    return handler if isinstance(handler, _Survivor) else _do_nothing
+    return handler if isinstance(handler, Substitute) else _do_nothing
 
 
 @contextmanager
@@ -146,21 +145,14 @@ def _do_nothing(number: int, frame: object) -> None:
 def is_free(number: signal.Signals) -> bool:
     """Nobody has a use for it, but for us."""
     handler = signal.getsignal(number)
-    return handler is signal.SIG_DFL or isinstance(handler, _Survivor)
+    return handler is signal.SIG_DFL or isinstance(handler, Substitute)
 
 
-class _Survivor:
-    """A handler that leaves a line; in a forked child it does what the signal does in any other process."""
-
-    def __init__(self) -> None:
-        self._process = os.getpid()
+class _Survivor(Substitute):
+    """Leaves a line."""
 
     def __call__(self, number: int, frame: object) -> None:
-        if os.getpid() == self._process:
-            complain(log, "%s means nothing to this process", signal.Signals(number).name, level=logging.WARNING)
-        else:
-            signal.signal(number, signal.SIG_DFL)
-            signal.raise_signal(number)
+        complain(log, "%s means nothing to this process", signal.Signals(number).name, level=logging.WARNING)
 
 
 @contextmanager
@@ -169,16 +161,8 @@ def survived(numbers: Iterable[signal.Signals]) -> Iterator[None]:
 
     Only for the main thread. A signal that somebody hears already is left alone, and the application may take any.
     """
-    survive = _Survivor()
-    taken = [number for number in numbers if signal.getsignal(number) is signal.SIG_DFL]
-    for number in taken:
-        signal.signal(number, survive)
-    try:
+    with substituted(numbers, _Survivor()):
         yield
-    finally:
-        for number in taken:
-            if signal.getsignal(number) is survive:
-                signal.signal(number, signal.SIG_DFL)
 
 
 @contextmanager
