@@ -480,6 +480,14 @@ def test_a_connection_that_is_lost(page: Page) -> None:
         expect(page.locator("#notice")).to_contain_text("The server does not answer.")
 
 
+def test_a_server_that_refuses_says_why(admin: FakeAdmin, tree: Locator, page: Page) -> None:
+    page.get_by_role("searchbox").fill("refused")
+    expect(page.locator("#status")).to_have_text("refused")
+    expect(page.locator("#notice")).to_contain_text("20 pages are open already")
+    page.get_by_role("searchbox").fill("")
+    expect(page.locator("#status")).to_have_text("live")
+
+
 # -- for everybody ---------------------------------------------------------------------------------------------------
 
 

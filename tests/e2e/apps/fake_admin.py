@@ -1,7 +1,8 @@
 """The endpoints of the admin listener, with a tree that the test says: ``PUT /snapshot`` is shown by every open page.
 
 ``GET /asked`` tells what the pages have asked for: the query strings of their event streams, how many of these are
-open, and the ids that were cancelled. ``POST /end`` ends the open streams as a server does that stops.
+open, and the ids that were cancelled. ``POST /end`` ends the open streams as a server does that stops. Who filters by
+"refused" is refused.
 """
 
 import json
@@ -27,6 +28,8 @@ async def app(scope: Any, receive: Any, send: Any) -> None:
         raise NotImplementedError(scope["type"])
     global changed, ends
     match scope["method"], scope["path"]:
+        case "GET", "/tree/events" if b"filter=refused" in scope["query_string"]:
+            await answer(send, 503, "20 pages are open already: close one")
         case "GET", "/tree/events":
             looks.append(scope["query_string"].decode())
             await stream(send)

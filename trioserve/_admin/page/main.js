@@ -19,7 +19,7 @@ const TYPING_MS = 250;          // a filter is asked for when nobody has typed f
 
 const nodes = new Nodes(), outline = new Outline();
 const rows = new Rows($("tree"), nodes), detail = new Detail(nodes, askToCancel);
-const feed = new Feed({onSnapshot: take, onStatus: (status) => drawNotice(status, nodes)});
+const feed = new Feed({onSnapshot: take, onStatus: () => drawNotice(feed, nodes)});
 const view = {offset: 0, limit: PAGE_CONNECTIONS, filter: "", stack: ""};
 let snapshot = null;
 let toldFilter = "";            // what it found has been said to who cannot see it
@@ -50,7 +50,7 @@ function draw() {
   detail.show(selectedNode(), now());
   drawFigures(nodes, snapshot, now());
   drawStates(nodes, view.filter);
-  drawNotice(feed.status, nodes);
+  drawNotice(feed, nodes);
   drawEmptiness(nodes, view.filter);
   drawLimits(snapshot.cannot_show);
   drawHistory(snapshot.ended, view.filter);

@@ -6,7 +6,7 @@ import {count, ticking} from "./words.js";
 const STATES = ["APP", "AFTER", "HEAD", "OPENING", "FAREWELL", "IDLE"];
 
 const STATUS = {
-  connecting: "connecting", live: "live", paused: "paused", lost: "connection lost", stopped: "server stopped",
+  connecting: "connecting", live: "live", paused: "paused", lost: "connection lost", refused: "refused", stopped: "server stopped",
 };
 
 const OLD_SECONDS = 3;
@@ -53,10 +53,10 @@ function makeStateButtons() {
 }
 
 /** Whether this page is up to date, and which server is not simply serving. */
-export function drawNotice(status, nodes) {
+export function drawNotice({status, why}, nodes) {
   setText($("status"), STATUS[status]);
   $("status").dataset.status = status;
-  const lines = STALE[status] ? [STALE[status]] : phases(nodes);
+  const lines = status in STALE ? [STALE[status], why] : phases(nodes);
   $("notice").hidden = !lines.length;
   setText($("notice"), lines.join(" "));
 }
@@ -68,6 +68,7 @@ export function drawStaleness(seconds) {
 
 const STALE = {
   lost: "The server does not answer. What stands here is old; this page goes on trying.",
+  refused: "The server refuses to show its tree; this page goes on trying.",
   stopped: "The server has stopped. What stands here is its last state; this page goes on trying.",
 };
 
