@@ -13,9 +13,10 @@ from playwright.sync_api import Locator, Page, expect
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
+from tests.helpers.fake_admin import row
 from tests.helpers.server_process import Flavour, ServerProcess, serve
 
-EXAMPLES = Path(__file__).parents[2] / "docs" / "examples"
+EXAMPLES = Path(__file__).parents[3] / "docs" / "examples"
 OPTIONS = ("--app-dir", str(EXAMPLES), "--admin", "127.0.0.1:0")
 BACKENDS = (Flavour("trio"), Flavour("asyncio", loop="asyncio"))
 
@@ -38,10 +39,6 @@ def open_tree(shop: ServerProcess, page: Page) -> Locator:
     page.goto(address[1])
     expect(page.locator("#status")).to_have_text("live")
     return page.get_by_role("tree", name="The task tree")
-
-
-def row(tree: Locator, name: str) -> Locator:
-    return tree.get_by_role("treeitem", name=name)
 
 
 def ended(page: Page, text: str) -> Locator:
