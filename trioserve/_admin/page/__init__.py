@@ -13,7 +13,7 @@ _MEDIA_TYPES: Final = {
     ".svg": b"image/svg+xml",
 }
 
-CONTENT_SECURITY_POLICY: Final = b"; ".join([
+_CONTENT_SECURITY_POLICY: Final = b"; ".join([
     b"default-src 'none'",
     b"script-src 'self'",
     b"style-src 'self'",
@@ -27,7 +27,7 @@ CONTENT_SECURITY_POLICY: Final = b"; ".join([
 
 _COMMON_FIELDS: Final = (
     (b"cache-control", b"no-cache"),  # a server of another version may answer at the same address tomorrow
-    (b"content-security-policy", CONTENT_SECURITY_POLICY),
+    (b"content-security-policy", _CONTENT_SECURITY_POLICY),
     (b"cross-origin-opener-policy", b"same-origin"),
     (b"cross-origin-resource-policy", b"same-origin"),
     (b"referrer-policy", b"no-referrer"),
