@@ -64,7 +64,7 @@ class Answer(Generic[ResponseT]):
             self.end()
             raise
         if not has_room:
-            self.refuse(PeerError(503, "too many requests in progress"))
+            self.refuse(PeerError(503, "too many requests in progress", limit="limit_concurrency"))
             self.end()
         return has_room
 
@@ -119,12 +119,14 @@ class Answer(Generic[ResponseT]):
         """The request cannot be completed: the application sees a disconnect, the client gets ``error`` if it can."""
         self.refusal = error.with_traceback(None)  # which may know us: a cycle
         self._stopped = True
+        self.request.owner.ctx.lifetime.strike(error.limit)
         if error.end_reason:
             self.request.say_end(error.end_reason)
         self._end_waiting_receives()
 
     def time_out(self) -> None:
         """The application takes longer than any request may."""
+        self.request.owner.ctx.lifetime.strike("timeout_request")
         if self.unanswered:
             self.refuse(PeerError(504, "the application took too long"))
         self.request.owner.cancel("request-timeout")
@@ -162,6 +164,11 @@ class Answer(Generic[ResponseT]):
         if not self.unanswered:
             return self.response.status
         return self.refusal.status if self.refusal is not None else 0
+
+    @property
+    def request_body_bytes(self) -> int:
+        """How much of its body the application has taken."""
+        return 0
 
     @property
     def head(self) -> RequestHead:

@@ -45,7 +45,11 @@ class Inlet(Protocol):
 
     Attributes:
         body_complete: nothing of it is missing.
+        taken_bytes: how much of it has been taken.
     """
+
+    @property
+    def taken_bytes(self) -> int: ...
 
     @property
     def body_complete(self) -> bool: ...

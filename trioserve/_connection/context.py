@@ -1,5 +1,6 @@
 """What the server lends to each of its connections."""
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextvars import Context
 from dataclasses import dataclass, field
@@ -69,6 +70,8 @@ class Lifetime:
         draining: no further request is waited for.
         room: slots for connections, ``None`` when their number is not limited.
         when_empty: called when the last connection has ended.
+        accepted_connections: how many have begun, since the server has.
+        strikes: how often the limit of an option has struck a client, by the option's name.
     """
 
     closing: bool = False
@@ -77,6 +80,8 @@ class Lifetime:
     connections: set[Served] = field(default_factory=set)
     room: anyio.Semaphore | None = None
     when_empty: Callable[[], None] | None = None
+    accepted_connections: int = 0
+    strikes: Counter[str] = field(default_factory=Counter)
     wait_shutdown: Callable[[], Any] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -84,6 +89,16 @@ class Lifetime:
             await self.shutdown.wait()
 
         self.wait_shutdown = wait
+
+    def begin(self, connection: Served) -> None:
+        """A connection has been accepted."""
+        self.accepted_connections += 1
+        self.connections.add(connection)
+
+    def strike(self, option: str) -> None:
+        """A limit has struck, or a timeout, which is a limit of time. An empty name is of none, and counts nothing."""
+        if option:
+            self.strikes[option] += 1
 
     def end(self, connection: Served) -> None:
         """A connection has ended, with all its tasks."""

@@ -178,6 +178,10 @@ class Exchange(Answer[ResponseT]):
         super().refuse(error)
         self._inlet.stop_waiting()
 
+    @property
+    def request_body_bytes(self) -> int:
+        return self._inlet.taken_bytes
+
     # The end of the server.
 
     def drain(self) -> None:

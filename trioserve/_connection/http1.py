@@ -108,6 +108,7 @@ class Http1Connection:
                         break
             except PeerError as exc:
                 self.refusal = exc
+                self.ctx.lifetime.strike(exc.limit)
             finally:
                 if turn == self._turn:
                     await self._end()

@@ -177,7 +177,9 @@ class Http2Connection:
     # What the engine tells.
 
     def on_request(self, stream_id: int, fields: Fields, ends: bool) -> None:
-        if self._goodbye.refuses(stream_id) or len(self._streams) >= self._terms.max_streams:
+        is_one_too_many = len(self._streams) >= self._terms.max_streams
+        if self._goodbye.refuses(stream_id) or is_one_too_many:
+            self.ctx.lifetime.strike("limit_http2_streams" if is_one_too_many else "")
             self._reset(stream_id, REFUSED_STREAM)
             return
         self._goodbye.last_stream_id = stream_id
@@ -207,6 +209,7 @@ class Http2Connection:
 
     def _refuse(self, stream: Http2Stream, fields: Fields, refusal: PeerError, *, ends: bool) -> None:
         """What is no request is reset (RFC 9113 §8.1.1); one that is too large, or for something else, is told so."""
+        self.ctx.lifetime.strike(refusal.limit)
         if refusal.status == 400:
             complain(log, "%s: %s", self.stream.peer, refusal, level=logging.DEBUG)
             self._reset(stream.id, PROTOCOL_ERROR)
@@ -333,6 +336,7 @@ class Http2Connection:
 
     def _fail(self, error: Http2Error) -> None:
         """The client broke the protocol."""
+        self.ctx.lifetime.strike(error.limit)
         complain(log, "%s: %s", self.stream.peer, error, level=logging.DEBUG)
         if self.codec.engine.is_over:
             self._goodbye.is_final = True

@@ -33,6 +33,7 @@ class Http2Inlet:
     Attributes:
         awaits_continue: the client keeps the body back until it is told that somebody wants it (RFC 9110 §10.1.1).
         has_ended: the client has sent all of it.
+        taken_bytes: as in ``Inlet``.
     """
 
     # Defaults of the class, not of each instance: most bodies never touch these.
@@ -43,6 +44,7 @@ class Http2Inlet:
     _total = 0  # bytes that have arrived
     _kept = 0  # bytes in ``_parts``
     _is_wanted = True
+    taken_bytes = 0
 
     def __init__(self, carrier: Carrier, ctx: ServerContext, limit: int | None, *, awaits_continue: bool) -> None:
         self._carrier = carrier
@@ -60,7 +62,8 @@ class Http2Inlet:
         self.has_ended = self.has_ended or ends
         self._total += len(data)
         if self._limit is not None and self._total > self._limit and self._is_wanted:
-            self._fail(PeerError(413, f"request body over the limit of {self._limit} bytes"))
+            self._fail(PeerError(
+                413, f"request body over the limit of {self._limit} bytes", limit="limit_request_body"))
         if not self._is_wanted:
             self._carrier.acknowledge(len(data))
             return
@@ -87,6 +90,7 @@ class Http2Inlet:
         if not self._parts:
             return b""
         data = self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
+        self.taken_bytes += len(data)
         self._drop()
         return data
 

@@ -57,6 +57,10 @@ class Answered(Recorded, Protocol):
     def final_status(self) -> int:
         """What the client gets to see; 0 when it left before it got anything."""
 
+    @property
+    def request_body_bytes(self) -> int:
+        """How much of its body the application has taken."""
+
 
 class MessageCounts(Protocol):
     """What went through a WebSocket; bytes are those of the payloads as they were on the wire."""

@@ -27,7 +27,7 @@ class BodyTimeout(PeerError):
     end_reason = "body-timeout"
 
     def __init__(self) -> None:
-        super().__init__(408, "the request body took too long")
+        super().__init__(408, "the request body took too long", limit="timeout_body")
 
 
 def is_drip(awaited_bytes: int, awaited_seconds: float) -> bool:
@@ -41,6 +41,7 @@ class Http1Inlet:
 
     Attributes:
         awaits_continue: the client keeps the body back until it is told that somebody wants it (RFC 9110 §10.1.1).
+        taken_bytes: as in ``Inlet``.
     """
 
     # Defaults of the class, not of each instance: most bodies come with their heads and never touch these.
@@ -50,6 +51,7 @@ class Http1Inlet:
     _failure: PeerError | None = None  # what whoever waits is to raise
     _awaited_bytes = 0
     _awaited_seconds = 0.0
+    taken_bytes = 0
 
     def __init__(self, stream: ByteStream, codec: Http1Codec, ctx: ServerContext, *, awaits_continue: bool) -> None:
         self._stream = stream
@@ -62,7 +64,9 @@ class Http1Inlet:
         return self._codec.body_complete
 
     def take_body(self) -> bytes:
-        return self._codec.take_body()
+        body = self._codec.take_body()
+        self.taken_bytes += len(body)
+        return body
 
     async def receive_more(self, *, may_ask: bool) -> bool:
         """As in ``Inlet``."""
@@ -165,6 +169,7 @@ class _NoBody:
     """The inlet of a request without a body, as most are."""
 
     body_complete = True
+    taken_bytes = 0
 
     def take_body(self) -> bytes:
         return b""

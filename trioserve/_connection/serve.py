@@ -8,6 +8,7 @@ from trioserve._complaints import complain
 from trioserve._connection.context import ServerContext
 from trioserve._connection.http1 import Http1Connection
 from trioserve._connection.http2_terms import Http2Terms
+from trioserve._connection.timeouts import option_of
 from trioserve._errors import ClientDisconnected
 from trioserve._protocol.http2_frames import PREFACE
 from trioserve._streams import ByteStream, CancellableNursery, Nursery, is_tls, tls_facts
@@ -33,7 +34,7 @@ class Connection:
 
     def start(self, connections: Nursery) -> None:
         """Begin, in a nursery of its own."""
-        self._ctx.lifetime.connections.add(self)
+        self._ctx.lifetime.begin(self)
         self._nursery = connections.start_nursery(self._serve, name="trioserve connection", on_end=self._on_end)
 
     def _on_end(self) -> None:
@@ -114,6 +115,7 @@ class Connection:
     def on_timeout(self, kind: str) -> None:
         """The client has connected, and does not come to the end of its handshake, or to its first words."""
         complain(log, "%s-timeout: closing the connection of %s", kind, self._stream.peer, level=logging.DEBUG)
+        self._ctx.lifetime.strike(option_of(kind))
         self._stream.abort()  # wakes who waits, with ClientDisconnected
 
     def _scopes(self) -> ScopeFactory:

@@ -229,6 +229,7 @@ class WebSocket(Answer[ResponseT]):
         """It has been open for as long as a WebSocket may be."""
         if self._frames is not None and self.session.state == OPEN:
             self.request.end_reason = "max-age"
+            self._limits.strike("ws_max_age")
             self._frames.close(GOING_AWAY, "open for long enough")
 
     def drain(self) -> None:

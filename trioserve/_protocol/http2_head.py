@@ -62,13 +62,14 @@ class HeadReader:
         for name, value in fields:
             size += len(name) + len(value)
         if size > self._limits.head:
-            raise PeerError(431, f"request head over the limit of {self._limits.head} bytes")
+            raise PeerError(
+                431, f"request head over the limit of {self._limits.head} bytes", limit="limit_header_bytes")
         return size
 
     def _read(self, fields: Sequence[tuple[bytes, bytes]], *, ends: bool) -> RequestHead:
         pseudo, regular = _split(fields)
         if len(regular) > self._limits.fields:
-            raise PeerError(431, f"more than {self._limits.fields} header fields")
+            raise PeerError(431, f"more than {self._limits.fields} header fields", limit="limit_header_count")
         _check_fields(regular)
         method = pseudo.get(b":method", b"")
         if not TOKEN.fullmatch(method):
@@ -91,7 +92,7 @@ class HeadReader:
         elif ends and meaning.content_length:
             raise PeerError(400, "a Content-Length without a body")
         if (limit := self._limits.body) is not None and (meaning.content_length or 0) > limit:
-            raise PeerError(413, f"request body over the limit of {limit} bytes")
+            raise PeerError(413, f"request body over the limit of {limit} bytes", limit="limit_request_body")
         return RequestHead(
             method.decode("ascii").upper(), target,
             path.decode("ascii") if b"%" not in path else unquote_to_bytes(path).decode("utf-8", "replace"),
@@ -110,7 +111,8 @@ class HeadReader:
 
     def _split_target(self, method: bytes, target: bytes) -> tuple[bytes, bytes]:
         if len(target) > self._limits.request_line:
-            raise PeerError(414, f"request target over the limit of {self._limits.request_line} bytes")
+            raise PeerError(
+                414, f"request target over the limit of {self._limits.request_line} bytes", limit="limit_request_line")
         if target == b"*" and method == b"OPTIONS":
             return target, b""
         match = _PATH.fullmatch(target)

@@ -86,7 +86,8 @@ class Connections:
         async with anyio.create_task_group() as accepting:
             for listener in listeners:
                 accepting.start_soon(
-                    partial(accept_loop, shared=listeners.are_shared), listener, start_connection, room)
+                    partial(accept_loop, shared=listeners.are_shared), listener, start_connection, room,
+                    partial(ctx.lifetime.strike, "limit_connections"))
             on_listening()
             await self._shutdown.wait()
             accepting.cancel_scope.cancel()
