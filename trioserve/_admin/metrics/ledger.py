@@ -1,0 +1,41 @@
+"""The numbers of all processes as one, without a step back when a process ends.
+
+Prometheus takes a counter that falls for one that has begun anew, and adds all of it to its rate. So what a process had
+counted when it was last asked stays in the sum after its end.
+"""
+
+from collections.abc import Mapping
+from typing import Final
+
+from trioserve._admin.metrics.families import FAMILIES
+from trioserve._admin.metrics.samples import Sample, Snapshot, summed
+
+__all__ = ["Ledger"]
+
+KEPT: Final = frozenset(
+    family.name for family in FAMILIES.values()
+    if family.kind in ("counter", "histogram") and not family.per_process
+)  # fmt: skip
+
+
+class Ledger:
+    """One for a server with several processes, which are known by their pids."""
+
+    def __init__(self) -> None:
+        self._last: dict[int, Snapshot] = {}  # of each process that lived when we last asked
+        self._ended: Snapshot = {}
+
+    def settle(self, answers: Mapping[int, Snapshot | None]) -> Snapshot:
+        """All numbers together. ``answers`` has every process that lives; ``None`` for one that did not answer."""
+        gone = [self._last.pop(pid) for pid in set(self._last) - set(answers)]
+        self._ended = summed([self._ended, *map(_kept, gone)])
+        silent = [_kept(self._last[pid]) for pid, answer in answers.items() if answer is None and pid in self._last]
+        answered = {pid: answer for pid, answer in answers.items() if answer is not None}
+        self._last |= answered
+        states = [Sample(("answers",), [len(answered)]), Sample(("silent",), [len(answers) - len(answered)])]
+        return summed([self._ended, *silent, *answered.values(), {"trioserve_workers": states}])
+
+
+def _kept(snapshot: Snapshot) -> Snapshot:
+    """What stays true after the end of a process: it cannot have counted less."""
+    return {family: samples for family, samples in snapshot.items() if family in KEPT}
