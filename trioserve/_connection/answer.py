@@ -1,10 +1,12 @@
 """A request on the way to its answer: what exchanges and the handshakes of WebSockets have in common."""
 
-from typing import Generic, TypeVar
+from collections.abc import Callable
+from typing import Generic, Literal, TypeVar
 
 import anyio
 
 from trioserve._asgi import COMPLETE, FIRST_BODY, Response, error_body
+from trioserve._connection.look import RequestLook, awaited
 from trioserve._connection.recorders import Recorder
 from trioserve._connection.request import Request
 from trioserve._connection.supervision import Supervision
@@ -167,7 +169,7 @@ class Answer(Generic[ResponseT]):
 
     @property
     def request_body_bytes(self) -> int:
-        """How much of its body the application has taken."""
+        """How much of its body has come; over HTTP/1.1, how much the application has taken."""
         return 0
 
     @property
@@ -184,3 +186,24 @@ class Answer(Generic[ResponseT]):
 
     def request_id(self) -> str | None:
         return self.request.id()
+
+    # What whoever looks at the tree asks.
+
+    def look(
+        self, kind: Literal["request", "stream"], detail: str = "", cancel: Callable[[str], None] | None = None
+    ) -> RequestLook:
+        """It as it stands; the owner says how it is called, and how it can be cancelled."""
+        supervision, limit = self._supervision, self.request.owner.ctx.timeouts.request
+        return RequestLook(
+            kind=kind,
+            request=self.request,
+            in_progress=self.in_progress,
+            detail=detail,
+            awaited=awaited(limit, supervision) if supervision is not None else None,
+            traffic=self._traffic(),
+            cancel=cancel,
+        )
+
+    def _traffic(self) -> tuple[int, int] | None:
+        """Bytes received and sent, ``None`` when they are not known any more."""
+        raise NotImplementedError

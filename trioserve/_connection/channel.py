@@ -45,11 +45,7 @@ class Inlet(Protocol):
 
     Attributes:
         body_complete: nothing of it is missing.
-        taken_bytes: how much of it has been taken.
     """
-
-    @property
-    def taken_bytes(self) -> int: ...
 
     @property
     def body_complete(self) -> bool: ...
@@ -72,6 +68,9 @@ class Inlet(Protocol):
 
     def stop_waiting(self) -> None:
         """Whoever waits in ``receive_more`` gets no more."""
+
+    def received_bytes(self, length: int | None) -> int | None:
+        """How much of a body of ``length`` bytes (``None``: in chunks) has come, as far as that is counted."""
 
     async def stop(self) -> None:
         """The same, and it has noticed: from now on the bytes that arrive are somebody else's."""

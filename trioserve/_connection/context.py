@@ -11,6 +11,7 @@ import anyio
 from trioserve._asgi import Dated, ProxyHeaders
 from trioserve._connection.event_streams import EventStreams
 from trioserve._connection.http2_terms import Http2Terms
+from trioserve._connection.look import Look
 from trioserve._connection.recorders import Recorder
 from trioserve._connection.request_ids import RequestIds
 from trioserve._connection.timeouts import Timeout
@@ -36,6 +37,9 @@ class Served(Protocol):
 
     def unfinished(self) -> list[tuple[str, float]]:
         """What is in progress, each as a request line and its age in seconds; work after a response, too."""
+
+    def look(self) -> Look:
+        """What can be seen of it now."""
 
 
 @dataclass(slots=True)

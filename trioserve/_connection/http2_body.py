@@ -33,7 +33,6 @@ class Http2Inlet:
     Attributes:
         awaits_continue: the client keeps the body back until it is told that somebody wants it (RFC 9110 §10.1.1).
         has_ended: the client has sent all of it.
-        taken_bytes: as in ``Inlet``.
     """
 
     # Defaults of the class, not of each instance: most bodies never touch these.
@@ -44,7 +43,6 @@ class Http2Inlet:
     _total = 0  # bytes that have arrived
     _kept = 0  # bytes in ``_parts``
     _is_wanted = True
-    taken_bytes = 0
 
     def __init__(self, carrier: Carrier, ctx: ServerContext, limit: int | None, *, awaits_continue: bool) -> None:
         self._carrier = carrier
@@ -90,7 +88,6 @@ class Http2Inlet:
         if not self._parts:
             return b""
         data = self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
-        self.taken_bytes += len(data)
         self._drop()
         return data
 
@@ -161,6 +158,9 @@ class Http2Inlet:
         self._is_wanted = False
         self._drop()
         self.wake()
+
+    def received_bytes(self, length: int | None) -> int | None:
+        return self._total
 
     async def stop(self) -> None:
         self.stop_waiting()

@@ -59,7 +59,7 @@ class Answered(Recorded, Protocol):
 
     @property
     def request_body_bytes(self) -> int:
-        """How much of its body the application has taken."""
+        """How much of its body has come; over HTTP/1.1, how much the application has taken."""
 
 
 class MessageCounts(Protocol):

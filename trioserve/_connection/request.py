@@ -3,12 +3,13 @@
 import logging
 from collections.abc import Callable, Coroutine
 from time import perf_counter
+from types import CoroutineType
 from typing import TYPE_CHECKING, Any
 
 from trioserve._complaints import complain
 from trioserve._connection.channel import Outlet, Owner
-from trioserve._connection.inline import await_point
 from trioserve._connection.recorders import Recorder
+from trioserve._connection.stacks import await_point
 from trioserve._protocol import RequestHead
 from trioserve._protocol.trace_context import read_trace
 from trioserve._streams import Address
@@ -65,9 +66,20 @@ class Request:
         return f"{self.head.method} {self.head.target.decode('latin-1')}"
 
     @property
+    def masked_line(self) -> str:
+        """The same without what the query says, which may be a secret."""
+        path, query, _ = self.line.partition("?")
+        return f"{path}?***" if query else path
+
+    @property
     def age(self) -> float:
         """Seconds."""
         return perf_counter() - self.started
+
+    @property
+    def app_has_ended(self) -> bool:
+        """It was called, and has returned or raised."""
+        return isinstance(self.coro, CoroutineType) and self.coro.cr_frame is None
 
     def extend(self, extensions: dict[str, Any]) -> None:
         """Add what the server offers to a scope's extensions: plain functions, which are copied with the scope."""

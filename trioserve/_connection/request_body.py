@@ -41,7 +41,6 @@ class Http1Inlet:
 
     Attributes:
         awaits_continue: the client keeps the body back until it is told that somebody wants it (RFC 9110 §10.1.1).
-        taken_bytes: as in ``Inlet``.
     """
 
     # Defaults of the class, not of each instance: most bodies come with their heads and never touch these.
@@ -51,7 +50,6 @@ class Http1Inlet:
     _failure: PeerError | None = None  # what whoever waits is to raise
     _awaited_bytes = 0
     _awaited_seconds = 0.0
-    taken_bytes = 0
 
     def __init__(self, stream: ByteStream, codec: Http1Codec, ctx: ServerContext, *, awaits_continue: bool) -> None:
         self._stream = stream
@@ -64,9 +62,7 @@ class Http1Inlet:
         return self._codec.body_complete
 
     def take_body(self) -> bytes:
-        body = self._codec.take_body()
-        self.taken_bytes += len(body)
-        return body
+        return self._codec.take_body()
 
     async def receive_more(self, *, may_ask: bool) -> bool:
         """As in ``Inlet``."""
@@ -158,6 +154,11 @@ class Http1Inlet:
         if self._wait is not None:
             self._wait.cancel()
 
+    def received_bytes(self, length: int | None) -> int | None:
+        """As in ``Inlet``."""
+        remaining = self._codec.body_remaining
+        return self._codec.chunks_taken if length is None or remaining is None else length - remaining
+
     async def stop(self) -> None:
         """As in ``Inlet``: a task that outlives its application may still wait for the stream."""
         self.stop_waiting()
@@ -169,7 +170,6 @@ class _NoBody:
     """The inlet of a request without a body, as most are."""
 
     body_complete = True
-    taken_bytes = 0
 
     def take_body(self) -> bytes:
         return b""
@@ -182,6 +182,9 @@ class _NoBody:
 
     def stop_waiting(self) -> None:
         """Nobody waits."""
+
+    def received_bytes(self, length: int | None) -> int | None:
+        return length
 
     async def stop(self) -> None:
         """Nobody waits."""

@@ -59,6 +59,10 @@ class Timeout:
     def disarm(self, waiter: Waiter) -> None:
         self._deadlines.pop(waiter, None)
 
+    def deadline_of(self, waiter: Waiter) -> float | None:
+        """When it will strike, on the event loop's clock; ``None`` for who is not armed."""
+        return self._deadlines.get(waiter)
+
     def restart(self, waiter: Waiter) -> None:
         """Let the time of an armed ``waiter`` begin anew."""
         if waiter in self._deadlines:

@@ -14,6 +14,7 @@ from trioserve._config import Config
 from trioserve._connection import await_point, orders_and_errors
 from trioserve._errors import AppError, LifespanDied, StartupFailed, TrioserveError
 from trioserve._hints import backend_hint, backend_hint_in_words
+from trioserve._streams import LIFESPAN
 from trioserve._types import App, Message
 
 __all__ = ["Lifespan"]
@@ -61,7 +62,7 @@ class Lifespan:
         async with anyio.create_task_group() as running:
             if self._mode != "off":
                 app = self._run_app()
-                running.start_soon(lambda: app, name="trioserve lifespan")
+                running.start_soon(lambda: app, name=LIFESPAN)
                 await self._wait_for_start(app)
             task_status.started()
 

@@ -17,11 +17,22 @@ from trioserve._streams.interface import (
 )
 from trioserve._streams.proxied import ProxiedListener
 from trioserve._streams.running import open_network, running_backend
+from trioserve._streams.task_views import (
+    CONNECTION,
+    LIFESPAN,
+    NurseryView,
+    ScopeView,
+    TaskView,
+    TaskViews,
+    look_at_tasks,
+)
 from trioserve._streams.tls import ServerIdentity, TlsFacts, TlsListener, is_tls, tls_facts
 
 __all__ = [
     "AT_ONCE_BYTES",
+    "CONNECTION",
     "GATHER_BYTES",
+    "LIFESPAN",
     "RECEIVE_BYTES",
     "Address",
     "ByteStream",
@@ -31,13 +42,18 @@ __all__ = [
     "Listener",
     "Network",
     "Nursery",
+    "NurseryView",
     "ProxiedListener",
+    "ScopeView",
     "SendObserver",
     "ServerIdentity",
     "TaskFunction",
+    "TaskView",
+    "TaskViews",
     "TlsFacts",
     "TlsListener",
     "is_tls",
+    "look_at_tasks",
     "open_network",
     "running_backend",
     "tls_facts",

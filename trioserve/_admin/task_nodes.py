@@ -1,0 +1,84 @@
+"""Tasks, nurseries and cancel scopes as nodes."""
+
+import math
+from collections.abc import Sequence
+from types import FrameType
+from typing import Any, Final
+
+from trioserve._admin.drawing import Drawing, Node
+from trioserve._admin.scopes import entered_scopes
+from trioserve._connection import await_frames, is_machinery
+from trioserve._streams import NurseryView, ScopeView, TaskView
+
+__all__ = ["add_stack", "add_started", "add_tasks", "is_of_application", "task_node"]
+
+MOST_FRAMES: Final = 100
+OF_SCOPE: Final = "cancel scope"
+
+
+def task_node(drawing: Drawing, task: TaskView, *, cancellable: bool, detail: str = "") -> Node:
+    """A task with what it has started. ``cancellable``: it, or what is in it, may be cancelled."""
+    node = drawing.node(
+        task.key, "task", task.name, cancellable=cancellable and task.cancel is not None, detail=detail)
+    add_stack(drawing, node, task.coro)
+    add_started(drawing, node, task, task.coro, cancellable=cancellable)
+    return node
+
+
+def add_tasks(drawing: Drawing, node: Node, tasks: Sequence[TaskView], *, cancellable: bool) -> None:
+    """Tasks as further children of ``node``."""
+    drawing.add_children(
+        node, tasks, lambda task: task_node(drawing, task, cancellable=cancellable), first=len(node.get("children", ())))
+
+
+def add_started(drawing: Drawing, node: Node, task: TaskView, coro: object, *, cancellable: bool) -> None:
+    """The scopes that ``coro`` waits in, and what its task has started, as children of ``node``."""
+    for key, scope in entered_scopes(coro):
+        if scope.shield or scope.deadline != math.inf:
+            node.setdefault("children", []).append(_scope_node(drawing, key, scope, cancellable=cancellable))
+    drawing.add_children(
+        node, task.nurseries(), lambda nursery: _nursery_node(drawing, nursery, cancellable=cancellable),
+        first=len(node.get("children", ())))
+    add_tasks(drawing, node, task.children(), cancellable=cancellable)
+
+
+def add_stack(drawing: Drawing, node: Node, coro: object) -> None:
+    """Where it stands, outside the machinery; all frames if the node was asked for."""
+    frames = await_frames(coro)
+    application = [frame for frame in frames if not is_machinery(frame)]
+    if application:
+        frame = application[-1]
+        node["where"] = f"{frame.f_code.co_filename}:{frame.f_lineno} ({frame.f_code.co_qualname})"
+    if drawing.is_selected(node):
+        node["stack"] = [_frame_json(frame) for frame in frames[-MOST_FRAMES:]]
+
+
+def is_of_application(task: TaskView) -> bool:
+    """Some of its code is not of the machinery."""
+    return any(not is_machinery(frame) for frame in await_frames(task.coro))
+
+
+def _frame_json(frame: FrameType) -> dict[str, Any]:
+    code = frame.f_code
+    shown: dict[str, Any] = {"file": code.co_filename, "line": frame.f_lineno or 0, "function": code.co_qualname}
+    return shown | ({"machinery": True} if is_machinery(frame) else {})
+
+
+def _nursery_node(drawing: Drawing, nursery: NurseryView, *, cancellable: bool) -> Node:
+    node = drawing.node(
+        nursery.key, "nursery", "nursery", cancellable=cancellable, **_state_of(drawing, nursery.scope))
+    add_tasks(drawing, node, nursery.tasks(), cancellable=cancellable)
+    return node
+
+
+def _scope_node(drawing: Drawing, key: object, scope: ScopeView, *, cancellable: bool) -> Node:
+    return drawing.node(key, "scope", "cancel scope", cancellable=cancellable, **_state_of(drawing, scope))
+
+
+def _state_of(drawing: Drawing, scope: ScopeView) -> dict[str, Any]:
+    is_bounded = abs(scope.deadline) != math.inf
+    return {
+        "deadline": drawing.deadline(scope.deadline, OF_SCOPE) if is_bounded else None,
+        "shield": scope.shield,
+        "cancelled": scope.cancel_called,
+    }
