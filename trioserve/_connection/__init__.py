@@ -3,7 +3,7 @@
 from trioserve._connection.context import Lifetime, Served, ServerContext, Timeouts
 from trioserve._connection.http2_terms import Http2Terms
 from trioserve._connection.inline import orders_and_errors
-from trioserve._connection.look import PHASES, Awaited, Look, RequestLook
+from trioserve._connection.look import PHASES, Awaited, Look, Phase, RequestLook
 from trioserve._connection.patience import WRITE_LOOKS
 from trioserve._connection.recorders import Recorder, joined
 from trioserve._connection.records import Answered, ClosedWebSocket
@@ -18,7 +18,7 @@ from trioserve._connection.websocket_limits import WebSocketLimits
 
 __all__ = [
     "PHASES", "WRITE_LOOKS", "Answered", "Awaited", "ClosedWebSocket", "Connection", "Http2Terms", "Lifetime", "Look",
-    "NoTimeout", "Recorder", "Refused", "RequestIds", "RequestLook", "Served", "ServerContext", "StandingFields",
-    "Timeout", "Timeouts", "TrustsPeer", "Turnstile", "WebSocketLimits", "await_chain", "await_frames", "await_point",
-    "is_machinery", "joined", "orders_and_errors",
+    "NoTimeout", "Phase", "Recorder", "Refused", "RequestIds", "RequestLook", "Served", "ServerContext",
+    "StandingFields", "Timeout", "Timeouts", "TrustsPeer", "Turnstile", "WebSocketLimits", "await_chain",
+    "await_frames", "await_point", "is_machinery", "joined", "orders_and_errors",
 ]  # fmt: skip

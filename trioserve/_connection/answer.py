@@ -8,6 +8,7 @@ import anyio
 from trioserve._asgi import COMPLETE, FIRST_BODY, Response, error_body
 from trioserve._connection.look import RequestLook, awaited
 from trioserve._connection.recorders import Recorder
+from trioserve._connection.records import MessageCounts
 from trioserve._connection.request import Request
 from trioserve._connection.supervision import Supervision
 from trioserve._connection.turnstile import Turnstile
@@ -187,7 +188,11 @@ class Answer(Generic[ResponseT]):
     def request_id(self) -> str | None:
         return self.request.id()
 
-    # What whoever looks at the tree asks.
+    # What whoever looks at the tree, or counts, asks.
+
+    @property
+    def messages(self) -> MessageCounts | None:
+        return None
 
     def look(
         self, kind: Literal["request", "stream"], detail: str = "", cancel: Callable[[str], None] | None = None

@@ -1,7 +1,7 @@
 """What the server lends to each of its connections."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextvars import Context
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
@@ -11,8 +11,9 @@ import anyio
 from trioserve._asgi import Dated, ProxyHeaders
 from trioserve._connection.event_streams import EventStreams
 from trioserve._connection.http2_terms import Http2Terms
-from trioserve._connection.look import Look
+from trioserve._connection.look import Look, Phase
 from trioserve._connection.recorders import Recorder
+from trioserve._connection.records import InProgress
 from trioserve._connection.request_ids import RequestIds
 from trioserve._connection.timeouts import Timeout
 from trioserve._connection.turnstile import Turnstile
@@ -37,6 +38,13 @@ class Served(Protocol):
 
     def unfinished(self) -> list[tuple[str, float]]:
         """What is in progress, each as a request line and its age in seconds; work after a response, too."""
+
+    @property
+    def phase(self) -> Phase:
+        """What it is busy with."""
+
+    def in_progress(self) -> Sequence[InProgress]:
+        """Requests that have no answer yet, and open WebSockets."""
 
     def look(self) -> Look:
         """What can be seen of it now."""

@@ -7,6 +7,7 @@ it, and a successor holds the connection.
 
 import logging
 from collections import deque
+from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -26,6 +27,7 @@ from trioserve._connection.http2_terms import Http2Terms
 from trioserve._connection.inline import run_until_it_waits
 from trioserve._connection.look import Awaited, Phase, RequestLook, awaited
 from trioserve._connection.patience import Patience
+from trioserve._connection.records import InProgress
 from trioserve._connection.refused import Refused
 from trioserve._connection.request import Request
 from trioserve._connection.turn import Turn
@@ -327,7 +329,10 @@ class Http2Connection:
         """Streams whose application has not ended."""
         return [stream for stream in (*self._streams.values(), *self._going_on) if stream.is_running]
 
-    # What whoever looks at the tree asks.
+    # What whoever looks at the tree, or counts, asks.
+
+    def in_progress(self) -> Sequence[InProgress]:
+        return [stream.answer for stream in self._busy if stream.answer is not None and stream.in_progress]
 
     version = "2"
 

@@ -5,7 +5,7 @@ from typing import Protocol
 from trioserve._protocol import RequestHead
 from trioserve._streams import Address
 
-__all__ = ["Answered", "ClosedSession", "ClosedWebSocket", "MessageCounts", "Recorded", "SentResponse"]
+__all__ = ["Answered", "ClosedSession", "ClosedWebSocket", "InProgress", "MessageCounts", "Recorded", "SentResponse"]
 
 
 class SentResponse(Protocol):
@@ -76,6 +76,14 @@ class MessageCounts(Protocol):
 
     @property
     def sent_bytes(self) -> int: ...
+
+
+class InProgress(Protocol):
+    """A request that has no answer yet, or a WebSocket."""
+
+    @property
+    def messages(self) -> MessageCounts | None:
+        """What has gone through an open WebSocket; ``None`` for a request, be it a handshake."""
 
 
 class ClosedSession(Protocol):

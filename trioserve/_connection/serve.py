@@ -1,6 +1,7 @@
 """One accepted stream, from its opening to its end: a nursery, a protocol, and the boundary of our own bugs."""
 
 import logging
+from collections.abc import Sequence
 from time import perf_counter
 from typing import TYPE_CHECKING
 
@@ -9,7 +10,8 @@ from trioserve._complaints import complain
 from trioserve._connection.context import ServerContext
 from trioserve._connection.http1 import Http1Connection
 from trioserve._connection.http2_terms import Http2Terms
-from trioserve._connection.look import Look, awaited
+from trioserve._connection.look import Look, Phase, awaited
+from trioserve._connection.records import InProgress
 from trioserve._connection.timeouts import option_of
 from trioserve._errors import ClientDisconnected
 from trioserve._protocol.http2_frames import PREFACE
@@ -157,11 +159,18 @@ class Connection:
         requests = self._protocol.unfinished() if self._protocol is not None else []
         return [(request.line, request.age) for request in requests]
 
+    @property
+    def phase(self) -> Phase:
+        return "OPENING" if self._protocol is None else self._protocol.phase
+
+    def in_progress(self) -> Sequence[InProgress]:
+        return () if self._protocol is None else self._protocol.in_progress()
+
     def look(self) -> Look:
         protocol, age = self._protocol, perf_counter() - self._began
         if protocol is None:
             timeouts = self._ctx.timeouts
             limit = awaited(timeouts.tls_handshake, self) or awaited(timeouts.header, self)
-            return Look("OPENING", "", (), limit, age, self._stream, self._nursery)
+            return Look(self.phase, "", (), limit, age, self._stream, self._nursery)
         return Look(
             protocol.phase, protocol.version, protocol.requests(), protocol.awaited, age, self._stream, self._nursery)
