@@ -7,7 +7,7 @@ import anyio
 import anyio.lowlevel
 
 from tests.connection.test_inline import Observer, run_inline
-from trioserve._connection.inline import run_until_it_waits
+from trioserve._connection.inline import continue_as_it_is
 from trioserve._connection.stacks import await_frames, await_point, is_machinery
 
 
@@ -111,7 +111,8 @@ async def test_frames_lead_from_the_connections_task_into_the_application() -> N
         await innermost()
 
     async def connection() -> None:
-        await run_until_it_waits(run_inline(app(), contextvars.copy_context(), Observer()), lambda: None)
+        stream = run_inline(app(), contextvars.copy_context(), Observer())
+        await continue_as_it_is(stream, stream.send(None))
 
     coro = connection()
 

@@ -88,7 +88,7 @@ def _request_node(drawing: Drawing, shown: RequestLook, host: TaskView | None, t
     if (mark := mark_of(shown)) is not None:
         started = [task for task in tasks.marked(mark) if task.key not in known]
         drawing.add_children(
-            node, started, lambda task: task_node(drawing, task, cancellable=True),
+            node, drawing.in_order(started), lambda task: task_node(drawing, task, cancellable=True),
             first=len(node.get("children", ())))
     return node
 

@@ -1,11 +1,12 @@
 """One snapshot while it is made: nodes with their ids, and the bounds on how many there may be."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final, TypeAlias, TypeVar
 
 from trioserve._admin.handles import Handles
 from trioserve._admin.view import View
 from trioserve._connection import Awaited
+from trioserve._streams import TaskView
 
 __all__ = ["Drawing", "Node"]
 
@@ -35,11 +36,16 @@ class Drawing:
         """A node for the object ``shown``. Fields that are ``None``, false or empty are left out."""
         self._left -= 1
         name = name if len(name) <= LONGEST_NAME else f"{name[:LONGEST_NAME]}..."
-        node = {"id": self._handles.id_of(shown, kind, name, is_cancellable=cancellable), "kind": kind, "name": name}
+        id = self._handles.id_of(shown, kind, name, is_cancellable=cancellable)
+        node: Node = {"id": id, "kind": kind, "name": name}
         if cancellable:
             node["cancellable"] = True
         node.update((field, value) for field, value in fields.items() if value)
         return node
+
+    def in_order(self, tasks: Iterable[TaskView]) -> list[TaskView]:
+        """Event loops keep tasks in sets: the order here is the same each time, new ones come last."""
+        return sorted(sorted(tasks, key=lambda task: task.name), key=lambda task: self._handles.number_of(task.key))
 
     def is_selected(self, node: Node) -> bool:
         """It is to have its stack."""

@@ -33,13 +33,21 @@ class Handles:
         self._numbers = count(1)
         self._pid = os.getpid()
         self._by_object: WeakKeyDictionary[Any, Handle] = WeakKeyDictionary()
+        self._number: WeakKeyDictionary[Any, int] = WeakKeyDictionary()
         self._by_id: WeakValueDictionary[str, Handle] = WeakValueDictionary()
+
+    def number_of(self, shown: Any) -> int:
+        """In the order in which objects are shown for the first time."""
+        number = self._number.get(shown)
+        if number is None:
+            number = self._number[shown] = next(self._numbers)
+        return number
 
     def id_of(self, shown: Any, kind: str, name: str, *, is_cancellable: bool = False) -> str:
         """The id of ``shown``, which is given one when it is shown for the first time."""
         handle = self._by_object.get(shown)
         if handle is None:
-            handle = Handle(f"{self._pid}-{next(self._numbers)}", kind, name, is_cancellable, ref(shown))
+            handle = Handle(f"{self._pid}-{self.number_of(shown)}", kind, name, is_cancellable, ref(shown))
             self._by_object[shown] = handle
             self._by_id[handle.id] = handle
         else:

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from trioserve._admin.connection_nodes import shown_client
 from trioserve._connection import Answered, ClosedWebSocket, Refused
+from trioserve._masking import without_query
 from trioserve._protocol import RequestHead
 
 __all__ = ["MOST_ENTRIES", "History"]
@@ -51,10 +52,11 @@ class History:
 
     def refused(self, refused: Refused) -> None:
         entry = {
-            "kind": "refused", "name": _masked(refused.line), "pid": self._pid, "client": shown_client(refused.client),
-            "version": "-", "seconds": 0.0, "status": refused.status, "sent": refused.body_bytes,
+            "kind": "refused", "name": without_query(refused.line.decode("latin-1")), "pid": self._pid,
+            "client": shown_client(refused.client), "version": refused.http_version or "-", "seconds": 0.0,
+            "status": refused.status, "sent": refused.body_bytes,
         }  # fmt: skip
-        self._keep(perf_counter(), entry, "", None, went_badly=True)
+        self._keep(perf_counter(), entry, refused.reason, None, went_badly=True)
 
     def ended_early(self, head: RequestHead, reason: str, seconds: float) -> None:
         """Its end will be told, too."""
@@ -76,8 +78,8 @@ class History:
     def _entry(self, kind: str, head: RequestHead, client: str, seconds: float) -> dict[str, Any]:
         target = head.target[:LONGEST_TARGET].decode("latin-1")
         return {
-            "kind": kind, "name": _masked(f"{head.method} {target}"), "pid": self._pid, "client": client,
-            "version": head.meaning.version, "seconds": round(seconds, 6),
+            "kind": kind, "name": without_query(f"{head.method} {target}"), "pid": self._pid, "client": client,
+            "version": head.meaning.http_version, "seconds": round(seconds, 6),
         }  # fmt: skip
 
     def _keep(
@@ -88,9 +90,3 @@ class History:
         if request_id is not None:
             entry["request_id"] = request_id
         (self._badly if went_badly else self._well).append((now, entry))
-
-
-def _masked(line: str) -> str:
-    """Without what the query says."""
-    path, query, _ = line.partition("?")
-    return f"{path}?***" if query else path

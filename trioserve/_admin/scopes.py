@@ -9,10 +9,10 @@ from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from types import MethodType
 from typing import Any, Final
 
-from trioserve._connection import await_chain
+from trioserve._connection import await_chain, is_machinery
 from trioserve._streams import ScopeView
 
-__all__ = ["entered_scopes"]
+__all__ = ["as_scope", "entered_scopes"]
 
 _EXITS: Final = ("__exit__", "__aexit__")
 _NESTING: Final = 4  # of context managers made of generators, such as trio.fail_after
@@ -40,8 +40,18 @@ class AsyncioTimeout:
 
 
 def entered_scopes(coro: object) -> list[tuple[object, ScopeView]]:
-    """Scopes around what ``coro`` waits for, outermost first, each with the object that it is."""
-    return [found for link, _ in await_chain(coro) for found in _scopes_held(link, _NESTING)]
+    """Scopes around what ``coro`` waits for, outermost first, each with the object that it is.
+
+    Not those in which the machinery itself waits, such as the one in ``trio.sleep``.
+    """
+    links = [link for link, frame in await_chain(coro) if frame is not None and not is_machinery(frame)]
+    return [found for link in links for found in _scopes_held(link, _NESTING)]
+
+
+def as_scope(manager: Any) -> ScopeView:
+    """What ``entered_scopes`` gives for this object."""
+    scope: ScopeView = AsyncioTimeout(manager) if type(manager).__module__ == "asyncio.timeouts" else manager
+    return scope
 
 
 def _scopes_held(link: object, nesting: int) -> Iterator[tuple[object, ScopeView]]:
@@ -53,11 +63,9 @@ def _scopes_held(link: object, nesting: int) -> Iterator[tuple[object, ScopeView
 def _scopes_of(manager: object, nesting: int) -> Iterator[tuple[object, ScopeView]]:
     """The manager itself, or those that the generator holds which it was made of."""
     kind = type(manager)
-    if kind.__module__ == "asyncio.timeouts":
-        yield manager, AsyncioTimeout(manager)
-    elif kind.__name__ == "CancelScope" and kind.__module__.partition(".")[0] in ("trio", "anyio"):
-        scope: Any = manager
-        yield scope, scope
+    is_scope = kind.__name__ == "CancelScope" and kind.__module__.partition(".")[0] in ("trio", "anyio")
+    if is_scope or kind.__module__ == "asyncio.timeouts":
+        yield manager, as_scope(manager)
     elif nesting and isinstance(manager, (AbstractContextManager, AbstractAsyncContextManager)):
         generator = getattr(manager, "gen", None)
         if generator is not None:

@@ -10,7 +10,7 @@ from trioserve._admin.scopes import entered_scopes
 from trioserve._connection import await_frames, is_machinery
 from trioserve._streams import NurseryView, ScopeView, TaskView
 
-__all__ = ["add_stack", "add_started", "add_tasks", "is_of_application", "task_node"]
+__all__ = ["add_stack", "add_started", "add_tasks", "lone_task_node", "task_node"]
 
 MOST_FRAMES: Final = 100
 OF_SCOPE: Final = "cancel scope"
@@ -27,8 +27,9 @@ def task_node(drawing: Drawing, task: TaskView, *, cancellable: bool, detail: st
 
 def add_tasks(drawing: Drawing, node: Node, tasks: Sequence[TaskView], *, cancellable: bool) -> None:
     """Tasks as further children of ``node``."""
+    before = len(node.get("children", ()))
     drawing.add_children(
-        node, tasks, lambda task: task_node(drawing, task, cancellable=cancellable), first=len(node.get("children", ())))
+        node, drawing.in_order(tasks), lambda task: task_node(drawing, task, cancellable=cancellable), first=before)
 
 
 def add_started(drawing: Drawing, node: Node, task: TaskView, coro: object, *, cancellable: bool) -> None:
@@ -53,9 +54,11 @@ def add_stack(drawing: Drawing, node: Node, coro: object) -> None:
         node["stack"] = [_frame_json(frame) for frame in frames[-MOST_FRAMES:]]
 
 
-def is_of_application(task: TaskView) -> bool:
-    """Some of its code is not of the machinery."""
-    return any(not is_machinery(frame) for frame in await_frames(task.coro))
+def lone_task_node(drawing: Drawing, task: TaskView) -> Node:
+    """A task by itself, wherever it stands in the tree."""
+    node = drawing.node(task.key, "task", task.name)
+    add_stack(drawing, node, task.coro)
+    return node
 
 
 def _frame_json(frame: FrameType) -> dict[str, Any]:

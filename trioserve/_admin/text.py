@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-__all__ = ["tree_lines"]
+__all__ = ["node_lines", "tree_lines"]
 
 INDENT: Final = "  "
 _UNITS: Final = ("B", "KiB", "MiB", "GiB", "TiB")
@@ -14,18 +14,19 @@ Json = Mapping[str, Any]
 
 def tree_lines(snapshot: Json) -> list[str]:
     """A snapshot (see docs/reference/tree.md): a line for each node, for each frame of a stack, and for what ended."""
-    lines = list(_node_lines(snapshot["root"], 0))
+    lines = list(node_lines(snapshot["root"]))
     if snapshot["ended"]:
         lines += ["ended:", *(INDENT + _ended_line(entry) for entry in snapshot["ended"])]
     return lines + [f"note: {sentence}" for sentence in snapshot["cannot_show"]]
 
 
-def _node_lines(node: Json, depth: int) -> Iterator[str]:
+def node_lines(node: Json, depth: int = 0) -> Iterator[str]:
+    """A node and all under it."""
     yield INDENT * depth + "  ".join(_columns(node))
     for frame in node.get("stack", ()):
         yield f"{INDENT * (depth + 1)}| {_printable(frame['file'])}:{frame['line']} ({frame['function']})"
     for child in node.get("children", ()):
-        yield from _node_lines(child, depth + 1)
+        yield from node_lines(child, depth + 1)
     if hidden := node.get("hidden"):
         yield f"{INDENT * (depth + 1)}... {hidden:,} more"
 

@@ -13,7 +13,7 @@ from trioserve._admin.drawing import Drawing, Node
 from trioserve._admin.handles import Handles
 from trioserve._admin.history import History
 from trioserve._admin.marks import MARK, Mark
-from trioserve._admin.task_nodes import add_stack, add_started, add_tasks, task_node
+from trioserve._admin.task_nodes import add_stack, add_started, lone_task_node, task_node
 from trioserve._admin.view import View
 from trioserve._connection import PHASES, Served
 from trioserve._streams import TaskView, TaskViews, look_at_tasks
@@ -66,6 +66,10 @@ class Tree:
         self._listeners, self._lifespan, self._connections, self._tasks = (_Place() for _ in range(4))
         self._places: dict[str, _Place] = {}  # of the listeners, by their addresses
 
+    @property
+    def connections(self) -> Collection[Served]:
+        return self._server.connections
+
     def snapshot(self, view: View) -> dict[str, Any]:
         """What docs/reference/tree.md describes. To be called in the server's event loop."""
         seen = [Seen(connection, connection.look()) for connection in self._server.connections]
@@ -117,7 +121,9 @@ class Tree:
             and not mark.is_lifespan for task in tasks.marked(mark)]
         drawing.add_children(node, left_behind, lambda pair: task_node(
             drawing, pair[1], cancellable=True, detail=f"started by {pair[0].line}, which has ended"))
-        add_tasks(drawing, node, tasks.others(), cancellable=False)
+        drawing.add_children(
+            node, drawing.in_order(tasks.others()), lambda task: lone_task_node(drawing, task),
+            first=len(left_behind))
         return node
 
 

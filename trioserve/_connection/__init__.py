@@ -1,7 +1,6 @@
 """One accepted stream each: a nursery, a protocol, and the application in it."""
 
 from trioserve._connection.context import Lifetime, Served, ServerContext, Timeouts
-from trioserve._connection.http2_terms import Http2Terms
 from trioserve._connection.inline import orders_and_errors
 from trioserve._connection.look import PHASES, Awaited, Look, Phase, RequestLook
 from trioserve._connection.patience import WRITE_LOOKS
@@ -17,7 +16,7 @@ from trioserve._connection.turnstile import Turnstile
 from trioserve._connection.websocket_limits import WebSocketLimits
 
 __all__ = [
-    "PHASES", "WRITE_LOOKS", "Answered", "Awaited", "ClosedWebSocket", "Connection", "Http2Terms", "Lifetime", "Look",
+    "PHASES", "WRITE_LOOKS", "Answered", "Awaited", "ClosedWebSocket", "Connection", "Lifetime", "Look",
     "NoTimeout", "Phase", "Recorder", "Refused", "RequestIds", "RequestLook", "Served", "ServerContext",
     "StandingFields", "Timeout", "Timeouts", "TrustsPeer", "Turnstile", "WebSocketLimits", "await_chain",
     "await_frames", "await_point", "is_machinery", "joined", "orders_and_errors",

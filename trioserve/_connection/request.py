@@ -10,6 +10,7 @@ from trioserve._complaints import complain
 from trioserve._connection.channel import Outlet, Owner
 from trioserve._connection.recorders import Recorder
 from trioserve._connection.stacks import await_point
+from trioserve._masking import without_query
 from trioserve._protocol import RequestHead
 from trioserve._protocol.trace_context import read_trace
 from trioserve._streams import Address
@@ -68,8 +69,7 @@ class Request:
     @property
     def masked_line(self) -> str:
         """The same without what the query says, which may be a secret."""
-        path, query, _ = self.line.partition("?")
-        return f"{path}?***" if query else path
+        return without_query(self.line)
 
     @property
     def age(self) -> float:

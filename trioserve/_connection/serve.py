@@ -9,7 +9,6 @@ from trioserve._asgi import ScopeFactory, tls_extension
 from trioserve._complaints import complain
 from trioserve._connection.context import ServerContext
 from trioserve._connection.http1 import Http1Connection
-from trioserve._connection.http2_terms import Http2Terms
 from trioserve._connection.look import Look, Phase, awaited
 from trioserve._connection.records import InProgress
 from trioserve._connection.timeouts import option_of
@@ -19,6 +18,7 @@ from trioserve._streams import CONNECTION, ByteStream, CancellableNursery, Nurse
 
 if TYPE_CHECKING:
     from trioserve._connection.http2 import Http2Connection
+    from trioserve._connection.http2_terms import Http2Terms
 
 __all__ = ["Connection"]
 
@@ -79,7 +79,7 @@ class Connection:
                 self._stream.abort()
             raise
 
-    async def _first_bytes(self, terms: Http2Terms) -> bytes:
+    async def _first_bytes(self, terms: "Http2Terms") -> bytes:
         """As many as tell which version of HTTP a client speaks, where nothing else tells (RFC 9113 §3.3)."""
         if is_tls(self._stream) or not terms.in_cleartext:
             return b""
@@ -99,7 +99,7 @@ class Connection:
         facts = tls_facts(self._stream)
         return early.startswith(PREFACE) if facts is None else facts.protocol == "h2"
 
-    def _begin_http2(self, terms: Http2Terms, early: bytes, nursery: CancellableNursery) -> None:
+    def _begin_http2(self, terms: "Http2Terms", early: bytes, nursery: CancellableNursery) -> None:
         from trioserve._connection.http2 import Http2Connection  # not for servers that never speak it
 
         self._protocol = http2 = Http2Connection(self._stream, self._scopes(), self._ctx, terms, nursery)

@@ -6,12 +6,12 @@ from collections.abc import Iterator
 from types import AsyncGeneratorType, CoroutineType, FrameType, GeneratorType
 from typing import Any, Final
 
-from trioserve._connection.inline import continue_inline, run_until_it_waits
+from trioserve._connection.inline import continue_as_it_is, continue_inline
 
 __all__ = ["await_chain", "await_frames", "await_point", "is_machinery"]
 
 _MACHINERY: Final = frozenset(("trioserve", "anyio", "trio", "asyncio", "uvloop", "outcome"))
-_DRIVERS: Final = (continue_inline.__code__, run_until_it_waits.__code__)  # each runs a ``coro`` that it does not await
+_DRIVERS: Final = (continue_inline.__code__, continue_as_it_is.__code__)  # each runs a ``coro`` that it does not await
 _STEPS: Final = ("async_generator_asend", "async_generator_athrow")  # what an asynchronous generator is awaited through
 
 

@@ -57,6 +57,17 @@ class Lifespan:
         """The application has started, or has no lifespan: whoever stops the server now lets it shut down."""
         return self._started.is_set() and self.failure is None
 
+    @property
+    def phase(self) -> str:
+        """``STARTING``, ``RUNNING``, ``STOPPING`` or ``ENDED``; empty when the application has no lifespan."""
+        if self._mode == "off" or (self._started.is_set() and self.state is None):
+            return ""
+        if not self._started.is_set():
+            return "STARTING"
+        if self._shutdown_finished.is_set():
+            return "ENDED"
+        return "STOPPING" if self._shutdown_requested.is_set() else "RUNNING"
+
     async def run(self, *, task_status: anyio.abc.TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
         """The lifespan's task. "Started" means that start-up has ended, one way or the other: see ``failure``."""
         async with anyio.create_task_group() as running:

@@ -27,6 +27,7 @@ class Shutdown:
     """Requested once; then its steps are called in the order in which they stand here.
 
     Attributes:
+        phase: ``READY`` until it is requested, then ``DELAY`` if there is one, ``DRAINING``, ``STOPPING``.
         finishing: a scope for what is sent after the last connection has ended; cancelled when their time is over.
     """
 
@@ -42,6 +43,7 @@ class Shutdown:
         self._forced = anyio.Event()
         self._settling = anyio.CancelScope()
         self._lifespan_time = anyio.CancelScope()
+        self.phase = "READY"
         self.finishing = anyio.CancelScope()
 
     # What is asked of it.
@@ -55,6 +57,7 @@ class Shutdown:
         self._settle_seconds = settle
         if within is not None:
             self._budget = min(within, self._budget)
+        self.phase = "DELAY" if self._delay else "DRAINING"
         self._requested.set()
         if not self._delay:
             self._announce()
@@ -86,6 +89,7 @@ class Shutdown:
 
     def begin(self) -> None:
         """The listeners are closed: the budget begins."""
+        self.phase = "DRAINING"
         self._deadline = anyio.current_time() + (0.0 if self._forced.is_set() else self._budget)
         self._announce()
 
@@ -121,9 +125,16 @@ class Shutdown:
         """A task: wait for the deadline of the connections, or for force, and cancel those that are left."""
         with anyio.move_on_at(self._connections_deadline):
             await self._forced.wait()
+        self._log_still_running()
         for connection in list(self._lifetime.connections):
             connection.cancel("shutdown-deadline")
         self.finishing.cancel()
+
+    def _log_still_running(self) -> None:
+        from trioserve._admin.still_running import still_running  # most shutdowns end in time
+
+        if lines := still_running(self._lifetime.connections):
+            complain(log, "Still running, and cancelled now:\n%s", "\n".join(lines), level=logging.WARNING)
 
     def waits_for(self) -> str:
         """Which requests are not finished, and until when they may be; empty when they are not waited for."""
@@ -142,6 +153,7 @@ class Shutdown:
     def time_for_lifespan(self) -> anyio.CancelScope:
         """A scope for the end of the lifespan: what is left of the budget, and a little if nothing is."""
         now = anyio.current_time()
+        self.phase = "STOPPING"
         self._lifespan_time.deadline = self._deadline if self._deadline > now else now + LIFESPAN_SECONDS
         return self._lifespan_time
 

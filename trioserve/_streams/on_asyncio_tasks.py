@@ -18,7 +18,7 @@ import anyio
 
 from trioserve._streams.interface import CancellableNursery
 from trioserve._streams.on_asyncio_nursery import AsyncioNursery
-from trioserve._streams.task_views import CONNECTION, LIFESPAN, NurseryView, TaskView
+from trioserve._streams.task_views import CONNECTION, LIFESPAN, NurseryView, TaskView, function_of
 
 __all__ = ["AsyncioTasks"]
 
@@ -39,7 +39,7 @@ class AsyncioTaskView:
     @property
     def name(self) -> str:
         name = self.key.get_name()
-        return _function_of(self.key) if _UNNAMED.fullmatch(name) else name
+        return function_of(self.key.get_coro()) if _UNNAMED.fullmatch(name) else name
 
     @property
     def coro(self) -> object:
@@ -106,9 +106,16 @@ class AsyncioTasks:
         return self._views(self._marked.get(mark, ()))
 
     def others(self) -> Sequence[TaskView]:
-        return self._views(
-            task for task in self._free
-            if task.get_name() != LIFESPAN and self._marks.get(task) is None and self._parents.get(task) is None)
+        return self._views(task for task in self._free if self._marks.get(task) is None and not self._is_placed(task))
+
+    def _is_placed(self, task: AnyTask) -> bool:
+        """It is the lifespan's, or was started under that or under a connection."""
+        ancestor: AnyTask | None = task
+        while ancestor is not None:
+            if ancestor in self._owned or ancestor.get_name() == LIFESPAN:
+                return True
+            ancestor = self._parents.get(ancestor)
+        return False
 
     def _views(self, tasks: Iterable[AnyTask]) -> Sequence[TaskView]:
         return [AsyncioTaskView(task, partial(self.started_by, task)) for task in tasks]
@@ -133,10 +140,3 @@ def _context_of(task: AnyTask) -> Context | None:
     if sys.version_info >= (3, 12):
         return task.get_context()
     return next((found for found in gc.get_referents(task) if isinstance(found, Context)), None)
-
-
-def _function_of(task: AnyTask) -> str:
-    coro: Any = task.get_coro()
-    frame = getattr(coro, "cr_frame", None)
-    module = frame.f_globals.get("__name__", "") + "." if frame is not None else ""
-    return module + str(getattr(coro, "__qualname__", type(coro).__qualname__))

@@ -7,9 +7,11 @@ import trio
 
 from trioserve._streams.interface import CancellableNursery
 from trioserve._streams.on_trio import TrioNursery
-from trioserve._streams.task_views import CONNECTION, LIFESPAN, NurseryView, TaskView
+from trioserve._streams.task_views import CONNECTION, LIFESPAN, NurseryView, TaskView, function_of
 
 __all__ = ["TrioTasks"]
+
+_OF_PARTIALS: Final = "functools"  # what trio calls a task that was started with a functools.partial
 
 
 class TrioTaskView:
@@ -25,7 +27,7 @@ class TrioTaskView:
 
     @property
     def name(self) -> str:
-        return self.key.name
+        return function_of(self.key.coro) if self.key.name == _OF_PARTIALS else self.key.name
 
     @property
     def coro(self) -> object:

@@ -7,7 +7,7 @@ from typing import Any, Final, Protocol
 from trioserve._streams.interface import CancellableNursery
 from trioserve._streams.running import running_backend
 
-__all__ = ["CONNECTION", "LIFESPAN", "NurseryView", "ScopeView", "TaskView", "TaskViews", "look_at_tasks"]
+__all__ = ["CONNECTION", "LIFESPAN", "NurseryView", "ScopeView", "TaskView", "TaskViews", "function_of", "look_at_tasks"]
 
 CONNECTION: Final = "trioserve connection"  # names of tasks
 LIFESPAN: Final = "trioserve lifespan"
@@ -87,7 +87,14 @@ class TaskViews(Protocol):
         """
 
     def others(self) -> Sequence[TaskView]:
-        """Tasks that belong to no connection and not to the lifespan; of asyncio, without children of others."""
+        """Tasks that belong to no connection and not to the lifespan, all of them in one list."""
+
+
+def function_of(coro: Any) -> str:
+    """The name of the function that it is a call of, with its module."""
+    frame = getattr(coro, "cr_frame", None)
+    module = frame.f_globals.get("__name__", "") + "." if frame is not None else ""
+    return module + str(getattr(coro, "__qualname__", type(coro).__qualname__))
 
 
 def look_at_tasks(connections: Iterable[CancellableNursery], variable: ContextVar[Any]) -> TaskViews:

@@ -68,7 +68,7 @@ async def body(receive: Any) -> bytes:
     data = b""
     while True:
         message = await receive()
-        data += message["body"]
+        data += bytes(message["body"])
         if not message["more_body"]:
             return data
 
