@@ -1,55 +1,29 @@
-"""What clients have counted, what the access log says and what /metrics says are the same numbers: two workers."""
+"""What clients have counted, what the access log says and what /metrics says are the same numbers."""
 
 import json
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any
 
-import httpx
 import pytest
-from websockets.exceptions import InvalidStatus
-from websockets.sync.client import connect
 
+from tests.helpers.every_traffic import NEEDED, traffic_of_every_kind
 from tests.helpers.metrics import Metrics, metrics_of
-from tests.helpers.raw_http import RawClient, fetch
-from tests.helpers.server_process import Flavour, ServerProcess, wait_until
+from tests.helpers.server_process import Flavour, ServerProcess, serve, wait_until
 from tests.helpers.worker_processes import serve_with_workers
 
-OPTIONS: Final = ("--admin", "127.0.0.1:0", "--http2", "--log-format", "json", "--timeout-header", "1s")
-LEFT: Final = 499
 
-
-@dataclass
-class Seen:
-    """What clients have seen: answers by status, body bytes, WebSockets."""
-
-    statuses: Counter[int] = field(default_factory=Counter)
-    sent_bytes: int = 0
-    received_bytes: int = 0
-    websockets: Counter[int] = field(default_factory=Counter)
-    messages: int = 0
-
-    def note(self, status: int, body: bytes = b"") -> None:
-        self.statuses[status] += 1
-        self.received_bytes += len(body)
-
-
-@pytest.fixture(scope="module")
-def server(loop: Flavour) -> Iterator[ServerProcess]:
-    with serve_with_workers("probe:app", loop, *OPTIONS, errors_expected=True) as running:
+@pytest.fixture(params=[1, 2], ids=["one", "two"])
+def server(request: pytest.FixtureRequest, loop: Flavour) -> Iterator[ServerProcess]:
+    serve_it = serve if request.param == 1 else serve_with_workers
+    options = (*NEEDED, "--admin", "127.0.0.1:0", "--log-format", "json")
+    with serve_it("probe:app", loop, *options, errors_expected=True) as running:
         yield running
 
 
 def test_parity(server: ServerProcess) -> None:
-    seen = Seen()
-    ordinary(server, seen)
-    over_http2(server, seen)
-    refused(server, seen)
-    aborted(server, seen)
-    websockets(server, seen)
-    wait_until(lambda: metrics_of(server).total("trioserve_requests_total") >= seen.statuses.total(), "all requests")
-    metrics = metrics_of(server)
+    seen = traffic_of_every_kind(server)
+    metrics = settled_metrics(server, requests=seen.statuses.total(), websockets=seen.websockets.total())
     answered, closed = access_lines(server, requests=seen.statuses.total(), websockets=seen.websockets.total())
     assert Counter(line["status"] for line in answered) == seen.statuses
     assert by_class(seen.statuses) == metrics.by("trioserve_requests_total", "status")
@@ -72,83 +46,19 @@ def test_parity(server: ServerProcess) -> None:
     assert_nothing_is_left(metrics)
 
 
-# -- traffic ---------------------------------------------------------------------------------------------------------
-
-
-def ordinary(server: ServerProcess, seen: Seen) -> None:
-    for target in ("/hello", "/nothing", "/fail", "/return_early") * 4:
-        answer = fetch(server.address, target)
-        seen.note(answer.status, answer.body)
-    for _ in range(4):
-        with RawClient(server.address) as client:
-            for _ in range(3):
-                client.get("/hello")
-                answer = client.receive_response()
-                seen.note(answer.status, answer.body)
-            client.send(b"POST /echo HTTP/1.1\r\nHost: test\r\nContent-Length: 5000\r\n\r\n" + b"x" * 5000)
-            answer = client.receive_response()
-            seen.note(answer.status, answer.body)
-            seen.sent_bytes += 5000
-            client.send(b"BREW /hello HTTP/1.1\r\nHost: test\r\n\r\n")
-            answer = client.receive_response()
-            seen.note(answer.status, answer.body)
-
-
-def over_http2(server: ServerProcess, seen: Seen) -> None:
-    for _ in range(4):
-        with httpx.Client(http1=False, http2=True, trust_env=False) as client:
-            for target in ("/hello", "/nothing", "/fail"):
-                answer = client.get(f"{server.url}{target}")
-                seen.note(answer.status_code, answer.content)
-            answer = client.post(f"{server.url}/echo", content=b"x" * 7000)
-            seen.note(answer.status_code, answer.content)
-            seen.sent_bytes += 7000
-
-
-def refused(server: ServerProcess, seen: Seen) -> None:
-    for request in (b"no request\r\n\r\n", b"GET / HTTP/1.1\r\n" + b"a: b\r\n" * 101 + b"\r\n", b"GET / HTT") * 2:
-        with RawClient(server.address) as client:
-            client.send(request)
-            answer = client.receive_response()
-            seen.note(answer.status, answer.body)
-
-
-def aborted(server: ServerProcess, seen: Seen) -> None:
-    """Clients that leave before they get anything, and after the first part of it."""
-    for number in range(3):
-        client = RawClient(server.address)
-        client.get(f"/hang_midway?token=midway-{number}")
-        client.receive_until(b"begun")
-        client.reset()
-        server.stderr.wait_for(f"midway-{number} cancelled")
-        seen.note(200, b"begun")
-    for number in range(3):
-        client = RawClient(server.address)
-        client.send(f"POST /echo?token=upload-{number} HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nbegun".encode())
-        server.stderr.wait_for(f"upload-{number} entered")
-        client.reset()
-        server.stderr.wait_for(f"upload-{number} disconnected")
-        seen.note(LEFT)
-        seen.sent_bytes += len(b"begun")
-
-
-def websockets(server: ServerProcess, seen: Seen) -> None:
-    for _ in range(4):
-        with connect(f"{server.ws_url}/echo", proxy=None, compression=None) as socket:
-            for text in ("a", "bc", "x" * 1000):
-                socket.send(text)
-                assert socket.recv() == text
-                seen.messages += 1
-        seen.note(101)
-        seen.websockets[1000] += 1
-    for target, status, size in (("/refuse", 403, 0), ("/deny", 429, 11)):
-        with pytest.raises(InvalidStatus) as refusal:
-            connect(f"{server.ws_url}{target}", proxy=None)
-        assert refusal.value.response.status_code == status
-        seen.note(status, b"x" * size)
-
-
 # -- what the others say ---------------------------------------------------------------------------------------------
+
+
+def settled_metrics(server: ServerProcess, *, requests: int, websockets: int) -> Metrics:
+    """Once so many requests and so many ends of WebSockets have been counted."""
+
+    def all_counted() -> bool:
+        metrics = metrics_of(server)
+        found = [metrics.total(name) for name in ("trioserve_requests_total", "trioserve_websockets_closed_total")]
+        return found[0] >= requests and found[1] >= websockets
+
+    wait_until(all_counted, "all requests and WebSockets")
+    return metrics_of(server)
 
 
 def access_lines(server: ServerProcess, *, requests: int, websockets: int) -> tuple[list[Any], list[Any]]:
