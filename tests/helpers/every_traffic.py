@@ -115,4 +115,4 @@ def websockets(server: ServerProcess, seen: Seen) -> None:
     for target in ("/refuse", "/deny"):
         with pytest.raises(InvalidStatus) as refusal:
             connect(f"{server.ws_url}{target}", proxy=None)
-        seen.note(refusal.value.response.status_code, refusal.value.response.body or b"")
+        seen.note(refusal.value.response.status_code, bytes(refusal.value.response.body or b""))

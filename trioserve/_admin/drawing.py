@@ -8,7 +8,7 @@ from trioserve._admin.view import View
 from trioserve._connection import Awaited
 from trioserve._streams import TaskView
 
-__all__ = ["Drawing", "Node"]
+__all__ = ["MOST_NODES", "Drawing", "Node"]
 
 Node: TypeAlias = dict[str, Any]
 """See docs/reference/tree.md."""
@@ -24,13 +24,14 @@ class Drawing:
 
     Args:
         now: on the event loop's clock.
+        most: about so many nodes.
     """
 
-    def __init__(self, view: View, handles: Handles, now: float) -> None:
+    def __init__(self, view: View, handles: Handles, now: float, most: int = MOST_NODES) -> None:
         self.view = view
         self._handles = handles
         self._now = now
-        self._left = MOST_NODES
+        self._left = most
 
     def node(self, shown: object, kind: str, name: str, *, cancellable: bool = False, **fields: Any) -> Node:
         """A node for the object ``shown``. Fields that are ``None``, false or empty are left out."""

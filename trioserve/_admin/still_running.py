@@ -16,7 +16,7 @@ from trioserve._streams import look_at_tasks
 
 __all__ = ["still_running"]
 
-SHOWN: Final = 50  # connections
+SHOWN: Final = 20  # connections, and children of each node
 
 
 def still_running(connections: Iterable[Served]) -> list[str]:
@@ -24,6 +24,6 @@ def still_running(connections: Iterable[Served]) -> list[str]:
     seen = [Seen(connection, connection.look()) for connection in connections]
     tasks = look_at_tasks([look.nursery for _, look in seen if look.nursery is not None], MARK)
     busy = sorted((one for one in seen if one.look.requests), key=lambda one: -one.look.age)
-    drawing = Drawing(View(), Handles(), anyio.current_time())
+    drawing = Drawing(View(limit=SHOWN), Handles(), anyio.current_time())
     lines = [line for one in busy[:SHOWN] for line in node_lines(connection_node(drawing, one, tasks))]
     return lines + ([f"... {len(busy) - SHOWN:,} more"] if len(busy) > SHOWN else [])

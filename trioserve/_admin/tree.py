@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import anyio
 
 from trioserve._admin.connection_nodes import Seen, connection_node, contains, mark_of
-from trioserve._admin.drawing import Drawing, Node
+from trioserve._admin.drawing import MOST_NODES, Drawing, Node
 from trioserve._admin.handles import Handles
 from trioserve._admin.history import History
 from trioserve._admin.marks import MARK, Mark
@@ -70,11 +70,11 @@ class Tree:
     def connections(self) -> Collection[Served]:
         return self._server.connections
 
-    def snapshot(self, view: View) -> dict[str, Any]:
+    def snapshot(self, view: View, most_nodes: int = MOST_NODES) -> dict[str, Any]:
         """What docs/reference/tree.md describes. To be called in the server's event loop."""
         seen = [Seen(connection, connection.look()) for connection in self._server.connections]
         tasks = look_at_tasks([look.nursery for _, look in seen if look.nursery is not None], MARK)
-        drawing = Drawing(view, self.handles, anyio.current_time())
+        drawing = Drawing(view, self.handles, anyio.current_time(), most_nodes)
         ended = self._history.entries() if self._history is not None else []
         return snapshot_of(self._root(drawing, seen, tasks), view, ended, tasks.cannot_show)
 

@@ -4,6 +4,7 @@ It shares nothing with the main listeners but the event loop. So it answers when
 """
 
 import logging
+from collections.abc import Awaitable, Callable
 from functools import partial
 
 import anyio
@@ -14,6 +15,7 @@ from trioserve._admin.app import AdminApp
 from trioserve._complaints import complain
 from trioserve._config import Config
 from trioserve._connection import Lifetime
+from trioserve._errors import TrioserveError
 from trioserve._server.connections import Connections
 from trioserve._server.engine import choose_engine
 from trioserve._server.lifespan import Lifespan
@@ -21,7 +23,7 @@ from trioserve._server.opening import Listeners
 from trioserve._server.shutdown import Shutdown
 from trioserve._streams import open_network, running_backend
 
-__all__ = ["serve_admin"]
+__all__ = ["serve_beside"]
 
 MOST_CONNECTIONS = 100
 FAREWELL_SECONDS = 1.0  # for those who watch, to be told that the server has stopped
@@ -29,7 +31,27 @@ FAREWELL_SECONDS = 1.0  # for those who watch, to be told that the server has st
 log = logging.getLogger("trioserve")
 
 
-async def serve_admin(
+async def serve_beside(run: Callable[[], Awaitable[None]], app: AdminApp, config: Config) -> None:
+    """Run a server, and answer on ``config.admin`` from before its start to after its end.
+
+    Raises:
+        TrioserveError: what ``run`` raises, as it is and not in an ExceptionGroup; or the address cannot be had.
+    """
+    failure = None
+    stopped = anyio.Event()
+    async with anyio.create_task_group() as beside:
+        try:
+            await beside.start(_serve_admin, app, config, stopped)
+            await run()
+        except TrioserveError as exc:  # kept, because the task group would put it into a group
+            failure = exc
+        finally:
+            stopped.set()
+    if failure is not None:
+        raise failure
+
+
+async def _serve_admin(
     app: AdminApp, config: Config, stopped: anyio.Event, *,
     task_status: anyio.abc.TaskStatus[None] = anyio.TASK_STATUS_IGNORED,
 ) -> None:  # fmt: skip

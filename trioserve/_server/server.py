@@ -32,7 +32,8 @@ from trioserve._streams import Address, Listener, open_network, running_backend
 from trioserve._types import AnyApp
 
 if TYPE_CHECKING:
-    from trioserve._server.admin import Admin
+    from trioserve._admin.metrics.samples import Snapshot
+    from trioserve._server.admin import Admin, OwnProcess
 
 __all__ = ["Server", "serve"]
 
@@ -121,14 +122,16 @@ class Server:
         """The parser of request heads, once it listens."""
         return self._standing.engine
 
-    def log_tree(self) -> None:
-        """Write the tree of tasks to the log; see docs/reference/signals.md. To be called in the event loop."""
-        from trioserve._admin.text import tree_lines  # somebody asks; nobody else pays for it
-        from trioserve._admin.tree import Tree
-        from trioserve._admin.view import EVERYTHING
+    def look(self) -> "OwnProcess":
+        """What can be seen of it, and done to what is seen. To be used in the event loop."""
+        from trioserve._server.admin import OwnProcess  # somebody asks; nobody else pays for it
 
-        lines = tree_lines(Tree(self._standing).snapshot(EVERYTHING))
-        complain(log, "The tree of tasks:\n%s", "\n".join(lines), level=logging.INFO)
+        return OwnProcess(self._standing) if self._admin is None else self._admin.process
+
+    def measure(self) -> "Snapshot":
+        """What it has counted, for a server with ``--admin``. To be called in the event loop."""
+        assert self._admin is not None, "somebody wants to know"
+        return self._admin.metrics.snapshot()
 
     @property
     def has_certificate_files(self) -> bool:
@@ -178,6 +181,8 @@ class Server:
 
     async def _run_tree(self) -> None:
         async with anyio.create_task_group() as app_lifetime:
+            if self._admin is not None:
+                app_lifetime.start_soon(self._admin.metrics.lag.run)
             await self._run_app_lifetime(app_lifetime)
             app_lifetime.cancel_scope.cancel()
 

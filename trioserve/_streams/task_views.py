@@ -7,7 +7,9 @@ from typing import Any, Final, Protocol
 from trioserve._streams.interface import CancellableNursery
 from trioserve._streams.running import running_backend
 
-__all__ = ["CONNECTION", "LIFESPAN", "NurseryView", "ScopeView", "TaskView", "TaskViews", "function_of", "look_at_tasks"]
+__all__ = [
+    "CONNECTION", "LIFESPAN", "NurseryView", "ScopeView", "TaskView", "TaskViews", "function_of", "look_at_tasks",
+]
 
 CONNECTION: Final = "trioserve connection"  # names of tasks
 LIFESPAN: Final = "trioserve lifespan"
