@@ -1,6 +1,8 @@
 """What clients have counted, what the access log says and what /metrics says are the same numbers."""
 
 import json
+import os
+import signal
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -9,8 +11,9 @@ import pytest
 
 from tests.helpers.every_traffic import NEEDED, traffic_of_every_kind
 from tests.helpers.metrics import Metrics, metrics_of
+from tests.helpers.raw_http import RawClient, fetch
 from tests.helpers.server_process import Flavour, ServerProcess, serve, wait_until
-from tests.helpers.worker_processes import serve_with_workers
+from tests.helpers.worker_processes import pid_of_answer, ready_pids, serve_with_workers
 
 
 @pytest.fixture(params=[1, 2], ids=["one", "two"])
@@ -101,3 +104,50 @@ def ended_early(server: ServerProcess) -> Counter[str]:
 def assert_nothing_is_left(metrics: Metrics) -> None:
     assert metrics.total("trioserve_requests_in_progress") == metrics.total("trioserve_websockets") == 0
     assert metrics.total("trioserve_connections", state="app") == 0
+
+
+# -- workers that come and go ------------------------------------------------------------------------------------------
+
+
+def test_counters_do_not_fall_when_a_worker_ends() -> None:
+    with serve_with_workers("probe:app", Flavour("trio"), "--admin", "127.0.0.1:0", errors_expected=True) as server:
+        first, second = ready_pids(server)
+        by_worker = Counter(pid_of_answer(server) for _ in range(30))
+        assert set(by_worker) <= {first, second}
+        wait_until(lambda: metrics_of(server).total("trioserve_requests_total") == 30, "all requests")
+        os.kill(first, signal.SIGKILL)
+        server.stderr.wait_for(" is ready")  # the successor; those of the beginning "are ready"
+        metrics = metrics_of(server)
+        assert metrics.total("trioserve_requests_total") == 30
+        assert metrics.total("trioserve_request_duration_seconds_count") == 30
+        assert metrics.total("trioserve_workers", state="answers") == 2
+        assert metrics.total("trioserve_worker_starts_total") == 3
+        assert metrics.by("trioserve_worker_exits_total", "outcome") == {"killed": 1}
+        pids = set(metrics.by("trioserve_worker_start_time_seconds", "pid"))
+        assert len(pids) == 2
+        assert str(first) not in pids
+
+
+def test_a_worker_that_stands_still_is_silent() -> None:
+    with serve_with_workers(
+        "probe:app", Flavour("trio"), "--admin", "127.0.0.1:0", "--timeout-worker-healthcheck", "off",
+        errors_expected=True,
+    ) as server:
+        for _ in range(20):
+            fetch(server.address, "/hello")
+        wait_until(lambda: metrics_of(server).total("trioserve_requests_total") == 20, "all requests")
+        with RawClient(server.address) as client:
+            client.get("/wedge")
+            server.stderr.wait_for("wedged")
+            metrics = metrics_of(server)
+            assert metrics.by("trioserve_workers", "state") == {"answers": 1, "silent": 1}
+            assert metrics.total("trioserve_requests_total") == 20
+            for pid in ready_pids(server):
+                os.kill(pid, signal.SIGKILL)
+
+
+def test_beside_the_application_it_tells_of_its_own_process() -> None:
+    with serve("probe:app", Flavour("trio"), "--admin-path", "/-/admin", "--admin-host", "test") as server:
+        fetch(server.address, "/hello")
+        text = fetch(server.address, "/-/admin/metrics").body.decode()
+    assert 'trioserve_workers{state="answers"} 1.0' in text.splitlines()
