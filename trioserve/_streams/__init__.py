@@ -26,7 +26,8 @@ from trioserve._streams.task_views import (
     TaskViews,
     look_at_tasks,
 )
-from trioserve._streams.tls import ServerIdentity, TlsFacts, TlsListener, is_tls, tls_facts
+from trioserve._streams.tls import TlsListener, is_tls, tls_facts
+from trioserve._streams.tls_facts import ServerIdentity, TlsFacts
 
 __all__ = [
     "AT_ONCE_BYTES",
