@@ -128,6 +128,20 @@ def test_counters_do_not_fall_when_a_worker_ends() -> None:
         assert str(first) not in pids
 
 
+def test_what_a_worker_counts_until_it_is_replaced_is_not_lost() -> None:
+    """Nobody has asked before."""
+    with serve_with_workers("probe:app", Flavour("trio"), "--admin", "127.0.0.1:0") as server:
+        for _ in range(20):
+            fetch(server.address, "/hello")
+        server.send_signal(signal.SIGHUP)
+        server.stderr.wait_for("Every worker has had its turn")
+        wait_until(lambda: metrics_of(server).total("trioserve_worker_exits_total") == 2, "the end of both workers")
+        metrics = metrics_of(server)
+        assert metrics.total("trioserve_requests_total") == 20
+        assert metrics.by("trioserve_worker_exits_total", "outcome") == {"stopped": 2}
+        assert metrics.total("trioserve_workers", state="answers") == 2
+
+
 def test_a_worker_that_stands_still_is_silent() -> None:
     with serve_with_workers(
         "probe:app", Flavour("trio"), "--admin", "127.0.0.1:0", "--timeout-worker-healthcheck", "off",

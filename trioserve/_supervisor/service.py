@@ -5,6 +5,7 @@ from collections.abc import Callable
 import anyio
 import anyio.abc
 
+from trioserve._admin.metrics.samples import Snapshot
 from trioserve._admin.metrics.worker_tally import WorkerTally
 from trioserve._config import Config
 from trioserve._server import Server
@@ -49,8 +50,9 @@ class Service:
         self.worker_tally.started()
         self.hooks.worker_started(pid)
 
-    def worker_exited(self, pid: int, exit_code: int) -> None:
-        self.worker_tally.exited(exit_code)
+    def worker_exited(self, pid: int, exit_code: int, last_words: Snapshot | None) -> None:
+        """``last_words``: what it had counted, if it could say so."""
+        self.worker_tally.exited(pid, exit_code, last_words)
         self.hooks.worker_exited(pid, exit_code)
 
     def begin_reload(self) -> None:

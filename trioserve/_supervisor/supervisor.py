@@ -220,7 +220,7 @@ class Supervisor:
         if worker.is_ready:
             self._service.worker_started(worker.pid)
         await worker.ended.wait()
-        self._service.worker_exited(worker.pid, worker.exit_code)
+        self._service.worker_exited(worker.pid, worker.exit_code, worker.last_words)
 
     def _is_alive(self) -> bool:
         return any(slot.has_ready_worker for slot in self._slots)

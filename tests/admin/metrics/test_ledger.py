@@ -64,20 +64,46 @@ def test_json_brings_back_what_was_sent() -> None:
 def test_what_an_ended_process_has_counted_stays() -> None:
     ledger = Ledger()
     ledger.settle({1: counted(100), 2: counted(50)})
+    ledger.end(1, None)
     assert number(ledger.settle({2: counted(60), 3: counted(5)}), REQUESTS) == 165
     assert number(ledger.settle({2: counted(60), 3: counted(5)}), REQUESTS) == 165
+    ledger.end(2, None)
     assert number(ledger.settle({3: counted(7)}), REQUESTS) == 167
+
+
+def test_the_last_words_of_a_process_take_the_place_of_what_it_said_before() -> None:
+    ledger = Ledger()
+    ledger.settle({1: counted(100, connections=3)})
+    ledger.end(1, counted(120, connections=1))
+    together = ledger.settle({})
+    assert (number(together, REQUESTS), OPEN in together) == (120, False)
+
+
+def test_a_process_that_nobody_has_asked_has_last_words_too() -> None:
+    ledger = Ledger()
+    ledger.end(1, counted(120))
+    assert number(ledger.settle({}), REQUESTS) == 120
+
+
+def test_between_the_end_of_a_process_and_the_news_of_it_nothing_falls() -> None:
+    ledger = Ledger()
+    ledger.settle({1: counted(100)})
+    assert number(ledger.settle({}), REQUESTS) == 100
+    ledger.end(1, counted(120))
+    assert number(ledger.settle({}), REQUESTS) == 120
 
 
 def test_what_an_ended_process_had_open_is_gone() -> None:
     ledger = Ledger()
     ledger.settle({1: counted(1, connections=10), 2: counted(1, connections=1)})
+    ledger.end(1, None)
     assert number(ledger.settle({2: counted(1, connections=1)}), OPEN) == 1
 
 
 def test_what_each_process_has_for_itself_ends_with_it() -> None:
     ledger = Ledger()
     ledger.settle({1: {STARTED: [Sample(("1",), [1000])]}})
+    ledger.end(1, None)
     assert STARTED not in ledger.settle({})
 
 
@@ -94,12 +120,14 @@ def test_a_process_that_ends_in_silence_keeps_what_it_had_counted() -> None:
     ledger = Ledger()
     ledger.settle({1: counted(100)})
     ledger.settle({1: None})
+    ledger.end(1, None)
     assert number(ledger.settle({}), REQUESTS) == 100
 
 
 def test_a_process_that_never_answered_counts_nothing() -> None:
     ledger = Ledger()
     assert REQUESTS not in ledger.settle({1: None})
+    ledger.end(1, None)
     assert REQUESTS not in ledger.settle({})
 
 

@@ -1,7 +1,7 @@
 """The numbers of all processes as one, without a step back when a process ends.
 
-Prometheus takes a counter that falls for one that has begun anew, and adds all of it to its rate. So what a process had
-counted when it was last asked stays in the sum after its end.
+Prometheus takes a counter that falls for one that has begun anew, and adds all of it to its rate. So what a process has
+counted stays in the sum after its end: what it said at last, or when it was last asked.
 """
 
 from collections.abc import Mapping
@@ -22,18 +22,21 @@ class Ledger:
     """One for a server with several processes, which are known by their pids."""
 
     def __init__(self) -> None:
-        self._last: dict[int, Snapshot] = {}  # of each process that lived when we last asked
+        self._last: dict[int, Snapshot] = {}  # answers of processes whose end nobody has told yet
         self._ended: Snapshot = {}
 
     def settle(self, answers: Mapping[int, Snapshot | None]) -> Snapshot:
         """All numbers together. ``answers`` has every process that lives; ``None`` for one that did not answer."""
-        gone = [self._last.pop(pid) for pid in set(self._last) - set(answers)]
-        self._ended = summed([self._ended, *map(_kept, gone)])
-        silent = [_kept(self._last[pid]) for pid, answer in answers.items() if answer is None and pid in self._last]
         answered = {pid: answer for pid, answer in answers.items() if answer is not None}
         self._last |= answered
+        others = [_kept(last) for pid, last in self._last.items() if pid not in answered]
         states = [Sample(("answers",), [len(answered)]), Sample(("silent",), [len(answers) - len(answered)])]
-        return summed([self._ended, *silent, *answered.values(), {"trioserve_workers": states}])
+        return summed([self._ended, *others, *answered.values(), {"trioserve_workers": states}])
+
+    def end(self, pid: int, last_words: Snapshot | None) -> None:
+        """A process has ended, and has said before what it had counted in all, if it could."""
+        last = self._last.pop(pid, {})
+        self._ended = summed([self._ended, _kept(last if last_words is None else last_words)])
 
 
 def _kept(snapshot: Snapshot) -> Snapshot:
