@@ -82,6 +82,26 @@ def test_the_address_may_be_the_url_of_the_start_line() -> None:
         assert tree(f"http://{address}/#token").exit_code == 0
 
 
+@pytest.mark.parametrize("place", ["environment", "file"])
+def test_without_an_address_it_is_where_a_server_started_here_would_be(
+    place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with answering() as (address, asked):
+        (tmp_path / "trioserve.toml").write_text(f'admin = "{address if place == "file" else "127.0.0.1:1"}"\n')
+        if place == "environment":
+            monkeypatch.setenv("TRIOSERVE_ADMIN", address)
+        assert tree().exit_code == 0
+    assert len(asked) == 1
+
+
+def test_a_file_that_is_wrong_is_the_servers_affair(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("TRIOSERVE_ADMIN", raising=False)
+    (tmp_path / "trioserve.toml").write_text("admin = \n")
+    assert "no admin listener answers at 127.0.0.1:9000" in tree().stderr
+
+
 def test_a_unix_socket(tmp_path: Path) -> None:
     with answering(path=str(tmp_path / "admin.sock")) as (address, asked):
         assert tree(address).exit_code == 0
@@ -108,7 +128,7 @@ def test_nobody_listens() -> None:
         result = tree(f"127.0.0.1:{unused.getsockname()[1]}")
     assert result.exit_code == 1
     assert result.stderr.startswith("Error: no admin listener answers at 127.0.0.1:")
-    assert "Connection refused; start the server" in result.stderr
+    assert "Connection refused; start the server with --admin" in result.stderr
 
 
 @pytest.mark.parametrize(("status", "body", "message"), [

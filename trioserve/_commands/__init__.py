@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 __all__ = ["COMMANDS", "load_command"]
 
 COMMANDS: Final = {
-    "tree": "Show the task tree of a server that runs with an admin listener.",
+    "tree": "Show the task tree of a server that runs with --admin.",
 }
 """Name and summary of each; the module of the same name has its ``command``."""
 

@@ -54,7 +54,7 @@ class AdminClient:
         except (OSError, http.client.HTTPException) as exc:
             raise AdminUnreachable(
                 f"no admin listener answers at {self._address}: {getattr(exc, 'strerror', None) or exc}; "
-                "start the server with an admin listener, and give its address") from exc
+                "start the server with --admin, and give the same address") from exc
         finally:
             connection.close()
         if answer.status != 200:

@@ -9,10 +9,13 @@ import click
 
 from trioserve._admin.text import tree_lines
 from trioserve._commands.admin_client import AdminClient, AdminUnreachable
+from trioserve._errors import ConfigError
+from trioserve._sources import find_file, read_environment, read_file
 
 __all__ = ["command"]
 
 DEFAULT_ADDRESS: Final = "127.0.0.1:9000"
+OPTION: Final = "admin"  # of the server: whoever has given it in the environment or a file need not give it again
 CLEAR: Final = "\x1b[H\x1b[2J"  # cursor to the top, and everything away (ECMA-48 §8.3)
 
 
@@ -26,6 +29,15 @@ class AddressOfAdmin(click.ParamType[AdminClient]):
             return AdminClient(value)
         except ValueError as exc:
             self.fail(str(exc), param, ctx)
+
+
+def usual_address() -> str:
+    """Where a server listens that is started here, by the environment or the file of the current directory."""
+    try:
+        given = (read_file(path) if (path := find_file()) is not None else {}) | read_environment()
+    except ConfigError:  # whoever starts the server will hear of it
+        given = {}
+    return str(given[OPTION].value) if OPTION in given else DEFAULT_ADDRESS
 
 
 def show(
@@ -51,7 +63,7 @@ command = click.Command(
     "tree",
     callback=show,
     params=[
-        click.Argument(["address"], type=AddressOfAdmin(), default=DEFAULT_ADDRESS, metavar="[ADDRESS]"),
+        click.Argument(["address"], type=AddressOfAdmin(), default=usual_address, metavar="[ADDRESS]"),
         click.Option(["--watch"], is_flag=True, help="Show it again and again, until Ctrl-C."),
         click.Option(["--interval"], type=click.FloatRange(min=0.1), default=1.0, metavar="SECONDS",
                      help="With --watch, from one time to the next [default: 1]."),
@@ -66,6 +78,7 @@ command = click.Command(
         click.Option(["--json", "as_json"], is_flag=True, help="Print the snapshot as JSON, on one line."),
     ],
     help=f"""Show the tasks of the server whose admin listener is at ADDRESS: HOST:PORT, unix:PATH, or the URL in its
-    start line (default: {DEFAULT_ADDRESS}).""",
+    start line (default: what --admin is in the environment or in the file of the current directory; otherwise
+    {DEFAULT_ADDRESS}).""",
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120},
 )
