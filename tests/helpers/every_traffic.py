@@ -39,7 +39,7 @@ class Seen:
 def traffic_of_every_kind(server: ServerProcess) -> Seen:
     """One turn of it takes some seconds, because two clients never finish their request heads."""
     seen = Seen()
-    for kind in (ordinary, over_http2, refused, aborted, websockets):
+    for kind in (ordinary, over_http2, refused, aborted, aborted_over_http2, websockets):
         kind(server, seen)
     return seen
 
@@ -101,6 +101,19 @@ def aborted(server: ServerProcess, seen: Seen) -> None:
         server.stderr.wait_for(f"{token} disconnected")
         seen.note(LEFT)
         seen.sent_bytes += len(b"begun")
+
+
+def aborted_over_http2(server: ServerProcess, seen: Seen) -> None:
+    """The same: a client that closes its connection in the middle of an answer."""
+    for _ in range(3):
+        token = secrets.token_hex(8)
+        with (
+            httpx.Client(http1=False, http2=True, trust_env=False) as client,
+            client.stream("GET", f"{server.url}/hang_midway?token={token}") as answer,
+        ):
+            assert next(answer.iter_bytes()) == b"begun"
+        server.stderr.wait_for(f"{token} cancelled")
+        seen.note(200, b"begun")
 
 
 def websockets(server: ServerProcess, seen: Seen) -> None:
