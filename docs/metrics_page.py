@@ -1,8 +1,8 @@
 """The reference of metrics as Markdown, from the table that the server itself exposes them by."""
 
-from trioserve._admin.metrics.families import FAMILIES, OPTIONS, Family
+from trioserve._admin.metrics.families import FAMILIES, OF_APPLICATION, OPTIONS, REASONS, Family
 
-__all__ = ["metrics_markdown", "options_that_strike"]
+__all__ = ["metrics_markdown", "options_that_strike", "reasons"]
 
 
 def metrics_markdown() -> str:
@@ -18,6 +18,11 @@ def row_of(family: Family) -> str:
 def options_that_strike() -> str:
     """The values of the label ``option``."""
     return ", ".join(f"`{option}`" for option in OPTIONS)
+
+
+def reasons() -> str:
+    """The values of the label ``reason``."""
+    return ", ".join(f"`{reason}`" for reason in (*REASONS, OF_APPLICATION))
 
 
 def kind_of(family: Family) -> str:

@@ -120,6 +120,30 @@ async def test_the_services_of_the_server_are_other_tasks() -> None:
     assert "trioserve connection" not in names
 
 
+async def test_tasks_that_outlive_their_requests() -> None:
+    async def work() -> None:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(ask_bank)
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        scope["extensions"]["trioserve.tasks"]["start"](work, name="work")
+        await reply(send)
+
+    async with serving(app, timeout_graceful_shutdown=1, **SHOWN) as site:
+        await site.answer_to(get("/"))
+        await anyio.sleep(3)
+        snapshot = await look(site)
+        [task] = find(snapshot, name="work")
+        assert (task["age"] >= 0, task["cancellable"], task["where"].rpartition(".")[2]) == (True, True, "work)")
+        assert [node["name"] for node in walk(task) if node["kind"] == "task"] == ["work", f"{OF_HERE}.ask_bank"]
+        [others] = find(snapshot, name="other tasks")
+        assert not [name for _, name in children(others) if name.startswith("trioserve task")]
+        assert site.server._admin is not None
+        assert (await site.server._admin.process.cancel(task["id"])).status == 200
+        await settled()
+        assert not find(await look(site), name="background tasks")
+
+
 # -- connections -----------------------------------------------------------------------------------------------------
 
 
@@ -159,6 +183,17 @@ async def test_ages_and_deadlines_are_of_the_moment() -> None:
         await anyio.sleep(10)
         [request] = find(await look(site), kind="request")
     assert request["deadline"] == {"seconds": 20.0, "of": "request-timeout"}
+
+
+async def test_a_deadline_that_the_application_has_set() -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        scope["extensions"]["trioserve.request"]["get"]().deadline = anyio.current_time() + 9
+        await anyio.sleep_forever()
+
+    async with serving(app, timeout_request=30, **SHOWN) as site:
+        await ask(site, get("/"))
+        [request] = find(await look(site), kind="request")
+    assert request["deadline"] == {"seconds": 9.0, "of": "deadline"}
 
 
 async def test_ids_stay_and_are_not_used_again() -> None:

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 import yaml
 
-from docs.metrics_page import metrics_markdown, options_that_strike
+from docs.metrics_page import metrics_markdown, options_that_strike, reasons
 from tests.helpers.system_programs import system_program
-from trioserve._admin.metrics.families import FAMILIES, OPTIONS
+from trioserve._admin.metrics.families import FAMILIES, OPTIONS, REASONS
 
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "docs/examples/deploy"
@@ -95,7 +95,9 @@ def test_the_reference_has_every_metric_once() -> None:
         assert reference.count(f"| `{name}` |") == 1
         assert family.help in reference
     page = (ROOT / "docs/reference/metrics.md").read_text("utf-8")
-    assert page.count("<!-- metrics -->") == page.count("<!-- options that strike -->") == 1
+    for filled_in in ("metrics", "options that strike", "reasons"):
+        assert page.count(f"<!-- {filled_in} -->") == 1
     for label in {label for family in FAMILIES.values() for label in family.labels}:
         assert f"| `{label}`" in page or label in ("version", "python", "backend", "http", "http2"), label
-    assert all(option in options_that_strike() for option in OPTIONS)
+    assert all(f"`{option}`" in options_that_strike() for option in OPTIONS)
+    assert all(f"`{reason}`" in reasons() for reason in REASONS)

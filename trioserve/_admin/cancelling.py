@@ -43,7 +43,7 @@ def cancel(tree: Tree, id: str) -> CancelAnswer:
     if not handle.is_cancellable:
         return _refused(f"this {handle.kind} belongs to no request: it ends with the server")
     if handle.kind == "task":
-        shown.cancel(REASON)
+        shown.cancel()
     else:
         scope = shown.cancel_scope if handle.kind == "nursery" else as_scope(shown)
         scope.cancel(reason=REASON)

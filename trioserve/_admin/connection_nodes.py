@@ -6,8 +6,8 @@ from typing import Any, NamedTuple
 from trioserve._addresses import HostPort
 from trioserve._admin.drawing import Drawing, Node
 from trioserve._admin.marks import MARK, Mark
-from trioserve._admin.task_nodes import add_stack, add_started, add_tasks, task_node
-from trioserve._connection import Look, RequestLook, Served, await_chain
+from trioserve._admin.task_nodes import add_stack, add_started, add_tasks, take_host, task_node
+from trioserve._connection import Look, RequestLook, Served
 from trioserve._streams import Address, TaskView, TaskViews, is_tls
 
 __all__ = ["Seen", "connection_node", "contains", "mark_of", "shown_client"]
@@ -57,7 +57,7 @@ def connection_node(drawing: Drawing, seen: Seen, tasks: TaskViews) -> Node:
     )
     node["age"] = round(look.age, 3)
     free = list(tasks.of(look.nursery)) if look.nursery is not None else []
-    hosts = {id(request): _take_host(free, request) for request in look.requests}
+    hosts = {id(request): take_host(free, request.request.coro) for request in look.requests}
     drawing.add_children(
         node, look.requests, lambda request: _request_node(drawing, request, hosts[id(request)], tasks))
     add_tasks(drawing, node, [task for task in free if not _only_waits(task)], cancellable=False)
@@ -91,15 +91,6 @@ def _request_node(drawing: Drawing, shown: RequestLook, host: TaskView | None, t
             node, drawing.in_order(started), lambda task: task_node(drawing, task, cancellable=True),
             first=len(node.get("children", ())))
     return node
-
-
-def _take_host(free: list[TaskView], request: RequestLook) -> TaskView | None:
-    """The task that runs the request's application; it is no longer free then."""
-    coro = request.request.coro
-    for position, task in enumerate(free):
-        if coro is not None and any(link is coro for link, _ in await_chain(task.coro)):
-            return free.pop(position)
-    return None
 
 
 def _only_waits(task: TaskView) -> bool:

@@ -3,14 +3,17 @@
 import math
 from collections.abc import Sequence
 from types import FrameType
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from trioserve._admin.drawing import Drawing, Node
 from trioserve._admin.scopes import entered_scopes
-from trioserve._connection import await_frames, is_machinery
+from trioserve._connection import await_chain, await_frames, is_machinery
 from trioserve._streams import NurseryView, ScopeView, TaskView
 
-__all__ = ["add_stack", "add_started", "add_tasks", "lone_task_node", "task_node"]
+__all__ = [
+    "RunningTask", "add_stack", "add_started", "add_tasks", "background_node", "lone_task_node", "take_host",
+    "task_node",
+]
 
 MOST_FRAMES: Final = 100
 OF_SCOPE: Final = "cancel scope"
@@ -52,6 +55,37 @@ def add_stack(drawing: Drawing, node: Node, coro: object) -> None:
         node["where"] = f"{frame.f_code.co_filename}:{frame.f_lineno} ({frame.f_code.co_qualname})"
     if drawing.is_selected(node):
         node["stack"] = [_frame_json(frame) for frame in frames[-MOST_FRAMES:]]
+
+
+class RunningTask(Protocol):
+    """A task that outlives requests; see ``trioserve.extensions.BackgroundTask``."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def age(self) -> float: ...
+    @property
+    def coro(self) -> object: ...
+
+    def cancel(self) -> None: ...
+
+
+def background_node(drawing: Drawing, task: RunningTask, host: TaskView | None) -> Node:
+    """A task that the application has given to the server; ``host`` is the event loop's."""
+    node = drawing.node(task, "task", task.name, cancellable=True)
+    node["age"] = round(task.age, 3)
+    add_stack(drawing, node, task.coro)
+    if host is not None:
+        add_started(drawing, node, host, task.coro, cancellable=True)
+    return node
+
+
+def take_host(free: list[TaskView], coro: object) -> TaskView | None:
+    """The task that runs ``coro``; it is taken out of those that are ``free``."""
+    for position, task in enumerate(free):
+        if coro is not None and any(link is coro for link, _ in await_chain(task.coro)):
+            return free.pop(position)
+    return None
 
 
 def lone_task_node(drawing: Drawing, task: TaskView) -> Node:

@@ -13,7 +13,15 @@ from trioserve._admin.drawing import MOST_NODES, Drawing, Node
 from trioserve._admin.handles import Handles
 from trioserve._admin.history import History
 from trioserve._admin.marks import MARK, Mark
-from trioserve._admin.task_nodes import add_stack, add_started, lone_task_node, task_node
+from trioserve._admin.task_nodes import (
+    RunningTask,
+    add_stack,
+    add_started,
+    background_node,
+    lone_task_node,
+    take_host,
+    task_node,
+)
 from trioserve._admin.view import View
 from trioserve._connection import PHASES, Served
 from trioserve._streams import TaskView, TaskViews, look_at_tasks
@@ -48,6 +56,8 @@ class WatchedServer(Protocol):
 
     @property
     def connections(self) -> Collection[Served]: ...
+    @property
+    def background_tasks(self) -> Sequence[RunningTask]: ...
 
     def state(self) -> ServerState: ...
 
@@ -63,7 +73,8 @@ class Tree:
         self._server = server
         self._history = history
         self.handles = Handles()
-        self._listeners, self._lifespan, self._connections, self._tasks = (_Place() for _ in range(4))
+        self._listeners, self._lifespan, self._connections, self._background, self._tasks = (
+            _Place() for _ in range(5))
         self._places: dict[str, _Place] = {}  # of the listeners, by their addresses
 
     @property
@@ -82,9 +93,11 @@ class Tree:
         state = self._server.state()
         root = drawing.node(self, "server", "trioserve", state=state.phase, detail=state.detail)
         root["age"] = round(state.age, 3)
+        others = list(tasks.others())
         root["children"] = [
             self._listeners_node(drawing, state.listeners), self._lifespan_node(drawing, state.lifespan, tasks),
-            self._connections_node(drawing, seen, tasks), self._tasks_node(drawing, seen, tasks),
+            self._connections_node(drawing, seen, tasks), *self._background_nodes(drawing, others),
+            self._tasks_node(drawing, seen, tasks, others),
         ]  # fmt: skip
         return root
 
@@ -113,7 +126,19 @@ class Tree:
             node, seen, lambda one: connection_node(drawing, one, tasks), offset=drawing.view.offset)
         return node
 
-    def _tasks_node(self, drawing: Drawing, seen: list[Seen], tasks: TaskViews) -> Node:
+    def _background_nodes(self, drawing: Drawing, others: list[TaskView]) -> list[Node]:
+        """A node for the tasks that outlive requests, if there are any."""
+        background = self._server.background_tasks
+        if not background:
+            return []
+        node = drawing.node(self._background, "tasks", "background tasks")
+        drawing.add_children(
+            node, background, lambda task: background_node(drawing, task, take_host(others, task.coro)))
+        return [node]
+
+    def _tasks_node(
+        self, drawing: Drawing, seen: list[Seen], tasks: TaskViews, others: list[TaskView]
+    ) -> Node:
         node = drawing.node(self._tasks, "tasks", "other tasks")
         live = {mark_of(request) for one in seen for request in one.look.requests}
         left_behind: list[tuple[Mark, TaskView]] = [
@@ -122,7 +147,7 @@ class Tree:
         drawing.add_children(node, left_behind, lambda pair: task_node(
             drawing, pair[1], cancellable=True, detail=f"started by {pair[0].line}, which has ended"))
         drawing.add_children(
-            node, drawing.in_order(tasks.others()), lambda task: lone_task_node(drawing, task),
+            node, drawing.in_order(others), lambda task: lone_task_node(drawing, task),
             first=len(left_behind))
         return node
 

@@ -1,6 +1,8 @@
 """One accepted stream each: a nursery, a protocol, and the application in it."""
 
 from trioserve._connection.context import Lifetime, Served, ServerContext, Timeouts
+from trioserve._connection.deadline_header import DeadlineHeader
+from trioserve._connection.deadlines import Deadlines
 from trioserve._connection.inline import orders_and_errors
 from trioserve._connection.look import PHASES, Awaited, Look, Phase, RequestLook
 from trioserve._connection.patience import WRITE_LOOKS
@@ -16,8 +18,8 @@ from trioserve._connection.turnstile import Turnstile
 from trioserve._connection.websocket_limits import WebSocketLimits
 
 __all__ = [
-    "PHASES", "WRITE_LOOKS", "Answered", "Awaited", "ClosedWebSocket", "Connection", "Lifetime", "Look",
-    "NoTimeout", "Phase", "Recorder", "Refused", "RequestIds", "RequestLook", "Served", "ServerContext",
-    "StandingFields", "Timeout", "Timeouts", "TrustsPeer", "Turnstile", "WebSocketLimits", "await_chain",
-    "await_frames", "await_point", "is_machinery", "joined", "orders_and_errors",
+    "PHASES", "WRITE_LOOKS", "Answered", "Awaited", "ClosedWebSocket", "Connection", "DeadlineHeader", "Deadlines",
+    "Lifetime", "Look", "NoTimeout", "Phase", "Recorder", "Refused", "RequestIds", "RequestLook", "Served",
+    "ServerContext", "StandingFields", "Timeout", "Timeouts", "TrustsPeer", "Turnstile", "WebSocketLimits",
+    "await_chain", "await_frames", "await_point", "is_machinery", "joined", "orders_and_errors",
 ]  # fmt: skip

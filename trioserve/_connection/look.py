@@ -1,5 +1,6 @@
 """What a connection shows to whoever looks at the tree: derived from what is there, nothing is kept for it."""
 
+import math
 from collections.abc import Callable, Coroutine, Sequence
 from contextvars import Context
 from dataclasses import dataclass
@@ -82,5 +83,6 @@ class Look:
 
 def awaited(timeout: Timeout | None, waiter: Waiter) -> Awaited | None:
     """When ``timeout`` will strike ``waiter``, if it will."""
-    deadline = timeout.deadline_of(waiter) if timeout is not None else None
-    return None if timeout is None or deadline is None else Awaited(f"{timeout.kind}-timeout", deadline)
+    if timeout is None or (deadline := timeout.moment_of(waiter)) == math.inf:
+        return None
+    return Awaited(f"{timeout.kind}-timeout", deadline)

@@ -21,6 +21,7 @@ from trioserve._server.engine import choose_engine
 from trioserve._server.lifespan import Lifespan
 from trioserve._server.opening import Listeners
 from trioserve._server.shutdown import Shutdown
+from trioserve._server.tasks import BackgroundTasks
 from trioserve._streams import open_network, running_backend
 
 __all__ = ["serve_beside"]
@@ -67,9 +68,10 @@ async def _serve_admin(
     listeners = Listeners(own, sockets=None, get_sockets=None, ready=None, ssl_context=None)
     _, parse_fields = choose_engine(own.http)
     network = open_network()
-    lifetime = Lifetime(room=anyio.Semaphore(MOST_CONNECTIONS))
-    connections = Connections(app, own, lifetime, Shutdown(own, lifetime), on_spent=lambda reason: None, recorders=())
-    lifespan = Lifespan(app, own, running_backend(), on_death=lambda reason: None)  # is never run: it has none
+    tasks = BackgroundTasks(_ignore)  # which has no nursery, because nobody starts one
+    lifetime = Lifetime(tasks.start, tasks.running, room=anyio.Semaphore(MOST_CONNECTIONS))
+    connections = Connections(own, lifetime, Shutdown(own, lifetime), _ignore, recorders=())
+    lifespan = Lifespan(app, own, running_backend(), {}, _ignore)  # is never run: it has none
     try:
         await listeners.bind()
         await listeners.open(network)
@@ -83,6 +85,10 @@ async def _serve_admin(
             serving.cancel_scope.cancel()
     finally:
         listeners.close()
+
+
+def _ignore(reason: str) -> None:
+    """The admin listener has no end of its own."""
 
 
 def _announce(listeners: Listeners, app: AdminApp, task_status: anyio.abc.TaskStatus[None]) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from trioserve._connection import Lifetime, Served
 from trioserve._server.shutdown import Shutdown
+from trioserve._server.tasks import BackgroundTasks, RunningTask
 from trioserve._streams import Address, running_backend
 
 if TYPE_CHECKING:
@@ -29,9 +30,10 @@ class Standing:
         http2_engine: likewise; empty when HTTP/2 is not spoken.
     """
 
-    def __init__(self, lifetime: Lifetime, shutdown: Shutdown) -> None:
+    def __init__(self, lifetime: Lifetime, shutdown: Shutdown, tasks: BackgroundTasks) -> None:
         self.lifetime = lifetime
         self._shutdown = shutdown
+        self._tasks = tasks
         self._began = perf_counter()
         self.lifespan: Lifespan | None = None
         self.addresses: list[Address] = []
@@ -48,6 +50,10 @@ class Standing:
     @property
     def connections(self) -> Collection[Served]:
         return self.lifetime.connections
+
+    @property
+    def background_tasks(self) -> Sequence[RunningTask]:
+        return self._tasks.all
 
     def state(self) -> "ServerState":
         """For the tree. To be called in the event loop."""

@@ -18,6 +18,7 @@ from trioserve._streams.interface import (
 from trioserve._streams.proxied import ProxiedListener
 from trioserve._streams.running import open_network, running_backend
 from trioserve._streams.task_views import (
+    BACKGROUND,
     CONNECTION,
     LIFESPAN,
     NurseryView,
@@ -31,6 +32,7 @@ from trioserve._streams.tls_facts import ServerIdentity, TlsFacts
 
 __all__ = [
     "AT_ONCE_BYTES",
+    "BACKGROUND",
     "CONNECTION",
     "GATHER_BYTES",
     "LIFESPAN",

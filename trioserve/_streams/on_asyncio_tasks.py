@@ -9,7 +9,7 @@ import gc
 import re
 import sys
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextvars import Context, ContextVar
 from functools import partial
 from typing import Any, Final, TypeAlias
@@ -18,7 +18,7 @@ import anyio
 
 from trioserve._streams.interface import CancellableNursery
 from trioserve._streams.on_asyncio_nursery import AsyncioNursery
-from trioserve._streams.task_views import CONNECTION, LIFESPAN, NurseryView, TaskView, function_of
+from trioserve._streams.task_views import BACKGROUND, CONNECTION, LIFESPAN, NurseryView, TaskView, function_of
 
 __all__ = ["AsyncioTasks"]
 
@@ -72,7 +72,9 @@ class AsyncioTasks:
         all_tasks = asyncio.all_tasks()
         free = [task for task in all_tasks if task not in self._owned and task.get_name() != CONNECTION]
         self._parents = _parents_of(free, all_tasks)
-        self._marks = {task: context.get(variable) for task in free if (context := _context_of(task)) is not None}
+        self._marks = {
+            task: context.get(variable) for task in free
+            if not self._outlives_requests(task) and (context := _context_of(task)) is not None}
         self._children: defaultdict[AnyTask, list[AnyTask]] = defaultdict(list)
         self._marked: defaultdict[object, list[AnyTask]] = defaultdict(list)
         self._free = free
@@ -109,13 +111,20 @@ class AsyncioTasks:
         return self._views(task for task in self._free if self._marks.get(task) is None and not self._is_placed(task))
 
     def _is_placed(self, task: AnyTask) -> bool:
-        """It is the lifespan's, or was started under that or under a connection."""
-        ancestor: AnyTask | None = task
-        while ancestor is not None:
-            if ancestor in self._owned or ancestor.get_name() == LIFESPAN:
-                return True
-            ancestor = self._parents.get(ancestor)
-        return False
+        """It is the lifespan's, or was started under that, under a connection, or under a task that outlives them."""
+        line = self._line_of(task)
+        return any(one in self._owned or one.get_name() == LIFESPAN for one in line) or (
+            not _is_background(task) and self._outlives_requests(task))
+
+    def _outlives_requests(self, task: AnyTask) -> bool:
+        """The mark that it has inherited says nothing."""
+        return any(map(_is_background, self._line_of(task)))
+
+    def _line_of(self, task: "AnyTask | None") -> Iterator[AnyTask]:
+        """The task, its parent and so on."""
+        while task is not None:
+            yield task
+            task = self._parents.get(task)
 
     def _views(self, tasks: Iterable[AnyTask]) -> Sequence[TaskView]:
         return [AsyncioTaskView(task, partial(self.started_by, task)) for task in tasks]
@@ -133,6 +142,10 @@ def _parents_of(tasks: Sequence[AnyTask], all_tasks: Iterable[AnyTask]) -> dict[
     by_id = {id(task): task for task in all_tasks}
     parents = {info.id: info.parent_id for info in anyio.get_running_tasks() if info.parent_id is not None}
     return {task: parent for task in tasks if (parent := by_id.get(parents.get(id(task), 0))) is not None}
+
+
+def _is_background(task: AnyTask) -> bool:
+    return task.get_name().startswith(BACKGROUND)
 
 
 def _context_of(task: AnyTask) -> Context | None:

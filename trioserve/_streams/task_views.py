@@ -8,11 +8,13 @@ from trioserve._streams.interface import CancellableNursery
 from trioserve._streams.running import running_backend
 
 __all__ = [
-    "CONNECTION", "LIFESPAN", "NurseryView", "ScopeView", "TaskView", "TaskViews", "function_of", "look_at_tasks",
+    "BACKGROUND", "CONNECTION", "LIFESPAN", "NurseryView", "ScopeView", "TaskView", "TaskViews", "function_of",
+    "look_at_tasks",
 ]
 
 CONNECTION: Final = "trioserve connection"  # names of tasks
 LIFESPAN: Final = "trioserve lifespan"
+BACKGROUND: Final = "trioserve task "  # and its own name: a task that outlives requests
 
 
 class ScopeView(Protocol):

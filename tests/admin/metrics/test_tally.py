@@ -104,6 +104,18 @@ async def test_a_client_that_leaves_before_its_answer() -> None:
     assert counts(tally, ENDED_EARLY) == {("client-disconnect",): 1}
 
 
+async def test_reasons_that_applications_give_are_one_series() -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        scope["extensions"]["trioserve.request"]["get"]().cancel(f"reason of {scope['path']}")
+        await anyio.sleep_forever()
+
+    tally = Tally()
+    async with serving(app, recorders=[tally]) as site:
+        for target in ("/a", "/b", "/c"):
+            await site.everything_after(get(target))
+    assert counts(tally, ENDED_EARLY) == {("application",): 3}
+
+
 @pytest.mark.parametrize(("seconds", "bucket"), [
     (0.001, 0), (0.0011, 1), (0.05, 5), (0.3, 8), (10.0, 12), (3600.0, len(DURATION_BUCKETS)),
 ])  # fmt: skip

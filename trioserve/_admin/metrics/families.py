@@ -6,7 +6,10 @@ Names and units follow Prometheus: base units in the names, ``_total`` for what 
 from dataclasses import dataclass
 from typing import Final, Literal
 
-__all__ = ["DURATION_BUCKETS", "FAMILIES", "LAG_BUCKETS", "METHODS", "OPTIONS", "OTHER_METHOD", "Family"]
+__all__ = [
+    "DURATION_BUCKETS", "FAMILIES", "LAG_BUCKETS", "METHODS", "OF_APPLICATION", "OPTIONS", "OTHER_METHOD", "REASONS",
+    "Family",
+]  # fmt: skip
 
 DURATION_BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)  # seconds
 LAG_BUCKETS: Final = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)  # seconds
@@ -14,6 +17,13 @@ LAG_BUCKETS: Final = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5,
 METHODS: Final = frozenset(  # RFC 9110 §9.3, RFC 5789; a client may send any token, and must not make series
     ("GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"))
 OTHER_METHOD: Final = "other"
+
+REASONS: Final = (
+    "client-disconnect", "request-timeout", "deadline", "body-timeout", "write-timeout", "shutdown",
+    "shutdown-deadline", "admin",
+)  # fmt: skip
+"""Why requests are ended early. An application may have reasons of its own, in words that must not make series."""
+OF_APPLICATION: Final = "application"
 
 OPTIONS: Final = (
     "limit_request_line", "limit_header_bytes", "limit_header_count", "limit_request_body", "limit_concurrency",

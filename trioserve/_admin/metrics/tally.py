@@ -4,7 +4,7 @@ from bisect import bisect_left
 from collections import Counter
 from typing import Final
 
-from trioserve._admin.metrics.families import DURATION_BUCKETS, METHODS, OTHER_METHOD
+from trioserve._admin.metrics.families import DURATION_BUCKETS, METHODS, OF_APPLICATION, OTHER_METHOD, REASONS
 from trioserve._admin.metrics.samples import Sample, Snapshot
 from trioserve._connection import Answered, ClosedWebSocket, Refused
 from trioserve._connection.records import MessageCounts
@@ -97,7 +97,7 @@ class Tally:
         self._response_body_bytes += refused.body_bytes
 
     def ended_early(self, head: RequestHead, reason: str, seconds: float) -> None:
-        self._ended_early[reason] += 1
+        self._ended_early[reason if reason in REASONS else OF_APPLICATION] += 1
 
     def _series_of(self, key: tuple[str, int, str]) -> Series:
         """The series that ``key`` belongs to, made if there is none. What clients make up makes none."""

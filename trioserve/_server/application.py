@@ -1,0 +1,34 @@
+"""From what is given to what is served: one interface, and around it what the configuration asks for."""
+
+from collections.abc import Callable
+from functools import partial
+
+from trioserve._config import Config
+from trioserve._host_names import HostNames
+from trioserve._server.interface import adapt
+from trioserve._server.only_hosts import only_for_hosts
+from trioserve._server.opened_app import OpenedApp
+from trioserve._server.openers import is_opener
+from trioserve._server.trace import traced
+from trioserve._types import AnyApp, App
+
+__all__ = ["application_of"]
+
+
+def application_of(
+    app: AnyApp, config: Config, around: Callable[[App], App] | None = None
+) -> App | OpenedApp:
+    """An application of ASGI 3, or one that has to be opened first. Raises AppNotFound as ``adapt`` does.
+
+    ``around`` puts something outermost around what is served.
+    """
+    if is_opener(app):
+        return OpenedApp(app, partial(_prepare, config=config, around=around), config.lifespan)
+    return _prepare(app, config, around)
+
+
+def _prepare(app: AnyApp, config: Config, around: Callable[[App], App] | None) -> App:
+    served = traced(adapt(app, config))
+    if config.server_name:
+        served = only_for_hosts(HostNames(config.server_name), served)
+    return around(served) if around is not None else served
