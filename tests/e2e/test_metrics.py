@@ -13,7 +13,7 @@ from tests.helpers.every_traffic import NEEDED, traffic_of_every_kind
 from tests.helpers.metrics import Metrics, metrics_of
 from tests.helpers.raw_http import RawClient, fetch
 from tests.helpers.server_process import Flavour, ServerProcess, serve, wait_until
-from tests.helpers.worker_processes import pid_of_answer, ready_pids, serve_with_workers
+from tests.helpers.worker_processes import pid_of_answer, ready_pids, serve_with_workers, worker_pids
 
 
 @pytest.fixture(params=[1, 2], ids=["one", "two"])
@@ -47,6 +47,21 @@ def test_parity(server: ServerProcess) -> None:
     assert metrics.by("trioserve_limits_struck_total", "option") == {"timeout_header": 2, "limit_header_count": 2}
     assert ended_early(server) == metrics.by("trioserve_requests_ended_early_total", "reason")
     assert_nothing_is_left(metrics)
+
+
+def test_what_serves(server: ServerProcess, loop: Flavour) -> None:
+    metrics = metrics_of(server)
+    assert metrics.by("trioserve_info", "backend") == {loop.backend: 1}
+    assert metrics.by("trioserve_info", "http2") == {"ngh2": 1}
+    assert metrics.by("trioserve_lifespans", "state") == {"running": metrics.total("trioserve_workers")}
+    assert metrics.by("trioserve_workers", "state") == {"answers": len(server_pids(server))}
+    assert set(metrics.by("trioserve_worker_start_time_seconds", "pid")) == set(map(str, server_pids(server)))
+    assert metrics.by("process_resident_memory_bytes", "pid").keys() >= set(map(str, server_pids(server)))
+
+
+def server_pids(server: ServerProcess) -> list[int]:
+    """The processes that serve."""
+    return worker_pids(server) or [server.pid]
 
 
 # -- what the others say ---------------------------------------------------------------------------------------------
