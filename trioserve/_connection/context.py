@@ -21,6 +21,7 @@ from trioserve._connection.timeouts import Timeout
 from trioserve._connection.turnstile import Turnstile
 from trioserve._connection.websocket_limits import WebSocketLimits
 from trioserve._protocol import Http1Codec
+from trioserve._streams import Address, CancellableNursery
 from trioserve._types import CoroutineApp
 from trioserve.extensions import BackgroundTask, StartTask
 
@@ -51,6 +52,18 @@ class Served(Protocol):
 
     def in_progress(self) -> Sequence[InProgress]:
         """Requests that have no answer yet, and open WebSockets."""
+
+    @property
+    def peer(self) -> Address | None:
+        """The client."""
+
+    @property
+    def began(self) -> float:
+        """When, in ``perf_counter`` seconds."""
+
+    @property
+    def nursery(self) -> CancellableNursery | None:
+        """Its tasks."""
 
     def look(self) -> Look:
         """What can be seen of it now."""

@@ -14,7 +14,7 @@ from trioserve._connection.records import InProgress
 from trioserve._connection.timeouts import option_of
 from trioserve._errors import ClientDisconnected
 from trioserve._protocol.http2_frames import PREFACE
-from trioserve._streams import CONNECTION, ByteStream, CancellableNursery, Nursery, is_tls, tls_facts
+from trioserve._streams import CONNECTION, Address, ByteStream, CancellableNursery, Nursery, is_tls, tls_facts
 
 if TYPE_CHECKING:
     from trioserve._connection.http2 import Http2Connection
@@ -165,6 +165,18 @@ class Connection:
 
     def in_progress(self) -> Sequence[InProgress]:
         return () if self._protocol is None else self._protocol.in_progress()
+
+    @property
+    def peer(self) -> Address | None:
+        return self._stream.peer
+
+    @property
+    def began(self) -> float:
+        return self._began
+
+    @property
+    def nursery(self) -> CancellableNursery | None:
+        return self._nursery
 
     def look(self) -> Look:
         protocol, age = self._protocol, perf_counter() - self._began

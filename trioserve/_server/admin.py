@@ -18,6 +18,7 @@ from trioserve._config import Config
 from trioserve._server.admin_listener import serve_beside
 from trioserve._server.mounting import mounted
 from trioserve._server.standing import Standing
+from trioserve._streams import tasks_are_in_nurseries
 from trioserve._types import App
 
 __all__ = ["Admin", "OwnProcess"]
@@ -71,7 +72,8 @@ class Admin:
 
     def wrapped(self, app: App) -> App:
         """``app``, whose tasks can be told apart, and beside it the admin application if it has a path there."""
-        app = marking(app)
+        if not tasks_are_in_nurseries():
+            app = marking(app)
         return app if self._config.admin_path is None else mounted(self._config.admin_path, self._app, app)
 
     async def _measure(self) -> Measured:
