@@ -10,7 +10,6 @@ from trioserve._asgi import COMPLETE, FIRST_BODY, Response, error_body
 from trioserve._connection.control import Control
 from trioserve._connection.deadline_header import DeadlineHeader
 from trioserve._connection.look import Awaited, RequestLook, awaited
-from trioserve._connection.recorders import Recorder
 from trioserve._connection.records import MessageCounts
 from trioserve._connection.request import Request
 from trioserve._connection.supervision import Supervision
@@ -122,20 +121,20 @@ class Answer(Generic[ResponseT]):
         ctx = self.request.owner.ctx
         if ctx.turnstile is not None:
             self.request.owner.on_answered()
-        if ctx.recorder is not None:
-            self._record(ctx.recorder)
+        if (recorder := ctx.recorder) is not None:
+            if self.refusal is not None:
+                self._count_refusal(self.refusal)
+            self.request.record(recorder, recorder.answered, self)
 
     def _end_supervision(self) -> None:
         if self._supervision is not None:
             self._supervision.end()
             self._supervision = None
 
-    def _record(self, recorder: Recorder) -> None:
-        """The request has its answer, or will never have one."""
-        request = self.request
-        if self.refusal is not None and self.unanswered and request.head.method != "HEAD":
-            self.response.body_bytes = len(error_body(self.refusal.reason))  # the owner will send it
-        request.record(recorder, recorder.answered, self)
+    def _count_refusal(self, refusal: PeerError) -> None:
+        """The owner will send it, if there is room for it."""
+        if self.unanswered and self.request.head.method != "HEAD":
+            self.response.body_bytes = len(error_body(refusal.reason))
 
     def _wait_after_answer(self) -> None:
         """The application waits, and nobody should have to wait for it."""

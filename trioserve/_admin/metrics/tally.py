@@ -6,6 +6,7 @@ from typing import Final
 
 from trioserve._admin.metrics.families import DURATION_BUCKETS, METHODS, OF_APPLICATION, OTHER_METHOD, REASONS
 from trioserve._admin.metrics.samples import Sample, Snapshot
+from trioserve._asgi import COMPLETE
 from trioserve._connection import Answered, ClosedWebSocket, Refused
 from trioserve._connection.records import MessageCounts
 from trioserve._protocol import RequestHead
@@ -76,12 +77,13 @@ class Tally:
     # As a recorder.
 
     def answered(self, answered: Answered, seconds: float) -> None:
-        head = answered.head
-        key = (head.method, answered.final_status, head.meaning.http_version)
+        head, response = answered.head, answered.response
+        status = response.status if response.state == COMPLETE else answered.final_status  # the same, at half the price
+        key = (head.method, status, head.meaning.http_version)
         series = self._series.get(key) or self._series_of(key)
         series.buckets[bisect_left(DURATION_BUCKETS, seconds)] += 1
         series.seconds += seconds
-        self._response_body_bytes += answered.response.body_bytes
+        self._response_body_bytes += response.body_bytes
         if head.meaning.content_length != 0:
             self._request_body_bytes += answered.request_body_bytes
 
