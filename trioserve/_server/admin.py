@@ -1,7 +1,8 @@
 """What a server has with ``--admin`` or ``--admin-path``: a history of what has ended, and answers about its tree."""
 
+import logging
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final
 
 from trioserve._admin.app import AdminApp
@@ -14,6 +15,7 @@ from trioserve._admin.metrics.page import Measured, MetricsApp
 from trioserve._admin.metrics.process import ProcessMetrics
 from trioserve._admin.tree import Tree
 from trioserve._admin.view import View
+from trioserve._complaints import complain
 from trioserve._config import Config
 from trioserve._server.admin_listener import serve_beside
 from trioserve._server.mounting import mounted
@@ -22,6 +24,8 @@ from trioserve._streams import tasks_are_in_nurseries
 from trioserve._types import App
 
 __all__ = ["Admin", "OwnProcess"]
+
+log = logging.getLogger("trioserve")
 
 NOT_READY: Final = {"STARTING": "starting", "DELAY": "shutdown-delay", "DRAINING": "draining", "STOPPING": "draining"}
 
@@ -75,6 +79,16 @@ class Admin:
         if not tasks_are_in_nurseries():
             app = marking(app)
         return app if self._config.admin_path is None else mounted(self._config.admin_path, self._app, app)
+
+    def announce(self, addresses: Sequence[str]) -> None:
+        """Say where the page is on the main listeners, whose ``addresses`` are as people see them."""
+        path = self._config.admin_path
+        for address in addresses if path is not None else ():
+            if address.startswith("unix:"):
+                complain(log, "Admin page on %s under %s/ (token %s)", address, path, self._app.token,
+                         level=logging.INFO)
+            else:
+                complain(log, "Admin page: %s%s/#token=%s", address, path, self._app.token, level=logging.INFO)
 
     async def _measure(self) -> Measured:
         pid = os.getpid()
