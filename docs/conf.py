@@ -7,6 +7,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from docs.frameworks_page import frameworks_markdown
+from docs.metrics_page import metrics_markdown, options_that_strike, reasons
 from docs.options_page import options_markdown
 from docs.peers_page import peer_markdown
 from trioserve._peers import PEERS
@@ -49,6 +50,15 @@ def fill_in_frameworks(app: Any, docname: str, source: list[str]) -> None:
         source[0] = source[0].replace("<!-- frameworks -->", frameworks_markdown())
 
 
+def fill_in_metrics(app: Any, docname: str, source: list[str]) -> None:
+    """Metrics are described where the server describes them."""
+    if docname == "reference/metrics":
+        source[0] = source[0].replace("<!-- metrics -->", metrics_markdown())
+        source[0] = source[0].replace("<!-- options that strike -->", options_that_strike())
+        source[0] = source[0].replace("<!-- reasons -->", reasons())
+
+
 def setup(app: Any) -> None:
     app.connect("source-read", fill_in_frameworks)
+    app.connect("source-read", fill_in_metrics)
     app.connect("source-read", fill_in_options)

@@ -73,18 +73,21 @@ class PeerError(Exception):
         fields: header fields that the answer needs.
         head: of the refused request, when it was read already; otherwise it is still in the codec.
         end_reason: why a request that had begun is ended, as it is logged; empty where the answer says enough.
+        limit: the option whose limit the client is over; empty when it has done something else.
     """
 
     end_reason = ""
 
     def __init__(
-        self, status: int, reason: str, fields: tuple[tuple[bytes, bytes], ...] = (), *, head: bytes = b""
-    ) -> None:
+        self, status: int, reason: str, fields: tuple[tuple[bytes, bytes], ...] = (), *, head: bytes = b"",
+        limit: str = "",
+    ) -> None:  # fmt: skip
         super().__init__(f"{status}: {reason}")
         self.status = status
         self.reason = reason
         self.fields = fields
         self.head = head
+        self.limit = limit
 
 
 class AppError(RuntimeError):

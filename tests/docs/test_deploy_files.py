@@ -166,7 +166,8 @@ def test_systemd_finds_nothing_wrong(tmp_path: Path, name: str) -> None:
 def test_every_file_is_in_a_guide() -> None:
     guides = "".join(page.read_text("utf-8") for page in (ROOT / "docs/guides").glob("*.md"))
     for path in [*DEPLOY.iterdir(), *SYSTEMD.iterdir()]:
-        assert f"{{literalinclude}} ../examples/{path.parent.name}/{path.name}\n" in guides, path.name
+        place = f"../examples/{path.parent.name}/{path.name}"
+        assert f"{{literalinclude}} {place}\n" in guides or f"]({place})" in guides, path.name
 
 
 @pytest.mark.parametrize(("name", "setting"), [

@@ -6,9 +6,11 @@ from dataclasses import dataclass, field
 import anyio
 import pytest
 
+from tests.helpers.apps import echo as post_echo
 from tests.helpers.apps import hello, reply
+from tests.helpers.http2_client import http2_client
 from tests.helpers.serving import serving
-from tests.helpers.transcripts import get
+from tests.helpers.transcripts import get, post
 from tests.helpers.virtual_clock import settled
 from tests.helpers.ws_client import echo, open_websocket
 from trioserve._connection import Answered, ClosedWebSocket, Refused, joined
@@ -43,6 +45,17 @@ def made_records(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
     return caplog
 
 
+class Bodies(Notes):
+    """Remembers the sizes of request bodies."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.taken: list[int] = []
+
+    def answered(self, answered: Answered, seconds: float) -> None:
+        self.taken.append(answered.request_body_bytes)
+
+
 def test_nobody_and_one_cost_no_loop() -> None:
     notes = Notes()
     assert joined([]) is None
@@ -64,6 +77,33 @@ async def test_all_hear_the_same(access_log: bool, made_records: pytest.LogCaptu
         await site.everything_after(b"no request\r\n\r\n")
     assert first.told == second.told == ["/a 200", "refused 400"]
     assert (len([record for record in made_records.records if record.name == "trioserve.access"]) == 2) == access_log
+
+
+@pytest.mark.parametrize(("request_head", "taken"), [
+    (get("/a"), 0),
+    (post(b"body"), 4),
+    (b"POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n", 5),
+])  # fmt: skip
+async def test_what_is_taken_of_a_body(request_head: bytes, taken: int) -> None:
+    bodies = Bodies()
+    async with serving(post_echo, recorders=[bodies]) as site:
+        await site.answer_to(request_head)
+    assert bodies.taken == [taken]
+
+
+async def test_what_is_taken_of_a_body_over_http2() -> None:
+    bodies = Bodies()
+    async with serving(post_echo, recorders=[bodies], http2=True) as site, http2_client(site) as client:
+        await client.post(b"x" * 100_000)
+        await client.get()
+    assert bodies.taken == [100_000, 0]
+
+
+async def test_what_nobody_takes_of_a_body_is_not_counted() -> None:
+    bodies = Bodies()
+    async with serving(hello, recorders=[bodies]) as site:
+        await site.answer_to(post(b"body"))
+    assert bodies.taken == [0]
 
 
 async def test_a_websocket_is_told_at_both_ends() -> None:

@@ -4,7 +4,7 @@ from trioserve._connection.context import Lifetime, Served, ServerContext, Timeo
 from trioserve._connection.deadline_header import DeadlineHeader
 from trioserve._connection.deadlines import Deadlines
 from trioserve._connection.inline import orders_and_errors
-from trioserve._connection.look import PHASES, Awaited, Look, RequestLook
+from trioserve._connection.look import PHASES, Awaited, Look, Phase, RequestLook
 from trioserve._connection.patience import WRITE_LOOKS
 from trioserve._connection.recorders import Recorder, joined
 from trioserve._connection.records import Answered, ClosedWebSocket
@@ -19,7 +19,7 @@ from trioserve._connection.websocket_limits import WebSocketLimits
 
 __all__ = [
     "PHASES", "WRITE_LOOKS", "Answered", "Awaited", "ClosedWebSocket", "Connection", "DeadlineHeader", "Deadlines",
-    "Lifetime", "Look", "NoTimeout", "Recorder", "Refused", "RequestIds", "RequestLook", "Served", "ServerContext",
-    "StandingFields", "Timeout", "Timeouts", "TrustsPeer", "Turnstile", "WebSocketLimits", "await_chain",
-    "await_frames", "await_point", "is_machinery", "joined", "orders_and_errors",
+    "Lifetime", "Look", "NoTimeout", "Phase", "Recorder", "Refused", "RequestIds", "RequestLook", "Served",
+    "ServerContext", "StandingFields", "Timeout", "Timeouts", "TrustsPeer", "Turnstile", "WebSocketLimits",
+    "await_chain", "await_frames", "await_point", "is_machinery", "joined", "orders_and_errors",
 ]  # fmt: skip

@@ -12,7 +12,7 @@ from trioserve._connection.context import ServerContext
 from trioserve._connection.control import Control
 from trioserve._connection.deadline_header import DeadlineHeader
 from trioserve._connection.look import Awaited, RequestLook, awaited
-from trioserve._connection.recorders import Recorder
+from trioserve._connection.records import MessageCounts
 from trioserve._connection.request import Request
 from trioserve._connection.supervision import Supervision
 from trioserve._connection.turnstile import Turnstile
@@ -94,7 +94,7 @@ class Answer(Generic[ResponseT]):
             self.end()
             raise
         if not has_room:
-            self.refuse(PeerError(503, "too many requests in progress"))
+            self.refuse(PeerError(503, "too many requests in progress", limit="limit_concurrency"))
             self.end()
         return has_room
 
@@ -127,20 +127,20 @@ class Answer(Generic[ResponseT]):
         ctx = self.request.owner.ctx
         if ctx.turnstile is not None:
             self.request.owner.on_answered()
-        if ctx.recorder is not None:
-            self._record(ctx.recorder)
+        if (recorder := ctx.recorder) is not None:
+            if self.refusal is not None:
+                self._count_refusal(self.refusal)
+            self.request.record(recorder, recorder.answered, self)
 
     def _end_supervision(self) -> None:
         if self._supervision is not None:
             self._supervision.end()
             self._supervision = None
 
-    def _record(self, recorder: Recorder) -> None:
-        """The request has its answer, or will never have one."""
-        request = self.request
-        if self.refusal is not None and self.unanswered and request.head.method != "HEAD":
-            self.response.body_bytes = len(error_body(self.refusal.reason))  # the owner will send it
-        request.record(recorder, recorder.answered, self)
+    def _count_refusal(self, refusal: PeerError) -> None:
+        """The owner will send it, if there is room for it."""
+        if self.unanswered and self.request.head.method != "HEAD":
+            self.response.body_bytes = len(error_body(refusal.reason))
 
     def _wait_after_answer(self) -> None:
         """The application waits, and nobody should have to wait for it."""
@@ -153,6 +153,7 @@ class Answer(Generic[ResponseT]):
         """The request cannot be completed: the application sees a disconnect, the client gets ``error`` if it can."""
         self.refusal = error.with_traceback(None)  # which may know us: a cycle
         self._stopped = True
+        self.request.owner.ctx.lifetime.strike(error.limit)
         if error.end_reason:
             self.request.say_end(error.end_reason)
         self._end_waiting_receives()
@@ -221,6 +222,11 @@ class Answer(Generic[ResponseT]):
         return self.refusal.status if self.refusal is not None else 0
 
     @property
+    def request_body_bytes(self) -> int:
+        """How much of its body has come; over HTTP/1.1, how much the application has taken."""
+        return 0
+
+    @property
     def head(self) -> RequestHead:
         return self.request.head
 
@@ -235,7 +241,11 @@ class Answer(Generic[ResponseT]):
     def request_id(self) -> str | None:
         return self.request.id()
 
-    # What whoever looks at the tree asks.
+    # What whoever looks at the tree, or counts, asks.
+
+    @property
+    def messages(self) -> MessageCounts | None:
+        return None
 
     def look(
         self, kind: Literal["request", "stream"], detail: str = "", cancel: Callable[[str], None] | None = None

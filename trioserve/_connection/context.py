@@ -1,6 +1,7 @@
 """What the server lends to each of its connections."""
 
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from contextvars import Context
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol
@@ -13,6 +14,7 @@ from trioserve._connection.deadlines import Deadlines
 from trioserve._connection.event_streams import EventStreams
 from trioserve._connection.look import Look, Phase
 from trioserve._connection.recorders import Recorder
+from trioserve._connection.records import InProgress
 from trioserve._connection.request_ids import RequestIds
 from trioserve._connection.shields import Shields
 from trioserve._connection.timeouts import Timeout
@@ -47,6 +49,9 @@ class Served(Protocol):
     @property
     def phase(self) -> Phase:
         """What it is busy with."""
+
+    def in_progress(self) -> Sequence[InProgress]:
+        """Requests that have no answer yet, and open WebSockets."""
 
     @property
     def peer(self) -> Address | None:
@@ -101,6 +106,8 @@ class Lifetime:
         shields: what applications protect from cancellation, until the shutdown's deadline.
         room: slots for connections, ``None`` when their number is not limited.
         when_empty: called when the last connection has ended.
+        accepted_connections: how many have begun, since the server has.
+        strikes: how often the limit of an option has struck a client, by the option's name.
     """
 
     start_task: StartTask
@@ -112,6 +119,8 @@ class Lifetime:
     connections: set[Served] = field(default_factory=set)
     room: anyio.Semaphore | None = None
     when_empty: Callable[[], None] | None = None
+    accepted_connections: int = 0
+    strikes: Counter[str] = field(default_factory=Counter)
     wait_shutdown: Callable[[], Any] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -126,6 +135,16 @@ class Lifetime:
             "trioserve.shutdown": {"wait": self.wait_shutdown},
             "trioserve.tasks": {"start": self.start_task, "running": self.running_tasks},
         }
+
+    def begin(self, connection: Served) -> None:
+        """A connection has been accepted."""
+        self.accepted_connections += 1
+        self.connections.add(connection)
+
+    def strike(self, option: str) -> None:
+        """A limit has struck, or a timeout, which is a limit of time. An empty name is of none, and counts nothing."""
+        if option:
+            self.strikes[option] += 1
 
     def end(self, connection: Served) -> None:
         """A connection has ended, with all its tasks."""

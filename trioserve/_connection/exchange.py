@@ -180,6 +180,10 @@ class Exchange(Answer[ResponseT]):
         super().refuse(error)
         self._inlet.stop_waiting()
 
+    @property
+    def request_body_bytes(self) -> int:
+        return self._inlet.received_bytes(self.request.head.meaning.content_length) or 0
+
     # The end of the server.
 
     def drain(self) -> None:

@@ -7,6 +7,7 @@ response, and where each request shall have a task of its own, after each reques
 
 import logging
 import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 import anyio
@@ -20,6 +21,7 @@ from trioserve._connection.exchange import Exchange
 from trioserve._connection.farewell import Farewell
 from trioserve._connection.look import Awaited, Phase, RequestLook, awaited
 from trioserve._connection.patience import Patience
+from trioserve._connection.records import InProgress
 from trioserve._connection.request import Request
 from trioserve._connection.request_body import NO_BODY, Http1Inlet
 from trioserve._connection.turnstile import Turnstile
@@ -109,6 +111,7 @@ class Http1Connection:
                         break
             except PeerError as exc:
                 self.refusal = exc
+                self.ctx.lifetime.strike(exc.limit)
             finally:
                 if turn == self._turn:
                     await self._end()
@@ -284,7 +287,11 @@ class Http1Connection:
             requests.append(self.exchange.request)
         return requests
 
-    # What whoever looks at the tree asks.
+    # What whoever looks at the tree, or counts, asks.
+
+    def in_progress(self) -> Sequence[InProgress]:
+        last = self.exchange
+        return (last,) if last is not None and last.in_progress else ()
 
     version = "1.1"
 

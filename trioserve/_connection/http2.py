@@ -7,6 +7,7 @@ it, and a successor holds the connection.
 
 import logging
 from collections import deque
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import anyio
@@ -25,6 +26,7 @@ from trioserve._connection.http2_terms import Http2Terms
 from trioserve._connection.inline import continue_as_it_is
 from trioserve._connection.look import Awaited, Phase, RequestLook, awaited
 from trioserve._connection.patience import Patience
+from trioserve._connection.records import InProgress
 from trioserve._connection.refused import Refused
 from trioserve._connection.request import Request
 from trioserve._connection.turn import Turn
@@ -183,7 +185,9 @@ class Http2Connection:
     # What the engine tells.
 
     def on_request(self, stream_id: int, fields: Fields, ends: bool) -> None:
-        if self._goodbye.refuses(stream_id) or len(self._streams) >= self._terms.max_streams:
+        is_one_too_many = len(self._streams) >= self._terms.max_streams
+        if self._goodbye.refuses(stream_id) or is_one_too_many:
+            self.ctx.lifetime.strike("limit_http2_streams" if is_one_too_many else "")
             self._reset(stream_id, REFUSED_STREAM)
             return
         self._goodbye.last_stream_id = stream_id
@@ -213,6 +217,7 @@ class Http2Connection:
 
     def _refuse(self, stream: Http2Stream, fields: Fields, refusal: PeerError, *, ends: bool) -> None:
         """What is no request is reset (RFC 9113 §8.1.1); one that is too large, or for something else, is told so."""
+        self.ctx.lifetime.strike(refusal.limit)
         if refusal.status == 400:
             complain(log, "%s: %s", self.stream.peer, refusal, level=logging.DEBUG)
             self._reset(stream.id, PROTOCOL_ERROR)
@@ -337,7 +342,10 @@ class Http2Connection:
         """Streams whose application has not ended."""
         return [stream for stream in (*self._streams.values(), *self._going_on) if stream.is_running]
 
-    # What whoever looks at the tree asks.
+    # What whoever looks at the tree, or counts, asks.
+
+    def in_progress(self) -> Sequence[InProgress]:
+        return [stream.answer for stream in self._busy if stream.answer is not None and stream.in_progress]
 
     version = "2"
 
@@ -370,6 +378,7 @@ class Http2Connection:
 
     def _fail(self, error: Http2Error) -> None:
         """The client broke the protocol."""
+        self.ctx.lifetime.strike(error.limit)
         complain(log, "%s: %s", self.stream.peer, error, level=logging.DEBUG)
         if self.codec.engine.is_over:
             self._goodbye.is_final = True

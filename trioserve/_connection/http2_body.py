@@ -60,7 +60,8 @@ class Http2Inlet:
         self.has_ended = self.has_ended or ends
         self._total += len(data)
         if self._limit is not None and self._total > self._limit and self._is_wanted:
-            self._fail(PeerError(413, f"request body over the limit of {self._limit} bytes"))
+            self._fail(PeerError(
+                413, f"request body over the limit of {self._limit} bytes", limit="limit_request_body"))
         if not self._is_wanted:
             self._carrier.acknowledge(len(data))
             return

@@ -6,7 +6,7 @@ from typing import Final, Protocol
 
 from trioserve._complaints import complain
 from trioserve._connection.context import ServerContext
-from trioserve._connection.timeouts import Timeout
+from trioserve._connection.timeouts import Timeout, option_of
 from trioserve._streams import Address
 
 __all__ = ["WRITE_LOOKS", "Patience"]
@@ -134,6 +134,7 @@ class Patience:
     def _give_up(self, expected: Timeout) -> None:
         who = self._stream.peer
         complain(log, "%s-timeout: closing the connection of %s", expected.kind, who, level=logging.DEBUG)
+        self._ctx.lifetime.strike(option_of(expected.kind))
         self.is_over = True
 
     def _look_for_progress(self) -> None:
@@ -143,6 +144,7 @@ class Patience:
         if untaken < self._untaken:
             self._progress_at = now
         elif now - self._progress_at >= seconds:
+            self._ctx.lifetime.strike(option_of("write"))
             self._on_stuck()
             return
         self._untaken = untaken

@@ -5,7 +5,7 @@ from typing import Protocol
 from trioserve._protocol import RequestHead
 from trioserve._streams import Address
 
-__all__ = ["Answered", "ClosedSession", "ClosedWebSocket", "MessageCounts", "Recorded", "SentResponse"]
+__all__ = ["Answered", "ClosedSession", "ClosedWebSocket", "InProgress", "MessageCounts", "Recorded", "SentResponse"]
 
 
 class SentResponse(Protocol):
@@ -57,6 +57,10 @@ class Answered(Recorded, Protocol):
     def final_status(self) -> int:
         """What the client gets to see; 0 when it left before it got anything."""
 
+    @property
+    def request_body_bytes(self) -> int:
+        """How much of its body has come; over HTTP/1.1, how much the application has taken."""
+
 
 class MessageCounts(Protocol):
     """What went through a WebSocket; bytes are those of the payloads as they were on the wire."""
@@ -72,6 +76,14 @@ class MessageCounts(Protocol):
 
     @property
     def sent_bytes(self) -> int: ...
+
+
+class InProgress(Protocol):
+    """A request that has no answer yet, or a WebSocket."""
+
+    @property
+    def messages(self) -> MessageCounts | None:
+        """What has gone through an open WebSocket; ``None`` for a request, be it a handshake."""
 
 
 class ClosedSession(Protocol):

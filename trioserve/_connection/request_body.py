@@ -27,7 +27,7 @@ class BodyTimeout(PeerError):
     end_reason = "body-timeout"
 
     def __init__(self) -> None:
-        super().__init__(408, "the request body took too long")
+        super().__init__(408, "the request body took too long", limit="timeout_body")
 
 
 def is_drip(awaited_bytes: int, awaited_seconds: float) -> bool:

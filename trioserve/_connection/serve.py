@@ -1,6 +1,7 @@
 """One accepted stream, from its opening to its end: a nursery, a protocol, and the boundary of our own bugs."""
 
 import logging
+from collections.abc import Sequence
 from time import perf_counter
 from typing import TYPE_CHECKING
 
@@ -9,6 +10,8 @@ from trioserve._complaints import complain
 from trioserve._connection.context import ServerContext
 from trioserve._connection.http1 import Http1Connection
 from trioserve._connection.look import Look, Phase, awaited
+from trioserve._connection.records import InProgress
+from trioserve._connection.timeouts import option_of
 from trioserve._errors import ClientDisconnected
 from trioserve._protocol.http2_frames import PREFACE
 from trioserve._streams import CONNECTION, Address, ByteStream, CancellableNursery, Nursery, is_tls, tls_facts
@@ -36,7 +39,7 @@ class Connection:
 
     def start(self, connections: Nursery) -> None:
         """Begin, in a nursery of its own."""
-        self._ctx.lifetime.connections.add(self)
+        self._ctx.lifetime.begin(self)
         self._nursery = connections.start_nursery(self._serve, name=CONNECTION, on_end=self._on_end)
 
     def _on_end(self) -> None:
@@ -117,6 +120,7 @@ class Connection:
     def on_timeout(self, kind: str) -> None:
         """The client has connected, and does not come to the end of its handshake, or to its first words."""
         complain(log, "%s-timeout: closing the connection of %s", kind, self._stream.peer, level=logging.DEBUG)
+        self._ctx.lifetime.strike(option_of(kind))
         self._stream.abort()  # wakes who waits, with ClientDisconnected
 
     def _scopes(self) -> ScopeFactory:
@@ -159,6 +163,9 @@ class Connection:
     def phase(self) -> Phase:
         return "OPENING" if self._protocol is None else self._protocol.phase
 
+    def in_progress(self) -> Sequence[InProgress]:
+        return () if self._protocol is None else self._protocol.in_progress()
+
     @property
     def peer(self) -> Address | None:
         return self._stream.peer
@@ -176,6 +183,6 @@ class Connection:
         if protocol is None:
             timeouts = self._ctx.timeouts
             limit = awaited(timeouts.tls_handshake, self) or awaited(timeouts.header, self)
-            return Look("OPENING", "", (), limit, age, self._stream, self._nursery)
+            return Look(self.phase, "", (), limit, age, self._stream, self._nursery)
         return Look(
             protocol.phase, protocol.version, protocol.requests(), protocol.awaited, age, self._stream, self._nursery)

@@ -97,6 +97,7 @@ class Supervision:
     def on_timeout(self, kind: str) -> None:
         """The request has run for a while, or too long."""
         if kind == "request":
+            self._owner.ctx.lifetime.strike("timeout_request")
             self._request.time_out("request-timeout")
         elif kind == "deadline":
             self._request.time_out("deadline")

@@ -14,9 +14,14 @@ import anyio
 
 from trioserve._complaints import complain
 
-__all__ = ["NoTimeout", "Timeout", "Waiter", "strike"]
+__all__ = ["NoTimeout", "Timeout", "Waiter", "option_of", "strike"]
 
 log = logging.getLogger("trioserve")
+
+
+def option_of(kind: str) -> str:
+    """The option that sets a timeout of this kind: ``timeout_keep_alive`` for ``keep-alive``."""
+    return "timeout_" + kind.replace("-", "_")
 
 
 class Waiter(Protocol):

@@ -18,6 +18,7 @@ from trioserve._connection.answer import Answer, ResponseT
 from trioserve._connection.channel import Tunnel, TunnelOwner
 from trioserve._connection.look import RequestLook
 from trioserve._connection.pace import Pace
+from trioserve._connection.records import MessageCounts
 from trioserve._connection.request import Request
 from trioserve._connection.running import run_app
 from trioserve._connection.websocket_ahead import ReadAhead
@@ -232,6 +233,7 @@ class WebSocket(Answer[ResponseT]):
         """It has been open for as long as a WebSocket may be."""
         if self._frames is not None and self.session.state == OPEN:
             self.request.end_reason = "max-age"
+            self._limits.strike("ws_max_age")
             self._frames.close(GOING_AWAY, "open for long enough")
 
     def drain(self) -> None:
@@ -275,7 +277,11 @@ class WebSocket(Answer[ResponseT]):
         """Once accepted, the end of the stream without a close frame is no end (RFC 6455 §7.1.5)."""
         return self._frames is None and super().cut_is_visible
 
-    # What whoever looks at the tree asks.
+    # What whoever looks at the tree, or counts, asks.
+
+    @property
+    def messages(self) -> MessageCounts | None:
+        return self._frames.codec if self._frames is not None else None
 
     def look(
         self, kind: Literal["request", "stream"], detail: str = "", cancel: Callable[[str], None] | None = None

@@ -12,7 +12,7 @@ from trioserve._connection.turn import Turn
 from trioserve._connection.websocket_keep_alive import KeepAlive
 from trioserve._connection.websocket_limits import WebSocketLimits
 from trioserve._errors import ClientDisconnected
-from trioserve._protocol.websocket import ABNORMAL, BUSY, Close, Ping, WebSocketCodec
+from trioserve._protocol.websocket import ABNORMAL, BUSY, TOO_BIG, Close, Ping, WebSocketCodec
 
 __all__ = ["FrameStream"]
 
@@ -108,6 +108,7 @@ class FrameStream:
         """The client has not answered a ping. But not everybody who is alive could have answered."""
         if self.is_paused:
             return
+        self._limits.strike("ws_ping_timeout")
         self._keep_alive.end()
         self._session.end(ABNORMAL, "keep-alive ping timeout")
         self._stream.send_nowait(self.codec.close(FAILED, "keep-alive ping timeout"))
@@ -197,6 +198,8 @@ class FrameStream:
             self.pieces.append(self.codec.pong(event.payload))
         elif isinstance(event, Close):
             self._has_failed = event.failed
+            if event.failed and event.code == TOO_BIG:
+                self._limits.strike("ws_max_size")
             if self._session.state == OPEN:
                 self.close(event.code, event.reason)
             if self._has_failed:

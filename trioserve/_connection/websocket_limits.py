@@ -16,6 +16,7 @@ class WebSocketLimits:
 
     Attributes:
         max_size: largest message, in bytes.
+        strike: counts that the limit of an option has struck.
         deflate: compress where the client offers it.
         ping: until the next keep-alive ping.
         pong: for a sign of life after a ping.
@@ -26,13 +27,14 @@ class WebSocketLimits:
 
     def __init__(
         self, *, max_size: int, deflate: bool, ping_interval: float | None, ping_timeout: float | None,
-        max_age: float | None, clock: Callable[[], float],
+        max_age: float | None, clock: Callable[[], float], strike: Callable[[str], None],
     ) -> None:
         def timeout(kind: str, seconds: float | None) -> Timeout:
             return Timeout(kind, seconds, clock) if seconds is not None else NoTimeout(kind)
 
         self.max_size = max_size
         self.deflate = deflate
+        self.strike = strike
         self.ping = timeout("ping", ping_interval)
         self.pong = timeout("pong", ping_timeout)
         self.age = timeout("age", max_age)

@@ -126,7 +126,7 @@ class ChunkedBody:
         size = int(match[1], 16)
         self._total += size
         if self._limit is not None and self._total > self._limit:
-            raise PeerError(413, f"request body over the limit of {self._limit} bytes")
+            raise PeerError(413, f"request body over the limit of {self._limit} bytes", limit="limit_request_body")
         self._overhead += len(match[2])
         if self._overhead > CHUNK_OVERHEAD_BYTES:
             raise PeerError(400, "too many chunk extensions")

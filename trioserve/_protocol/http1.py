@@ -174,9 +174,10 @@ class Http1Codec:
         head = head.removeprefix(b"\r\n")  # an empty line before the request line is not counted
         line_end = head.find(b"\r")  # its LF may still be on the way
         if (line_end if line_end >= 0 else len(head)) > limits.request_line:
-            raise PeerError(414, f"request line over the limit of {limits.request_line} bytes")
+            raise PeerError(
+                414, f"request line over the limit of {limits.request_line} bytes", limit="limit_request_line")
         if len(head) > limits.head:
-            raise PeerError(431, f"request head over the limit of {limits.head} bytes")
+            raise PeerError(431, f"request head over the limit of {limits.head} bytes", limit="limit_header_bytes")
 
     def _read_unusual_head(self, text: bytes) -> RequestHead | None:
         """An empty line comes first, or the target is not in origin-form (RFC 9112 §2.2, §3.2)."""
@@ -207,7 +208,7 @@ class Http1Codec:
 
     def _understand(self, fields: Fields, http_version: bytes) -> Meaning:
         if len(fields) > self._limits.fields:
-            raise PeerError(431, f"more than {self._limits.fields} header fields")
+            raise PeerError(431, f"more than {self._limits.fields} header fields", limit="limit_header_count")
         return interpret(fields, "1.0" if http_version == b"1.0" else "1.1")
 
     def _frame_body(self, head: RequestHead) -> None:
@@ -216,7 +217,7 @@ class Http1Codec:
             self._body = ChunkedBody(limit)
         elif limit is not None and length > limit:
             line = b"%b %b HTTP/%b\r\n" % (head.method.encode(), head.target, head.meaning.http_version.encode())
-            raise PeerError(413, f"request body over the limit of {limit} bytes", head=line)
+            raise PeerError(413, f"request body over the limit of {limit} bytes", head=line, limit="limit_request_body")
         else:
             self._body = LengthBody(length)
         self.body_complete = False

@@ -86,4 +86,4 @@ class Http2Codec:
         """A stream ended before its time, and it was not the client that reset it. Raises Http2Error."""
         self._reset.append(stream_id)
         if not self.guard.resets.take(1, now):
-            raise Http2Error(ENHANCE_YOUR_CALM, "too many streams had to be reset")
+            raise Http2Error(ENHANCE_YOUR_CALM, "too many streams had to be reset", limit="limit_http2_resets")

@@ -5,9 +5,9 @@ turn it is to send. It does no more: what a request means, how much a client may
 once, outside.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Protocol, TypeAlias
+from typing import Protocol
 
 from trioserve._types import Fields
 
@@ -104,4 +104,11 @@ class Http2Engine(Protocol):
         """Let the stream take turns with others of its urgency, unless its client has said more (RFC 9218 §10)."""
 
 
-NewEngine: TypeAlias = Callable[[EngineTerms], Http2Engine]
+class NewEngine(Protocol):
+    """The class of an engine."""
+
+    @property
+    def name(self) -> str:
+        """As the option ``http2_engine`` has it."""
+
+    def __call__(self, terms: EngineTerms) -> Http2Engine: ...

@@ -26,8 +26,8 @@ REFUSED_STREAM, CANCEL, COMPRESSION_ERROR, ENHANCE_YOUR_CALM = 7, 8, 9, 11
 class Http2Error(PeerError):
     """The connection is only good for a GOAWAY with ``code`` (RFC 9113 §5.4.1)."""
 
-    def __init__(self, code: int, reason: str) -> None:
-        super().__init__(400, reason)
+    def __init__(self, code: int, reason: str, *, limit: str = "") -> None:
+        super().__init__(400, reason, limit=limit)
         self.code = code
 
 

@@ -131,9 +131,10 @@ class FrameGuard:
             self._partial = data[position:]
         self._skip = max(0, position - end)
         if resets and not self.resets.take(resets, now):
-            raise Http2Error(ENHANCE_YOUR_CALM, "too many streams were reset")
+            raise Http2Error(ENHANCE_YOUR_CALM, "too many streams were reset", limit="limit_http2_resets")
         if control and not self.control.take(control, now):
-            raise Http2Error(ENHANCE_YOUR_CALM, "too many frames that make no progress")
+            raise Http2Error(
+                ENHANCE_YOUR_CALM, "too many frames that make no progress", limit="limit_http2_control_frames")
 
     def _check_first(self, kind: int, flags: int) -> None:
         """The client's preface ends with its settings (RFC 9113 §3.4)."""

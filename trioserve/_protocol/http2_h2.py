@@ -67,6 +67,8 @@ class _Connection(H2Connection):
 class H2Engine:
     """Fields are not checked here, neither those that come nor those that are sent: both are checked outside."""
 
+    name = "h2"
+
     __slots__ = ("_connection", "_priorities", "_queues")
 
     def __init__(self, terms: EngineTerms) -> None:

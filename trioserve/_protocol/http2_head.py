@@ -68,9 +68,10 @@ class HeadReader:
         text = b"".join(values)
         size = known.size + len(text)
         if size > self._limits.head:
-            raise PeerError(431, f"request head over the limit of {self._limits.head} bytes")
+            raise PeerError(
+                431, f"request head over the limit of {self._limits.head} bytes", limit="limit_header_bytes")
         if known.regular > self._limits.fields:
-            raise PeerError(431, f"more than {self._limits.fields} header fields")
+            raise PeerError(431, f"more than {self._limits.fields} header fields", limit="limit_header_count")
         if text.translate(None, TEXT):
             raise PeerError(400, "control character in a field value")
         if tuple(map(bytes.strip, values)) != values:
@@ -130,7 +131,7 @@ class HeadReader:
         if any(name == b"te" and value != b"trailers" for name, value in headers):
             raise PeerError(400, "a transfer coding in HTTP/2")
         if (limit := self._limits.body) is not None and (meaning.content_length or 0) > limit:
-            raise PeerError(413, f"request body over the limit of {limit} bytes")
+            raise PeerError(413, f"request body over the limit of {limit} bytes", limit="limit_request_body")
         return meaning
 
     def _check_tunnel(self, pseudo: dict[bytes, bytes], protocol: bytes | None) -> None:
@@ -144,7 +145,8 @@ class HeadReader:
 
     def _split_target(self, method: bytes, target: bytes) -> tuple[bytes, bytes]:
         if len(target) > self._limits.request_line:
-            raise PeerError(414, f"request target over the limit of {self._limits.request_line} bytes")
+            raise PeerError(
+                414, f"request target over the limit of {self._limits.request_line} bytes", limit="limit_request_line")
         if target == b"*" and method == b"OPTIONS":
             return target, b""
         match = _PATH.fullmatch(target)

@@ -18,6 +18,8 @@ _UNSIGNALLED: Final = ngh2.Priority()
 class Ngh2Engine:
     """The methods of the library's connection are lent as they are: a call of ours around each would cost 0.1 us."""
 
+    name = "ngh2"
+
     __slots__ = (
         "_connection", "_ends", "_reset", "acknowledge_received_data", "queued_body_size", "send_data",
         "send_informational_response", "send_response", "send_trailers", "stream_remote_window_size",

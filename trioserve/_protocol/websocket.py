@@ -17,6 +17,7 @@ from trioserve._protocol.websocket_events import (
     ABNORMAL,
     BUSY,
     NO_CODE,
+    TOO_BIG,
     Busy,
     Close,
     Ping,
@@ -26,8 +27,8 @@ from trioserve._protocol.websocket_events import (
 )
 
 __all__ = [
-    "ABNORMAL", "BUSY", "FRAME_COST", "NO_CODE", "Busy", "Close", "Ping", "Pong", "WebSocketCodec", "WebSocketEvent",
-    "is_close_code",
+    "ABNORMAL", "BUSY", "FRAME_COST", "NO_CODE", "TOO_BIG", "Busy", "Close", "Ping", "Pong", "WebSocketCodec",
+    "WebSocketEvent", "is_close_code",
 ]  # fmt: skip
 
 TEXT, BINARY, CLOSE, PING, PONG = 0x81, 0x82, 0x88, 0x89, 0x8A  # first bytes of whole, uncompressed messages

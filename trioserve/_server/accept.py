@@ -27,18 +27,22 @@ async def accept_loop(
     listener: Listener,
     start_connection: Callable[[ByteStream], None],
     room: anyio.Semaphore | None,
+    on_full: Callable[[], None],
     *,
     shared: bool = False,
 ) -> None:
     """Accept until cancelled. With ``room``, a slot is taken for each connection, which gives it back at its end.
 
-    ``shared``: other processes accept on the same socket, and shall have their part of a burst.
+    ``on_full`` is called when there is no room for the next one. ``shared``: other processes accept on the same
+    socket, and shall have their part of a burst.
     """
     burst = 1 if shared else BURST
     complained = False
     accepted = 0
     while True:
         if room is not None:
+            if not room.value:
+                on_full()
             async with room:
                 pass  # there is room; it is taken later, because a slot that waits here would be missed elsewhere
         try:

@@ -1,6 +1,7 @@
 """What a server has with ``--admin`` or ``--admin-path``: a history of what has ended, and answers about its tree."""
 
 import logging
+import os
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final
 
@@ -9,6 +10,9 @@ from trioserve._admin.cancelling import CancelAnswer, cancel
 from trioserve._admin.drawing import MOST_NODES
 from trioserve._admin.history import History
 from trioserve._admin.marks import marking
+from trioserve._admin.metrics.ledger import Ledger
+from trioserve._admin.metrics.page import Measured, MetricsApp
+from trioserve._admin.metrics.process import ProcessMetrics
 from trioserve._admin.tree import Tree
 from trioserve._admin.view import View
 from trioserve._complaints import complain
@@ -55,15 +59,20 @@ class Admin:
 
     Attributes:
         process: answers for this process.
-        history: a recorder, for the server.
+        metrics: what this process has counted. The lag of its event loop has to be run as a task.
+        recorders: for the server.
     """
 
     def __init__(self, config: Config, standing: Standing, *, listens: bool) -> None:
         self._config = config
         self._listens = listens and config.admin is not None
-        self.history = History()
-        self.process = OwnProcess(standing, self.history)
-        self._app = AdminApp(self.process, names=config.admin_host)
+        history = History()
+        self.process = OwnProcess(standing, history)
+        self.metrics = ProcessMetrics(standing)
+        self.recorders = (self.metrics.tally, history)
+        self._ledger = Ledger()
+        self._app = AdminApp(
+            self.process, names=config.admin_host, beside={"/metrics": MetricsApp(self._measure)})
 
     def wrapped(self, app: App) -> App:
         """``app``, whose tasks can be told apart, and beside it the admin application if it has a path there."""
@@ -80,6 +89,10 @@ class Admin:
                          level=logging.INFO)
             else:
                 complain(log, "Admin page: %s%s/#token=%s", address, path, self._app.token, level=logging.INFO)
+
+    async def _measure(self) -> Measured:
+        pid = os.getpid()
+        return Measured(self._ledger.settle({pid: self.metrics.snapshot()}), [pid])
 
     async def serve_beside(self, run: Callable[[], Awaitable[None]]) -> None:
         """Run the server, with the admin listener beside it if it is ours. May raise BindFailed."""

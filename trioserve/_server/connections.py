@@ -28,6 +28,9 @@ class Connections:
     ``on_spent`` is called when the process has served for long enough, with the option that says so. ``recorders`` are
     told what the access log is told.
 
+    Attributes:
+        http2_engine: that speaks HTTP/2, once it listens; empty when no client can.
+
     Raises:
         ConfigError: the format of the access log has something in it that is no atom, or the system cannot tell how
             much memory the process holds.
@@ -42,6 +45,7 @@ class Connections:
         self._shutdown = shutdown
         self._on_spent = on_spent
         self._recorders = recorders
+        self.http2_engine = ""
         self._access_log = AccessLogger(config) if config.access_log else None
         check_recycling(config)
 
@@ -55,6 +59,7 @@ class Connections:
             await services.start(network.run)
             async with network.open_nursery() as connections:
                 ctx = self._make_context(listeners, network, lifespan, parse_fields)
+                self.http2_engine = ctx.http2.new_engine.name if ctx.http2 is not None else ""
                 _start_services(services, listeners, ctx)
                 if self._access_log is not None:
                     services.start_soon(self._access_log.run)
@@ -84,7 +89,8 @@ class Connections:
         async with anyio.create_task_group() as accepting:
             for listener in listeners:
                 accepting.start_soon(
-                    partial(accept_loop, shared=listeners.are_shared), listener, start_connection, room)
+                    partial(accept_loop, shared=listeners.are_shared), listener, start_connection, room,
+                    partial(ctx.lifetime.strike, "limit_connections"))
             on_listening()
             await self._shutdown.wait()
             accepting.cancel_scope.cancel()

@@ -78,7 +78,7 @@ def make_context(
         turnstile=_make_turnstile(config, on_requests_spent),
         request_ids=_make_request_ids(config),
         deadline_header=_make_deadline_header(config),
-        websockets=_make_websockets(config, clock),
+        websockets=_make_websockets(config, clock, lifetime),
         http2=_make_http2(config, limits, standing_fields, clock) if tls or config.http2 else None,
         new_app_context=new_app_context,
         write_seconds=config.timeout_write,
@@ -137,7 +137,7 @@ def _make_timeouts(config: Config, clock: Callable[[], float], *, tls: bool) -> 
     )
 
 
-def _make_websockets(config: Config, clock: Callable[[], float]) -> WebSocketLimits | None:
+def _make_websockets(config: Config, clock: Callable[[], float], lifetime: Lifetime) -> WebSocketLimits | None:
     if config.ws == "none":
         return None
     return WebSocketLimits(
@@ -147,6 +147,7 @@ def _make_websockets(config: Config, clock: Callable[[], float]) -> WebSocketLim
         ping_timeout=config.ws_ping_timeout,
         max_age=config.ws_max_age,
         clock=clock,
+        strike=lifetime.strike,
     )
 
 

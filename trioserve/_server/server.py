@@ -30,6 +30,7 @@ from trioserve._streams import Address, Listener, open_network, running_backend
 from trioserve._types import AnyApp
 
 if TYPE_CHECKING:
+    from trioserve._admin.metrics.samples import Snapshot
     from trioserve._server.admin import Admin, OwnProcess
 
 __all__ = ["Server", "serve"]
@@ -75,7 +76,7 @@ class Server:
         self._admin: Admin | None = None
         if config.admin is not None or config.admin_path is not None:
             self._admin = self._make_admin(listens=serves_admin)
-            recorders = (*recorders, self._admin.history)
+            recorders = (*recorders, *self._admin.recorders)
         self._app = application_of(app, config, self._admin.wrapped if self._admin is not None else None)
         self._connections = Connections(
             config, self._lifetime, self._shutdown, on_spent or self.request_shutdown, recorders)
@@ -124,6 +125,11 @@ class Server:
         from trioserve._server.admin import OwnProcess  # somebody asks; nobody else pays for it
 
         return OwnProcess(self._standing) if self._admin is None else self._admin.process
+
+    def measure(self) -> "Snapshot":
+        """What it has counted, for a server with ``--admin``. To be called in the event loop."""
+        assert self._admin is not None, "somebody wants to know"
+        return self._admin.metrics.snapshot()
 
     @property
     def has_certificate_files(self) -> bool:
@@ -174,6 +180,8 @@ class Server:
 
     async def _run_tree(self) -> None:
         async with anyio.create_task_group() as app_lifetime:
+            if self._admin is not None:
+                app_lifetime.start_soon(self._admin.metrics.lag.run)
             await self._run_app_lifetime(app_lifetime)
             app_lifetime.cancel_scope.cancel()
 
@@ -217,7 +225,7 @@ class Server:
         """The first request can come; from now on a cancellation of the caller is a request to stop."""
         self._core.shield = True
         standing, listeners = self._standing, self._listeners
-        standing.engine = engine
+        standing.engine, standing.http2_engine = engine, self._connections.http2_engine
         standing.addresses = [listener.address for listener in listeners]
         standing.shown = [shown_listener(listener) for listener in listeners]
         if self._how_to_stop is not None:

@@ -11,6 +11,7 @@ from trioserve._server.tasks import BackgroundTasks, RunningTask
 from trioserve._streams import Address, running_backend
 
 if TYPE_CHECKING:
+    from trioserve._admin.metrics.process import Facts
     from trioserve._admin.tree import ServerState
     from trioserve._server.lifespan import Lifespan
 
@@ -21,14 +22,16 @@ class Standing:
     """Of one server, which sets the attributes as it gets on.
 
     Attributes:
+        lifetime: what its connections share.
         lifespan: of the application, once it has begun.
         addresses: what the server listens on, once it does.
         shown: the same for people.
         engine: the parser of request heads, once it listens.
+        http2_engine: likewise; empty when HTTP/2 is not spoken.
     """
 
     def __init__(self, lifetime: Lifetime, shutdown: Shutdown, tasks: BackgroundTasks) -> None:
-        self._lifetime = lifetime
+        self.lifetime = lifetime
         self._shutdown = shutdown
         self._tasks = tasks
         self._began = perf_counter()
@@ -36,6 +39,7 @@ class Standing:
         self.addresses: list[Address] = []
         self.shown: Sequence[str] = ()
         self.engine = ""
+        self.http2_engine = ""
 
     @property
     def phase(self) -> str:
@@ -45,7 +49,7 @@ class Standing:
 
     @property
     def connections(self) -> Collection[Served]:
-        return self._lifetime.connections
+        return self.lifetime.connections
 
     @property
     def background_tasks(self) -> Sequence[RunningTask]:
@@ -56,5 +60,14 @@ class Standing:
         from trioserve._admin.tree import ServerState  # not for servers at which nobody looks
 
         detail = ", ".join(filter(None, (running_backend(), self.engine, f"PID {os.getpid()}")))
-        lifespan = self.lifespan.phase if self.lifespan is not None else ""
-        return ServerState(self.phase, lifespan, perf_counter() - self._began, detail, self.shown)
+        return ServerState(self.phase, self.lifespan_state(), perf_counter() - self._began, detail, self.shown)
+
+    def lifespan_state(self) -> str:
+        """As ``Lifespan.phase``; empty before it has begun."""
+        return self.lifespan.phase if self.lifespan is not None else ""
+
+    def facts(self) -> "Facts":
+        """For metrics. To be called in the event loop."""
+        from trioserve._admin.metrics.process import Facts
+
+        return Facts(running_backend(), self.engine, self.http2_engine)

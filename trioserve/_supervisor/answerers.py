@@ -1,14 +1,16 @@
-"""What a worker answers when the supervisor asks. Imported with the first question."""
+"""What a worker answers when the supervisor asks, and what it says at last. For servers that somebody looks at."""
 
 import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
+from trioserve._admin.metrics.samples import to_json
 from trioserve._admin.view import View
 from trioserve._server import Server
+from trioserve._supervisor.control import LastWords
 from trioserve._supervisor.questions import Answerer
 
-__all__ = ["answerers_of"]
+__all__ = ["answerers_of", "last_words_of"]
 
 
 def answerers_of(server: Server) -> Mapping[str, Answerer]:
@@ -21,4 +23,12 @@ def answerers_of(server: Server) -> Mapping[str, Answerer]:
     async def cancel(details: Mapping[str, Any]) -> Any:
         return dataclasses.asdict(await process.cancel(details["id"]))
 
-    return {"tree": tree, "cancel": cancel}
+    async def metrics(details: Mapping[str, Any]) -> Any:
+        return to_json(server.measure())
+
+    return {"tree": tree, "cancel": cancel, "metrics": metrics}
+
+
+def last_words_of(server: Server) -> LastWords:
+    """Its requests have ended, and their numbers shall not be lost."""
+    return LastWords(to_json(server.measure()))

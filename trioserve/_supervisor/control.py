@@ -18,8 +18,8 @@ import anyio
 from trioserve._server.listeners import Bound
 
 __all__ = [
-    "Drain", "Failed", "Force", "Heartbeat", "Link", "Message", "Question", "Ready", "Reply", "Sockets", "Start",
-    "WantsReplacement", "WantsSockets",
+    "Drain", "Failed", "Force", "Heartbeat", "LastWords", "Link", "Message", "Question", "Ready", "Reply", "Sockets",
+    "Start", "WantsReplacement", "WantsSockets",
 ]
 
 RECEIVE_BYTES: Final = 64 * 1024
@@ -132,6 +132,13 @@ class Failed:
 
 
 @dataclass(frozen=True, slots=True)
+class LastWords:
+    """It serves no more. What it has counted in all, for metrics."""
+
+    metrics: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
 class Reply:
     """The answer to a question, or why there is none."""
 
@@ -141,7 +148,8 @@ class Reply:
 
 
 Message: TypeAlias = (
-    Start | Sockets | Drain | Force | Question | WantsSockets | Ready | Heartbeat | WantsReplacement | Failed | Reply
+    Start | Sockets | Drain | Force | Question | WantsSockets | Ready | Heartbeat | WantsReplacement | Failed
+    | LastWords | Reply
 )
 
 _KINDS: Final[dict[str, type[Message]]] = {

@@ -9,7 +9,7 @@ import os
 import signal
 import ssl
 import sys
-from collections.abc import Callable, Coroutine, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 from contextlib import nullcontext
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
@@ -47,6 +47,7 @@ from trioserve._supervisor.tree_log import call_at_usr1, log_tree
 from trioserve._types import AnyApp
 
 if TYPE_CHECKING:
+    from trioserve._admin.metrics.worker_tally import WorkerTally
     from trioserve._supervisor.supervisor import Supervisor
 
 __all__ = ["check_command", "run", "run_command"]
@@ -198,17 +199,23 @@ async def _supervise(target: str, config: Config, departure: Departure) -> None:
     with Service(config) as service:
         supervisor = Supervisor(target, config, service)
         others = {**supervisor.signals, **call_at_usr1(supervisor.log_tree)}
-        run = partial(_run_with_admin, supervisor, config) if config.admin is not None else supervisor.run
+        run: Callable[[], Awaitable[None]] = supervisor.run
+        if config.admin is not None:
+            run = partial(_run_with_admin, supervisor, config, service.worker_tally)
         await attended(run, *_signals_of(supervisor, departure, others=others), service.hooks.run)
 
 
-async def _run_with_admin(supervisor: "Supervisor", config: Config) -> None:
+async def _run_with_admin(supervisor: "Supervisor", config: Config, worker_tally: "WorkerTally") -> None:
     """One admin listener shows all workers."""
     from trioserve._admin.app import AdminApp
+    from trioserve._admin.metrics.page import MetricsApp
     from trioserve._server.admin_listener import serve_beside
     from trioserve._supervisor.admin import AllWorkers
+    from trioserve._supervisor.metrics import WorkerMetrics
 
-    await serve_beside(supervisor.run, AdminApp(AllWorkers(supervisor), names=config.admin_host), config)
+    metrics = MetricsApp(WorkerMetrics(supervisor, worker_tally).measure)
+    app = AdminApp(AllWorkers(supervisor), names=config.admin_host, beside={"/metrics": metrics})
+    await serve_beside(supervisor.run, app, config)
 
 
 def _signals_of(

@@ -1,10 +1,12 @@
-"""What the machine is told of this server, if it asks: by a pid file, through systemd, and by hooks."""
+"""What the machine is told of this server, if it asks: by a pid file, through systemd, by hooks and by metrics."""
 
 from collections.abc import Callable
 
 import anyio
 import anyio.abc
 
+from trioserve._admin.metrics.samples import Snapshot
+from trioserve._admin.metrics.worker_tally import WorkerTally
 from trioserve._config import Config
 from trioserve._server import Server
 from trioserve._supervisor.hooks import Hooks
@@ -19,11 +21,13 @@ class Service:
 
     Attributes:
         hooks: functions of the user's. Their ``run`` has to be a task.
+        worker_tally: workers that began and ended, for metrics.
     """
 
     def __init__(self, config: Config) -> None:
         """Raises ConfigError if the pid file cannot be written; and as ``Hooks`` does."""
         self.hooks = Hooks(config)
+        self.worker_tally = WorkerTally()
         self._pid_file = PidFile(config.pid_file) if config.pid_file is not None else None
         self._notifier = Notifier.from_environment()
 
@@ -40,6 +44,16 @@ class Service:
         if self._notifier is not None:
             self._notifier.ready()
         self.hooks.when_ready()
+
+    def worker_started(self, pid: int) -> None:
+        """It is ready."""
+        self.worker_tally.started()
+        self.hooks.worker_started(pid)
+
+    def worker_exited(self, pid: int, exit_code: int, last_words: Snapshot | None) -> None:
+        """``last_words``: what it had counted, if it could say so."""
+        self.worker_tally.exited(pid, exit_code, last_words)
+        self.hooks.worker_exited(pid, exit_code)
 
     def begin_reload(self) -> None:
         if self._notifier is not None:

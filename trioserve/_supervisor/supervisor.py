@@ -212,15 +212,15 @@ class Supervisor:
         worker = Worker(process, tuple(self._bound), self._patience, on_wish)
         if announces:
             self._announcer = worker
-        self._keeping.start_soon(self._tell_hooks, worker)
+        self._keeping.start_soon(self._report, worker)
         return worker
 
-    async def _tell_hooks(self, worker: Worker) -> None:
+    async def _report(self, worker: Worker) -> None:
         await worker.settled.wait()
         if worker.is_ready:
-            self._service.hooks.worker_started(worker.pid)
+            self._service.worker_started(worker.pid)
         await worker.ended.wait()
-        self._service.hooks.worker_exited(worker.pid, worker.exit_code)
+        self._service.worker_exited(worker.pid, worker.exit_code, worker.last_words)
 
     def _is_alive(self) -> bool:
         return any(slot.has_ready_worker for slot in self._slots)

@@ -134,7 +134,15 @@ async def _serve(start: Start, config: Config, link: Link, departure: Departure)
         partial(supervision.obey, server),
         report.run,
     )
+    if config.admin is not None:
+        await _say_last_words(server, link)
     Thread(target=_hear_last_orders, args=(link, departure), name=OURS, daemon=True).start()
+
+
+async def _say_last_words(server: Server, link: Link) -> None:
+    from trioserve._supervisor.answerers import last_words_of
+
+    await link.send_large(last_words_of(server))
 
 
 class _Report:

@@ -8,8 +8,19 @@ from typing import Final
 
 import anyio
 
+from trioserve._admin.metrics.samples import Snapshot, from_json
 from trioserve._server.listeners import Bound
-from trioserve._supervisor.control import Drain, Failed, Force, Message, Ready, Reply, WantsReplacement, WantsSockets
+from trioserve._supervisor.control import (
+    Drain,
+    Failed,
+    Force,
+    LastWords,
+    Message,
+    Ready,
+    Reply,
+    WantsReplacement,
+    WantsSockets,
+)
 from trioserve._supervisor.process import WorkerProcess
 from trioserve._supervisor.questions import Asking
 
@@ -116,6 +127,7 @@ class Worker:
         is_ready: the application has started; stays true.
         asking: questions to it.
         failure: what the worker said of its end, if it did.
+        last_words: what it had counted at its end, if it could say so.
         wants_replacement: why it asks to be replaced, empty if it does not.
         settled: set once it is ready or has ended.
         ended: set when it has ended.
@@ -137,6 +149,7 @@ class Worker:
         self.exit_code = 0
         self.is_ready = False
         self.failure: Failed | None = None
+        self.last_words: Snapshot | None = None
         self.wants_replacement = ""
         self.settled = anyio.Event()
         self.ended = anyio.Event()
@@ -209,6 +222,8 @@ class Worker:
                     self._on_wish()
                 case Failed():
                     self.failure = message
+                case LastWords(metrics):
+                    self.last_words = from_json(metrics)
                 case Reply():
                     self.asking.hear(message)
 
