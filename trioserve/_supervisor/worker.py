@@ -11,7 +11,6 @@ import signal
 import socket
 import sys
 from functools import partial
-from threading import Thread
 from typing import Final, NoReturn
 
 import anyio
@@ -35,11 +34,12 @@ from trioserve._supervisor.control import (
     WantsReplacement,
     WantsSockets,
 )
-from trioserve._supervisor.departure import OURS, DepartingServer, Departure
+from trioserve._supervisor.departure import DepartingServer, Departure
 from trioserve._supervisor.logs import set_up_logging
 from trioserve._supervisor.preparation import backend_options, depart_after, load, load_env_file, show_origin
 from trioserve._supervisor.process import HELD_BACK, STACKS_SIGNAL
 from trioserve._supervisor.signals import SETTLE_SECONDS, deaf_to, how_to_stop, obey_signals, survived
+from trioserve._threads import start_thread
 
 __all__ = ["become_worker"]
 
@@ -66,7 +66,7 @@ def _main(descriptor: int) -> int:
     _prepare_signals(start.stacks)
     config = Config.from_options(start.options)
     departure = Departure(config.longest_shutdown, ends_process=True)
-    Thread(target=_outlive_supervisor, args=(link, departure), name=OURS, daemon=True).start()
+    start_thread(_outlive_supervisor, link, departure)
     try:
         set_up_logging(config, one_of_many=True)
         if config.env_file is not None:
@@ -126,7 +126,7 @@ async def _serve(start: Start, config: Config, link: Link, departure: Departure)
         partial(supervision.obey, server),
         report.run,
     )
-    Thread(target=_hear_last_orders, args=(link, departure), name=OURS, daemon=True).start()
+    start_thread(_hear_last_orders, link, departure)
 
 
 class _Report:
