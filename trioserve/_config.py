@@ -20,7 +20,7 @@ from trioserve._errors import ConfigError
 from trioserve._host_names import HostNames, NamedCertificate, parse_named_certificate
 from trioserve._root_path import read_prefix
 from trioserve._trust import TrustedPeers, believed_fields
-from trioserve._values import Option, can_be_none, nearest, read_value
+from trioserve._values import Option, can_be_none, nearest, read_value, switch_of
 
 __all__ = ["Config", "Option", "Seconds", "implied", "options"]
 
@@ -34,6 +34,7 @@ T = TypeVar("T")
 
 KIBIBYTE: Final = 1024
 MEBIBYTE: Final = 1024 * KIBIBYTE
+BLOCKED_SECONDS: Final = 0.1  # that an event loop may stand still in development: so long a person notices
 DEFAULT_ACCESS_FORMAT: Final = '%(client)s - "%(r)s" %(s)s %(st)s %(B)s B %(ms)s ms'
 
 
@@ -242,6 +243,9 @@ class Config:
     reload_delay: float = option(
         0.25, "Development", "A change counts when nothing else has changed for this long.", minimum=0,
         metavar="SECONDS")
+    warn_blocked: Seconds = seconds(
+        None, "Log where the event loop stands when it stands still for longer than this; with --reload it is 100ms.",
+        minimum=0.01, group="Development")
 
     log_level: Literal["critical", "error", "warning", "info", "debug", "trace"] = option(
         "info", "Logging", "Least severe level that is logged.", aliases=_LEVELS)
@@ -402,9 +406,13 @@ def options() -> list[tuple[str, Any, Any, Option]]:
 
 def implied(given: Mapping[str, Any]) -> dict[str, tuple[Any, str]]:
     """What is meant besides what was given: each option with its value and the option that implies it."""
+    meant: dict[str, tuple[Any, str]] = {}
     if given.get("loop") in ("asyncio", "uvloop") and given.get("backend") is None:
-        return {"backend": ("asyncio", "loop")}
-    return {}
+        meant["backend"] = ("asyncio", "loop")
+    reload = given.get("reload")
+    if "warn_blocked" not in given and (switch_of(reload) if isinstance(reload, str) else reload) is True:
+        meant["warn_blocked"] = (BLOCKED_SECONDS, "reload")
+    return meant
 
 
 def _unknown(name: str) -> str:

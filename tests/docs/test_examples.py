@@ -5,6 +5,7 @@ import importlib.util
 import json
 import logging
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -23,7 +24,7 @@ import trioserve
 from tests.helpers.certificates import authority, client_certificate, client_context, files_of, server_certificate
 from tests.helpers.raw_http import fetch
 from tests.helpers.raw_websocket import RawWebSocket
-from tests.helpers.server_process import WAIT_SECONDS, Flavour, wait_until
+from tests.helpers.server_process import WAIT_SECONDS, Flavour, serve, wait_until
 from tests.helpers.worker_processes import ready_pids, serve_with_workers
 from tests.helpers.ws_frames import TEXT
 from tests.helpers.ws_programs import open_websocket
@@ -75,6 +76,22 @@ async def test_hello_asgi() -> None:
 async def test_hello_fastapi() -> None:
     async with client_of(load("hello_fastapi").app) as client:
         assert (await client.get("/", params={"name": "reader"})).json() == {"message": "Hello, reader"}
+
+
+@pytest.mark.parametrize("backend", ["trio", "asyncio"])
+def test_blocking(backend: str) -> None:
+    guide = (EXAMPLES.parent / "guides/blocked-loop.md").read_text("utf-8")
+    first, last = re.findall(r"^WARNING:  The event loop (stands still .*|goes on .*)$", guide, re.MULTILINE)
+    with serve("blocking:app", Flavour(backend), "--app-dir", str(EXAMPLES), "--warn-blocked", "100ms") as server:
+        assert fetch(server.address, "/").body == b"a report\n"
+        for shown in (first, last):
+            said = server.stderr.wait_for(shown.partition(" ")[0] + " ")
+            assert without_figures(said) == without_figures(f"WARNING:  The event loop {shown}")
+
+
+def without_figures(line: str) -> str:
+    """Without what differs from run to run: lengths of time, and the directory."""
+    return re.sub(r"[\d.]+ m?s\b", "T", re.sub(r"/\S+/", "/", line))
 
 
 @pytest.mark.anyio

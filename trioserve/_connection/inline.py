@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 import anyio
 
-__all__ = ["await_point", "continue_inline", "orders_and_errors", "run_until_it_waits"]
+__all__ = ["await_point", "continue_inline", "orders_and_errors", "place_of", "point_of", "run_until_it_waits"]
 
 
 class Observer(Protocol):
@@ -120,20 +120,25 @@ def await_point(coro: Coroutine[Any, Any, None]) -> str:
             frame, inner = waiting.gi_frame, waiting.gi_yieldfrom
         else:  # it may have any attribute, and mean something else by it
             return point
-        point = _point(frame) or point
+        point = point_of(frame) or point
         waiting = inner
 
 
 def _innermost_call(outermost: FrameType | None) -> str | None:
     """The point of the last call outside the machinery that ``outermost``, or what it called, has made."""
     frame: FrameType | None = sys._getframe()
-    while frame is not None and frame is not outermost and _point(frame) is None:
+    while frame is not None and frame is not outermost and point_of(frame) is None:
         frame = frame.f_back
-    return _point(frame)
+    return point_of(frame)
 
 
-def _point(frame: FrameType | None) -> str | None:
-    """``None`` inside the machinery."""
+def point_of(frame: FrameType | None) -> str | None:
+    """``place_of`` the frame; ``None`` inside the machinery."""
     if frame is None or frame.f_globals.get("__name__", "").partition(".")[0] in _MACHINERY:
         return None
+    return place_of(frame)
+
+
+def place_of(frame: FrameType) -> str:
+    """``file:line (function)``."""
     return f"{frame.f_code.co_filename}:{frame.f_lineno} ({frame.f_code.co_qualname})"

@@ -13,9 +13,11 @@ from trioserve._server.accept import accept_loop, accept_rest
 from trioserve._server.access_log import AccessLogger
 from trioserve._server.context import make_context
 from trioserve._server.lifespan import Lifespan
+from trioserve._server.loop_guard import LoopGuard
 from trioserve._server.opening import Listeners
 from trioserve._server.recycling import check_recycling, start_recycling
 from trioserve._server.shutdown import Shutdown
+from trioserve._server.stalls import StallCounts, Stalls
 from trioserve._server.waiting import keep_saying
 from trioserve._streams import ByteStream, Network, Nursery
 from trioserve._types import App
@@ -27,6 +29,9 @@ class Connections:
     """Serves an application on listeners, for one run.
 
     ``on_spent`` is called when the process has served for long enough, with the option that says so.
+
+    Attributes:
+        stalls: how often the event loop stood still for longer than ``warn_blocked``.
 
     Raises:
         ConfigError: the format of the access log has something in it that is no atom, or the system cannot tell how
@@ -41,6 +46,7 @@ class Connections:
         self._lifetime = lifetime
         self._shutdown = shutdown
         self._on_spent = on_spent
+        self.stalls = StallCounts()
         self._access_log = AccessLogger(config) if config.access_log else None
         check_recycling(config)
 
@@ -56,6 +62,8 @@ class Connections:
                 ctx = self._make_context(listeners, network, lifespan, parse_fields)
                 _start_services(services, listeners, ctx)
                 start_recycling(self._config, services, self._on_spent)
+                if self._config.warn_blocked is not None:
+                    services.start_soon(LoopGuard(self._config.warn_blocked, network, Stalls(self.stalls)).run)
                 try:
                     await self._accept(listeners, ctx, connections, on_listening)
                 finally:

@@ -25,6 +25,7 @@ from trioserve._server.listeners import Bound
 from trioserve._server.only_hosts import only_for_hosts
 from trioserve._server.opening import Listeners
 from trioserve._server.shutdown import Shutdown
+from trioserve._server.stalls import StallCounts
 from trioserve._server.trace import traced
 from trioserve._server.waiting import keep_saying
 from trioserve._streams import Address, Listener, TlsListener, open_network, running_backend
@@ -84,6 +85,11 @@ class Server:
         self.engine = ""
 
     # What others ask of a running server.
+
+    @property
+    def stalls(self) -> StallCounts:
+        """How often the event loop stood still for longer than ``warn_blocked``, if that is watched."""
+        return self._connections.stalls
 
     def request_shutdown(self, reason: str, *, settle: float = 0.0, within: float | None = None) -> None:
         """Stop gracefully; before the application has started, stop at once. Later calls change nothing.

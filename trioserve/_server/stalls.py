@@ -1,0 +1,131 @@
+"""What is known and said of the times in which the event loop stood still. A thread calls it, and not the loop's."""
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import FrameType
+from typing import Final
+
+from trioserve._complaints import complain
+from trioserve._server.loop_clocks import Cause, Moment
+from trioserve._server.standing import Standing, standing_at
+
+__all__ = ["StallCounts", "Stalls"]
+
+QUIET_SECONDS: Final = 10.0  # a function that was named is not named again for so long
+
+log = logging.getLogger("trioserve")
+
+
+@dataclass(slots=True)
+class StallCounts:
+    """Since the server's start; whoever stood while a debugger had the program does not count.
+
+    Attributes:
+        count: how often the event loop stood still for longer than it may.
+        seconds: how long, together.
+        longest: in seconds.
+    """
+
+    count: int = 0
+    seconds: float = 0.0
+    longest: float = 0.0
+
+    def add(self, seconds: float) -> None:
+        self.count += 1
+        self.seconds += seconds
+        self.longest = max(self.longest, seconds)
+
+
+class Stalls:
+    """Counts them, and writes lines about them: one when a stall is noticed, and one at its end.
+
+    ``clock`` tells seconds of real time, which is not the time of an event loop in a test.
+    """
+
+    def __init__(self, counts: StallCounts, clock: Callable[[], float] = time.monotonic) -> None:
+        self._counts = counts
+        self._clock = clock
+        self._named: dict[str, float] = {}  # when each function was named the last time
+        self._unnamed: dict[str, int] = {}  # how often it was passed over since then
+        self._current: Standing | None = None
+        self._is_said = False
+
+    def begin(self, frame: FrameType | None, so_far: Moment) -> None:
+        """The loop stands still, with ``frame`` as the innermost one of its thread."""
+        self._current = standing = standing_at(frame)
+        self._is_said = not standing.in_debugger and self._may_name(standing)
+        if self._is_said:
+            complain(log, "The event loop stands still for %s now, %s %s%s", _length(so_far.wall), _doing(so_far),
+                     standing.place, self._passed_over(standing), level=logging.WARNING)
+            _say_stack(standing)
+
+    def end(self, seconds: float) -> None:
+        """The loop goes on."""
+        if self._current is None or self._current.in_debugger:
+            return
+        self._counts.add(seconds)
+        if self._is_said:
+            complain(log, "The event loop goes on after %s, %s", _length(seconds), self._so_often(),
+                     level=logging.WARNING)
+        self._current = None
+
+    def held_up(self, frame: FrameType | None, seconds: float, cause: Cause) -> None:
+        """The loop stood still for a reason that let nobody look meanwhile; ``frame`` is where it stands by now."""
+        standing = standing_at(frame)
+        if standing.in_debugger:
+            return
+        self._counts.add(seconds)
+        if not self._may_name(standing):
+            return
+        why = {
+            Cause.COLLECTION: "for a garbage collection",
+            Cause.LOOP: f"at {standing.place}, which kept the interpreter's lock",
+            Cause.THREAD: "because another thread kept the interpreter's lock",
+        }[cause]
+        complain(log, "The event loop stood still for %s %s%s, %s", _length(seconds), why,
+                 self._passed_over(standing), self._so_often(), level=logging.WARNING)
+        if cause is Cause.LOOP:
+            _say_stack(standing)
+
+    def process_stood(self, seconds: float) -> None:
+        """That is not the application's doing, or cannot be told from it."""
+        complain(log, "This process did not run for %s: it was stopped, or the machine had no time for it",
+                 _length(seconds), level=logging.INFO)
+
+    def _may_name(self, standing: Standing) -> bool:
+        now = self._clock()
+        function = standing.function
+        if now - self._named.get(function, -QUIET_SECONDS) < QUIET_SECONDS:
+            self._unnamed[function] = self._unnamed.get(function, 0) + 1
+            return False
+        self._named[function] = now
+        return True
+
+    def _passed_over(self, standing: Standing) -> str:
+        count = self._unnamed.pop(standing.function, 0)
+        return f" (and {count} more times since the last such line)" if count else ""
+
+    def _so_often(self) -> str:
+        counts = self._counts
+        if counts.count == 1:
+            return "for the first time"
+        return f"{counts.count} times altogether, {_length(counts.longest)} at most"
+
+
+def _doing(so_far: Moment) -> str:
+    """Whether the loop's thread computes or waits, where the system tells."""
+    if so_far.loop is None:
+        return "at"
+    return "computing at" if so_far.loop >= so_far.wall / 2 else "waiting at"
+
+
+def _say_stack(standing: Standing) -> None:
+    if log.isEnabledFor(logging.DEBUG):
+        stack = "".join(standing.stack.format()).rstrip()
+        complain(log, "The event loop stood there, most recent call last:\n%s", stack, level=logging.DEBUG)
+
+
+def _length(seconds: float) -> str:
+    return f"{seconds * 1000:.0f} ms" if seconds < 1 else f"{seconds:.1f} s"
