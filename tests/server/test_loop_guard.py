@@ -272,6 +272,14 @@ async def test_a_call_that_keeps_the_lock_is_named(ears: Ears) -> None:
         "which kept the interpreter's lock, for the first time", ears.lines[0])
 
 
+async def test_a_collection_in_a_function_that_was_named_is_said_all_the_same(ears: Ears) -> None:
+    stalls = Stalls(StallCounts(), lambda: 0.0)
+    for cause in (Cause.LOOP, Cause.COLLECTION, Cause.COLLECTION):
+        stalls.held_up(sys._getframe(), 0.5, cause)
+    assert [line for line in ears.lines if " for a garbage collection, 2 times altogether" in line] == [ears.lines[2]]
+    assert len(ears.lines) == 3
+
+
 async def test_the_time_of_a_collection_is_measured_while_it_is_watched() -> None:
     clocks = Clocks()
     clocks.start()

@@ -1,6 +1,7 @@
 """What is known and said of the times in which the event loop stood still. A thread calls it, and not the loop's."""
 
 import logging
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from trioserve._server.standing import Standing, standing_at
 
 __all__ = ["StallCounts", "Stalls"]
 
-QUIET_SECONDS: Final = 10.0  # a function that was named is not named again for so long
+QUIET_SECONDS: Final = 10.0  # a function, or a cause, that was named is not named again for so long
 
 log = logging.getLogger("trioserve")
 
@@ -47,7 +48,7 @@ class Stalls:
     def __init__(self, counts: StallCounts, clock: Callable[[], float] = time.monotonic) -> None:
         self._counts = counts
         self._clock = clock
-        self._named: dict[str, float] = {}  # when each function was named the last time
+        self._named: dict[str, float] = {}  # when each function, or cause, was named the last time
         self._unnamed: dict[str, int] = {}  # how often it was passed over since then
         self._current: Standing | None = None
         self._is_said = False
@@ -55,10 +56,10 @@ class Stalls:
     def begin(self, frame: FrameType | None, so_far: Moment) -> None:
         """The loop stands still, with ``frame`` as the innermost one of its thread."""
         self._current = standing = standing_at(frame)
-        self._is_said = not standing.in_debugger and self._may_name(standing)
+        self._is_said = not standing.in_debugger and self._may_name(standing.function)
         if self._is_said:
             complain(log, "The event loop stands still for %s now, %s %s%s", _length(so_far.wall), _doing(so_far),
-                     standing.place, self._passed_over(standing), level=logging.WARNING)
+                     standing.place, self._passed_over(standing.function), level=logging.WARNING)
             _say_stack(standing)
 
     def end(self, seconds: float) -> None:
@@ -77,7 +78,8 @@ class Stalls:
         if standing.in_debugger:
             return
         self._counts.add(seconds)
-        if not self._may_name(standing):
+        subject = standing.function if cause is Cause.LOOP else cause.name
+        if not self._may_name(subject):
             return
         why = {
             Cause.COLLECTION: "for a garbage collection",
@@ -85,7 +87,7 @@ class Stalls:
             Cause.THREAD: "because another thread kept the interpreter's lock",
         }[cause]
         complain(log, "The event loop stood still for %s %s%s, %s", _length(seconds), why,
-                 self._passed_over(standing), self._so_often(), level=logging.WARNING)
+                 self._passed_over(subject), self._so_often(), level=logging.WARNING)
         if cause is Cause.LOOP:
             _say_stack(standing)
 
@@ -94,17 +96,16 @@ class Stalls:
         complain(log, "This process did not run for %s: it was stopped, or the machine had no time for it",
                  _length(seconds), level=logging.INFO)
 
-    def _may_name(self, standing: Standing) -> bool:
+    def _may_name(self, subject: str) -> bool:
         now = self._clock()
-        function = standing.function
-        if now - self._named.get(function, -QUIET_SECONDS) < QUIET_SECONDS:
-            self._unnamed[function] = self._unnamed.get(function, 0) + 1
+        if now - self._named.get(subject, -math.inf) < QUIET_SECONDS:
+            self._unnamed[subject] = self._unnamed.get(subject, 0) + 1
             return False
-        self._named[function] = now
+        self._named[subject] = now
         return True
 
-    def _passed_over(self, standing: Standing) -> str:
-        count = self._unnamed.pop(standing.function, 0)
+    def _passed_over(self, subject: str) -> str:
+        count = self._unnamed.pop(subject, 0)
         return f" (and {count} more times since the last such line)" if count else ""
 
     def _so_often(self) -> str:
