@@ -1,7 +1,7 @@
 """A real server over memory streams, for the length of a block."""
 
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Final
@@ -10,6 +10,7 @@ import anyio
 
 from tests.helpers.transcripts import receive_response
 from trioserve import Config
+from trioserve._connection import Recorder
 from trioserve._server import Server
 from trioserve._streams.memory import MemoryClient, MemoryListener
 from trioserve._types import AnyApp
@@ -53,12 +54,12 @@ class Site:
 @asynccontextmanager
 async def serving(
     app: AnyApp, *, capacity: int = 64 * 1024, ssl_context: ssl.SSLContext | None = None,
-    **options: Any,
+    recorders: Sequence[Recorder] = (), **options: Any,
 ) -> AsyncIterator[Site]:
     """Serve ``app``; afterwards nothing is left of the server, neither a connection nor a task."""
     listener = MemoryListener(capacity=capacity)
     config = Config.from_options(TRANSCRIPT | options)
-    server = Server(app, config, listeners=[listener], ssl_context=ssl_context)
+    server = Server(app, config, listeners=[listener], ssl_context=ssl_context, recorders=recorders)
     failure: Exception | None = None
     tasks_before = len(anyio.get_running_tasks())
     async with anyio.create_task_group() as nursery:

@@ -5,6 +5,7 @@ from typing import Generic, TypeVar
 import anyio
 
 from trioserve._asgi import COMPLETE, FIRST_BODY, Response, error_body
+from trioserve._connection.recorders import Recorder
 from trioserve._connection.request import Request
 from trioserve._connection.supervision import Supervision
 from trioserve._connection.turnstile import Turnstile
@@ -97,17 +98,15 @@ class Answer(Generic[ResponseT]):
         ctx = self.request.owner.ctx
         if ctx.turnstile is not None:
             self.request.owner.on_answered()
-        if ctx.access_log is not None:
-            self._log_access()
+        if ctx.recorder is not None:
+            self._record(ctx.recorder)
 
-    def _log_access(self) -> None:
-        """One line for a request that has its answer, or will never have one."""
+    def _record(self, recorder: Recorder) -> None:
+        """The request has its answer, or will never have one."""
         request = self.request
-        access_log = request.owner.ctx.access_log
-        assert access_log is not None, "it is switched on"
         if self.refusal is not None and self.unanswered and request.head.method != "HEAD":
             self.response.body_bytes = len(error_body(self.refusal.reason))  # the owner will send it
-        request.write_access_line(access_log, access_log, self)
+        request.record(recorder, recorder.answered, self)
 
     def _wait_after_answer(self) -> None:
         """The application waits, and nobody should have to wait for it."""

@@ -218,8 +218,8 @@ class Http2Connection:
             stream.is_running = False
             self._streams[stream.id] = stream
             stream.answer_refusal(refusal, with_body=(b":method", b"HEAD") not in fields)
-        if self.ctx.access_log is not None:
-            self.ctx.access_log.refused(Refused.from_fields(fields, refusal, self.stream.peer))
+        if self.ctx.recorder is not None:
+            self.ctx.recorder.refused(Refused.from_fields(fields, refusal, self.stream.peer))
 
     def on_body(self, stream_id: int, data: bytes, ends: bool) -> None:
         stream = self._streams.get(stream_id)

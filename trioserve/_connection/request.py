@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from trioserve._complaints import complain
 from trioserve._connection.channel import Outlet, Owner
-from trioserve._connection.context import AccessLog
 from trioserve._connection.inline import await_point
+from trioserve._connection.recorders import Recorder
 from trioserve._protocol import RequestHead
 from trioserve._protocol.trace_context import read_trace
 from trioserve._streams import Address
@@ -101,20 +101,22 @@ class Request:
         else:
             self.context.run(function, *args)
 
-    def write_access_line(self, access_log: AccessLog, write: Callable[[Any, float], None], what: object) -> None:
-        """Let the access log write about ``what``; where filters may look at the line, in the request's context."""
+    def record(self, recorder: Recorder, tell: Callable[[Any, float], None], what: object) -> None:
+        """Let a method of the recorder hear of ``what``; where filters may look at it, in the request's context."""
         seconds = perf_counter() - self.started
         try:
-            if access_log.makes_records:
-                self.run_in_context(write, what, seconds)
+            if recorder.needs_context:
+                self.run_in_context(tell, what, seconds)
             else:
-                write(what, seconds)
+                tell(what, seconds)
         except Exception as exc:  # of a filter or a handler: the request has nothing to do with it
-            complain(log, "Cannot write the access line of %s", self.line, exc_info=exc)
+            complain(log, "Cannot record the end of %s", self.line, exc_info=exc)
 
     def say_end(self, reason: str) -> None:
         """One line for whoever asks why: the reason, the request, its age and where it stood."""
         self.end_reason = reason
+        if (recorder := self.owner.ctx.recorder) is not None:
+            recorder.ended_early(self.head, reason, self.age)
         where = await_point(self.coro) if self.coro is not None else "its start"
         level = logging.INFO if reason in ("client-disconnect", "shutdown") else logging.WARNING
         self.say(level, "%s: ended %s after %.1f s, waiting at %s", reason, self.line, self.age, where)

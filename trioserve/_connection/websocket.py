@@ -245,9 +245,9 @@ class WebSocket(Answer[ResponseT]):
         request = self.request
         request.end_reason = request.end_reason or frames.end_reason
         self._has_ended = True
-        access_log = self._owner.ctx.access_log
-        if access_log is not None:
-            request.write_access_line(access_log, access_log.websocket_closed, self)
+        recorder = self._owner.ctx.recorder
+        if recorder is not None:
+            request.record(recorder, recorder.websocket_closed, self)
 
     # What the owner asks.
 

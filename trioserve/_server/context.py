@@ -14,6 +14,7 @@ from trioserve._connection import (
     Http2Terms,
     Lifetime,
     NoTimeout,
+    Recorder,
     RequestIds,
     ServerContext,
     StandingFields,
@@ -23,7 +24,6 @@ from trioserve._connection import (
     WebSocketLimits,
 )
 from trioserve._protocol import HeadMemory, Http1Codec, Http1Limits, ParseFields
-from trioserve._server.access_log import AccessLogger
 from trioserve._server.engine import choose_http2_engine
 from trioserve._streams import running_backend
 from trioserve._trust import TrustedPeers, believed_fields
@@ -41,7 +41,7 @@ def make_context(
     clock: Callable[[], float],
     parse_fields: ParseFields,
     task_per_request: bool,
-    access_log: AccessLogger | None,
+    recorder: Recorder | None,
     on_requests_spent: Callable[[], None],
     new_app_context: Callable[[], Context],
     state: dict[str, Any] | None,
@@ -70,7 +70,7 @@ def make_context(
         timeouts=_make_timeouts(config, clock, tls=tls),
         standing_fields=standing_fields.lines_for,
         task_per_request=task_per_request,
-        access_log=access_log,
+        recorder=recorder,
         turnstile=_make_turnstile(config, on_requests_spent),
         request_ids=_make_request_ids(config),
         websockets=_make_websockets(config, clock),

@@ -14,7 +14,7 @@ import anyio.lowlevel
 from trioserve._addresses import shown, shown_here
 from trioserve._complaints import complain
 from trioserve._config import Config
-from trioserve._connection import Lifetime
+from trioserve._connection import Lifetime, Recorder
 from trioserve._errors import LifespanDied, TrioserveError
 from trioserve._host_names import HostNames
 from trioserve._server.connections import Connections
@@ -47,6 +47,7 @@ class Server:
             sockets at all are right when the server has been told to stop.
         on_spent: called instead of a shutdown when the process has served for long enough, with the reason:
             ``limit-max-requests``, ``limit-max-age`` or ``limit-max-rss``.
+        recorders: are told of each request and WebSocket that has ended, before the access log is.
         announce: say in the log where it listens.
         how_to_stop: what the line says besides, for a person.
 
@@ -59,7 +60,8 @@ class Server:
         self, app: AnyApp, config: Config, *, sockets: Sequence[socket.socket | Bound] | None = None,
         listeners: Sequence[Listener] | None = None, ssl_context: ssl.SSLContext | None = None,
         get_sockets: Callable[[], Awaitable[Sequence[socket.socket | Bound]]] | None = None,
-        on_spent: Callable[[str], None] | None = None, announce: bool = True, how_to_stop: str = "",
+        on_spent: Callable[[str], None] | None = None, recorders: Sequence[Recorder] = (), announce: bool = True,
+        how_to_stop: str = "",
     ) -> None:  # fmt: skip
         limit = config.limit_connections
         self._app = traced(adapt(app, config))
@@ -73,7 +75,7 @@ class Server:
             room=anyio.Semaphore(limit, max_value=limit) if limit is not None else None)
         self._shutdown = Shutdown(config, self._lifetime)
         self._connections = Connections(
-            self._app, config, self._lifetime, self._shutdown, on_spent or self.request_shutdown)
+            self._app, config, self._lifetime, self._shutdown, on_spent or self.request_shutdown, recorders)
         self._listeners = Listeners(
             config, sockets=sockets, get_sockets=get_sockets, ready=listeners, ssl_context=ssl_context)
         self._lifespan: Lifespan | None = None
