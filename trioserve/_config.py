@@ -261,6 +261,9 @@ class Config:
     log_config: str | Mapping[str, Any] | None = option(
         None, "Logging", "Set logging up from this file instead: .json, .yaml or .toml for dictConfig, others for "
         "fileConfig.", metavar="FILE")
+    otel: bool = option(
+        False, "Logging", "Tell OpenTelemetry of each request: a span and two metrics; the application sets its "
+        "exporters up.")
     request_id_header: str = option(
         "x-request-id", "Logging",
         "Header field in which a trusted proxy names a request; off: requests have no names.", metavar="NAME|off")

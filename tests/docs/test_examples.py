@@ -94,6 +94,19 @@ def without_figures(line: str) -> str:
     return re.sub(r"[\d.]+ m?s\b", "T", re.sub(r"/\S+/", "/", line))
 
 
+@pytest.mark.parametrize("backend", ["trio", "asyncio"])
+def test_otel(backend: str) -> None:
+    with serve("otel:app", Flavour(backend), "--app-dir", str(EXAMPLES), "--otel", "--no-access-log") as server:
+        assert fetch(server.address, "/tea/green").body == b"/tea/green"
+        server.stop()
+    text = server.stdout.text  # spans as JSON, one after the other
+    spans = {span["name"]: span for span in json.loads("[" + text.replace("\n}\n{", "\n},\n{") + "]")}
+    request = spans["GET /tea/{kind}"]
+    assert request["kind"] == "SpanKind.SERVER"
+    assert request["attributes"]["url.path"] == "/tea/green"
+    assert spans["brew"]["parent_id"] == request["context"]["span_id"]
+
+
 @pytest.mark.anyio
 async def test_send_files() -> None:
     example = load("send_files")

@@ -7,6 +7,7 @@ from trioserve._connection.patience import WRITE_LOOKS
 from trioserve._connection.recorders import Recorder, joined
 from trioserve._connection.records import Answered, ClosedWebSocket
 from trioserve._connection.refused import Refused
+from trioserve._connection.request import own_span
 from trioserve._connection.request_ids import RequestIds, TrustsPeer
 from trioserve._connection.serve import Connection
 from trioserve._connection.standing_fields import StandingFields
@@ -17,5 +18,6 @@ from trioserve._connection.websocket_limits import WebSocketLimits
 __all__ = [
     "WRITE_LOOKS", "Answered", "ClosedWebSocket", "Connection", "Http2Terms", "Lifetime", "NoTimeout", "Recorder",
     "Refused", "RequestIds", "ServerContext", "StandingFields", "Timeout", "Timeouts", "TrustsPeer", "Turnstile",
-    "WebSocketLimits", "await_point", "joined", "orders_and_errors", "place_of", "point_of",
+    "WebSocketLimits", "await_point", "joined", "orders_and_errors", "own_span", "place_of",
+    "point_of",
 ]  # fmt: skip

@@ -1,5 +1,6 @@
 """A request on the way to its answer: what exchanges and the handshakes of WebSockets have in common."""
 
+from contextvars import Context
 from typing import Generic, TypeVar
 
 import anyio
@@ -172,8 +173,19 @@ class Answer(Generic[ResponseT]):
         return self.request.client
 
     @property
+    def context(self) -> Context | None:
+        return self.request.context
+
+    @property
+    def is_open(self) -> bool:
+        return False
+
+    @property
     def end_reason(self) -> str:
         return self.request.end_reason
 
     def request_id(self) -> str | None:
         return self.request.id()
+
+    def trace(self) -> tuple[str, str] | None:
+        return self.request.trace()

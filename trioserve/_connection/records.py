@@ -1,5 +1,6 @@
 """What recorders are told about: an answered request and a closed WebSocket, as far as they can see them."""
 
+from contextvars import Context
 from typing import Protocol
 
 from trioserve._protocol import RequestHead
@@ -42,8 +43,15 @@ class Recorded(Protocol):
     def end_reason(self) -> str:
         """Why it was ended before its time; empty otherwise."""
 
+    @property
+    def context(self) -> Context | None:
+        """The context variables of its application; ``None`` if that has not been called."""
+
     def request_id(self) -> str | None:
         """The name of the request; ``None`` when requests have none."""
+
+    def trace(self) -> tuple[str, str] | None:
+        """The trace that it belongs to and a span in it, by their ids; ``None`` when there is none."""
 
 
 class Answered(Recorded, Protocol):
@@ -56,6 +64,10 @@ class Answered(Recorded, Protocol):
     @property
     def final_status(self) -> int:
         """What the client gets to see; 0 when it left before it got anything."""
+
+    @property
+    def is_open(self) -> bool:
+        """It was the handshake of a WebSocket, which begins now."""
 
 
 class MessageCounts(Protocol):

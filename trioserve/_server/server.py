@@ -5,7 +5,7 @@ import socket
 import ssl
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import anyio
 import anyio.abc
@@ -15,7 +15,7 @@ from trioserve._addresses import shown, shown_here
 from trioserve._complaints import complain
 from trioserve._config import Config
 from trioserve._connection import Lifetime, Recorder
-from trioserve._errors import LifespanDied, TrioserveError
+from trioserve._errors import ConfigError, LifespanDied, TrioserveError
 from trioserve._host_names import HostNames
 from trioserve._server.connections import Connections
 from trioserve._server.engine import choose_engine
@@ -29,7 +29,10 @@ from trioserve._server.stalls import StallCounts
 from trioserve._server.trace import traced
 from trioserve._server.waiting import keep_saying
 from trioserve._streams import Address, Listener, TlsListener, open_network, running_backend
-from trioserve._types import AnyApp
+from trioserve._types import AnyApp, App
+
+if TYPE_CHECKING:
+    from trioserve._server.telemetry import Telemetry
 
 __all__ = ["Server", "serve"]
 
@@ -67,6 +70,9 @@ class Server:
         self._app = traced(adapt(app, config))
         if config.server_name:
             self._app = only_for_hosts(HostNames(config.server_name), self._app)
+        if config.otel:
+            telemetry = _telemetry(self._app, app)
+            self._app, recorders = telemetry.app, (telemetry, *recorders)
         self._config = config
         self._announces = announce
         self._how_to_stop = f", {how_to_stop}" if how_to_stop else ""
@@ -221,6 +227,15 @@ async def serve(
     """
     server = Server(app, (config or Config()).replace(**options), sockets=sockets, ssl_context=ssl_context)
     await server.serve(task_status=task_status)
+
+
+def _telemetry(app: App, given: AnyApp) -> "Telemetry":
+    """For ``app``, which is made of what was ``given``. Raises ConfigError."""
+    try:
+        from trioserve._server.telemetry import Telemetry, is_instrumented  # slow to import
+    except ImportError:
+        raise ConfigError("otel", "opentelemetry is not installed; install trioserve[otel]") from None
+    return Telemetry(app, counts=not is_instrumented(given))
 
 
 def _only_ours(group: BaseExceptionGroup[BaseException]) -> TrioserveError:

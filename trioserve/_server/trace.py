@@ -17,7 +17,7 @@ from trioserve._addresses import HostPort
 from trioserve._complaints import complain
 from trioserve._types import App, Message, Receive, Scope, Send
 
-__all__ = ["TRACE", "traced"]
+__all__ = ["TRACE", "is_secret", "traced"]
 
 TRACE: Final = 5  # below DEBUG (10), as in uvicorn
 
@@ -138,10 +138,11 @@ def _fields(headers: Any) -> str:
         pairs = [(_printable(bytes(name)), _printable(bytes(value))) for name, value in headers]
     except (TypeError, ValueError):
         return _cut(headers)
-    return f"[{', '.join(f'{name}: {MASK if _is_secret(name) else _shortened(value)}' for name, value in pairs)}]"
+    return f"[{', '.join(f'{name}: {MASK if is_secret(name) else _shortened(value)}' for name, value in pairs)}]"
 
 
-def _is_secret(name: str) -> bool:
+def is_secret(name: str) -> bool:
+    """By its name, the value of a field or parameter lets somebody in."""
     name = name.lower()
     return name not in _NO_SECRETS and any(part in name for part in _SECRETS)
 
