@@ -43,7 +43,8 @@ class Http1Response(Response):
             self.keep_alive = False
         return super().end_if_whole()
 
-    def _encode_head(self, status: int, fields: list[Pair], lines: bytes) -> bytes:
+    def _encode_head(self, status: int, fields: list[Pair]) -> bytes:
+        lines = field_lines(fields)
         return (_STATUS_LINES.get(status) or b"HTTP/1.1 %d \r\n" % status) + lines  # RFC 9112 §4: without a phrase
 
     def _encode_body(self, data: bytes, is_first: bool, pieces: list[bytes]) -> None:

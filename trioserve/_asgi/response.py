@@ -15,7 +15,6 @@ from trioserve._asgi.fields import (
     SERVER,
     Pair,
     checked_fields,
-    field_lines,
     iterate,
     kind_of,
     known_kind,
@@ -185,7 +184,7 @@ class Response:
     def _declare(self, size: int) -> None:
         self._body_left = size
         self.fields = [*self.fields, (b"content-length", b"%d" % size)]
-        self._encoded_head = self._encode_head(self.status, self.fields, field_lines(self.fields))
+        self._encoded_head = self._encode_head(self.status, self.fields)
 
     def begin_file(self, pieces: list[bytes]) -> bool:
         """Bytes of a file shall leave as they are, and not as a part: false when they would have to be framed.
@@ -285,7 +284,7 @@ class Response:
         if status == 204 or status == 304 or self._head.method == "HEAD":
             self._send_body = False
             self._body_left = None  # with HEAD and 304 the length is that of the body left out
-        self._encoded_head = self._encode_head(status, self.fields, field_lines(self.fields))
+        self._encoded_head = self._encode_head(status, self.fields)
         self.status = status
 
     def _sort_fields(self, headers: Any) -> tuple[list[Pair], int | None]:
@@ -351,10 +350,11 @@ class Response:
         """The body says where it ends: without that, the end of the stream is seen to come too early."""
         raise NotImplementedError
 
-    def _encode_head(self, status: int, fields: list[Pair], lines: bytes) -> Any:
+    def _encode_head(self, status: int, fields: list[Pair]) -> Any:
         """What can be said of the head before the body begins: made once for a request that is repeated.
 
-        ``lines`` are the fields as HTTP/1.1 has them.
+        Raises:
+            AppError: a character that cannot stand in a value.
         """
         raise NotImplementedError
 

@@ -3,13 +3,12 @@
 from collections.abc import Callable, Iterator
 from contextvars import Context
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import anyio
 
 from trioserve._asgi import Dated, ProxyHeaders
 from trioserve._connection.event_streams import EventStreams
-from trioserve._connection.http2_terms import Http2Terms
 from trioserve._connection.recorders import Recorder
 from trioserve._connection.request_ids import RequestIds
 from trioserve._connection.timeouts import Timeout
@@ -17,6 +16,9 @@ from trioserve._connection.turnstile import Turnstile
 from trioserve._connection.websocket_limits import WebSocketLimits
 from trioserve._protocol import Http1Codec
 from trioserve._types import CoroutineApp
+
+if TYPE_CHECKING:
+    from trioserve._connection.http2_terms import Http2Terms
 
 __all__ = ["Lifetime", "Served", "ServerContext", "Timeouts"]
 
@@ -127,7 +129,7 @@ class ServerContext:
     recorder: Recorder | None
     turnstile: Turnstile | None
     websockets: WebSocketLimits | None
-    http2: Http2Terms | None
+    http2: "Http2Terms | None"
     new_app_context: Callable[[], Context]
     requests_per_connection: int | None = None
     write_seconds: float | None = None

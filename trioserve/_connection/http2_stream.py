@@ -66,11 +66,12 @@ class Http2Stream:
         lost: nothing can be sent any more: it was reset, or the connection broke.
         congested: bytes wait for a window of the client's, or for the network.
         is_running: the application has not ended.
+        is_sent: nothing of the answer is left.
     """
 
     __slots__ = (
         "_connection", "_drained", "_has_slot", "_is_cancelled", "_left", "_patience", "answer",
-        "congested", "id", "inlet", "is_running", "lost", "response", "task",
+        "congested", "id", "inlet", "is_running", "is_sent", "lost", "response", "task",
     )  # fmt: skip
 
     file_outlet = None  # files are framed as any other body
@@ -83,7 +84,7 @@ class Http2Stream:
         self.answer: Http2Answer | None = None
         self.inlet = NO_BODY
         self.task: Cancellable | None = None
-        self.lost = False
+        self.lost = self.is_sent = False
         self.congested = False
         self.is_running = True
         self._has_slot = False  # in the turnstile
@@ -159,8 +160,10 @@ class Http2Stream:
         if self.lost:
             return
         engine, response = self._connection.codec.engine, self.response
-        while response.hints:
-            engine.send_informational_response(self.id, response.hints.pop(0))
+        if response.hints is not None:
+            for hint in response.hints:
+                engine.send_informational_response(self.id, hint)
+            response.hints = None
         ends_with_data = response.ends and not response.trailers
         head = response.response_head
         if head is not None:
@@ -195,7 +198,8 @@ class Http2Stream:
             self._patience = self._patience or Patience(self, self.ctx, self._on_stuck)
             self._patience.on_congested()
         elif not unsent:
-            self._note_drained()
+            if self.congested or self._drained is not None:
+                self._note_drained()
             if self.response.ends:
                 self._finish()
 
@@ -209,19 +213,16 @@ class Http2Stream:
             self._drained = None
 
     def _finish(self) -> None:
-        """All has been said. What the client still has to say is not needed (RFC 9113 §8.1)."""
-        if not self.lost and not self._client_has_ended:
+        """All has been sent. What the client still has to say is not needed (RFC 9113 §8.1)."""
+        self.is_sent = True
+        if not self._client_has_ended:
             self.reset(NO_ERROR)
-        self._connection.on_stream_change(self)
+        else:
+            self._connection.on_stream_change(self)
 
     @property
     def _client_has_ended(self) -> bool:
         return not isinstance(self.inlet, Http2Inlet) or self.inlet.has_ended
-
-    @property
-    def is_sent(self) -> bool:
-        """Nothing of the answer is left."""
-        return self.lost or (self.response.ends and not self.unsent)
 
     async def drain(self) -> None:
         while self.congested and not self.lost:
@@ -268,7 +269,7 @@ class Http2Stream:
 
     def on_lost(self) -> None:
         """Nothing can be sent any more, and nothing comes."""
-        self.lost = True
+        self.lost = self.is_sent = True
         self._connection.sender.forget(self)
         self._note_drained()
         self.on_left()
@@ -281,6 +282,11 @@ class Http2Stream:
         if self._left is not None:
             self._left.set()
             self._left = None
+
+    def forget(self) -> None:
+        """It has ended in every respect: let go of whatever knows it, so that no cycle stays."""
+        self.answer = self.task = self._patience = None
+        self.inlet = NO_BODY
 
     # What the inlet asks, and a tunnel.
 
