@@ -243,6 +243,8 @@ class Config:
     reload_delay: float = option(
         0.25, "Development", "A change counts when nothing else has changed for this long.", minimum=0,
         metavar="SECONDS")
+    teach: bool = option(
+        False, "Development", "Log a timeline of each request: its messages, tasks, nurseries and cancel scopes.")
     warn_blocked: Seconds = seconds(
         None, "Log where the event loop stands when it stands still for longer than this; with --reload it is 100ms.",
         minimum=0.01, group="Development")
@@ -336,6 +338,8 @@ class Config:
             raise ConfigError("umask", f"{self.umask!r} is no octal number such as 027")
         if self.reload and self.workers > 1:
             raise ConfigError("workers", f"{self.workers} workers cannot be reloaded: reload runs one, choose either")
+        if self.teach and self.workers > 1:
+            raise ConfigError("teach", f"timelines of {self.workers} workers would be mixed: use --workers 1")
         for line in self.header:
             if not _HEADER.fullmatch(line):
                 raise ConfigError("header", f"{line!r} is not of the form Name:Value")

@@ -113,11 +113,19 @@ def await_point(coro: Coroutine[Any, Any, None]) -> str:
         if isinstance(waiting, CoroutineType):
             frame, inner = waiting.cr_frame, waiting.cr_await
         elif isinstance(waiting, GeneratorType):
-            frame, inner = waiting.gi_frame, waiting.gi_yieldfrom
+            frame, inner = waiting.gi_frame, waiting.gi_yieldfrom or _driven_by(waiting)
         else:  # it may have any attribute, and mean something else by it
             return point
         point = point_of(frame) or point
         waiting = inner
+
+
+def _driven_by(generator: "GeneratorType[Any, Any, Any]") -> Any:
+    """The coroutine that a driver of ours runs step by step."""
+    frame: FrameType | None = generator.gi_frame
+    if frame is None or not frame.f_globals.get("__name__", "").startswith("trioserve."):
+        return None
+    return frame.f_locals.get("coro")
 
 
 def _innermost_call(outermost: FrameType | None) -> str | None:

@@ -122,7 +122,10 @@ class Request:
         """One line for whoever asks why: the reason, the request, its age and where it stood."""
         self.end_reason = reason
         if (recorder := self.owner.ctx.recorder) is not None:
-            recorder.ended_early(self.head, reason, self.age)
+            if recorder.needs_context:
+                self.run_in_context(recorder.ended_early, self.head, reason, self.age)
+            else:
+                recorder.ended_early(self.head, reason, self.age)
         where = await_point(self.coro) if self.coro is not None else "its start"
         level = logging.INFO if reason in ("client-disconnect", "shutdown") else logging.WARNING
         self.say(level, "%s: ended %s after %.1f s, waiting at %s", reason, self.line, self.age, where)

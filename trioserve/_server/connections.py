@@ -1,7 +1,8 @@
 """The middle of the tree of tasks: accept, serve connections until the shutdown, let them finish."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from functools import partial
+from typing import Any, TypeAlias
 
 import anyio
 import anyio.abc
@@ -22,14 +23,17 @@ from trioserve._server.waiting import keep_saying
 from trioserve._streams import ByteStream, Network, Nursery
 from trioserve._types import App
 
-__all__ = ["Connections"]
+__all__ = ["Connections", "Service"]
+
+Service: TypeAlias = Callable[..., Coroutine[Any, Any, None]]
+"""Called with the keyword ``task_status``, of which ``started`` is called when connections can come."""
 
 
 class Connections:
     """Serves an application on listeners, for one run.
 
     ``on_spent`` is called when the process has served for long enough, with the option that says so. ``recorders`` are
-    told what the access log is told.
+    told what the access log is told. ``services`` are tasks that run as long as there are connections.
 
     Attributes:
         stalls: how often the event loop stood still for longer than ``warn_blocked``.
@@ -41,7 +45,7 @@ class Connections:
 
     def __init__(
         self, app: App, config: Config, lifetime: Lifetime, shutdown: Shutdown, on_spent: Callable[[str], None],
-        recorders: Sequence[Recorder],
+        recorders: Sequence[Recorder], services: Sequence[Service],
     ) -> None:  # fmt: skip
         self._app = app
         self._config = config
@@ -49,6 +53,7 @@ class Connections:
         self._shutdown = shutdown
         self._on_spent = on_spent
         self._recorders = recorders
+        self._services = services
         self.stalls = StallCounts()
         self._access_log = AccessLogger(config) if config.access_log else None
         check_recycling(config)
@@ -60,7 +65,8 @@ class Connections:
         """From the first connection to the end of the last one. The listeners are closed in between."""
         shutdown = self._shutdown
         async with anyio.create_task_group() as services:
-            await services.start(network.run)
+            for service in (network.run, *self._services):
+                await services.start(service)
             async with network.open_nursery() as connections:
                 ctx = self._make_context(listeners, network, lifespan, parse_fields)
                 _start_services(services, listeners, ctx)

@@ -17,7 +17,7 @@ from trioserve._config import Config
 from trioserve._connection import Lifetime, Recorder
 from trioserve._errors import ConfigError, LifespanDied, TrioserveError
 from trioserve._host_names import HostNames
-from trioserve._server.connections import Connections
+from trioserve._server.connections import Connections, Service
 from trioserve._server.engine import choose_engine
 from trioserve._server.interface import adapt
 from trioserve._server.lifespan import Lifespan
@@ -73,6 +73,13 @@ class Server:
         if config.otel:
             telemetry = _telemetry(self._app, app)
             self._app, recorders = telemetry.app, (telemetry, *recorders)
+        services: list[Service] = []
+        if config.teach:
+            from trioserve._server.trace.teaching import Teacher  # for development only
+
+            teacher = Teacher(self._app, config)
+            self._app, recorders = teacher.app, (teacher, *recorders)
+            services.append(teacher.run)
         self._config = config
         self._announces = announce
         self._how_to_stop = f", {how_to_stop}" if how_to_stop else ""
@@ -81,7 +88,8 @@ class Server:
             room=anyio.Semaphore(limit, max_value=limit) if limit is not None else None)
         self._shutdown = Shutdown(config, self._lifetime)
         self._connections = Connections(
-            self._app, config, self._lifetime, self._shutdown, on_spent or self.request_shutdown, recorders)
+            self._app, config, self._lifetime, self._shutdown, on_spent or self.request_shutdown, recorders,
+            services)
         self._listeners = Listeners(
             config, sockets=sockets, get_sockets=get_sockets, ready=listeners, ssl_context=ssl_context)
         self._lifespan: Lifespan | None = None

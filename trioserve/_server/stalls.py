@@ -9,6 +9,7 @@ from types import FrameType
 from typing import Final
 
 from trioserve._complaints import complain
+from trioserve._server.lengths import shown_length
 from trioserve._server.loop_clocks import Cause, Moment
 from trioserve._server.standing import Standing, standing_at
 
@@ -58,7 +59,7 @@ class Stalls:
         self._current = standing = standing_at(frame)
         self._is_said = not standing.in_debugger and self._may_name(standing.function)
         if self._is_said:
-            complain(log, "The event loop stands still for %s now, %s %s%s", _length(so_far.wall), _doing(so_far),
+            complain(log, "The event loop stands still for %s now, %s %s%s", shown_length(so_far.wall), _doing(so_far),
                      standing.place, self._passed_over(standing.function), level=logging.WARNING)
             _say_stack(standing)
 
@@ -68,7 +69,7 @@ class Stalls:
             return
         self._counts.add(seconds)
         if self._is_said:
-            complain(log, "The event loop goes on after %s, %s", _length(seconds), self._so_often(),
+            complain(log, "The event loop goes on after %s, %s", shown_length(seconds), self._so_often(),
                      level=logging.WARNING)
         self._current = None
 
@@ -86,7 +87,7 @@ class Stalls:
             Cause.LOOP: f"at {standing.place}, which kept the interpreter's lock",
             Cause.THREAD: "because another thread kept the interpreter's lock",
         }[cause]
-        complain(log, "The event loop stood still for %s %s%s, %s", _length(seconds), why,
+        complain(log, "The event loop stood still for %s %s%s, %s", shown_length(seconds), why,
                  self._passed_over(subject), self._so_often(), level=logging.WARNING)
         if cause is Cause.LOOP:
             _say_stack(standing)
@@ -94,7 +95,7 @@ class Stalls:
     def process_stood(self, seconds: float) -> None:
         """That is not the application's doing, or cannot be told from it."""
         complain(log, "This process did not run for %s: it was stopped, or the machine had no time for it",
-                 _length(seconds), level=logging.INFO)
+                 shown_length(seconds), level=logging.INFO)
 
     def _may_name(self, subject: str) -> bool:
         now = self._clock()
@@ -112,7 +113,7 @@ class Stalls:
         counts = self._counts
         if counts.count == 1:
             return "for the first time"
-        return f"{counts.count} times altogether, {_length(counts.longest)} at most"
+        return f"{counts.count} times altogether, {shown_length(counts.longest)} at most"
 
 
 def _doing(so_far: Moment) -> str:
@@ -126,7 +127,3 @@ def _say_stack(standing: Standing) -> None:
     if log.isEnabledFor(logging.DEBUG):
         stack = "".join(standing.stack.format()).rstrip()
         complain(log, "The event loop stood there, most recent call last:\n%s", stack, level=logging.DEBUG)
-
-
-def _length(seconds: float) -> str:
-    return f"{seconds * 1000:.0f} ms" if seconds < 1 else f"{seconds:.1f} s"

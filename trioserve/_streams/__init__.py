@@ -16,7 +16,8 @@ from trioserve._streams.interface import (
     TaskFunction,
 )
 from trioserve._streams.proxied import ProxiedListener
-from trioserve._streams.running import open_network, running_backend
+from trioserve._streams.running import open_network, running_backend, watch_tasks
+from trioserve._streams.task_watch import SeenScope, SeenTask, TaskWatch
 from trioserve._streams.tls import ServerIdentity, TlsFacts, TlsListener, is_tls, tls_facts
 
 __all__ = [
@@ -32,13 +33,17 @@ __all__ = [
     "Network",
     "Nursery",
     "ProxiedListener",
+    "SeenScope",
+    "SeenTask",
     "SendObserver",
     "ServerIdentity",
     "TaskFunction",
+    "TaskWatch",
     "TlsFacts",
     "TlsListener",
     "is_tls",
     "open_network",
     "running_backend",
     "tls_facts",
+    "watch_tasks",
 ]  # fmt: skip
