@@ -22,7 +22,7 @@ from websockets.exceptions import InvalidStatus
 
 import trioserve
 from tests.helpers.certificates import authority, client_certificate, client_context, files_of, server_certificate
-from tests.helpers.raw_http import fetch
+from tests.helpers.raw_http import RawClient, fetch
 from tests.helpers.raw_websocket import RawWebSocket
 from tests.helpers.server_process import WAIT_SECONDS, Flavour, serve, wait_until
 from tests.helpers.worker_processes import ready_pids, serve_with_workers
@@ -90,8 +90,29 @@ def test_blocking(backend: str) -> None:
 
 
 def without_figures(line: str) -> str:
-    """Without what differs from run to run: lengths of time, and the directory."""
-    return re.sub(r"[\d.]+ m?s\b", "T", re.sub(r"/\S+/", "/", line))
+    """Without what differs from run to run: lengths of time, directory, the client's port and the request's name."""
+    line = re.sub(r"/\S+/", "/", re.sub(r" \[\w+-\w+\]$", " [ID]", line))
+    return re.sub(r" +[\d.]+ m?s\b", " T", re.sub(r"127\.0\.0\.1:\d+", "CLIENT", line))
+
+
+@pytest.mark.parametrize("backend", ["trio", "asyncio"])
+def test_timelines(backend: str) -> None:
+    page = (EXAMPLES.parent / "concepts/timelines.md").read_text("utf-8")
+    report, ticks, save = (block.splitlines() for block in re.findall(r"^```text\n(.*?)^```", page, re.M | re.S))
+    options = ["--app-dir", str(EXAMPLES), "--teach", "--timeout-request", "2s", "--no-access-log"]
+    with serve("timelines:app", Flavour(backend), *options) as server:
+        assert fetch(server.address, "/report").status == 200
+        with RawClient(server.address) as client:
+            client.get("/ticks")
+            assert client.receive_until(b"tick")
+        server.stderr.wait_for("the application was cancelled")
+        assert fetch(server.address, "/save").status == 504
+        server.stderr.wait_for("the application was cancelled", times=2)
+        lines = [line for line in server.stderr.text.splitlines() if "--teach" not in line]
+    begin = next(number for number, line in enumerate(lines) if "GET /report" in line)
+    shown = [*report, *ticks, *save]
+    said = lines[begin:][:len(shown)]
+    assert [without_figures(line) for line in said] == [without_figures(line) for line in shown]
 
 
 @pytest.mark.parametrize("backend", ["trio", "asyncio"])
