@@ -4,7 +4,8 @@ from collections.abc import Callable, Iterable
 from typing import Final, TypeAlias
 
 from trioserve._asgi.fields import Pair, field_lines
-from trioserve._asgi.response import BODY, COMPLETE, Dated, Response, error_body
+from trioserve._asgi.response import Dated, Response, error_body
+from trioserve._asgi.states import BODY, COMPLETE
 from trioserve._protocol.events import RequestHead
 from trioserve._protocol.handshake import Handshake
 from trioserve._protocol.reasons import REASON_PHRASES

@@ -4,7 +4,8 @@ from collections.abc import Callable
 from typing import Final, TypeAlias
 
 from trioserve._asgi.fields import Pair, check_values
-from trioserve._asgi.response import COMPLETE, Dated, Response
+from trioserve._asgi.response import Dated, Response
+from trioserve._asgi.states import COMPLETE
 from trioserve._protocol.events import RequestHead
 from trioserve._protocol.handshake import Handshake
 from trioserve._types import Fields

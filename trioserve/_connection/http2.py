@@ -256,14 +256,21 @@ class Http2Connection:
 
     # What the streams tell and ask.
 
-    def on_stream_change(self, stream: Http2Stream) -> None:
-        if stream.is_sent:
-            self._streams.pop(stream.id, None)
-            if stream.is_running:
-                self._going_on.add(stream)
-            else:
-                self._going_on.discard(stream)
-                stream.forget()
+    def on_stream_sent(self, stream: Http2Stream) -> None:
+        self._streams.pop(stream.id, None)
+        if stream.is_running:
+            self._going_on.add(stream)
+        else:
+            stream.forget()
+        self._see_what_is_left()
+
+    def on_stream_ended(self, stream: Http2Stream) -> None:
+        if stream.id not in self._streams:
+            self._going_on.discard(stream)
+            stream.forget()
+        self._see_what_is_left()
+
+    def _see_what_is_left(self) -> None:
         if self._waiting:
             self.stream.interrupt()  # there may be room for one more
         elif not self._streams and not self._going_on:

@@ -50,8 +50,11 @@ class Carrier(Protocol):
 
     def start_child(self, function: TaskFunction, *args: object) -> Cancellable: ...
 
-    def on_stream_change(self, stream: "Http2Stream") -> None:
-        """Its task has ended, or the last of its bytes has left, or it was reset. May be called again."""
+    def on_stream_ended(self, stream: "Http2Stream") -> None:
+        """Its application has ended."""
+
+    def on_stream_sent(self, stream: "Http2Stream") -> None:
+        """The last of its bytes has left, or nothing more can be sent. May be called again."""
 
 
 class Http2Stream:
@@ -66,12 +69,11 @@ class Http2Stream:
         lost: nothing can be sent any more: it was reset, or the connection broke.
         congested: bytes wait for a window of the client's, or for the network.
         is_running: the application has not ended.
-        is_sent: nothing of the answer is left.
     """
 
     __slots__ = (
         "_connection", "_drained", "_has_slot", "_is_cancelled", "_left", "_patience", "answer",
-        "congested", "id", "inlet", "is_running", "is_sent", "lost", "response", "task",
+        "congested", "id", "inlet", "is_running", "lost", "response", "task",
     )  # fmt: skip
 
     file_outlet = None  # files are framed as any other body
@@ -84,7 +86,7 @@ class Http2Stream:
         self.answer: Http2Answer | None = None
         self.inlet = NO_BODY
         self.task: Cancellable | None = None
-        self.lost = self.is_sent = False
+        self.lost = False
         self.congested = False
         self.is_running = True
         self._has_slot = False  # in the turnstile
@@ -109,7 +111,7 @@ class Http2Stream:
         finally:
             self.is_running = False
             self._conclude(answer)
-            self._connection.on_stream_change(self)
+            self._connection.on_stream_ended(self)
 
     async def _enter(self, answer: "Http2Answer") -> bool:
         turnstile = self.ctx.turnstile
@@ -214,11 +216,10 @@ class Http2Stream:
 
     def _finish(self) -> None:
         """All has been sent. What the client still has to say is not needed (RFC 9113 §8.1)."""
-        self.is_sent = True
         if not self._client_has_ended:
             self.reset(NO_ERROR)
         else:
-            self._connection.on_stream_change(self)
+            self._connection.on_stream_sent(self)
 
     @property
     def _client_has_ended(self) -> bool:
@@ -269,11 +270,11 @@ class Http2Stream:
 
     def on_lost(self) -> None:
         """Nothing can be sent any more, and nothing comes."""
-        self.lost = self.is_sent = True
+        self.lost = True
         self._connection.sender.forget(self)
         self._note_drained()
         self.on_left()
-        self._connection.on_stream_change(self)
+        self._connection.on_stream_sent(self)
 
     def on_left(self) -> None:
         """The client has gone, or the stream has."""
