@@ -393,7 +393,7 @@ async def test_a_line_of_json_knows_its_request(caplog: pytest.LogCaptureFixture
 async def test_afterwards_nobody_looks_any_more() -> None:
     await timeline_of(hello)
     if sniffio.current_async_library() == "trio":
-        instruments = trio.lowlevel.current_task()._runner.instruments  # type: ignore[attr-defined]
+        instruments = trio.lowlevel.current_task()._runner.instruments
         assert not [name for name, attached in instruments.items() if attached]
     else:
         assert asyncio.get_running_loop().get_task_factory() is None
