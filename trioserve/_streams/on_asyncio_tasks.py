@@ -91,7 +91,7 @@ class AsyncioTaskWatch:
 
     def name(self, task: "asyncio.Task[Any]") -> str:
         name = task.get_name()
-        if name.startswith("Task-"):  # asyncio's number
+        if name.startswith("Task-") or name == "None":  # asyncio's number; the text is what some 3.13 make of no name
             name = getattr(task.get_coro(), "__qualname__", name)
         return short_name(name)
 
