@@ -1,6 +1,7 @@
 """``--teach``: the timeline of a request, the same on both backends."""
 
 import asyncio
+import gc
 import logging
 import re
 from collections.abc import Callable
@@ -12,6 +13,7 @@ import sniffio
 import trio
 
 from tests.helpers.apps import echo, hello, read_body, reply
+from tests.helpers.http2_client import http2_client
 from tests.helpers.serving import serving
 from tests.helpers.transcripts import get, post
 from tests.helpers.ws_client import echo as websocket_echo
@@ -278,6 +280,18 @@ async def test_a_websocket(lines: Callable[[], list[str]]) -> None:
     ]
 
 
+@pytest.mark.parametrize("engine", ["ngh2", "h2"])
+async def test_streams_of_http2(engine: Any, lines: Callable[[], list[str]]) -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        with anyio.move_on_after(5):
+            await anyio.sleep(1)
+        await reply(send)
+
+    async with serving(app, teach=True, http2=True, http2_engine=engine) as site, http2_client(site) as client:
+        await client.get("/")
+    assert texts(lines()) == ["the application is called", "scope entered, 5.0 s left", "scope left", *RESPONSE]
+
+
 async def test_send_that_fails(lines: Callable[[], list[str]]) -> None:
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         await read_body(receive)
@@ -327,6 +341,21 @@ async def test_tasks_of_asyncios_own(lines: Callable[[], list[str]]) -> None:
     await timeline_of(app, post(b"", "connection: close"))
     assert texts(lines())[1:] == [
         "forgotten started, in no nursery of this request", *RESPONSE[:2], "forgotten ended", RESPONSE[2]]
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"], indirect=True)
+async def test_a_task_that_is_cancelled_before_it_begins(lines: Callable[[], list[str]]) -> None:
+    async def never() -> None:
+        raise AssertionError("it must not begin")
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        asyncio.create_task(never()).cancel()
+        await asyncio.sleep(1)
+        await reply(send)
+
+    await timeline_of(app)
+    gc.collect()  # a coroutine that was never awaited would be a warning now
+    assert texts(lines())[1:3] == ["never started, in no nursery of this request", "never was cancelled"]
 
 
 @pytest.mark.parametrize("anyio_backend", ["asyncio"], indirect=True)

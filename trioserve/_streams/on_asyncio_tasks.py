@@ -7,6 +7,7 @@ import asyncio
 import types
 from collections.abc import Callable, Coroutine, Generator
 from contextvars import Context, copy_context
+from functools import partial
 from typing import Any
 
 from anyio._backends import _asyncio as anyio_on_asyncio
@@ -66,7 +67,7 @@ class AsyncioTaskWatch:
             return asyncio.Task(coro, loop=loop, context=context, **options)
         task: asyncio.Task[Any] = asyncio.Task(self.watched(coro), loop=loop, context=context, **options)
         task.get_coro().__qualname__ = coro.__qualname__  # type: ignore[union-attr]  # a coroutine, whose name can be set
-        task.add_done_callback(self._on_done)
+        task.add_done_callback(partial(self._on_done, coro))
         self._listener.on_spawn(task, context)
         return task
 
@@ -78,7 +79,8 @@ class AsyncioTaskWatch:
         finally:
             del self._running[task]
 
-    def _on_done(self, task: "asyncio.Task[Any]") -> None:
+    def _on_done(self, coro: Coroutine[Any, Any, Any], task: "asyncio.Task[Any]") -> None:
+        coro.close()  # it has not begun if the task was cancelled before it did
         cancelled = task.cancelled()
         self._listener.on_exit(task, None if cancelled else task.exception(), cancelled=cancelled)
 

@@ -48,13 +48,17 @@ class Member:
     depth: int
     entered: list[Entered] = field(default_factory=list)
 
+    def depth_of(self, entered: Entered) -> int:
+        """Of lines about it, which come before and after what is inside."""
+        return self.depth + sum(outer.is_told for outer in self.entered[: self.entered.index(entered)])
+
     @property
     def depth_inside(self) -> int:
         return self.depth + sum(entered.is_told for entered in self.entered)
 
 
 class Timeline:
-    """Of one call of the application. ``write`` takes a line and its colour, ``None`` for none."""
+    """Of one call of the application. ``write`` takes a line, coloured if ``colors`` says so."""
 
     def __init__(self, watch: TaskWatch, write: Callable[[str], None], *, colors: bool) -> None:
         self._watch = watch
@@ -84,9 +88,7 @@ class Timeline:
     def ends(self, error: BaseException | None, *, cancelled: bool) -> None:
         task = self._watch.current()
         self.on_step(task)
-        how = "was cancelled" if cancelled else "returned" if error is None else f"raised {_shown(error)}"
-        self._say(0, f"{APPLICATION} {how}", None if how == "returned" else RED)
-        del self._members[task]
+        self._say_end(self._members.pop(task), "returned", error, cancelled=cancelled)
 
     def cancelled_by_server(self, reason: str) -> None:
         self._look_at_cancellations("")
@@ -108,9 +110,9 @@ class Timeline:
             self._leave(member)
         for scope in scopes[len(member.entered):]:
             entered = Entered(scope)
+            member.entered.append(entered)
             if entered.matters:
                 self._tell(member, entered)
-            member.entered.append(entered)
         self._look_at_newborn()
 
     def on_exit(self, task: SeenTask, error: BaseException | None, *, cancelled: bool) -> None:
@@ -124,8 +126,7 @@ class Timeline:
         while member.entered:
             self._leave(member)
         del self._members[task]
-        how = "was cancelled" if cancelled else "ended" if error is None else f"raised {_shown(error)}"
-        self._say(member.depth, f"{member.name} {how}", None if how == "ended" else RED)
+        self._say_end(member, "ended", error, cancelled=cancelled)
         if error is not None:
             self._look_at_cancellations(member.name)
 
@@ -164,8 +165,8 @@ class Timeline:
             why = f", because {entered.failed} has raised"
         else:
             why = f" by {by}" if by else ""
-        depth = member.depth + sum(other.is_told for other in member.entered[: member.entered.index(entered)])
-        self._say_of(member, f"{entered.kind} cancelled{why}", RED, depth=depth + entered.is_told)
+        depth = member.depth_of(entered) + entered.is_told
+        self._say_of(member, f"{entered.kind} cancelled{why}", RED, depth=depth)
 
     def _leave(self, member: Member) -> None:
         left = member.entered.pop()
@@ -186,8 +187,7 @@ class Timeline:
             nursery.kind = "nursery"
             if not nursery.is_told:
                 self._tell(holder, nursery)
-            index = holder.entered.index(nursery)
-            depth = holder.depth + sum(entered.is_told for entered in holder.entered[: index + 1])
+            depth = holder.depth_of(nursery) + 1
             self._members[task] = Member(name, began_in, depth)
             self._say(depth, f"{name} started", GREEN)
 
@@ -207,9 +207,8 @@ class Timeline:
             facts.append("shielded")
         if left != math.inf:
             facts.append(f"{shown_length(left)} left")
-        before = member.entered if entered not in member.entered else member.entered[: member.entered.index(entered)]
-        depth = member.depth + sum(other.is_told for other in before)
-        self._say_of(member, f"{entered.kind} {', '.join(facts)}", YELLOW if len(facts) > 1 else GREEN, depth=depth)
+        color = YELLOW if len(facts) > 1 else GREEN
+        self._say_of(member, f"{entered.kind} {', '.join(facts)}", color, depth=member.depth_of(entered))
         entered.is_told = True
 
     # The lines.
@@ -227,6 +226,13 @@ class Timeline:
     def _say_of(self, member: Member, text: str, color: str | None, *, depth: int | None = None) -> None:
         named = text if member.name == APPLICATION else f"{member.name}: {text}"
         self._say(member.depth_inside if depth is None else depth, named, color)
+
+    def _say_end(self, member: Member, well: str, error: BaseException | None, *, cancelled: bool) -> None:
+        if not cancelled and error is None:
+            self._say(member.depth, f"{member.name} {well}", None)
+        else:
+            how = "was cancelled" if error is None else f"raised {_shown(error)}"
+            self._say(member.depth, f"{member.name} {how}", RED)
 
     def _say(self, depth: int, text: str, color: str | None) -> None:
         start = f"{_time(self._watch.now() - self._began)}  {GUIDE * depth}"
