@@ -374,14 +374,17 @@ async def test_a_task_factory_of_the_programs_own_stays(lines: Callable[[], list
 # -- the lines ---------------------------------------------------------------------------------------------------------
 
 
-async def test_no_line_is_wider_than_a_terminal(lines: Callable[[], list[str]]) -> None:
+async def test_no_line_is_wider_than_a_terminal(
+    lines: Callable[[], list[str]], caplog: pytest.LogCaptureFixture
+) -> None:
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         fields = [(b"x-long-name-of-a-field", b"v" * 200)] * 5
         await send({"type": "http.response.start", "status": 200, "headers": fields})
         await send({"type": "http.response.body", "body": b"x" * 1000})
 
-    await timeline_of(app)
+    await timeline_of(app, get("/" + "long" * 50))
     assert max(map(len, lines())) == 88
+    assert max(len(record.getMessage()) for record in caplog.records if record.levelno == logging.INFO) == 88
     assert lines()[1].endswith("...")
 
 

@@ -15,7 +15,7 @@ from trioserve._protocol import RequestHead
 from trioserve._server.trace.calls import listened_to
 from trioserve._server.trace.messages import name_of_request
 from trioserve._server.trace.shown import shown_client, shown_request
-from trioserve._server.trace.timeline import Timeline
+from trioserve._server.trace.timeline import Timeline, fitting
 from trioserve._server.trace.transcript import Transcript
 from trioserve._streams import SeenTask, TaskWatch, watch_tasks
 from trioserve._types import App, Receive, Scope, Send
@@ -52,8 +52,8 @@ class Teacher:
         if scope["type"] == "lifespan" or self._watch is None:
             await self._app(scope, receive, send)
             return
-        heading, name = f"{shown_request(scope)} from {shown_client(scope)}", name_of_request(scope)
-        write = partial(self._write, heading, name if self._is_json else None)
+        heading = fitting(f"{shown_request(scope)} from {shown_client(scope)}")
+        write = partial(self._write, heading, name_of_request(scope) if self._is_json else None)
         timeline = Timeline(self._watch, write, colors=self._colors)
         _timeline.set(timeline)
         task = self._watch.current()

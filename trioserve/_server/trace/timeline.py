@@ -16,7 +16,7 @@ from trioserve._server.trace.shown import shown_error, shown_message
 from trioserve._streams import SeenScope, SeenTask, TaskWatch
 from trioserve._types import Message
 
-__all__ = ["Timeline"]
+__all__ = ["Timeline", "fitting"]
 
 WIDTH: Final = 88  # columns of a line; a terminal of 100 has room for the level before it
 SHOWN: Final = 30  # characters of a value in a message
@@ -236,9 +236,13 @@ class Timeline:
 
     def _say(self, depth: int, text: str, color: str | None) -> None:
         start = f"{_time(self._watch.now() - self._began)}  {GUIDE * depth}"
-        room = WIDTH - len(start)
-        shown = text if len(text) <= room else f"{text[: room - 3]}..."
+        shown = fitting(text, WIDTH - len(start))
         self._write(start + (colored(shown, color, self._colors) if color is not None else shown))
+
+
+def fitting(text: str, columns: int = WIDTH) -> str:
+    """Its beginning, if there is no room for all of it."""
+    return text if len(text) <= columns else f"{text[: columns - 3]}..."
 
 
 def _time(seconds: float) -> str:
