@@ -31,8 +31,10 @@ from tests.helpers.serving import Site, serving
 from tests.helpers.transcripts import get, receive_response
 from tests.helpers.ws_client import echo, handshake, open_websocket
 from trioserve import Config, ConfigError
+from trioserve._host_names import HostNames
 from trioserve._server import Server, telemetry
 from trioserve._server.http_attributes import KnownMethods, error_of_close_code, request_attributes, span_name
+from trioserve._server.only_hosts import only_for_hosts
 from trioserve._types import AnyApp, Receive, Scope, Send
 
 TRACE_ID, SPAN_ID = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
@@ -491,6 +493,8 @@ def test_an_application_in_the_middleware_of_opentelemetry_counts_by_itself() ->
 
     assert telemetry.is_instrumented(Wrapper(OpenTelemetryMiddleware(hello)))
     assert not telemetry.is_instrumented(Wrapper(hello))
+    only_here = only_for_hosts(HostNames(["a.example"]), OpenTelemetryMiddleware(hello))
+    assert telemetry.is_instrumented(only_here)  # what the server itself has put around it is seen through
 
 
 # -- without it --------------------------------------------------------------------------------------------------------
@@ -503,7 +507,7 @@ async def test_without_an_sdk_the_log_says_that_nobody_hears(
     with caplog.at_level(logging.WARNING, "trioserve"):
         async with observed(hello) as site:
             assert (await site.answer_to(get())).startswith(b"HTTP/1.1 200 ")
-    assert ["OpenTelemetry has not been set up yet" in line for line in caplog.messages] == [True]
+    assert ["OpenTelemetry has not been set up" in line for line in caplog.messages] == [True]
 
 
 async def test_without_the_package_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

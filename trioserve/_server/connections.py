@@ -1,8 +1,7 @@
 """The middle of the tree of tasks: accept, serve connections until the shutdown, let them finish."""
 
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, TypeAlias
 
 import anyio
 import anyio.abc
@@ -15,60 +14,56 @@ from trioserve._server.access_log import AccessLogger
 from trioserve._server.context import make_context
 from trioserve._server.lifespan import Lifespan
 from trioserve._server.loop_guard import LoopGuard
+from trioserve._server.observed import Observed, check_observers, observed
 from trioserve._server.opening import Listeners
 from trioserve._server.recycling import check_recycling, start_recycling
 from trioserve._server.shutdown import Shutdown
 from trioserve._server.stalls import StallCounts, Stalls
 from trioserve._server.waiting import keep_saying
 from trioserve._streams import ByteStream, Network, Nursery
-from trioserve._types import App
 
-__all__ = ["Connections", "Service"]
-
-Service: TypeAlias = Callable[..., Coroutine[Any, Any, None]]
-"""Called with the keyword ``task_status``, of which ``started`` is called when connections can come."""
+__all__ = ["Connections"]
 
 
 class Connections:
-    """Serves an application on listeners, for one run.
+    """Serves the application of a lifespan on listeners, for one run.
 
     ``on_spent`` is called when the process has served for long enough, with the option that says so. ``recorders`` are
-    told what the access log is told. ``services`` are tasks that run as long as there are connections.
+    told what the access log is told.
 
     Attributes:
         stalls: how often the event loop stood still for longer than ``warn_blocked``.
 
     Raises:
-        ConfigError: the format of the access log has something in it that is no atom, or the system cannot tell how
-            much memory the process holds.
+        ConfigError: the format of the access log has something in it that is no atom, the system cannot tell how much
+            memory the process holds, or a package that the options need is missing.
     """
 
     def __init__(
-        self, app: App, config: Config, lifetime: Lifetime, shutdown: Shutdown, on_spent: Callable[[str], None],
-        recorders: Sequence[Recorder], services: Sequence[Service],
+        self, config: Config, lifetime: Lifetime, shutdown: Shutdown, on_spent: Callable[[str], None],
+        recorders: Sequence[Recorder],
     ) -> None:  # fmt: skip
-        self._app = app
         self._config = config
         self._lifetime = lifetime
         self._shutdown = shutdown
         self._on_spent = on_spent
         self._recorders = recorders
-        self._services = services
         self.stalls = StallCounts()
         self._access_log = AccessLogger(config) if config.access_log else None
         check_recycling(config)
+        check_observers(config)
 
     async def run(
         self, listeners: Listeners, network: Network, lifespan: Lifespan, parse_fields: ParseFields,
         on_listening: Callable[[], None],
     ) -> None:  # fmt: skip
         """From the first connection to the end of the last one. The listeners are closed in between."""
-        shutdown = self._shutdown
+        shutdown, seen = self._shutdown, observed(lifespan.app, self._config)
         async with anyio.create_task_group() as services:
-            for service in (network.run, *self._services):
+            for service in (network.run, *seen.services):
                 await services.start(service)
             async with network.open_nursery() as connections:
-                ctx = self._make_context(listeners, network, lifespan, parse_fields)
+                ctx = self._make_context(seen, listeners, network, lifespan, parse_fields)
                 _start_services(services, listeners, ctx)
                 if self._access_log is not None:
                     services.start_soon(self._access_log.run)
@@ -109,15 +104,15 @@ class Connections:
             accept_rest(listeners, start_connection, room)
 
     def _make_context(
-        self, listeners: Listeners, network: Network, lifespan: Lifespan, parse_fields: ParseFields
+        self, seen: Observed, listeners: Listeners, network: Network, lifespan: Lifespan, parse_fields: ParseFields
     ) -> ServerContext:
         return make_context(
             self._config,
-            self._app,
+            seen.app,
             clock=network.clock,
             parse_fields=parse_fields,
             task_per_request=network.task_per_turn,
-            recorder=joined(self._all_recorders()),
+            recorder=joined([*seen.recorders, *self._all_recorders()]),
             on_requests_spent=partial(self._on_spent, "limit-max-requests"),
             new_app_context=lifespan.context.copy,
             state=lifespan.state,

@@ -83,14 +83,11 @@ class Telemetry:
         self._tracer = trace.get_tracer("trioserve", __version__, schema_url=SCHEMA)
         self._metrics = RequestMetrics() if counts else None
         if isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider):
-            log.warning("OpenTelemetry has not been set up yet, so --otel tells nobody: that is the application's "
-                        "affair, or that of the command opentelemetry-instrument")
+            log.warning("OpenTelemetry has not been set up, so --otel tells nobody: that is the application's affair, "
+                        "or that of the command opentelemetry-instrument")
 
     async def app(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """The application, with a span that is current in all that it does."""
-        if scope["type"] == "lifespan":
-            await self._app(scope, receive, send)
-            return
+        """The application, for a request, with a span that is current in all that it does."""
         call = self._begin(scope)
         try:
             await self._app(scope, receive, send)
@@ -171,7 +168,7 @@ def is_instrumented(app: Any) -> bool:
     while app is not None:
         if type(app).__module__.startswith("opentelemetry.") or getattr(app, "_is_instrumented_by_opentelemetry", None):
             return True
-        app = getattr(app, "app", None)
+        app = getattr(app, "app", None) or getattr(app, "__wrapped__", None)
     return False
 
 

@@ -7,6 +7,7 @@ A line is indented by connection and request. An arrow gives the direction: ``->
 """
 
 import logging
+from functools import update_wrapper
 from time import perf_counter
 from typing import Final
 
@@ -32,7 +33,7 @@ def traced(app: App) -> App:
     async def call(scope: Scope, receive: Receive, send: Send) -> None:
         await listened_to(MessageLines(scope, transcript), app, scope, receive, send)
 
-    return call
+    return update_wrapper(call, app, assigned=(), updated=())
 
 
 def name_of_request(scope: Scope) -> str | None:

@@ -49,9 +49,7 @@ class Teacher:
 
     async def app(self, scope: Scope, receive: Receive, send: Send) -> None:
         """The application, with a timeline for each request."""
-        if scope["type"] == "lifespan" or self._watch is None:
-            await self._app(scope, receive, send)
-            return
+        assert self._watch is not None, "it runs"
         heading = fitting(f"{shown_request(scope)} from {shown_client(scope)}")
         write = partial(self._write, heading, name_of_request(scope) if self._is_json else None)
         timeline = Timeline(self._watch, write, colors=self._colors)
