@@ -19,7 +19,7 @@ from tests.helpers.transcripts import get
 from trioserve._server.loop_clocks import Cause, Clocks, Moment, cause_of
 from trioserve._server.loop_guard import LoopGuard
 from trioserve._server.stalls import StallCounts, Stalls
-from trioserve._server.standing import NOWHERE, standing_at
+from trioserve._server.standstill import NOWHERE, standstill_at
 from trioserve._streams import open_network
 from trioserve._threads import OURS
 from trioserve._types import Receive, Scope, Send
@@ -303,7 +303,7 @@ def calls_as(module: str, function: Callable[[], Any]) -> Any:
 
 def test_a_debugger_is_no_stall(ears: Ears) -> None:
     frame = calls_as("pdb", lambda: sys._getframe())
-    assert standing_at(frame).in_debugger
+    assert standstill_at(frame).in_debugger
     stalls = Stalls(counts := StallCounts())
     stalls.begin(frame, Moment(1.0, 1.0, 0.0, 0.0))
     stalls.end(60.0)
@@ -313,7 +313,7 @@ def test_a_debugger_is_no_stall(ears: Ears) -> None:
 
 
 def test_a_thread_that_has_no_frame_stands_nowhere() -> None:
-    assert standing_at(None).place == NOWHERE
+    assert standstill_at(None).place == NOWHERE
 
 
 def test_who_runs_the_event_loop_is_not_blamed() -> None:
@@ -324,5 +324,5 @@ def test_who_runs_the_event_loop_is_not_blamed() -> None:
         return frame
 
     frame = run()
-    assert standing_at(frame).place == "<string>:4 (inner)"
-    assert len(standing_at(frame).stack) == 0
+    assert standstill_at(frame).place == "<string>:4 (inner)"
+    assert len(standstill_at(frame).stack) == 0

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Final, TypeAlias
 
 from trioserve._asgi import host_of
-from trioserve._server.trace import is_secret
+from trioserve._masking import is_secret
 from trioserve._types import Scope
 
 __all__ = ["BUCKETS", "Attributes", "KnownMethods", "error_of_close_code", "request_attributes", "span_name"]

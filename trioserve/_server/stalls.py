@@ -11,7 +11,7 @@ from typing import Final
 from trioserve._complaints import complain
 from trioserve._server.lengths import shown_length
 from trioserve._server.loop_clocks import Cause, Moment
-from trioserve._server.standing import Standing, standing_at
+from trioserve._server.standstill import Standstill, standstill_at
 
 __all__ = ["StallCounts", "Stalls"]
 
@@ -51,12 +51,12 @@ class Stalls:
         self._clock = clock
         self._named: dict[str, float] = {}  # when each function, or cause, was named the last time
         self._unnamed: dict[str, int] = {}  # how often it was passed over since then
-        self._current: Standing | None = None
+        self._current: Standstill | None = None
         self._is_said = False
 
     def begin(self, frame: FrameType | None, so_far: Moment) -> None:
         """The loop stands still, with ``frame`` as the innermost one of its thread."""
-        self._current = standing = standing_at(frame)
+        self._current = standing = standstill_at(frame)
         self._is_said = not standing.in_debugger and self._may_name(standing.function)
         if self._is_said:
             complain(log, "The event loop stands still for %s now, %s %s%s", shown_length(so_far.wall), _doing(so_far),
@@ -75,7 +75,7 @@ class Stalls:
 
     def held_up(self, frame: FrameType | None, seconds: float, cause: Cause) -> None:
         """The loop stood still for a reason that let nobody look meanwhile; ``frame`` is where it stands by now."""
-        standing = standing_at(frame)
+        standing = standstill_at(frame)
         if standing.in_debugger:
             return
         self._counts.add(seconds)
@@ -123,7 +123,7 @@ def _doing(so_far: Moment) -> str:
     return "computing at" if so_far.loop >= so_far.wall / 2 else "waiting at"
 
 
-def _say_stack(standing: Standing) -> None:
+def _say_stack(standing: Standstill) -> None:
     if log.isEnabledFor(logging.DEBUG):
         stack = "".join(standing.stack.format()).rstrip()
         complain(log, "The event loop stood there, most recent call last:\n%s", stack, level=logging.DEBUG)

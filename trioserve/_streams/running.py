@@ -27,9 +27,9 @@ def open_network() -> Network:
 def watch_tasks(listener: TaskListener) -> TaskWatch:
     """Lets ``listener`` hear of the tasks of the running event loop, for the length of a block."""
     if running_backend() == "trio":
-        from trioserve._streams.on_trio_tasks import TrioTaskWatch
+        from trioserve._streams.on_trio_steps import TrioTaskWatch
 
         return TrioTaskWatch(listener)
-    from trioserve._streams.on_asyncio_tasks import AsyncioTaskWatch
+    from trioserve._streams.on_asyncio_steps import AsyncioTaskWatch
 
     return AsyncioTaskWatch(listener)

@@ -4,16 +4,12 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from trioserve._addresses import HostPort
+from trioserve._masking import MASK, is_secret
 from trioserve._types import Scope
 
-__all__ = ["is_secret", "shown_client", "shown_error", "shown_fields", "shown_message", "shown_request"]
+__all__ = ["shown_client", "shown_error", "shown_fields", "shown_message", "shown_request"]
 
 SHOWN: Final = 100  # bytes or characters of a body, a text or any other value
-MASK: Final = "***"
-_SECRETS: Final = (  # parts of the names of fields whose values let somebody in
-    "auth", "cookie", "credential", "csrf", "key", "passw", "secret", "session", "signature", "token", "xsrf",
-)  # fmt: skip
-_NO_SECRETS: Final = ("sec-websocket-key", "www-authenticate", "proxy-authenticate")
 
 
 def shown_client(scope: Scope) -> str:
@@ -49,12 +45,6 @@ def shown_fields(headers: Any, most: int = SHOWN) -> str:
         return _cut(headers, most)
     fields = ", ".join(f"{name}: {MASK if is_secret(name) else _shortened(value, most)}" for name, value in pairs)
     return f"[{fields}]"
-
-
-def is_secret(name: str) -> bool:
-    """By its name, the value of a field or parameter lets somebody in."""
-    name = name.lower()
-    return name not in _NO_SECRETS and any(part in name for part in _SECRETS)
 
 
 def shown_error(exc: BaseException) -> str:

@@ -10,7 +10,7 @@ from typing import Final
 
 from trioserve._connection import place_of, point_of
 
-__all__ = ["Standing", "standing_at"]
+__all__ = ["Standstill", "standstill_at"]
 
 STACK_CALLS: Final = 12  # the innermost ones of the application
 NOWHERE: Final = "an unknown place"
@@ -25,7 +25,7 @@ _DEBUGGERS: Final = ("bdb", "pdb", "ipdb", "pudb", "pydevd", "_pydevd_bundle", "
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class Standstill:
     """Attributes:
         place: ``file:line (function)`` of the application's own code, and of the library that it has called.
         function: the same without the line.
@@ -39,7 +39,7 @@ class Standing:
     stack: traceback.StackSummary
 
 
-def standing_at(innermost: FrameType | None) -> Standing:
+def standstill_at(innermost: FrameType | None) -> Standstill:
     """What ``innermost``, and the frames of its task that have called it, say. No frame is kept."""
     own = library = function = None
     in_debugger = False
@@ -58,7 +58,7 @@ def standing_at(innermost: FrameType | None) -> Standing:
     if own is not None and library != own:
         place += f", in {library}"
     stack = traceback.StackSummary.extract(iter(reversed(calls[:STACK_CALLS])), lookup_lines=False)
-    return Standing(place, function or place, in_debugger, stack)
+    return Standstill(place, function or place, in_debugger, stack)
 
 
 def _calls_of_task(frame: FrameType | None) -> Iterator[FrameType]:
