@@ -20,7 +20,7 @@ from trioserve._errors import ConfigError
 from trioserve._host_names import HostNames, NamedCertificate, parse_named_certificate
 from trioserve._root_path import read_prefix
 from trioserve._trust import TrustedPeers, believed_fields
-from trioserve._values import Option, can_be_none, nearest, read_value
+from trioserve._values import Option, can_be_none, nearest, read_value, switch_of
 
 __all__ = ["Config", "Option", "Seconds", "implied", "options"]
 
@@ -34,6 +34,7 @@ T = TypeVar("T")
 
 KIBIBYTE: Final = 1024
 MEBIBYTE: Final = 1024 * KIBIBYTE
+BLOCKED_SECONDS: Final = 0.1  # that an event loop may stand still in development: so long a person notices
 DEFAULT_ACCESS_FORMAT: Final = '%(client)s - "%(r)s" %(s)s %(st)s %(B)s B %(ms)s ms'
 
 
@@ -253,6 +254,11 @@ class Config:
     reload_delay: float = option(
         0.25, "Development", "A change counts when nothing else has changed for this long.", minimum=0,
         metavar="SECONDS")
+    teach: bool = option(
+        False, "Development", "Log a timeline of each request: its messages, tasks, nurseries and cancel scopes.")
+    warn_blocked: Seconds = seconds(
+        None, "Log where the event loop stands when it stands still for longer than this; with --reload it is 100ms.",
+        minimum=0.01, group="Development")
 
     log_level: Literal["critical", "error", "warning", "info", "debug", "trace"] = option(
         "info", "Logging", "Least severe level that is logged.", aliases=_LEVELS)
@@ -268,6 +274,9 @@ class Config:
     log_config: str | Mapping[str, Any] | None = option(
         None, "Logging", "Set logging up from this file instead: .json, .yaml or .toml for dictConfig, others for "
         "fileConfig.", metavar="FILE")
+    otel: bool = option(
+        False, "Logging", "Tell OpenTelemetry of each request: a span and two metrics; the application sets its "
+        "exporters up.")
     request_id_header: str = option(
         "x-request-id", "Logging",
         "Header field in which a trusted proxy names a request; off: requests have no names.", metavar="NAME|off")
@@ -357,6 +366,8 @@ class Config:
             raise ConfigError("umask", f"{self.umask!r} is no octal number such as 027")
         if self.reload and self.workers > 1:
             raise ConfigError("workers", f"{self.workers} workers cannot be reloaded: reload runs one, choose either")
+        if self.teach and self.workers > 1:
+            raise ConfigError("teach", f"timelines of {self.workers} workers would be mixed: use --workers 1")
         for line in self.header:
             if not _HEADER.fullmatch(line):
                 raise ConfigError("header", f"{line!r} is not of the form Name:Value")
@@ -432,9 +443,13 @@ def options() -> list[tuple[str, Any, Any, Option]]:
 
 def implied(given: Mapping[str, Any]) -> dict[str, tuple[Any, str]]:
     """What is meant besides what was given: each option with its value and the option that implies it."""
+    meant: dict[str, tuple[Any, str]] = {}
     if given.get("loop") not in (None, "auto") and given.get("backend") is None:
-        return {"backend": ("asyncio", "loop")}
-    return {}
+        meant["backend"] = ("asyncio", "loop")
+    reload = given.get("reload")
+    if "warn_blocked" not in given and (switch_of(reload) if isinstance(reload, str) else reload) is True:
+        meant["warn_blocked"] = (BLOCKED_SECONDS, "reload")
+    return meant
 
 
 def _unknown(name: str) -> str:

@@ -1,4 +1,4 @@
-"""What may be a secret and is therefore not shown: in the trace, in the tree, in the history."""
+"""What may be a secret and is therefore not shown, wherever requests are shown or logged."""
 
 from typing import Final
 
@@ -12,7 +12,7 @@ _NO_SECRETS: Final = ("sec-websocket-key", "www-authenticate", "proxy-authentica
 
 
 def is_secret(name: str) -> bool:
-    """The value of a header field of this name is not shown."""
+    """The value of a header field, or of a parameter, of this name is not shown."""
     name = name.lower()
     return name not in _NO_SECRETS and any(part in name for part in _SECRETS)
 

@@ -8,11 +8,11 @@ and ``trioserve.access``.
 import copy
 import json
 import logging
-import os
 import sys
 from collections.abc import Iterable
 from typing import Any, ClassVar, Final, Literal, TextIO
 
+from trioserve._colors import BLUE, BRIGHT_RED, CYAN, GREEN, RED, YELLOW, colored, wants_colors
 from trioserve._server import TRACE, escaped, phrase_of_status, utc_time
 
 __all__ = [
@@ -21,36 +21,21 @@ __all__ = [
 ]  # fmt: skip
 
 _PREFIX_WIDTH: Final = 10  # "CRITICAL: ", the longest
-_BLUE, _CYAN, _GREEN, _YELLOW, _RED, _BRIGHT_RED = (f"\x1b[{code}m" for code in (34, 36, 32, 33, 31, 91))
-_RESET: Final = "\x1b[0m"
 _LEVEL_COLORS: Final = {
-    TRACE: _BLUE, logging.DEBUG: _CYAN, logging.INFO: _GREEN, logging.WARNING: _YELLOW, logging.ERROR: _RED,
-    logging.CRITICAL: _BRIGHT_RED,
+    TRACE: BLUE, logging.DEBUG: CYAN, logging.INFO: GREEN, logging.WARNING: YELLOW, logging.ERROR: RED,
+    logging.CRITICAL: BRIGHT_RED,
 }
-_STATUS_COLORS: Final = {2: _GREEN, 3: _YELLOW, 4: _RED, 5: _BRIGHT_RED}
+_STATUS_COLORS: Final = {2: GREEN, 3: YELLOW, 4: RED, 5: BRIGHT_RED}
 _STANDARD: Final = {*vars(logging.makeLogRecord({})), "message", "asctime", "taskName"}  # no keys of somebody's own
 
 Style = Literal["%", "{", "$"]
-
-
-def wants_colors(option: bool | None, stream: TextIO | None) -> bool:
-    """What the option says; without it NO_COLOR, then FORCE_COLOR, as for Python itself; else colours at a terminal."""
-    if option is not None:
-        return option
-    if os.environ.get("NO_COLOR"):
-        return False
-    return bool(os.environ.get("FORCE_COLOR")) or (stream is not None and stream.isatty())
 
 
 def level_prefix(level: int, colors: bool) -> str:
     """``"INFO:     "``: the level's name, as wide as the longest."""
     name = logging.getLevelName(level)
     padding = " " * max(1, _PREFIX_WIDTH - len(name) - 1)
-    return f"{_colored(name, _LEVEL_COLORS.get(level), colors)}:{padding}"
-
-
-def _colored(text: str, color: str | None, colors: bool) -> str:
-    return f"{color or ''}{text}{_RESET}" if colors else text
+    return f"{colored(name, _LEVEL_COLORS.get(level), colors)}:{padding}"
 
 
 class DefaultFormatter(logging.Formatter):
@@ -124,7 +109,7 @@ class AccessFormatter(DefaultFormatter):
             return str(known.get("close_code", "-"))
         text = f"{status} {phrase_of_status(status)}".rstrip()
         color = _STATUS_COLORS.get(status // 100)
-        return _colored(text, color, self.use_colors and color is not None)
+        return colored(text, color, self.use_colors and color is not None)
 
 
 class JsonFormatter(logging.Formatter):

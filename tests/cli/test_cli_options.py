@@ -94,6 +94,9 @@ def example(name: str) -> tuple[str, Any]:
 # Values.
 
 
+IMPLIED = {"loop": ["backend"], "reload": ["warn_blocked"]}
+
+
 def test_no_option_is_the_default_config(calls: Calls) -> None:
     assert invoke("main:app").exit_code == 0
     assert calls == [("main:app", Config())]
@@ -107,8 +110,7 @@ def test_every_option_as_a_flag(calls: Calls, name: str) -> None:
         given = [flag(name) if value else flag(f"no_{name}")]
     assert invoke("main:app", *given).exit_code == 0
     assert calls == [("main:app", Config.from_options({name: value}))]
-    implied = {"backend": "--loop"} if name == "loop" else {}
-    assert calls.spelled == {known: flag(known) for known in OPTIONS} | implied
+    assert calls.spelled == {known: flag(known) for known in OPTIONS} | dict.fromkeys(IMPLIED.get(name, ()), flag(name))
 
 
 @pytest.mark.parametrize("name", OPTION_NAMES)
@@ -116,7 +118,7 @@ def test_every_option_as_a_variable(calls: Calls, name: str) -> None:
     text, value = example(name)
     assert invoke("main:app", **{variable(name): text}).exit_code == 0
     assert calls == [("main:app", Config.from_options({name: value}))]
-    given = {name: variable(name)} | ({"backend": variable(name)} if name == "loop" else {})
+    given = dict.fromkeys([name, *IMPLIED.get(name, ())], variable(name))
     assert calls.spelled == {known: flag(known) for known in OPTIONS} | given
 
 

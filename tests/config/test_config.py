@@ -383,6 +383,18 @@ def test_the_automatic_loop_implies_nothing() -> None:
     assert Config.from_options({"loop": "auto"}).backend == "trio"
 
 
+@pytest.mark.parametrize("reload", [True, "true", "on"])
+def test_reloading_implies_a_warning_of_blocked_loops(reload: Any) -> None:
+    assert Config.from_options({"reload": reload}).warn_blocked == 0.1
+    assert Config.from_options({"reload": reload, "warn_blocked": "250ms"}).warn_blocked == 0.25
+    assert Config.from_options({"reload": reload, "warn_blocked": "off"}).warn_blocked is None
+    assert Config.from_options({"reload": False}).warn_blocked is None
+
+
+def test_what_was_switched_off_stays_so_in_a_copy() -> None:
+    assert Config(reload=True, warn_blocked=None).replace(port=1).warn_blocked is None
+
+
 def test_its_signature_is_its_options() -> None:
     assert list(inspect.signature(Config).parameters) == NAMES
 

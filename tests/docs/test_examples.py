@@ -5,6 +5,7 @@ import importlib.util
 import json
 import logging
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -21,9 +22,9 @@ from websockets.exceptions import InvalidStatus
 
 import trioserve
 from tests.helpers.certificates import authority, client_certificate, client_context, files_of, server_certificate
-from tests.helpers.raw_http import fetch
+from tests.helpers.raw_http import RawClient, fetch
 from tests.helpers.raw_websocket import RawWebSocket
-from tests.helpers.server_process import WAIT_SECONDS, Flavour, wait_until
+from tests.helpers.server_process import WAIT_SECONDS, Flavour, serve, wait_until
 from tests.helpers.worker_processes import ready_pids, serve_with_workers
 from tests.helpers.ws_frames import TEXT
 from tests.helpers.ws_programs import open_websocket
@@ -75,6 +76,56 @@ async def test_hello_asgi() -> None:
 async def test_hello_fastapi() -> None:
     async with client_of(load("hello_fastapi").app) as client:
         assert (await client.get("/", params={"name": "reader"})).json() == {"message": "Hello, reader"}
+
+
+@pytest.mark.parametrize("backend", ["trio", "asyncio"])
+def test_blocking(backend: str) -> None:
+    guide = (EXAMPLES.parent / "guides/blocked-loop.md").read_text("utf-8")
+    first, last = re.findall(r"^WARNING:  The event loop (stands still .*|goes on .*)$", guide, re.MULTILINE)
+    with serve("blocking:app", Flavour(backend), "--app-dir", str(EXAMPLES), "--warn-blocked", "100ms") as server:
+        assert fetch(server.address, "/").body == b"a report\n"
+        for shown in (first, last):
+            said = server.stderr.wait_for(shown.partition(" ")[0] + " ")
+            assert without_figures(said) == without_figures(f"WARNING:  The event loop {shown}")
+
+
+def without_figures(line: str) -> str:
+    """Without what differs from run to run: lengths of time, directory, the client's port and the request's name."""
+    line = re.sub(r"/\S+/", "/", re.sub(r" \[\w+-\w+\]$", " [ID]", line))
+    return re.sub(r" +[\d.]+ m?s\b", " T", re.sub(r"127\.0\.0\.1:\d+", "CLIENT", line))
+
+
+@pytest.mark.parametrize("backend", ["trio", "asyncio"])
+def test_timelines(backend: str) -> None:
+    page = (EXAMPLES.parent / "concepts/timelines.md").read_text("utf-8")
+    report, ticks, save = (block.splitlines() for block in re.findall(r"^```text\n(.*?)^```", page, re.M | re.S))
+    options = ["--app-dir", str(EXAMPLES), "--teach", "--timeout-request", "2s", "--no-access-log"]
+    with serve("timelines:app", Flavour(backend), *options) as server:
+        assert fetch(server.address, "/report").status == 200
+        with RawClient(server.address) as client:
+            client.get("/ticks")
+            assert client.receive_until(b"tick")
+        server.stderr.wait_for("the application was cancelled")
+        assert fetch(server.address, "/save").status == 504
+        server.stderr.wait_for("the application was cancelled", times=2)
+        lines = [line for line in server.stderr.text.splitlines() if "--teach" not in line]
+    begin = next(number for number, line in enumerate(lines) if "GET /report" in line)
+    shown = [*report, *ticks, *save]
+    said = lines[begin:][:len(shown)]
+    assert [without_figures(line) for line in said] == [without_figures(line) for line in shown]
+
+
+@pytest.mark.parametrize("backend", ["trio", "asyncio"])
+def test_otel(backend: str) -> None:
+    with serve("otel:app", Flavour(backend), "--app-dir", str(EXAMPLES), "--otel", "--no-access-log") as server:
+        assert fetch(server.address, "/tea/green").body == b"/tea/green"
+        server.stop()
+    text = server.stdout.text  # spans as JSON, one after the other
+    spans = {span["name"]: span for span in json.loads("[" + text.replace("\n}\n{", "\n},\n{") + "]")}
+    request = spans["GET /tea/{kind}"]
+    assert request["kind"] == "SpanKind.SERVER"
+    assert request["attributes"]["url.path"] == "/tea/green"
+    assert spans["brew"]["parent_id"] == request["context"]["span_id"]
 
 
 @pytest.mark.anyio

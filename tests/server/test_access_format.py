@@ -163,6 +163,9 @@ class Fake:
     def request_id(self) -> str | None:
         return self.name
 
+    def trace(self) -> tuple[str, str] | None:
+        return None
+
 
 EXCHANGES: list[Any] = [
     Fake(client, *status, reason, name, headers)

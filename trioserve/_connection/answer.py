@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from contextvars import Context
 from typing import Any, Generic, Literal, TypeVar
 
 import anyio
@@ -235,6 +236,14 @@ class Answer(Generic[ResponseT]):
         return self.request.client
 
     @property
+    def context(self) -> Context | None:
+        return self.request.context
+
+    @property
+    def is_open(self) -> bool:
+        return False
+
+    @property
     def end_reason(self) -> str:
         return self.request.end_reason
 
@@ -272,3 +281,5 @@ class Answer(Generic[ResponseT]):
     def _traffic(self) -> tuple[int, int] | None:
         """Bytes received and sent, ``None`` when they are not known any more."""
         raise NotImplementedError
+    def trace(self) -> tuple[str, str] | None:
+        return self.request.trace()

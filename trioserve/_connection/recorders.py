@@ -15,7 +15,7 @@ class Recorder(Protocol):
 
     Attributes:
         needs_context: code of the application's may look at what is made of it, such as log filters. So whoever calls
-            ``answered`` and ``websocket_closed`` does it in the request's context variables.
+            ``answered``, ``websocket_closed`` and ``ended_early`` does it in the request's context variables.
     """
 
     @property

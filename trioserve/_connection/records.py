@@ -1,5 +1,6 @@
 """What recorders are told about: an answered request and a closed WebSocket, as far as they can see them."""
 
+from contextvars import Context
 from typing import Protocol
 
 from trioserve._protocol import RequestHead
@@ -42,8 +43,15 @@ class Recorded(Protocol):
     def end_reason(self) -> str:
         """Why it was ended before its time; empty otherwise."""
 
+    @property
+    def context(self) -> Context | None:
+        """The context variables of its application; ``None`` if that has not been called."""
+
     def request_id(self) -> str | None:
         """The name of the request; ``None`` when requests have none."""
+
+    def trace(self) -> tuple[str, str] | None:
+        """The trace that it belongs to and a span in it, by their ids; ``None`` when there is none."""
 
 
 class Answered(Recorded, Protocol):
@@ -60,6 +68,10 @@ class Answered(Recorded, Protocol):
     @property
     def request_body_bytes(self) -> int:
         """How much of its body has come; over HTTP/1.1, how much the application has taken."""
+
+    @property
+    def is_open(self) -> bool:
+        """It was the handshake of a WebSocket, which begins now."""
 
 
 class MessageCounts(Protocol):

@@ -2,9 +2,10 @@
 
 import logging
 from collections.abc import Callable, Coroutine
+from contextvars import Context, ContextVar
 from time import perf_counter
 from types import CoroutineType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from trioserve._complaints import complain
 from trioserve._connection.channel import Outlet, Owner
@@ -15,12 +16,12 @@ from trioserve._protocol import RequestHead
 from trioserve._protocol.trace_context import read_trace
 from trioserve._streams import Address
 
-if TYPE_CHECKING:
-    from contextvars import Context
-
-__all__ = ["Request"]
+__all__ = ["Request", "own_span"]
 
 log = logging.getLogger("trioserve")
+
+own_span: ContextVar[tuple[str, str]] = ContextVar("trioserve.span")
+"""The ids of a request's trace and span, in its context variables, if somebody makes spans."""
 
 
 class Request:
@@ -39,7 +40,7 @@ class Request:
 
     # Defaults of the class, not of each instance: most requests never touch some of these.
     coro: Coroutine[Any, Any, None] | None = None
-    context: "Context | None" = None
+    context: Context | None = None
     app_runs = True
     end_reason = ""
     _id: str | None = None
@@ -95,9 +96,14 @@ class Request:
         names = {}
         if (name := self.id()) is not None:
             names["request_id"] = name
-        if (trace := read_trace(self.head.headers)) is not None:
+        if (trace := self.trace()) is not None:
             names["trace_id"], names["span_id"] = trace
         return names
+
+    def trace(self) -> tuple[str, str] | None:
+        """The trace that it belongs to and a span in it, by their ids: its own span, or else that of the caller."""
+        own = self.context.get(own_span) if self.context is not None else None
+        return own or read_trace(self.head.headers)
 
     def run_in_context(self, function: Any, *args: Any) -> None:
         """Call ``function`` with the application's context variables, as far as there are any."""
@@ -121,7 +127,10 @@ class Request:
         """One line for whoever asks why: the reason, the request, its age and where it stood."""
         self.end_reason = reason
         if (recorder := self.owner.ctx.recorder) is not None:
-            recorder.ended_early(self.head, reason, self.age)
+            if recorder.needs_context:
+                self.run_in_context(recorder.ended_early, self.head, reason, self.age)
+            else:
+                recorder.ended_early(self.head, reason, self.age)
         where = await_point(self.coro) if self.coro is not None else "its start"
         level = logging.INFO if reason in ("client-disconnect", "shutdown") else logging.WARNING
         self.say(level, "%s: ended %s after %.1f s, waiting at %s", reason, self.line, self.age, where)

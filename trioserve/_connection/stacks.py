@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from trioserve._connection.inline import continue_as_it_is, continue_inline
 
-__all__ = ["await_chain", "await_frames", "await_point", "is_machinery"]
+__all__ = ["await_chain", "await_frames", "await_point", "is_machinery", "place_of", "point_of"]
 
 _MACHINERY: Final = frozenset(("trioserve", "anyio", "trio", "asyncio", "uvloop", "outcome"))
 _DRIVERS: Final = (continue_inline.__code__, continue_as_it_is.__code__)  # each runs a ``coro`` that it does not await
@@ -54,7 +54,7 @@ def await_point(coro: object) -> str:
         point = _innermost_call(coro.cr_frame)
     else:
         for frame in await_frames(coro):
-            point = _point(frame) or point
+            point = point_of(frame) or point
     return point or "not started or finished"
 
 
@@ -67,13 +67,16 @@ def is_machinery(frame: FrameType) -> bool:
 def _innermost_call(outermost: FrameType | None) -> str | None:
     """The point of the last call outside the machinery that ``outermost``, or what it called, has made."""
     frame: FrameType | None = sys._getframe()
-    while frame is not None and frame is not outermost and _point(frame) is None:
+    while frame is not None and frame is not outermost and point_of(frame) is None:
         frame = frame.f_back
-    return _point(frame)
+    return point_of(frame)
 
 
-def _point(frame: FrameType | None) -> str | None:
-    """``None`` inside the machinery."""
-    if frame is None or is_machinery(frame):
-        return None
+def point_of(frame: FrameType | None) -> str | None:
+    """``place_of`` the frame; ``None`` inside the machinery."""
+    return None if frame is None or is_machinery(frame) else place_of(frame)
+
+
+def place_of(frame: FrameType) -> str:
+    """``file:line (function)``."""
     return f"{frame.f_code.co_filename}:{frame.f_lineno} ({frame.f_code.co_qualname})"

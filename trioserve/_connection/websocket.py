@@ -268,6 +268,11 @@ class WebSocket(Answer[ResponseT]):
         return not self.answered or (self._frames is not None and not self._has_ended)
 
     @property
+    def is_open(self) -> bool:
+        """The handshake has been accepted."""
+        return self._frames is not None
+
+    @property
     def complete(self) -> bool:
         """The handshake has been refused, or the closing handshake is over (RFC 6455 §7.1.4)."""
         return super().complete and (self._frames is None or self._frames.codec.closed)

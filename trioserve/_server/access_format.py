@@ -15,7 +15,6 @@ from trioserve._config import DEFAULT_ACCESS_FORMAT
 from trioserve._connection.records import Answered, ClosedWebSocket, Recorded
 from trioserve._errors import ConfigError
 from trioserve._protocol.reasons import REASON_PHRASES
-from trioserve._protocol.trace_context import read_trace
 from trioserve._values import nearest
 
 __all__ = [
@@ -213,7 +212,7 @@ _ATOMS: Final = {
     "client": "client_of(answered)",
     "ms": "'%.1f' % (seconds * 1000)",
     "id": "escaped(answered.request_id() or '-')",
-    "trace": "(read_trace(answered.head.headers) or '-')[0]",
+    "trace": "(answered.trace() or '-')[0]",
     "reason": "answered.end_reason or '-'",
 }
 
@@ -224,7 +223,7 @@ _ATOMS: Final = {
 def access_fields(answered: Answered, seconds: float) -> dict[str, Any]:
     """What a record, or a line of JSON, says about a request. No key is an attribute of ``logging.LogRecord``."""
     head, client, agent = answered.head, answered.client, field_of(answered, b"user-agent")
-    trace, span = read_trace(head.headers) or (None, None)
+    trace, span = answered.trace() or (None, None)
     return {
         "client": client[0] if client is not None else None,
         "client_port": client[1] if client is not None else None,
@@ -267,7 +266,7 @@ def json_format(message: str) -> Format:
         text = f'"{head.method} {path[1:-1]} {status}"' if make is None else quoted(make(answered, seconds))
         agent = field_of(answered, b"user-agent")
         name = answered.request_id()
-        trace = read_trace(head.headers)
+        trace = answered.trace()
         ids = _NO_TRACE if trace is None else f'"trace_id": "{trace[0]}", "span_id": "{trace[1]}"'
         reason = answered.end_reason
         return (  # by hand, because json.dumps would cost more than the rest of the line
@@ -302,7 +301,7 @@ def close_fields(websocket: ClosedWebSocket, seconds: float) -> dict[str, Any]:
     """What a record, or a line of JSON, says about it."""
     head, client, frames = websocket.head, websocket.client, websocket.session.codec
     assert frames is not None, "only what was accepted is closed"
-    trace, span = read_trace(head.headers) or (None, None)
+    trace, span = websocket.trace() or (None, None)
     return {
         "client": client[0] if client is not None else None,
         "client_port": client[1] if client is not None else None,

@@ -13,9 +13,12 @@ from trioserve._server.accept import accept_loop, accept_rest
 from trioserve._server.access_log import AccessLogger
 from trioserve._server.context import make_context
 from trioserve._server.lifespan import Lifespan
+from trioserve._server.loop_guard import LoopGuard
+from trioserve._server.observed import Observed, check_observers, observed
 from trioserve._server.opening import Listeners
 from trioserve._server.recycling import check_recycling, start_recycling
 from trioserve._server.shutdown import Shutdown
+from trioserve._server.stalls import StallCounts, Stalls
 from trioserve._server.waiting import keep_saying
 from trioserve._streams import ByteStream, Network, Nursery
 
@@ -30,10 +33,11 @@ class Connections:
 
     Attributes:
         http2_engine: that speaks HTTP/2, once it listens; empty when no client can.
+        stalls: how often the event loop stood still for longer than ``warn_blocked``.
 
     Raises:
-        ConfigError: the format of the access log has something in it that is no atom, or the system cannot tell how
-            much memory the process holds.
+        ConfigError: the format of the access log has something in it that is no atom, the system cannot tell how much
+            memory the process holds, or a package that the options need is missing.
     """
 
     def __init__(
@@ -46,24 +50,29 @@ class Connections:
         self._on_spent = on_spent
         self._recorders = recorders
         self.http2_engine = ""
+        self.stalls = StallCounts()
         self._access_log = AccessLogger(config) if config.access_log else None
         check_recycling(config)
+        check_observers(config)
 
     async def run(
         self, listeners: Listeners, network: Network, lifespan: Lifespan, parse_fields: ParseFields,
         on_listening: Callable[[], None],
     ) -> None:  # fmt: skip
         """From the first connection to the end of the last one. The listeners are closed in between."""
-        shutdown = self._shutdown
+        shutdown, seen = self._shutdown, observed(lifespan.app, self._config)
         async with anyio.create_task_group() as services:
-            await services.start(network.run)
+            for service in (network.run, *seen.services):
+                await services.start(service)
             async with network.open_nursery() as connections:
-                ctx = self._make_context(listeners, network, lifespan, parse_fields)
+                ctx = self._make_context(seen, listeners, network, lifespan, parse_fields)
                 self.http2_engine = ctx.http2.new_engine.name if ctx.http2 is not None else ""
                 _start_services(services, listeners, ctx)
                 if self._access_log is not None:
                     services.start_soon(self._access_log.run)
                 start_recycling(self._config, services, self._on_spent)
+                if self._config.warn_blocked is not None:
+                    services.start_soon(LoopGuard(self._config.warn_blocked, network, Stalls(self.stalls)).run)
                 try:
                     await self._accept(listeners, ctx, connections, on_listening)
                 finally:
@@ -99,15 +108,15 @@ class Connections:
             accept_rest(listeners, start_connection, room)
 
     def _make_context(
-        self, listeners: Listeners, network: Network, lifespan: Lifespan, parse_fields: ParseFields
+        self, seen: Observed, listeners: Listeners, network: Network, lifespan: Lifespan, parse_fields: ParseFields
     ) -> ServerContext:
         return make_context(
             self._config,
-            lifespan.app,
+            seen.app,
             clock=network.clock,
             parse_fields=parse_fields,
             task_per_request=network.task_per_turn,
-            recorder=joined(self._all_recorders()),
+            recorder=joined([*seen.recorders, *self._all_recorders()]),
             on_requests_spent=partial(self._on_spent, "limit-max-requests"),
             new_app_context=lifespan.context.copy,
             state=lifespan.state,

@@ -1,5 +1,6 @@
 """Requests for other hosts than those of ``--server-name`` are answered before the application sees them."""
 
+from functools import update_wrapper
 from typing import Final
 
 from trioserve._asgi import error_body, host_of
@@ -28,7 +29,7 @@ def only_for_hosts(names: HostNames, app: App) -> App:
         else:
             await _refuse(kind, send)
 
-    return call
+    return update_wrapper(call, app, assigned=(), updated=())
 
 
 async def _refuse(kind: str, send: Send) -> None:

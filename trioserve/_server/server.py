@@ -23,6 +23,7 @@ from trioserve._server.lifespan import Lifespan
 from trioserve._server.listeners import Bound
 from trioserve._server.opening import Listeners
 from trioserve._server.shutdown import Shutdown
+from trioserve._server.stalls import StallCounts
 from trioserve._server.standing import Standing
 from trioserve._server.tasks import BackgroundTasks
 from trioserve._server.waiting import keep_saying
@@ -93,6 +94,11 @@ class Server:
         return Admin(self._config, self._standing, listens=listens)
 
     # What others ask of a running server.
+
+    @property
+    def stalls(self) -> StallCounts:
+        """How often the event loop stood still for longer than ``warn_blocked``, if that is watched."""
+        return self._connections.stalls
 
     def request_shutdown(self, reason: str, *, settle: float = 0.0, within: float | None = None) -> None:
         """Stop gracefully; before the application has started, stop at once. Later calls change nothing.

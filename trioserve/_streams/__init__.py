@@ -16,7 +16,7 @@ from trioserve._streams.interface import (
     TaskFunction,
 )
 from trioserve._streams.proxied import ProxiedListener
-from trioserve._streams.running import open_network, running_backend
+from trioserve._streams.running import open_network, running_backend, watch_tasks
 from trioserve._streams.task_views import (
     BACKGROUND,
     CONNECTION,
@@ -28,6 +28,7 @@ from trioserve._streams.task_views import (
     look_at_tasks,
     tasks_are_in_nurseries,
 )
+from trioserve._streams.task_watch import SeenScope, SeenTask, TaskWatch
 from trioserve._streams.tls import TlsListener, is_tls, tls_facts
 from trioserve._streams.tls_facts import ServerIdentity, TlsFacts
 
@@ -49,11 +50,14 @@ __all__ = [
     "NurseryView",
     "ProxiedListener",
     "ScopeView",
+    "SeenScope",
+    "SeenTask",
     "SendObserver",
     "ServerIdentity",
     "TaskFunction",
     "TaskView",
     "TaskViews",
+    "TaskWatch",
     "TlsFacts",
     "TlsListener",
     "is_tls",
@@ -62,4 +66,5 @@ __all__ = [
     "running_backend",
     "tasks_are_in_nurseries",
     "tls_facts",
+    "watch_tasks",
 ]  # fmt: skip

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import AbstractAsyncContextManager
+from types import FrameType
 from typing import Any, Final, Protocol, TypeAlias
 
 import anyio.abc
@@ -245,11 +246,20 @@ class Network(Protocol):
     clock: Callable[[], float]
     """The event loop's time in seconds, virtual in tests."""
 
+    call_from_thread: Callable[[Callable[[], object]], object]
+    """Lets the event loop call a function soon; for other threads. Raises RuntimeError when the loop has ended."""
+
     task_per_turn: bool
     """Each request needs a task of its own: much of asyncio's world, other than trio's, is keyed on the task."""
 
     def listen(self, sock: Any) -> Listener:
         """A listener on a bound, listening ``socket.socket``, which it owns from now on."""
+
+    def is_idle_at(self, frame: FrameType) -> bool:
+        """Whether an event loop whose thread has ``frame`` as its innermost one waits for something to happen.
+
+        For other threads. False where this cannot be seen.
+        """
 
     def open_nursery(self) -> AbstractAsyncContextManager[Nursery]:
         """For the tasks of connections."""

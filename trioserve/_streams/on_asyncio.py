@@ -4,6 +4,7 @@ import asyncio
 import socket
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
+from types import FrameType
 from typing import Any
 
 import anyio
@@ -27,7 +28,9 @@ class AsyncioNetwork(CorkedNetwork):
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
+        self._runner = None if isinstance(self._loop, asyncio.BaseEventLoop) else _caller_of_this_task()
         self.clock: Callable[[], float] = self._loop.time
+        self.call_from_thread: Callable[[Callable[[], object]], object] = self._loop.call_soon_threadsafe
         super().__init__(LoopCork(self._loop))
 
     def listen(self, sock: socket.socket) -> "AsyncioListener":
@@ -42,8 +45,22 @@ class AsyncioNetwork(CorkedNetwork):
                 with anyio.CancelScope(shield=True):
                     await asyncio.wait(self._cork.openers)
 
+    def is_idle_at(self, frame: FrameType) -> bool:
+        if frame is self._runner:  # uvloop is written in C: nothing that it has called runs
+            return True
+        outer = frame.f_back
+        return frame.f_globals.get("__name__") == "selectors" and (
+            outer is not None and outer.f_globals.get("__name__") == "asyncio.base_events")
+
     def open_nursery(self) -> AbstractAsyncContextManager[AsyncioNursery]:
         return open_nursery(self._loop)
+
+
+def _caller_of_this_task() -> FrameType | None:
+    """The innermost frame outside of the running task: where the loop has no frames itself, who runs the loop."""
+    task = asyncio.current_task()
+    frame: FrameType | None = getattr(task.get_coro(), "cr_frame", None) if task is not None else None
+    return frame.f_back if frame is not None else None
 
 
 class AsyncioListener:

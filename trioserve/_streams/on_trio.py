@@ -7,6 +7,7 @@ import socket
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from types import FrameType
 
 import trio
 
@@ -27,10 +28,15 @@ class TrioNetwork(CorkedNetwork):
     def __init__(self, *, edge_triggered: bool = sys.platform == "linux") -> None:
         super().__init__(Cork())
         self.clock: Callable[[], float] = trio.lowlevel.current_clock().current_time
+        self.call_from_thread: Callable[[Callable[[], object]], object] = (
+            trio.lowlevel.current_trio_token().run_sync_soon)
         self._poller = EdgePoller(self._cork) if edge_triggered else None
 
     def listen(self, sock: socket.socket) -> "TrioListener":
         return TrioListener(sock, self._make_stream, self._cork_burst)
+
+    def is_idle_at(self, frame: FrameType) -> bool:
+        return frame.f_code.co_name == "get_events" and frame.f_globals.get("__name__", "").startswith("trio.")
 
     @asynccontextmanager
     async def open_nursery(self) -> AsyncIterator["TrioNursery"]:

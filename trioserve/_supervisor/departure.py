@@ -13,14 +13,14 @@ import threading
 import time
 from contextlib import suppress
 from pathlib import Path
-from threading import Thread
 from typing import Final
 
 from trioserve._complaints import complain
 from trioserve._errors import TrioserveError
 from trioserve._supervisor.signals import Stoppable
+from trioserve._threads import OURS, start_thread
 
-__all__ = ["OURS", "DepartingServer", "Departure"]
+__all__ = ["DepartingServer", "Departure"]
 
 SPARE_SECONDS: Final = 3.0  # beyond the budget, for a server that still stops; a lifespan may get two of them
 THREADS_SECONDS: Final = 2.0  # for threads, if nothing is left of the budget, as for the lifespan
@@ -29,7 +29,6 @@ AT_ONCE_SECONDS: Final = 0.5  # for what ends by itself anyway: exit functions o
 QUIET_SECONDS: Final = 1.0  # most threads end in this time; then it is said who is waited for
 FAREWELL_SECONDS: Final = 2.0  # for the last line, because whoever reads the log may have stopped to
 NAMED: Final = 5  # threads in a line of the log
-OURS: Final = "trioserve"  # the name of our own threads
 UNFINISHED: Final = 1  # the exit code, if the server itself had not come to its end
 
 log = logging.getLogger("trioserve")
@@ -118,8 +117,8 @@ class Departure:
             self._deadline = min(self._deadline, self._budget_ends + SPARE_SECONDS)
             wanted: queue.SimpleQueue[None] = queue.SimpleQueue()
             said: queue.SimpleQueue[None] = queue.SimpleQueue()
-            Thread(target=self._say_farewell, args=[wanted, said], name=OURS, daemon=True).start()
-            Thread(target=self._end_in_time, args=[wanted, said], name=OURS, daemon=True).start()
+            start_thread(self._say_farewell, wanted, said)
+            start_thread(self._end_in_time, wanted, said)
 
     def _end_in_time(self, farewell: "queue.SimpleQueue[None]", said: "queue.SimpleQueue[None]") -> None:
         while (now := time.monotonic()) < self._deadline:

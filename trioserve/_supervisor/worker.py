@@ -11,7 +11,6 @@ import signal
 import socket
 import sys
 from functools import partial
-from threading import Thread
 from typing import Final, NoReturn
 
 import anyio
@@ -37,7 +36,7 @@ from trioserve._supervisor.control import (
     WantsReplacement,
     WantsSockets,
 )
-from trioserve._supervisor.departure import OURS, DepartingServer, Departure
+from trioserve._supervisor.departure import DepartingServer, Departure
 from trioserve._supervisor.event_loop import backend_options
 from trioserve._supervisor.logs import set_up_logging
 from trioserve._supervisor.preparation import depart_after, load, load_env_file, show_origin
@@ -46,6 +45,7 @@ from trioserve._supervisor.process_name import show_name
 from trioserve._supervisor.questions import reply_to
 from trioserve._supervisor.signals import SETTLE_SECONDS, deaf_to, how_to_stop, obey_signals, survived
 from trioserve._supervisor.tree_log import call_at_usr1, log_tree
+from trioserve._threads import start_thread
 
 __all__ = ["become_worker"]
 
@@ -72,7 +72,7 @@ def _main(descriptor: int) -> int:
     _prepare_signals(start.stacks)
     config = Config.from_options(start.options)
     departure = Departure(config.longest_shutdown, ends_process=True)
-    Thread(target=_outlive_supervisor, args=(link, departure), name=OURS, daemon=True).start()
+    start_thread(_outlive_supervisor, link, departure)
     try:
         set_up_logging(config, one_of_many=True)
         show_name(config, "worker")
@@ -136,7 +136,7 @@ async def _serve(start: Start, config: Config, link: Link, departure: Departure)
     )
     if config.admin is not None:
         await _say_last_words(server, link)
-    Thread(target=_hear_last_orders, args=(link, departure), name=OURS, daemon=True).start()
+    start_thread(_hear_last_orders, link, departure)
 
 
 async def _say_last_words(server: Server, link: Link) -> None:
