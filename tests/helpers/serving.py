@@ -13,6 +13,7 @@ from trioserve import Config
 from trioserve._server import Server
 from trioserve._streams.memory import MemoryClient, MemoryListener
 from trioserve._types import AnyApp
+from trioserve.testing.virtual_time import seconds_passed
 
 __all__ = ["TRANSCRIPT", "Site", "seconds_passed", "serving"]
 
@@ -73,20 +74,3 @@ async def serving(
         raise failure
     assert site.connections == 0
     assert len(anyio.get_running_tasks()) == tasks_before
-
-
-@dataclass
-class Elapsed:
-    seconds: float = 0.0
-
-
-class seconds_passed:  # reads as a phrase: with seconds_passed() as elapsed
-    """Measures the virtual time of a block."""
-
-    def __enter__(self) -> Elapsed:
-        self._began = anyio.current_time()
-        self._elapsed = Elapsed()
-        return self._elapsed
-
-    def __exit__(self, *exc_info: object) -> None:
-        self._elapsed.seconds = anyio.current_time() - self._began

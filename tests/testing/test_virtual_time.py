@@ -1,0 +1,105 @@
+"""Virtual time: what jumps, what stands still, and what is an error."""
+
+import asyncio
+import threading
+import time
+
+import anyio
+import anyio.to_thread
+import pytest
+
+from trioserve.testing import (
+    VirtualClockLoop,
+    VirtualTimeStuck,
+    clock_is_virtual,
+    run_in_virtual_time,
+    seconds_passed,
+    settled,
+    virtual_backend,
+    virtual_loop,
+)
+
+
+async def test_an_hour_passes_at_once() -> None:
+    assert clock_is_virtual()
+    with seconds_passed() as elapsed:
+        await anyio.sleep(3600)
+    assert elapsed.seconds == 3600
+
+
+@pytest.mark.real_clock
+async def test_a_real_clock_is_none() -> None:
+    assert not clock_is_virtual()
+
+
+async def test_settled_waits_without_time() -> None:
+    steps: list[str] = []
+
+    async def work() -> None:
+        for step in "abc":
+            await anyio.lowlevel.checkpoint()
+            steps.append(step)
+        await anyio.sleep(1)
+        steps.append("later")
+
+    with seconds_passed() as elapsed:
+        async with anyio.create_task_group() as nursery:
+            nursery.start_soon(work)
+            await settled()
+            assert steps == ["a", "b", "c"]
+            nursery.cancel_scope.cancel()
+    assert elapsed.seconds == 0
+
+
+@pytest.mark.parametrize("backend", ["trio", "asyncio"])
+def test_a_run_of_its_own(backend: str) -> None:
+    async def sleep(seconds: float) -> str:
+        await anyio.sleep(seconds)
+        return "rested"
+
+    assert run_in_virtual_time(sleep, 3600, backend=backend) == "rested"
+
+
+def test_a_backend_that_there_is_not() -> None:
+    with pytest.raises(ValueError, match="no backend 'uvloop'"):
+        virtual_backend("uvloop")
+
+
+def test_settled_says_what_it_needs() -> None:
+    with pytest.raises(RuntimeError, match="needs a VirtualClockLoop"):
+        asyncio.run(settled())
+
+
+@pytest.mark.parametrize("in_thread", [asyncio.to_thread, anyio.to_thread.run_sync], ids=["asyncio", "anyio"])
+def test_time_stands_still_while_a_thread_works(in_thread: object) -> None:
+    async def main() -> None:
+        with seconds_passed() as elapsed, anyio.fail_after(1):
+            await in_thread(time.sleep, 0.05)  # type: ignore[operator]
+        assert elapsed.seconds == 0
+        await anyio.sleep(1)  # and goes on afterwards
+
+    run_in_virtual_time(main, backend="asyncio")
+
+
+def test_a_thread_that_does_not_end_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(virtual_loop, "REAL_SECONDS", 0.05)
+    ended = threading.Event()
+
+    async def main() -> None:
+        with anyio.fail_after(3600):
+            await anyio.to_thread.run_sync(ended.wait, abandon_on_cancel=True)
+
+    with pytest.raises(VirtualTimeStuck, match="1 threads work"):
+        run_in_virtual_time(main, backend="asyncio")
+    ended.set()
+
+
+def test_tasks_that_wait_for_each_other_are_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(virtual_loop, "REAL_SECONDS", 0.05)
+    with pytest.raises(VirtualTimeStuck, match="every task waits"):
+        run_in_virtual_time(anyio.Event().wait, backend="asyncio")
+
+
+def test_the_default_executor_is_shut_down_in_real_time() -> None:
+    with asyncio.Runner(loop_factory=VirtualClockLoop) as runner:
+        assert runner.run(asyncio.to_thread(int, "7")) == 7

@@ -1,0 +1,49 @@
+"""Test an application on the real server: in memory and in virtual time, or on a real socket in a thread.
+
+What is here is imported when it is first used.
+"""
+
+TYPE_CHECKING = False  # a type checker takes it for True; importing typing would be half of the cost of this module
+
+_HOMES = {
+    "MemoryServer": "memory_server",
+    "RawClient": "raw_client",
+    "VirtualClockLoop": "virtual_loop",
+    "VirtualTimeStuck": "virtual_loop",
+    "clock_is_virtual": "virtual_time",
+    "open_test_server": "memory_server",
+    "raw_request": "raw_client",
+    "run_in_virtual_time": "virtual_time",
+    "seconds_passed": "virtual_time",
+    "settled": "virtual_time",
+    "virtual_backend": "virtual_time",
+}
+
+__all__ = [
+    "MemoryServer", "RawClient", "VirtualClockLoop", "VirtualTimeStuck", "clock_is_virtual", "open_test_server",
+    "raw_request", "run_in_virtual_time", "seconds_passed", "settled", "virtual_backend",
+]  # fmt: skip
+
+if TYPE_CHECKING:
+    from trioserve.testing.memory_server import MemoryServer, open_test_server
+    from trioserve.testing.raw_client import RawClient, raw_request
+    from trioserve.testing.virtual_loop import VirtualClockLoop, VirtualTimeStuck
+    from trioserve.testing.virtual_time import (
+        clock_is_virtual,
+        run_in_virtual_time,
+        seconds_passed,
+        settled,
+        virtual_backend,
+    )
+else:
+
+    def __getattr__(name: str) -> object:
+        if name not in _HOMES:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from importlib import import_module
+
+        value = globals()[name] = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+        return value
+
+    def __dir__() -> list[str]:
+        return sorted(globals().keys() | _HOMES.keys())
