@@ -3,8 +3,10 @@
 import anyio
 import pytest
 from anyio.streams.buffered import BufferedByteReceiveStream
+from anyio.streams.tls import TLSStream
 
 from tests.helpers.apps import echo, hello, reply
+from tests.helpers.certificates import client_context, identity
 from trioserve import ConfigError, LifespanDied, StartupFailed
 from trioserve._types import Receive, Scope, Send
 from trioserve.testing import open_test_server, raw_request, seconds_passed
@@ -149,3 +151,67 @@ async def test_two_servers_at_once() -> None:
             client = server.connect()
             await client.send(raw_request("POST", "/x", b"abc", headers={"connection": "close"}))
             assert (await client.receive_rest()).endswith(b"\r\n\r\n" + expected)
+
+
+async def test_the_phases_of_a_shutdown() -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await receive()
+            await send({"type": "lifespan.startup.complete"})
+            await receive()
+            await anyio.sleep(3)
+            await send({"type": "lifespan.shutdown.complete"})
+        else:
+            await anyio.sleep(20)
+            await reply(send, b"late")
+
+    async with open_test_server(app, shutdown_delay=5) as server:
+        began = anyio.current_time()
+        await server.connect().send(raw_request())
+        server.request_shutdown(settle=0.5)
+        for phase, seconds in (("delay", 0), ("settling", 5), ("draining", 5.5), ("lifespan", 20), ("stopped", 23)):
+            await server.reached(phase)  # type: ignore[arg-type]
+            assert anyio.current_time() - began == seconds
+    assert server.phases == ["serving", "delay", "settling", "draining", "lifespan", "stopped"]
+
+
+async def test_a_shutdown_without_clients_is_short() -> None:
+    async with open_test_server(hello, lifespan="off") as server:
+        await server.shutdown()
+        await server.reached("settling")  # is over already
+    assert server.phases == ["serving", "draining", "lifespan", "stopped"]
+
+
+async def test_a_forced_shutdown_waits_for_nobody() -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await anyio.sleep(20)
+
+    async with open_test_server(app, lifespan="off") as server:
+        await server.connect().send(raw_request())
+        await anyio.sleep(1)
+        with seconds_passed() as elapsed:
+            server.force_shutdown()
+            await server.reached("stopped")
+        assert elapsed.seconds == 0
+        assert any("shutdown-deadline" in record.getMessage() for record in server.log)
+
+
+async def test_a_shutdown_within_a_shorter_time() -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await anyio.sleep(20)
+
+    async with open_test_server(app, lifespan="off") as server:
+        await server.connect().send(raw_request())
+        await anyio.sleep(1)
+        with seconds_passed() as elapsed:
+            await server.shutdown(within=10)
+        assert 9 <= elapsed.seconds <= 10
+
+
+async def test_tls_over_memory() -> None:
+    async with open_test_server(hello, ssl_context=identity().context) as server:
+        client = await TLSStream.wrap(
+            server.connect(), server_side=False, hostname="localhost", ssl_context=client_context(),
+            standard_compatible=False)
+        await client.send(raw_request(target="/protected"))
+        assert (await client.receive()).endswith(b"/protected")

@@ -7,11 +7,18 @@ import time
 import anyio
 import anyio.to_thread
 import pytest
+import trio
+import trio.testing
 
+from tests.helpers.apps import hello, reply
+from trioserve._types import Receive, Scope, Send
 from trioserve.testing import (
+    MemoryServer,
     VirtualClockLoop,
     VirtualTimeStuck,
     clock_is_virtual,
+    open_test_server,
+    raw_request,
     run_in_virtual_time,
     seconds_passed,
     settled,
@@ -70,18 +77,22 @@ def test_settled_says_what_it_needs() -> None:
         asyncio.run(settled())
 
 
-@pytest.mark.parametrize("in_thread", [asyncio.to_thread, anyio.to_thread.run_sync], ids=["asyncio", "anyio"])
-def test_time_stands_still_while_a_thread_works(in_thread: object) -> None:
+@pytest.mark.parametrize(
+    ("backend", "in_thread"),
+    [("asyncio", asyncio.to_thread), ("asyncio", anyio.to_thread.run_sync), ("trio", anyio.to_thread.run_sync),
+     ("trio", trio.to_thread.run_sync)], ids=["asyncio", "anyio-asyncio", "anyio-trio", "trio"])
+def test_time_stands_still_while_a_thread_works(backend: str, in_thread: object) -> None:
     async def main() -> None:
         with seconds_passed() as elapsed, anyio.fail_after(1):
             await in_thread(time.sleep, 0.05)  # type: ignore[operator]
         assert elapsed.seconds == 0
         await anyio.sleep(1)  # and goes on afterwards
 
-    run_in_virtual_time(main, backend="asyncio")
+    run_in_virtual_time(main, backend=backend)
 
 
-def test_a_thread_that_does_not_end_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("backend", ["trio", "asyncio"])
+def test_a_thread_that_does_not_end_is_an_error(backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(virtual_loop, "REAL_SECONDS", 0.05)
     ended = threading.Event()
 
@@ -90,16 +101,50 @@ def test_a_thread_that_does_not_end_is_an_error(monkeypatch: pytest.MonkeyPatch)
             await anyio.to_thread.run_sync(ended.wait, abandon_on_cancel=True)
 
     with pytest.raises(VirtualTimeStuck, match="1 threads work"):
-        run_in_virtual_time(main, backend="asyncio")
+        run_in_virtual_time(main, backend=backend)
     ended.set()
 
 
-def test_tasks_that_wait_for_each_other_are_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("backend", ["trio", "asyncio"])
+def test_tasks_that_wait_for_each_other_are_an_error(backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(virtual_loop, "REAL_SECONDS", 0.05)
     with pytest.raises(VirtualTimeStuck, match="every task waits"):
-        run_in_virtual_time(anyio.Event().wait, backend="asyncio")
+        run_in_virtual_time(anyio.sleep_forever, backend=backend)
 
 
 def test_the_default_executor_is_shut_down_in_real_time() -> None:
     with asyncio.Runner(loop_factory=VirtualClockLoop) as runner:
         assert runner.run(asyncio.to_thread(int, "7")) == 7
+
+
+async def test_servers_share_the_watch_over_threads() -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        with anyio.fail_after(1):
+            await anyio.to_thread.run_sync(time.sleep, 0.05)
+        await reply(send, b"done")
+
+    async def ask(server: MemoryServer) -> None:
+        client = server.connect()
+        await client.send(raw_request(headers={"connection": "close"}))
+        assert (await client.receive_rest()).endswith(b"done")
+
+    with seconds_passed() as elapsed:
+        async with open_test_server(app, lifespan="off") as one:
+            async with open_test_server(app, lifespan="off") as other:
+                await ask(other)
+            await ask(one)
+    assert elapsed.seconds == 0
+    await anyio.sleep(1)
+
+
+def test_the_block_of_a_server_that_is_stuck_is_cancelled(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(virtual_loop, "REAL_SECONDS", 0.05)
+    never = threading.Event()
+
+    async def main() -> None:
+        async with open_test_server(hello, lifespan="off"):
+            await trio.to_thread.run_sync(never.wait, abandon_on_cancel=True)
+
+    with pytest.raises(VirtualTimeStuck):
+        trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0))  # as pytest-trio has one
+    never.set()

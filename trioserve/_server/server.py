@@ -24,7 +24,7 @@ from trioserve._server.lifespan import Lifespan
 from trioserve._server.listeners import Bound
 from trioserve._server.only_hosts import only_for_hosts
 from trioserve._server.opening import Listeners
-from trioserve._server.shutdown import Shutdown
+from trioserve._server.shutdown import Phase, Shutdown
 from trioserve._server.trace import traced
 from trioserve._server.waiting import keep_saying
 from trioserve._streams import Address, Listener, TlsListener, open_network, running_backend
@@ -46,6 +46,7 @@ class Server:
             sockets at all are right when the server has been told to stop.
         on_spent: called instead of a shutdown when the process has served for long enough, with the reason:
             ``limit-max-requests``, ``limit-max-age`` or ``limit-max-rss``.
+        on_phase: told when a phase of the shutdown begins.
         announce: say in the log where it listens.
         how_to_stop: what the line says besides, for a person.
 
@@ -58,7 +59,8 @@ class Server:
         self, app: AnyApp, config: Config, *, sockets: Sequence[socket.socket | Bound] | None = None,
         listeners: Sequence[Listener] | None = None, ssl_context: ssl.SSLContext | None = None,
         get_sockets: Callable[[], Awaitable[Sequence[socket.socket | Bound]]] | None = None,
-        on_spent: Callable[[str], None] | None = None, announce: bool = True, how_to_stop: str = "",
+        on_spent: Callable[[str], None] | None = None, on_phase: Callable[[Phase], None] = lambda phase: None,
+        announce: bool = True, how_to_stop: str = "",
     ) -> None:  # fmt: skip
         limit = config.limit_connections
         self._app = traced(adapt(app, config))
@@ -70,7 +72,7 @@ class Server:
         self._lifetime = Lifetime(
             closing=config.timeout_keep_alive == 0,
             room=anyio.Semaphore(limit, max_value=limit) if limit is not None else None)
-        self._shutdown = Shutdown(config, self._lifetime)
+        self._shutdown = Shutdown(config, self._lifetime, on_phase)
         self._connections = Connections(
             self._app, config, self._lifetime, self._shutdown, on_spent or self.request_shutdown)
         self._listeners = Listeners(
@@ -99,6 +101,11 @@ class Server:
         """Do not wait for requests any longer."""
         self.request_shutdown("forced")
         self._shutdown.force()
+
+    @property
+    def open_connections(self) -> int:
+        """How many connections there are."""
+        return len(self._lifetime.connections)
 
     @property
     def has_certificate_files(self) -> bool:

@@ -6,7 +6,8 @@ nurseries are those of ``server.py`` and ``connections.py``; here is what they d
 
 import logging
 import math
-from typing import Final
+from collections.abc import Callable
+from typing import Final, Literal, TypeAlias
 
 import anyio
 
@@ -15,7 +16,9 @@ from trioserve._config import Config
 from trioserve._connection import Lifetime
 from trioserve._server.waiting import another_signal, how_long, named
 
-__all__ = ["Shutdown"]
+__all__ = ["Phase", "Shutdown"]
+
+Phase: TypeAlias = Literal["delay", "settling", "draining", "lifespan"]
 
 log = logging.getLogger("trioserve")
 
@@ -26,12 +29,15 @@ LIFESPAN_SECONDS: Final = 2.0  # ... up to this; and if nothing is left of the b
 class Shutdown:
     """Requested once; then its steps are called in the order in which they stand here.
 
+    ``on_phase`` is told when a phase begins. Those for which there is no need are left out.
+
     Attributes:
         finishing: a scope for what is sent after the last connection has ended; cancelled when their time is over.
     """
 
-    def __init__(self, config: Config, lifetime: Lifetime) -> None:
+    def __init__(self, config: Config, lifetime: Lifetime, on_phase: Callable[[Phase], None]) -> None:
         budget = config.timeout_graceful_shutdown
+        self._on_phase = on_phase
         self._lifetime = lifetime
         self._delay = config.shutdown_delay
         self._budget = math.inf if budget is None else budget  # seconds, for all steps together
@@ -74,6 +80,7 @@ class Shutdown:
         """Until it is time to stop accepting: it has been requested, and load balancers had their time to notice."""
         await self._requested.wait()
         if self._delay and not self._forced.is_set():
+            self._on_phase("delay")
             complain(log, "Accepting connections for %g s more%s", self._delay, another_signal(self._reason),
                      level=logging.INFO)
             with anyio.move_on_after(self._delay):
@@ -106,6 +113,7 @@ class Shutdown:
         """
         lifetime = self._lifetime
         if self.settles and lifetime.connections:
+            self._on_phase("settling")
             lifetime.when_empty = self._settling.cancel
             until = min(anyio.current_time() + self._settle_seconds, self._connections_deadline)
             with self._settling, anyio.move_on_at(until):
@@ -113,6 +121,7 @@ class Shutdown:
 
     def drain(self) -> None:
         """Idle connections go now; requests in progress get until the deadline."""
+        self._on_phase("draining")
         self._lifetime.draining = True
         for connection in list(self._lifetime.connections):
             connection.drain()
@@ -141,6 +150,7 @@ class Shutdown:
 
     def time_for_lifespan(self) -> anyio.CancelScope:
         """A scope for the end of the lifespan: what is left of the budget, and a little if nothing is."""
+        self._on_phase("lifespan")
         now = anyio.current_time()
         self._lifespan_time.deadline = self._deadline if self._deadline > now else now + LIFESPAN_SECONDS
         return self._lifespan_time

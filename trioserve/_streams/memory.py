@@ -296,10 +296,17 @@ class MemoryClient(MemoryStream):
     __slots__ = ()
 
     async def send_all(self, data: bytes) -> None:
-        """Send ``data``, waiting while the server is slow. Raises ClientDisconnected when the connection broke."""
+        """Send ``data``, waiting while the server is slow. Raises ClientDisconnected when the connection broke.
+
+        If cancelled, what the network has not taken yet is not sent.
+        """
         self.send_nowait(data)
-        while self.unsent:
-            await self._outgoing.wait_for_change()
+        try:
+            while self.unsent:
+                await self._outgoing.wait_for_change()
+        except BaseException:
+            self._outgoing.drop_waiting()
+            raise
         if self.lost:
             raise ClientDisconnected("the connection is broken")
 

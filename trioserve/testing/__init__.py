@@ -7,9 +7,13 @@ TYPE_CHECKING = False  # a type checker takes it for True; importing typing woul
 
 _HOMES = {
     "MemoryServer": "memory_server",
+    "MemoryTransport": "http",
     "RawClient": "raw_client",
     "VirtualClockLoop": "virtual_loop",
     "VirtualTimeStuck": "virtual_loop",
+    "WebSocketClient": "websocket_client",
+    "WebSocketClosed": "websocket_client",
+    "WebSocketRefused": "websocket_client",
     "clock_is_virtual": "virtual_time",
     "open_test_server": "memory_server",
     "raw_request": "raw_client",
@@ -20,11 +24,13 @@ _HOMES = {
 }
 
 __all__ = [
-    "MemoryServer", "RawClient", "VirtualClockLoop", "VirtualTimeStuck", "clock_is_virtual", "open_test_server",
-    "raw_request", "run_in_virtual_time", "seconds_passed", "settled", "virtual_backend",
+    "MemoryServer", "MemoryTransport", "RawClient", "VirtualClockLoop", "VirtualTimeStuck", "WebSocketClient",
+    "WebSocketClosed", "WebSocketRefused", "clock_is_virtual", "open_test_server", "raw_request",
+    "run_in_virtual_time", "seconds_passed", "settled", "virtual_backend",
 ]  # fmt: skip
 
 if TYPE_CHECKING:
+    from trioserve.testing.http import MemoryTransport
     from trioserve.testing.memory_server import MemoryServer, open_test_server
     from trioserve.testing.raw_client import RawClient, raw_request
     from trioserve.testing.virtual_loop import VirtualClockLoop, VirtualTimeStuck
@@ -35,6 +41,7 @@ if TYPE_CHECKING:
         settled,
         virtual_backend,
     )
+    from trioserve.testing.websocket_client import WebSocketClient, WebSocketClosed, WebSocketRefused
 else:
 
     def __getattr__(name: str) -> object:

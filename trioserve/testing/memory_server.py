@@ -1,23 +1,33 @@
 """The real server over connections in memory, for the length of a block."""
 
 import ssl
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from typing import Any, Final
+from collections.abc import AsyncIterator, Iterable, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import anyio
 import anyio.abc
 
 from trioserve._config import Config
 from trioserve._errors import TrioserveError
-from trioserve._server import Server
+from trioserve._server import Phase, Server
+from trioserve._streams import Address
 from trioserve._streams.memory import MemoryListener
 from trioserve._types import AnyApp
 from trioserve.testing.raw_client import RawClient
 from trioserve.testing.server_log import recorded_log
+from trioserve.testing.virtual_time import real_waits_bounded
+from trioserve.testing.websocket_client import WebSocketClient, open_websocket
+
+if TYPE_CHECKING:
+    import logging
+
+    from trioserve.testing.http import MemoryTransport
 
 __all__ = ["MemoryServer", "open_test_server"]
 
+PHASES: Final = ("serving", "delay", "settling", "draining", "lifespan", "stopped")
 CLIENT_ADDRESS: Final = ("192.0.2.1", 50000)  # TEST-NET-1 (RFC 5737): nobody's
 
 
@@ -25,47 +35,119 @@ class MemoryServer:
     """A running server without a socket. ``open_test_server`` makes it.
 
     Attributes:
+        url: what URLs begin with; where they lead is always this server.
         log: the records of ``trioserve`` and ``trioserve.access`` since the start, of level INFO and above. The loggers
             belong to the process: servers that run at the same time see each other's records.
-        server: the server itself.
-        listener: where its connections come from.
+        phases: those that have begun, in their order: ``serving``, then those of a
+            :doc:`shutdown </concepts/shutdown>`, ``delay``, ``settling``, ``draining``, ``lifespan``, then ``stopped``.
+            Of the shutdown's the first two are left out when there is no need for them.
     """
 
-    def __init__(self, server: Server, listener: MemoryListener, log: list[Any]) -> None:
-        self.server = server
-        self.listener = listener
-        self.log = log
-        self._stopped = anyio.Event()
+    url: Final = "http://test"
+
+    def __init__(self, app: AnyApp, config: Config, capacity: int, ssl_context: ssl.SSLContext | None) -> None:
+        self.log: list[logging.LogRecord] = []
+        self.phases: list[str] = ["serving"]
+        self._listener = MemoryListener(capacity=capacity)
+        self._server = Server(
+            app, config, listeners=[self._listener], ssl_context=ssl_context, announce=False, on_phase=self._begin)
+        self._phase_begun = anyio.Event()
         self._failure: TrioserveError | None = None
         self._clients: list[RawClient] = []
 
+    # Its clients.
+
+    @property
+    def connections(self) -> int:
+        """How many connections the server has."""
+        return self._server.open_connections
+
     def connect(self, address: tuple[str, int] = CLIENT_ADDRESS) -> RawClient:
         """A new connection of a client at ``address``. Raises ConnectionRefusedError once the server stops."""
-        client = RawClient(self.listener.connect(address))
+        client = RawClient(self._listener.connect(address))
         self._clients.append(client)
         return client
 
-    async def shutdown(self, *, within: float | None = None) -> None:
-        """Stop the server gracefully, and wait for its end.
+    @cached_property
+    def http(self) -> "MemoryTransport":
+        """A transport for httpx: ``httpx.AsyncClient(transport=server.http, base_url=server.url)``.
 
-        ``within`` seconds take the place of ``timeout_graceful_shutdown``, if that is longer.
+        It has its own pool of connections, which are kept alive. Needs the extra ``trioserve[testing]``.
         """
-        self.server.request_shutdown("test", within=within)
-        await self._stopped.wait()
+        from trioserve.testing.http import MemoryTransport  # an extra
 
-    async def run(self, *, task_status: anyio.abc.TaskStatus[Any] = anyio.TASK_STATUS_IGNORED) -> None:
+        return MemoryTransport(self.connect)
+
+    @cached_property
+    def http2(self) -> "MemoryTransport":
+        """The same with HTTP/2, with prior knowledge. Needs the option ``http2=True`` and the extra ``[http2]``."""
+        from trioserve.testing.http import MemoryTransport  # an extra
+
+        return MemoryTransport(self.connect, http2=True)
+
+    def websocket(
+        self, target: str = "/", *, headers: Mapping[str, str] | None = None, subprotocols: Iterable[str] = (),
+        deflate: bool = False,
+    ) -> AbstractAsyncContextManager[WebSocketClient]:  # fmt: skip
+        """A WebSocket, closed at the end of its block: ``async with server.websocket("/chat") as websocket: ...``.
+
+        Args:
+            headers: further fields of the handshake.
+            subprotocols: those that the client speaks, the best first (RFC 6455 §1.9).
+            deflate: offer compression (RFC 7692).
+
+        Raises:
+            WebSocketRefused: the answer to the handshake was not 101.
+            WebSocketClosed: the connection ended instead of an answer.
+        """
+        return open_websocket(self.connect(), target, headers or {}, subprotocols, deflate)
+
+    # Its end.
+
+    def request_shutdown(self, *, settle: float = 0.0, within: float | None = None) -> None:
+        """Begin to stop gracefully, and do not wait for the end.
+
+        Args:
+            settle: seconds for which idle connections stay open for one more request, as after a SIGTERM.
+            within: seconds that take the place of ``timeout_graceful_shutdown``, if that is longer.
+        """
+        self._server.request_shutdown("test", settle=settle, within=within)
+
+    def force_shutdown(self) -> None:
+        """Do not wait for requests any longer, as after a second signal."""
+        self._server.force_shutdown()
+
+    async def shutdown(self, *, settle: float = 0.0, within: float | None = None) -> None:
+        """Stop gracefully, and wait for the end."""
+        self.request_shutdown(settle=settle, within=within)
+        await self.reached("stopped")
+
+    async def reached(self, phase: Phase | Literal["stopped"]) -> None:
+        """Wait until ``phase`` has begun, or one that comes after it: see ``phases``."""
+        later = PHASES[PHASES.index(phase) :]
+        while self.phases[-1] not in later:
+            await self._phase_begun.wait()
+
+    def _begin(self, phase: str) -> None:
+        self.phases.append(phase)
+        self._phase_begun.set()
+        self._phase_begun = anyio.Event()
+
+    # Its beginning, for ``open_test_server``.
+
+    async def run(self, *, task_status: anyio.abc.TaskStatus[list[Address]] = anyio.TASK_STATUS_IGNORED) -> None:
         """The server's task; what stops it is kept for the end of the block."""
         try:
-            await self.server.serve(task_status=task_status)
+            await self._server.serve(task_status=task_status)
         except TrioserveError as exc:
             self._failure = exc
-            if not self.server.addresses:  # nobody has been told of a start
-                task_status.started()
+            if not self._server.addresses:  # nobody has been told of a start
+                task_status.started([])
         finally:
-            self._stopped.set()
+            self._begin("stopped")
 
     def leave(self) -> None:
-        """Reset the connections that the test has left open, as the end of a client's process does."""
+        """Reset the connections that the test has left open, as the end of a client's process may do."""
         for client in self._clients:
             client.reset()
 
@@ -99,20 +181,19 @@ async def open_test_server(
         StartupFailed: the application's lifespan failed.
         LifespanDied: at the end of the block, the application's lifespan died in between.
     """
-    listener = MemoryListener(capacity=in_flight_bytes)
-    server = Server(app, Config.from_options(options), listeners=[listener], ssl_context=ssl_context, announce=False)
+    server = MemoryServer(app, Config.from_options(options), in_flight_bytes, ssl_context)
     error: BaseException | None = None
-    with recorded_log() as log:
-        memory_server = MemoryServer(server, listener, log)
+    with real_waits_bounded(), recorded_log(server.log):
         async with anyio.create_task_group() as nursery:
-            await nursery.start(memory_server.run)
+            await nursery.start(server.run)
             try:
-                memory_server.check()
-                yield memory_server
+                server.check()
+                yield server
             except (GeneratorExit, anyio.get_cancelled_exc_class()):
                 raise
             except BaseException as exc:  # raised below, where no task group wraps it
                 error = exc
-            memory_server.leave()
+            finally:
+                server.leave()
             nursery.cancel_scope.cancel()
-    memory_server.check(error)
+    server.check(error)

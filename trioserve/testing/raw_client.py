@@ -39,11 +39,14 @@ class RawClient(anyio.abc.ByteStream):
     So ``receive`` raises ``anyio.EndOfStream`` when the server has finished, and ``send`` and ``receive`` raise
     ``anyio.BrokenResourceError`` when it has broken the connection. ``BufferedByteStream`` of anyio's can be put around
     it. All seconds are those of the event loop's clock, which may be virtual.
+
+    Attributes:
+        is_closed: by this client, in one way or another.
     """
 
     def __init__(self, stream: MemoryClient) -> None:
         self._stream = stream
-        self._is_closed = False
+        self.is_closed = False
 
     @property
     def extra_attributes(self) -> Mapping[Any, Callable[[], Any]]:
@@ -52,6 +55,11 @@ class RawClient(anyio.abc.ByteStream):
             anyio.abc.SocketAttribute.local_address: lambda: self._stream.local,
             anyio.abc.SocketAttribute.remote_address: lambda: self._stream.peer,
         }
+
+    @property
+    def has_input(self) -> bool:
+        """``receive`` would not wait: there are bytes, or the end."""
+        return self._stream.has_input() or self._stream.is_disconnected()
 
     # A client as it should be.
 
@@ -81,8 +89,8 @@ class RawClient(anyio.abc.ByteStream):
 
     async def aclose(self) -> None:
         """Close both directions. Bytes of the server that were not received make it a reset (RFC 9112 §9.6)."""
-        if not self._is_closed:
-            self._is_closed = True
+        if not self.is_closed:
+            self.is_closed = True
             await self._stream.aclose()
 
     # A client that misbehaves.
@@ -120,14 +128,13 @@ class RawClient(anyio.abc.ByteStream):
 
     def reset(self) -> None:
         """Vanish with a reset: the server learns at once that the client has gone."""
-        self._is_closed = True
+        self.is_closed = True
         self._stream.abort()
 
     def vanish(self) -> None:
         """Vanish without a word, as when a cable is cut: only a timeout of the server's can tell."""
         self._check_open()
-        self._is_closed = True
-        self._stream.close_window()
+        self.is_closed = True
 
     async def _send_in_pieces(self, data: bytes, size: int, seconds: float) -> None:
         if size < 1:
@@ -138,5 +145,5 @@ class RawClient(anyio.abc.ByteStream):
             await self.send(data[start : start + size])
 
     def _check_open(self) -> None:
-        if self._is_closed:
+        if self.is_closed:
             raise anyio.ClosedResourceError

@@ -20,12 +20,11 @@ class _Recorder(logging.Handler):
 
 
 @contextmanager
-def recorded_log() -> Iterator[list[logging.LogRecord]]:
-    """A list that grows with each record of level INFO and above. Several servers of one process share their loggers.
+def recorded_log(records: list[logging.LogRecord]) -> Iterator[None]:
+    """``records`` grows with each record of level INFO and above. Several servers of one process share their loggers.
 
     A logger whose level is higher is opened to INFO for the block, so other handlers may hear more, too.
     """
-    records: list[logging.LogRecord] = []
     recorder = _Recorder(records)
     loggers = [logging.getLogger(name) for name in LOGGERS]
     levels = [logger.level for logger in loggers]
@@ -36,7 +35,7 @@ def recorded_log() -> Iterator[list[logging.LogRecord]]:
     for logger in heard_by:
         logger.addHandler(recorder)
     try:
-        yield records
+        yield
     finally:
         for logger in heard_by:
             logger.removeHandler(recorder)

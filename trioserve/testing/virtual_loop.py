@@ -5,6 +5,7 @@ Threads live in real time. So the clock stands still while one works for the loo
 
 import asyncio
 import contextvars
+import math
 import selectors
 from asyncio.base_events import BaseEventLoop
 from collections.abc import Callable, Mapping
@@ -51,6 +52,14 @@ class VirtualClockLoop(asyncio.SelectorEventLoop):
 
     def time(self) -> float:
         return self.now
+
+    def call_at(  # type: ignore[override]  # typeshed: with TypeVarTuple
+        self, when: float, callback: Callable[..., Any], *args: Any, context: contextvars.Context | None = None
+    ) -> asyncio.TimerHandle:
+        """As usual; what is due in an eternity, as in ``anyio.sleep_forever()``, is no deadline to jump to."""
+        if when == math.inf:
+            return asyncio.TimerHandle(when, callback, args, self, context)
+        return super().call_at(when, callback, *args, context=context)
 
     def wake_settled(self) -> bool:
         """Wake whoever waits for the loop to be idle; false when nobody does."""

@@ -5,17 +5,19 @@ Trio brings its clock, ``MockClock``; for asyncio it is the loop of ``virtual_lo
 
 import asyncio
 import math
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeAlias, TypeVar
 
 import anyio
 import sniffio
 
-from trioserve.testing.virtual_loop import VirtualClockLoop
+from trioserve.testing.virtual_loop import VirtualClockLoop, VirtualTimeStuck
 
 __all__ = [
-    "Backend", "Elapsed", "clock_is_virtual", "run_in_virtual_time", "seconds_passed", "settled", "virtual_backend",
+    "Backend", "Elapsed", "clock_is_virtual", "real_waits_bounded", "run_in_virtual_time", "seconds_passed", "settled",
+    "virtual_backend",
 ]  # fmt: skip
 
 T = TypeVar("T")
@@ -36,9 +38,49 @@ def virtual_backend(name: str) -> Backend:
 
 
 def run_in_virtual_time(function: Callable[..., Awaitable[T]], *args: Any, backend: str = "trio") -> T:
-    """``await function(*args)`` in an event loop of its own, whose clock is virtual; returns what it returns."""
+    """``await function(*args)`` in an event loop of its own, whose clock is virtual; returns what it returns.
+
+    Raises:
+        VirtualTimeStuck: nothing can happen any more.
+    """
     name, options = virtual_backend(backend)
-    return anyio.run(function, *args, backend=name, backend_options=options)
+
+    async def run() -> T:
+        with real_waits_bounded():
+            return await function(*args)
+
+    return anyio.run(run, backend=name, backend_options=options)
+
+
+@contextmanager
+def real_waits_bounded() -> Iterator[None]:
+    """Let threads stop the virtual clock of trio, if it has one, for the length of a block.
+
+    The virtual loop of asyncio does the same by itself, and raises by itself.
+
+    Raises:
+        VirtualTimeStuck: nothing could happen any more, so the block was cancelled.
+    """
+    if sniffio.current_async_library() != "trio" or not clock_is_virtual():
+        yield
+        return
+    import trio.testing
+
+    from trioserve.testing.trio_watch import threads_stop_the_clock
+
+    clock = trio.lowlevel.current_clock()
+    assert isinstance(clock, trio.testing.MockClock)
+    errors: list[VirtualTimeStuck] = []
+    with anyio.CancelScope() as scope:
+
+        def give_up(stuck: VirtualTimeStuck) -> None:
+            errors.append(stuck)
+            scope.cancel()
+
+        with threads_stop_the_clock(clock, give_up):
+            yield
+    if errors:
+        raise errors[0]
 
 
 def clock_is_virtual() -> bool:
