@@ -299,6 +299,16 @@ async def test_a_lifespan_that_dies_stops_the_server_gracefully(caplog: pytest.L
     assert record.exc_info
 
 
+async def test_a_lifespan_that_dies_at_once_stops_the_server() -> None:
+    async def lifespan(receive: Receive, send: Send) -> None:
+        await receive()
+        await send(COMPLETE)
+        raise OSError("the database has gone")
+
+    with pytest.raises(LifespanDied):
+        await Server(with_lifespan(lifespan), Config(access_log=False), listeners=[MemoryListener()]).serve()
+
+
 async def test_a_lifespan_that_returns_after_startup_leaves_the_server_alone() -> None:
     async def lifespan(receive: Receive, send: Send) -> None:
         await receive()

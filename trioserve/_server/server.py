@@ -147,6 +147,8 @@ class Server:
                 async with anyio.create_task_group() as app_lifetime:
                     await self._run_app_lifetime(app_lifetime)
                     app_lifetime.cancel_scope.cancel()
+            if self._lifespan is not None:  # it may have died before there was anything to stop but the start
+                self._failure = self._lifespan.failure
         except TrioserveError as exc:
             self._failure = exc
         except BaseExceptionGroup as group:
