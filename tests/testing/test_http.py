@@ -6,11 +6,7 @@ import pytest
 
 from tests.helpers.apps import hello, part, read_body, reply, start
 from trioserve._types import Receive, Scope, Send
-from trioserve.testing import MemoryServer, open_test_server, seconds_passed
-
-
-def client_of(server: MemoryServer) -> httpx.AsyncClient:
-    return httpx.AsyncClient(transport=server.http, base_url=server.url)
+from trioserve.testing import open_test_server, seconds_passed
 
 
 async def shop(scope: Scope, receive: Receive, send: Send) -> None:
@@ -30,7 +26,7 @@ async def shop(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 async def test_requests_share_a_connection() -> None:
-    async with open_test_server(shop, lifespan="off") as server, client_of(server) as client:
+    async with open_test_server(shop, lifespan="off") as server, server.client() as client:
         first = await client.get("/a", params={"q": "1"})
         second = await client.post("/b", content=bytes(200_000))
         assert (first.status_code, first.text, first.headers["x-host"]) == (200, "1.1 GET /a?q=1 0", "test")
@@ -39,7 +35,7 @@ async def test_requests_share_a_connection() -> None:
 
 
 async def test_requests_at_once_have_connections_of_their_own() -> None:
-    async with open_test_server(shop, lifespan="off") as server, client_of(server) as client:
+    async with open_test_server(shop, lifespan="off") as server, server.client() as client:
         with seconds_passed() as elapsed:
             async with anyio.create_task_group() as nursery:
                 for _ in range(3):
@@ -53,7 +49,7 @@ async def test_a_response_is_read_as_it_comes() -> None:
     began = anyio.current_time()
     async with (
         open_test_server(shop, lifespan="off") as server,
-        client_of(server) as client,
+        server.client() as client,
         client.stream("GET", "/stream") as response,
     ):
         assert [(part, anyio.current_time() - began) async for part in response.aiter_bytes()] == [
@@ -61,14 +57,14 @@ async def test_a_response_is_read_as_it_comes() -> None:
 
 
 async def test_timeouts_of_the_client_are_virtual() -> None:
-    async with open_test_server(shop, lifespan="off") as server, client_of(server) as client:
+    async with open_test_server(shop, lifespan="off") as server, server.client() as client:
         with seconds_passed() as elapsed, pytest.raises(httpx.ReadTimeout):
             await client.get("/slow", timeout=30)
         assert elapsed.seconds == 30
 
 
 async def test_a_connection_that_the_server_has_closed_is_not_used_again() -> None:
-    async with open_test_server(shop, lifespan="off", timeout_keep_alive=5) as server, client_of(server) as client:
+    async with open_test_server(shop, lifespan="off", timeout_keep_alive=5) as server, server.client() as client:
         await client.get("/")
         await anyio.sleep(6)
         assert server.connections == 0
@@ -78,7 +74,7 @@ async def test_a_connection_that_the_server_has_closed_is_not_used_again() -> No
 async def test_http_2() -> None:
     async with (
         open_test_server(shop, lifespan="off", http2=True) as server,
-        httpx.AsyncClient(transport=server.http2, base_url=server.url) as client,
+        server.client(http2=True) as client,
     ):
         answers: list[httpx.Response] = []
 
@@ -94,13 +90,13 @@ async def test_http_2() -> None:
 
 
 async def test_https_says_what_to_do() -> None:
-    async with open_test_server(hello) as server, client_of(server) as client:
+    async with open_test_server(hello) as server, server.client() as client:
         with pytest.raises(httpx.UnsupportedProtocol, match="take http://"):
             await client.get("https://test/")
 
 
 async def test_a_server_that_has_stopped() -> None:
-    async with open_test_server(hello) as server, client_of(server) as client:
+    async with open_test_server(hello) as server, server.client() as client:
         await server.shutdown()
         with pytest.raises(httpx.ConnectError):
             await client.get("/")
@@ -115,7 +111,7 @@ async def test_a_client_that_gives_up_an_upload_has_left() -> None:
             pass
         left.append(message["type"])
 
-    async with open_test_server(app, lifespan="off", in_flight_bytes=1000) as server, client_of(server) as client:
+    async with open_test_server(app, lifespan="off", in_flight_bytes=1000) as server, server.client() as client:
         with anyio.move_on_after(5):
             await client.post("/", content=bytes(100_000))
         await anyio.sleep(10)
@@ -128,6 +124,6 @@ async def test_a_response_that_is_cut_short() -> None:
         await part(send, b"begun")
         raise OSError("a planted error")
 
-    async with open_test_server(app, lifespan="off") as server, client_of(server) as client:
+    async with open_test_server(app, lifespan="off") as server, server.client() as client:
         with pytest.raises(httpx.RemoteProtocolError):
             await client.get("/")

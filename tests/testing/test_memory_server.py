@@ -215,3 +215,17 @@ async def test_tls_over_memory() -> None:
             standard_compatible=False)
         await client.send(raw_request(target="/protected"))
         assert (await client.receive()).endswith(b"/protected")
+
+
+@pytest.mark.real_clock
+async def test_on_a_real_clock_abandoned_requests_do_not_hold_up_the_end() -> None:
+    begun = anyio.Event()
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        begun.set()
+        await anyio.sleep_forever()
+
+    async with open_test_server(app, lifespan="off") as server:
+        await server.connect().send(raw_request())
+        await begun.wait()
+    assert any("shutdown-deadline" in record.getMessage() for record in server.log)

@@ -6,9 +6,11 @@ What is here is imported when it is first used.
 TYPE_CHECKING = False  # a type checker takes it for True; importing typing would be half of the cost of this module
 
 _HOMES = {
+    "BackgroundServer": "live_server",
     "MemoryServer": "memory_server",
     "MemoryTransport": "http",
     "RawClient": "raw_client",
+    "ServerInThread": "live_server",
     "VirtualClockLoop": "virtual_loop",
     "VirtualTimeStuck": "virtual_loop",
     "WebSocketClient": "websocket_client",
@@ -19,18 +21,22 @@ _HOMES = {
     "raw_request": "raw_client",
     "run_in_virtual_time": "virtual_time",
     "seconds_passed": "virtual_time",
+    "serve_background": "live_server",
+    "serve_in_thread": "live_server",
     "settled": "virtual_time",
     "virtual_backend": "virtual_time",
 }
 
 __all__ = [
-    "MemoryServer", "MemoryTransport", "RawClient", "VirtualClockLoop", "VirtualTimeStuck", "WebSocketClient",
-    "WebSocketClosed", "WebSocketRefused", "clock_is_virtual", "open_test_server", "raw_request",
-    "run_in_virtual_time", "seconds_passed", "settled", "virtual_backend",
+    "BackgroundServer", "MemoryServer", "MemoryTransport", "RawClient", "ServerInThread", "VirtualClockLoop",
+    "VirtualTimeStuck", "WebSocketClient", "WebSocketClosed", "WebSocketRefused", "clock_is_virtual",
+    "open_test_server", "raw_request", "run_in_virtual_time", "seconds_passed", "serve_background",
+    "serve_in_thread", "settled", "virtual_backend",
 ]  # fmt: skip
 
 if TYPE_CHECKING:
     from trioserve.testing.http import MemoryTransport
+    from trioserve.testing.live_server import BackgroundServer, ServerInThread, serve_background, serve_in_thread
     from trioserve.testing.memory_server import MemoryServer, open_test_server
     from trioserve.testing.raw_client import RawClient, raw_request
     from trioserve.testing.virtual_loop import VirtualClockLoop, VirtualTimeStuck

@@ -7,26 +7,27 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 import anyio
-import anyio.abc
 
 from trioserve._config import Config
-from trioserve._errors import TrioserveError
 from trioserve._server import Phase, Server
-from trioserve._streams import Address
 from trioserve._streams.memory import MemoryListener
 from trioserve._types import AnyApp
 from trioserve.testing.raw_client import RawClient
+from trioserve.testing.running import running
 from trioserve.testing.server_log import recorded_log
-from trioserve.testing.virtual_time import real_waits_bounded
+from trioserve.testing.virtual_time import clock_is_virtual, real_waits_bounded
 from trioserve.testing.websocket_client import WebSocketClient, open_websocket
 
 if TYPE_CHECKING:
     import logging
 
+    import httpx
+
     from trioserve.testing.http import MemoryTransport
 
 __all__ = ["MemoryServer", "open_test_server"]
 
+LAST_REAL_SECONDS: Final = 1.0  # for requests that the test has abandoned
 PHASES: Final = ("serving", "delay", "settling", "draining", "lifespan", "stopped")
 CLIENT_ADDRESS: Final = ("192.0.2.1", 50000)  # TEST-NET-1 (RFC 5737): nobody's
 
@@ -52,7 +53,6 @@ class MemoryServer:
         self._server = Server(
             app, config, listeners=[self._listener], ssl_context=ssl_context, announce=False, on_phase=self._begin)
         self._phase_begun = anyio.Event()
-        self._failure: TrioserveError | None = None
         self._clients: list[RawClient] = []
 
     # Its clients.
@@ -70,10 +70,7 @@ class MemoryServer:
 
     @cached_property
     def http(self) -> "MemoryTransport":
-        """A transport for httpx: ``httpx.AsyncClient(transport=server.http, base_url=server.url)``.
-
-        It has its own pool of connections, which are kept alive. Needs the extra ``trioserve[testing]``.
-        """
+        """A transport for httpx, with a pool of connections, which are kept alive. Needs ``trioserve[testing]``."""
         from trioserve.testing.http import MemoryTransport  # an extra
 
         return MemoryTransport(self.connect)
@@ -84,6 +81,15 @@ class MemoryServer:
         from trioserve.testing.http import MemoryTransport  # an extra
 
         return MemoryTransport(self.connect, http2=True)
+
+    def client(self, *, http2: bool = False, **options: Any) -> "httpx.AsyncClient":
+        """An ``httpx.AsyncClient`` on ``http``, or on ``http2``, with ``url`` as its base URL.
+
+        ``options`` are those of ``httpx.AsyncClient``.
+        """
+        import httpx  # an extra
+
+        return httpx.AsyncClient(transport=self.http2 if http2 else self.http, base_url=self.url, **options)
 
     def websocket(
         self, target: str = "/", *, headers: Mapping[str, str] | None = None, subprotocols: Iterable[str] = (),
@@ -133,30 +139,16 @@ class MemoryServer:
         self._phase_begun.set()
         self._phase_begun = anyio.Event()
 
-    # Its beginning, for ``open_test_server``.
+    # For ``open_test_server``.
 
-    async def run(self, *, task_status: anyio.abc.TaskStatus[list[Address]] = anyio.TASK_STATUS_IGNORED) -> None:
-        """The server's task; what stops it is kept for the end of the block."""
-        try:
-            await self._server.serve(task_status=task_status)
-        except TrioserveError as exc:
-            self._failure = exc
-            if not self._server.addresses:  # nobody has been told of a start
-                task_status.started([])
-        finally:
-            self._begin("stopped")
+    def running(self) -> AbstractAsyncContextManager[None]:
+        """It serves for the length of a block."""
+        return running(self._server, lambda: self._begin("stopped"))
 
     def leave(self) -> None:
         """Reset the connections that the test has left open, as the end of a client's process may do."""
         for client in self._clients:
             client.reset()
-
-    def check(self, error: BaseException | None = None) -> None:
-        """Raise ``error``, an error of the block, or what has stopped the server before its time, which caused it."""
-        if error is not None and self._failure is not None:
-            raise error from self._failure
-        if (first := error or self._failure) is not None:
-            raise first
 
 
 @asynccontextmanager
@@ -168,7 +160,8 @@ async def open_test_server(
     It is the server that runs in production; only its sockets are replaced. It runs in the running event loop, trio's
     or asyncio's. If that has a virtual clock, its timeouts take no time.
 
-    At the end of the block connections that are still open are reset by their clients, and the server stops gracefully.
+    At the end of the block connections that are still open are reset by their clients, and the server stops gracefully;
+    on a real clock within a second.
 
     Args:
         app: ASGI 3, ASGI 2 or WSGI.
@@ -182,18 +175,10 @@ async def open_test_server(
         LifespanDied: at the end of the block, the application's lifespan died in between.
     """
     server = MemoryServer(app, Config.from_options(options), in_flight_bytes, ssl_context)
-    error: BaseException | None = None
     with real_waits_bounded(), recorded_log(server.log):
-        async with anyio.create_task_group() as nursery:
-            await nursery.start(server.run)
+        async with server.running():
             try:
-                server.check()
                 yield server
-            except (GeneratorExit, anyio.get_cancelled_exc_class()):
-                raise
-            except BaseException as exc:  # raised below, where no task group wraps it
-                error = exc
             finally:
                 server.leave()
-            nursery.cancel_scope.cancel()
-    server.check(error)
+                server.request_shutdown(within=None if clock_is_virtual() else LAST_REAL_SECONDS)
