@@ -8,6 +8,7 @@ import anyio
 import pytest
 
 from tests.helpers.apps import hello, part, reply, start
+from tests.helpers.http2_client import http2_client
 from tests.helpers.serving import serving
 from tests.helpers.transcripts import get, post, receive_response
 from tests.helpers.virtual_clock import settled
@@ -15,6 +16,9 @@ from trioserve._connection import Connection
 from trioserve._connection.exchange import Exchange
 from trioserve._connection.farewell import Farewell
 from trioserve._connection.http1 import Http1Connection
+from trioserve._connection.http2 import Http2Connection
+from trioserve._connection.http2_body import Http2Inlet
+from trioserve._connection.http2_stream import Http2Stream
 from trioserve._connection.parts import Parts
 from trioserve._connection.patience import Patience
 from trioserve._connection.request import Request
@@ -55,8 +59,8 @@ async def do_nothing(scope: Scope, receive: Receive, send: Send) -> None:
     pass
 
 
-OF_A_REQUEST: Final = (Exchange, Http1Inlet, Parts, Request, Supervision)
-OF_A_CONNECTION: Final = (Connection, Farewell, Http1Connection, Patience)
+OF_A_REQUEST: Final = (Exchange, Http1Inlet, Http2Inlet, Http2Stream, Parts, Request, Supervision)
+OF_A_CONNECTION: Final = (Connection, Farewell, Http1Connection, Http2Connection, Patience)
 
 
 def alive(*kinds: type) -> list[Any]:
@@ -99,3 +103,16 @@ async def test_nothing_is_left_of_a_connection(app: App, sent: bytes) -> None:
         await anyio.sleep(5)
         assert site.connections == 0
         assert not alive(*OF_A_CONNECTION, *OF_A_REQUEST)
+
+
+@pytest.mark.parametrize("engine", ["ngh2", "h2"])
+@pytest.mark.parametrize("options", [{}, {"timeout_request": 10}, {"on_disconnect": "cancel"}], ids=str)
+@pytest.mark.parametrize("app", [hello, take_body, stream, go_on, do_nothing])
+@pytest.mark.parametrize("body", [b"", b"abc"])
+@pytest.mark.usefixtures("no_collector")
+async def test_nothing_is_left_of_a_stream(app: App, body: bytes, options: dict[str, Any], engine: str) -> None:
+    async with serving(app, http2=True, http2_engine=engine, **options) as site, http2_client(site) as client:
+        await (client.post(body) if body else client.get())
+        await anyio.sleep(5)
+        assert site.connections == 1
+        assert not alive(*OF_A_REQUEST)
