@@ -4,11 +4,12 @@
 """
 
 import urllib.request
+from typing import Any
 
 from trioserve.testing import serve_in_thread
 
 
-async def app(scope, receive, send):
+async def app(scope: Any, receive: Any, send: Any) -> None:
     await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"text/plain")]})
     await send({"type": "http.response.body", "body": b"Hello\n"})
 
