@@ -13,7 +13,8 @@ from trioserve import Config
 from trioserve._server import Server
 from trioserve._streams.memory import MemoryClient, MemoryListener
 from trioserve._types import AnyApp
-from trioserve.testing.virtual_time import seconds_passed
+from trioserve.testing import MemoryServer, seconds_passed
+from trioserve.testing.virtual_time import real_waits_bounded
 
 __all__ = ["TRANSCRIPT", "Site", "seconds_passed", "serving"]
 
@@ -22,7 +23,7 @@ TRANSCRIPT: Final = {"date_header": False, "server_header": False, "access_log":
 
 @dataclass
 class Site:
-    """A running server and its listener."""
+    """A server in memory, seen from inside."""
 
     server: Server
     listener: MemoryListener
@@ -48,7 +49,7 @@ class Site:
 
     @property
     def connections(self) -> int:
-        return len(self.server._lifetime.connections)
+        return self.server.open_connections
 
 
 @asynccontextmanager
@@ -56,21 +57,12 @@ async def serving(
     app: AnyApp, *, capacity: int = 64 * 1024, ssl_context: ssl.SSLContext | None = None,
     **options: Any,
 ) -> AsyncIterator[Site]:
-    """Serve ``app``; afterwards nothing is left of the server, neither a connection nor a task."""
-    listener = MemoryListener(capacity=capacity)
-    config = Config.from_options(TRANSCRIPT | options)
-    server = Server(app, config, listeners=[listener], ssl_context=ssl_context)
-    failure: Exception | None = None
+    """Serve ``app`` in memory; afterwards nothing is left of the server, neither a connection nor a task."""
     tasks_before = len(anyio.get_running_tasks())
-    async with anyio.create_task_group() as nursery:
-        await nursery.start(server.serve)
-        site = Site(server, listener)
-        try:
+    memory = MemoryServer(app, Config.from_options(TRANSCRIPT | options), capacity, ssl_context)
+    site = Site(memory._server, memory._listener)
+    with real_waits_bounded():
+        async with memory.running():
             yield site
-        except Exception as exc:  # raised below, where no task group wraps it
-            failure = exc
-        nursery.cancel_scope.cancel()
-    if failure is not None:
-        raise failure
     assert site.connections == 0
     assert len(anyio.get_running_tasks()) == tasks_before
