@@ -4,9 +4,10 @@ import anyio
 import pytest
 
 from tests.helpers.apps import hello, reply
-from tests.helpers.serving import seconds_passed, serving
+from tests.helpers.serving import serving
 from tests.helpers.transcripts import get, receive_response, status_of
 from trioserve._types import Receive, Scope, Send
+from trioserve.testing import seconds_passed
 
 
 async def test_what_an_application_does_to_an_extension_stays_in_its_request() -> None:

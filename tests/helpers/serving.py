@@ -13,10 +13,10 @@ from trioserve import Config
 from trioserve._server import Server
 from trioserve._streams.memory import MemoryClient, MemoryListener
 from trioserve._types import AnyApp
-from trioserve.testing import MemoryServer, seconds_passed
+from trioserve.testing import MemoryServer
 from trioserve.testing.virtual_time import real_waits_bounded
 
-__all__ = ["TRANSCRIPT", "Site", "seconds_passed", "serving"]
+__all__ = ["TRANSCRIPT", "Site", "serving"]
 
 TRANSCRIPT: Final = {"date_header": False, "server_header": False, "access_log": False, "lifespan": "off"}
 
