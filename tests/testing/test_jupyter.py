@@ -7,7 +7,7 @@ import nbformat
 
 THREAD = """
 import urllib.request
-from trioserve.testing import serve_background, serve_in_thread
+from trioserve.testing import serve_in_thread
 
 async def app(scope, receive, send):
     await send({"type": "http.response.start", "status": 200, "headers": []})
@@ -39,6 +39,7 @@ def test_cells(tmp_path: Path) -> None:
         'with serve_in_thread(app, backend="asyncio", lifespan="off") as server: print(get(server.url))',
         """
 import anyio.to_thread
+from trioserve.testing import serve_background
 
 async with serve_background(app, lifespan="off") as server:
     print(await anyio.to_thread.run_sync(get, server.url))

@@ -86,7 +86,7 @@ async def test_an_app_from_an_async_fixture(trioserve_client, autojump_clock):
 
 def test_anyio_on_both_backends(pytester: pytest.Pytester) -> None:
     suite = """
-from trioserve.testing import VirtualClockLoop, virtual_backend
+from trioserve.testing import virtual_backend
 
 @pytest.fixture(params=["trio", "asyncio"])
 def anyio_backend(request):
@@ -106,6 +106,7 @@ def test_pytest_asyncio(pytester: pytest.Pytester, mode: str) -> None:
 
 def test_pytest_asyncio_in_virtual_time(pytester: pytest.Pytester) -> None:
     pytester.makeconftest("""
+from trioserve.testing import VirtualClockLoop
 
 def pytest_asyncio_loop_factories(config, item):
     return {"virtual": VirtualClockLoop}
