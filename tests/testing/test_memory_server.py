@@ -1,5 +1,7 @@
 """The server in memory, as somebody's tests see it."""
 
+from collections.abc import AsyncIterator
+
 import anyio
 import pytest
 from anyio.streams.buffered import BufferedByteReceiveStream
@@ -8,7 +10,7 @@ from anyio.streams.tls import TLSStream
 from tests.helpers.apps import echo, hello, reply
 from tests.helpers.certificates import client_context, identity
 from trioserve import ConfigError, LifespanDied, StartupFailed
-from trioserve._types import Receive, Scope, Send
+from trioserve._types import App, Receive, Scope, Send
 from trioserve.testing import open_test_server, raw_request, seconds_passed
 
 
@@ -170,7 +172,7 @@ async def test_the_phases_of_a_shutdown() -> None:
         await server.connect().send(raw_request())
         server.request_shutdown(settle=0.5)
         for phase, seconds in (("delay", 0), ("settling", 5), ("draining", 5.5), ("lifespan", 20), ("stopped", 23)):
-            await server.reached(phase)  # type: ignore[arg-type]
+            await server.reached(phase)
             assert anyio.current_time() - began == seconds
     assert server.phases == ["serving", "delay", "settling", "draining", "lifespan", "stopped"]
 
@@ -229,3 +231,19 @@ async def test_on_a_real_clock_abandoned_requests_do_not_hold_up_the_end() -> No
         await server.connect().send(raw_request())
         await begun.wait()
     assert any("shutdown-deadline" in record.getMessage() for record in server.log)
+
+
+async def test_an_application_that_has_to_be_opened() -> None:
+    events: list[str] = []
+
+    async def open_app() -> AsyncIterator[App]:
+        events.append("opened")
+        yield hello
+        events.append("closed")
+
+    async with open_test_server(open_app) as server:
+        client = server.connect()
+        await client.send(raw_request(target="/there"))
+        assert (await client.receive()).endswith(b"/there")
+        assert events == ["opened"]
+    assert events == ["opened", "closed"]

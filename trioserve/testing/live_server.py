@@ -17,7 +17,7 @@ from trioserve._addresses import shown, shown_here
 from trioserve._config import Config
 from trioserve._server import Server
 from trioserve._streams import Address
-from trioserve._supervisor.preparation import backend_options
+from trioserve._supervisor.event_loop import backend_options
 from trioserve._types import AnyApp
 from trioserve.testing.running import running
 from trioserve.testing.virtual_time import clock_is_virtual
