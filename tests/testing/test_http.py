@@ -1,10 +1,13 @@
 """httpx over connections in memory."""
 
+import sys
+
 import anyio
 import httpx
 import pytest
 
 from tests.helpers.apps import hello, part, read_body, reply, start
+from trioserve import ConfigError
 from trioserve._types import Receive, Scope, Send
 from trioserve.testing import open_test_server, seconds_passed
 
@@ -127,3 +130,17 @@ async def test_a_response_that_is_cut_short() -> None:
     async with open_test_server(app, lifespan="off") as server, server.client() as client:
         with pytest.raises(httpx.RemoteProtocolError):
             await client.get("/")
+
+
+async def test_http_2_needs_a_server_that_speaks_it() -> None:
+    async with open_test_server(hello) as server:
+        with pytest.raises(ConfigError, match="only with http2=True"):
+            server.client(http2=True)
+
+
+async def test_httpx_is_an_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "trioserve.testing.http", raising=False)
+    monkeypatch.setitem(sys.modules, "httpcore", None)
+    async with open_test_server(hello) as server:
+        with pytest.raises(RuntimeError, match=r"httpcore is not installed: install trioserve\[testing\]"):
+            server.client()

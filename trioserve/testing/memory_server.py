@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 import anyio
 
 from trioserve._config import Config
+from trioserve._errors import ConfigError
 from trioserve._server import Phase, Server
 from trioserve._streams.memory import MemoryListener
 from trioserve._types import AnyApp
@@ -49,6 +50,7 @@ class MemoryServer:
     def __init__(self, app: AnyApp, config: Config, capacity: int, ssl_context: ssl.SSLContext | None) -> None:
         self.log: list[logging.LogRecord] = []
         self.phases: list[str] = ["serving"]
+        self._config = config
         self._listener = MemoryListener(capacity=capacity)
         self._server = Server(
             app, config, listeners=[self._listener], ssl_context=ssl_context, announce=False, on_phase=self._begin)
@@ -71,25 +73,24 @@ class MemoryServer:
     @cached_property
     def http(self) -> "MemoryTransport":
         """A transport for httpx, with a pool of connections, which are kept alive. Needs ``trioserve[testing]``."""
-        from trioserve.testing.http import MemoryTransport  # an extra
-
-        return MemoryTransport(self.connect)
+        return self._transport(http2=False)
 
     @cached_property
     def http2(self) -> "MemoryTransport":
-        """The same with HTTP/2, with prior knowledge. Needs the option ``http2=True`` and the extra ``[http2]``."""
-        from trioserve.testing.http import MemoryTransport  # an extra
-
-        return MemoryTransport(self.connect, http2=True)
+        """The same with HTTP/2, with prior knowledge. Needs the option ``http2=True`` and ``trioserve[http2]``, too."""
+        if not self._config.http2:
+            raise ConfigError("http2", "the server speaks HTTP/2 without TLS only with http2=True")
+        return self._transport(http2=True)
 
     def client(self, *, http2: bool = False, **options: Any) -> "httpx.AsyncClient":
         """An ``httpx.AsyncClient`` on ``http``, or on ``http2``, with ``url`` as its base URL.
 
         ``options`` are those of ``httpx.AsyncClient``.
         """
+        transport = self.http2 if http2 else self.http
         import httpx  # an extra
 
-        return httpx.AsyncClient(transport=self.http2 if http2 else self.http, base_url=self.url, **options)
+        return httpx.AsyncClient(transport=transport, base_url=self.url, **options)
 
     def websocket(
         self, target: str = "/", *, headers: Mapping[str, str] | None = None, subprotocols: Iterable[str] = (),
@@ -138,6 +139,13 @@ class MemoryServer:
         self.phases.append(phase)
         self._phase_begun.set()
         self._phase_begun = anyio.Event()
+
+    def _transport(self, *, http2: bool) -> "MemoryTransport":
+        try:
+            from trioserve.testing.http import MemoryTransport
+        except ModuleNotFoundError as exc:
+            raise RuntimeError(f"{exc.name} is not installed: install trioserve[testing]") from exc
+        return MemoryTransport(self.connect, http2=http2)
 
     # For ``open_test_server``.
 
