@@ -4,6 +4,7 @@ from itertools import groupby
 from typing import Any
 
 from docs.options_page import default_text, flags, has_type, placeholder
+from trioserve._commands import COMMANDS
 from trioserve._config import Option, options
 from trioserve._version import __version__
 
@@ -16,6 +17,10 @@ trioserve \- serve an ASGI or WSGI application
 .B trioserve
 .RI [ OPTIONS ]
 .I MODULE:ATTRIBUTE
+.br
+.B trioserve
+.I COMMAND
+.RI [ OPTIONS ]
 .SH DESCRIPTION
 Serves the application that is
 .I ATTRIBUTE
@@ -33,7 +38,8 @@ of the current directory. The command line wins, then the environment, then the 
 
 def man_page() -> str:
     """In the language of roff, see man(7)."""
-    parts = [HEAD.format(version=__version__)]
+    parts = [HEAD.format(version=__version__), ".SH COMMANDS\n"]
+    parts += [f".TP\n\\fB{name}\\fR\n{_escaped(summary)}\n" for name, summary in COMMANDS.items()]
     for group, entries in groupby(options(), key=lambda entry: entry[3].group):
         parts.append(f'.SH "{group.upper()} OPTIONS"\n')
         parts += [_option(*entry) for entry in entries]

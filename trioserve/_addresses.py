@@ -2,9 +2,10 @@
 
 import re
 from dataclasses import dataclass
+from ipaddress import ip_address
 from typing import Final, TypeAlias
 
-__all__ = ["BindSpec", "Descriptor", "HostPort", "UnixPath", "parse_bind", "shown", "shown_here"]
+__all__ = ["BindSpec", "Descriptor", "HostPort", "UnixPath", "is_loopback", "parse_bind", "shown", "shown_here"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +64,16 @@ def parse_bind(text: str) -> BindSpec:
     if int(match["port"]) > 65535:
         raise ValueError(f"{text!r} has a port over 65535")
     return HostPort(match["v6"] or match["host"], int(match["port"]))
+
+
+def is_loopback(spec: BindSpec) -> bool:
+    """Only this machine reaches it. A name could be anything's, but for ``localhost`` (RFC 6761 §6.3)."""
+    if not isinstance(spec, HostPort):
+        return False
+    try:
+        return spec.host == "localhost" or ip_address(spec.host).is_loopback
+    except ValueError:
+        return False
 
 
 def shown(address: tuple[str, int | None], scheme: str = "http") -> str:

@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal, TypeAlias, TypeVar
 
-from trioserve._addresses import BindSpec, Descriptor, HostPort, UnixPath, parse_bind
+from trioserve._addresses import BindSpec, Descriptor, HostPort, UnixPath, is_loopback, parse_bind
 from trioserve._errors import ConfigError
 from trioserve._host_names import HostNames, NamedCertificate, parse_named_certificate
 from trioserve._root_path import read_prefix
@@ -272,6 +272,19 @@ class Config:
         "x-request-id", "Logging",
         "Header field in which a trusted proxy names a request; off: requests have no names.", metavar="NAME|off")
 
+    admin: str | None = option(
+        None, "Admin", "Show the task tree of the running server on this address, HOST:PORT or unix:PATH; the start "
+        "line has the token that is needed to cancel something.", metavar="ADDRESS")
+    admin_public: bool = option(
+        False, "Admin", "Let --admin be an address that other machines reach; who connects sees every path that is "
+        "asked for.")
+    admin_host: tuple[str, ...] = option(
+        (), "Admin", "Host that the admin listener may be asked for, besides localhost and IP addresses; repeatable.",
+        metavar="HOST")
+    admin_path: str | None = option(
+        None, "Admin", "Show the same to everybody under this path of the main listeners, such as /-/admin.",
+        metavar="PATH")
+
     timeout_header: Seconds = seconds(
         10.0, "The whole request head must arrive in this time, counted from its first byte.")
     timeout_keep_alive: Seconds = seconds(
@@ -350,6 +363,7 @@ class Config:
             if (name := line.partition(":")[0]).lower() in _OF_EACH_RESPONSE:
                 raise ConfigError("header", f"{name} is different for each response, so the server writes it")
         _check_binding(self)
+        _check_admin(self)
         object.__setattr__(self, "root_path", _translate("root_path", read_prefix, self.root_path))
         for text in self.ssl_sni:
             _translate("ssl_sni", parse_named_certificate, text)
@@ -456,6 +470,23 @@ def _check_binding(config: Config) -> None:
                 raise ConfigError(name, "cannot be combined with bind, uds or fd; write it as another bind HOST:PORT")
         seen = _each_once("bind", config.bind_specs, seen)
     _each_once("insecure_bind", config.insecure_bind_specs, seen)
+
+
+def _check_admin(config: Config) -> None:
+    """The admin listener is out of reach for other machines unless that is wanted, and its path is one."""
+    if config.admin is not None:
+        spec = _translate("admin", parse_bind, config.admin)
+        if not (isinstance(spec, UnixPath) or is_loopback(spec) or config.admin_public):
+            raise ConfigError("admin", f"{config.admin!r} can be reached from other machines: use 127.0.0.1, [::1] or "
+                              "unix:PATH, or say admin_public as well")
+    if config.admin_path is not None:
+        path = _translate("admin_path", read_prefix, config.admin_path)
+        if not path:
+            raise ConfigError("admin_path", f"{config.admin_path!r} leaves nothing to the application")
+        if config.workers > 1 or config.reload:
+            raise ConfigError("admin_path", "shows one process only, so it cannot be combined with workers or reload: "
+                              "use admin, which shows all of them")
+        object.__setattr__(config, "admin_path", path)
 
 
 def _each_once(name: str, specs: list[BindSpec], seen: list[BindSpec]) -> list[BindSpec]:

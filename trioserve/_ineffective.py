@@ -53,6 +53,8 @@ RULES: Final = (
     Rule(("forwarded_headers",), lambda config: not config.proxy_headers, "with", "proxy_headers", "false"),
     Rule(("wsgi_threads",), lambda config: config.interface == "asgi3", "with", "interface", "asgi3"),
     Rule(("wsgi_threads",), lambda config: config.interface == "asgi2", "with", "interface", "asgi2"),
+    Rule(("admin_public",), lambda config: config.admin is None, "without", "admin"),
+    Rule(("admin_host",), lambda config: config.admin is None and config.admin_path is None, "without", "admin"),
     Rule(("access_log_format",), lambda config: not config.access_log, "with", "access_log", "false"),
     Rule(("log_level", "log_format", "use_colors"), lambda config: config.log_config is not None,
          "with", "log_config"),

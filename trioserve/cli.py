@@ -11,6 +11,7 @@ from typing import Any, Literal
 import click
 from click.core import ParameterSource
 
+from trioserve._commands import COMMANDS, load_command
 from trioserve._config import OPTIONS, Config, Option, implied, options
 from trioserve._errors import ConfigError
 from trioserve._ineffective import options_without_effect, variables_without_effect
@@ -52,7 +53,7 @@ class UsageProblem(click.ClickException):
 
 
 class ServeCommand(click.Command):
-    """Shows options in groups and problems in one line."""
+    """Shows options in groups and problems in one line. Knows the words that are subcommands instead of an APP."""
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         groups: dict[str, list[tuple[str, str]]] = {}
@@ -64,16 +65,26 @@ class ServeCommand(click.Command):
             with formatter.section(group):
                 formatter.write_dl([(spelling.ljust(FLAG_COLUMN), text) for spelling, text in records], FLAG_COLUMN)
 
-    def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(
+                [(f"{ctx.info_name} {name}".ljust(FLAG_COLUMN), text) for name, text in COMMANDS.items()], FLAG_COLUMN)
+
+    def make_context(self, info_name: str | None, args: list[str], *more: Any, **settings: Any) -> click.Context:
         try:
-            return super().make_context(*args, **kwargs)
+            if args and args[0] in COMMANDS:
+                return load_command(args[0]).make_context(f"{info_name} {args.pop(0)}", args, *more, **settings)
+            return super().make_context(info_name, args, *more, **settings)
         except click.NoSuchOption as exc:
             from trioserve._peers import advice_on  # only needed for an error message
 
-            advice = advice_on(exc.option_name, as_flag)
+            advice = advice_on(exc.option_name, as_flag) if exc.ctx is not None and exc.ctx.command is self else ""
             raise UsageProblem(f"there is no {exc.option_name}: {advice}" if advice else exc.format_message()) from None
         except click.UsageError as exc:
             raise UsageProblem(exc.format_message()) from None
+
+    def invoke(self, ctx: click.Context) -> Any:
+        return super().invoke(ctx) if ctx.command is self else ctx.command.invoke(ctx)
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         ctx.allow_extra_args = True  # what they may mean is said here
@@ -159,6 +170,11 @@ def spelling(ctx: click.Context, param: click.Parameter) -> str:
     if ctx.get_parameter_source(param.name or "") is ParameterSource.ENVIRONMENT:
         return next(name for name in param.envvar or () if os.environ.get(name))
     return param.opts[0] if isinstance(param, click.Option) else param.make_metavar(ctx)
+
+
+def subcommands(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+    """What a shell can complete where an APP may stand."""
+    return [name for name in COMMANDS if name.startswith(incomplete)]
 
 
 SWITCHES = {as_flag(name): as_flag(name, "false") for name, hint, _, _ in options() if kind_of(hint) is bool}
@@ -249,7 +265,8 @@ main = ServeCommand(
     "trioserve",
     callback=start,
     params=[
-        click.Argument([APP], envvar=[PREFIX + "APP"], required=False, metavar="APP"),
+        click.Argument(
+            [APP], envvar=[PREFIX + "APP"], required=False, metavar="APP", shell_complete=subcommands),
         *[make_option(*option) for option in options()],
         click.Option(
             ["--config"], metavar="FILE",

@@ -58,6 +58,7 @@ def variable(name: str) -> str:
 
 
 EXAMPLES: Final[dict[str, tuple[str, Any]]] = {  # of options whose values have a form of their own
+    "admin": ("unix:/run/admin.sock", "unix:/run/admin.sock"),
     "bind": ("unix:/run/app.sock", ("unix:/run/app.sock",)),
     "insecure_bind": ("*:8000", ("*:8000",)),
     "forwarded_allow_ips": ("10.0.0.0/8, unix", "10.0.0.0/8, unix"),

@@ -8,7 +8,7 @@ import anyio
 import anyio.lowlevel
 import pytest
 
-from trioserve._connection.inline import await_point, continue_inline
+from trioserve._connection.inline import continue_inline
 
 variable = contextvars.ContextVar[str]("variable", default="unset")
 
@@ -145,83 +145,3 @@ def test_an_abandoned_application_is_closed_in_its_context() -> None:
 class _suspension:  # awaited like a function
     def __await__(self):  # type: ignore[no-untyped-def]
         yield
-
-
-def test_the_await_point_is_the_applications_innermost_line() -> None:
-    async def innermost() -> None:
-        await _suspension()
-
-    async def outermost() -> None:
-        await innermost()
-
-    coro = outermost()
-    assert "outermost" in await_point(coro)  # not begun: it stands at its first line
-    coro.send(None)
-    assert await_point(coro).startswith(__file__)
-    assert await_point(coro).endswith("innermost)") or "__await__" in await_point(coro)
-    coro.close()
-    assert await_point(coro) == "not started or finished"
-
-
-async def test_the_await_point_of_who_runs_is_the_innermost_call() -> None:
-    points: list[str] = []
-
-    async def read_body() -> None:
-        await anyio.lowlevel.checkpoint()
-        points.append(await_point(coro))
-
-    async def app() -> None:
-        points.append(await_point(coro))
-        await read_body()
-        points.append(await_point(coro))
-
-    coro = app()
-    await run_inline(coro, contextvars.copy_context(), Observer())
-    assert [point.rpartition(".")[2] for point in points] == ["app)", "read_body)", "app)"]
-    assert all(point.startswith(f"{__file__}:") for point in points)
-
-
-def test_the_await_point_takes_nothing_for_a_frame_that_is_none() -> None:
-    class Anything:
-        """Has every attribute, as a mock has."""
-
-        def __await__(self) -> "Anything":
-            return self
-
-        def __iter__(self) -> "Anything":
-            return self
-
-        def __next__(self) -> None:
-            return None
-
-        def __getattr__(self, name: str) -> "Anything":
-            return self
-
-        def __call__(self) -> None:
-            """``close``, for one."""
-
-    async def app() -> None:
-        await Anything()  # type: ignore[misc]  # that is the point
-
-    coro = app()
-    coro.send(None)
-    assert await_point(coro).endswith("app)")
-    coro.close()
-
-
-async def test_the_await_point_leaves_out_the_machinery() -> None:
-    points: list[str] = []
-
-    async def app() -> None:
-        await anyio.sleep(5)
-
-    coro = app()
-
-    async def look() -> None:
-        await anyio.sleep(1)
-        points.append(await_point(coro))
-
-    async with anyio.create_task_group() as tasks:
-        tasks.start_soon(look)
-        await run_inline(coro, contextvars.copy_context(), Observer())
-    assert points[0].endswith("app)")

@@ -122,8 +122,15 @@ def test_kubernetes() -> None:
     config = config_of(container["args"])
     assert config.shutdown_delay > 0
     assert seconds_to_stop(config) < pod["terminationGracePeriodSeconds"]
-    assert container["ports"] == [{"name": found["Service"]["ports"][0]["targetPort"], "containerPort": config.port}]
-    assert config.host == "0.0.0.0"
+    http = found["Service"]["ports"][0]["targetPort"]
+    assert config.admin is not None
+    admin_host, _, admin_port = config.admin.rpartition(":")
+    assert container["ports"] == [
+        {"name": http, "containerPort": config.port}, {"name": "admin", "containerPort": int(admin_port)}]
+    for probe in ("startupProbe", "readinessProbe", "livenessProbe"):
+        assert container[probe]["httpGet"]["port"] == "admin"
+    assert found["NetworkPolicy"]["ingress"] == [{"ports": [{"port": http}]}]
+    assert config.host == admin_host == "0.0.0.0"
 
 
 SERVICES = pytest.mark.parametrize("name", ["trioserve.service", "trioserve-one.service"])

@@ -9,6 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from docs.options_page import flags, options_markdown
+from trioserve._commands import COMMANDS, load_command
 from trioserve._config import Config, options
 from trioserve._peers import PEERS, Peer
 from trioserve._sources import read_file
@@ -17,6 +18,7 @@ from trioserve.cli import main
 ROOT = Path(__file__).parents[2]
 PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
 OF_THE_COMMAND = {"--version", "--config", "--no-config", "--print-config", "--check"}  # and no options of a server
+OF_SUBCOMMANDS = {flag for name in COMMANDS for param in load_command(name).params for flag in param.opts}
 OF_ANOTHER_PROGRAM = re.compile(r"^\$ nox (?:.*\\\n)*.*|there is no --\S+", re.MULTILINE)
 FLAGS = {flag for name, hint, _, _ in options() for flag in flags(name, hint)}
 
@@ -46,7 +48,7 @@ def test_links_between_pages_lead_somewhere(page: Path) -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_options_in_pages_exist(page: Path) -> None:
-    others = OF_THE_COMMAND | {"--help", "--cov", "--pdb", "--http2-prior-knowledge"}  # of pytest and curl
+    others = OF_THE_COMMAND | OF_SUBCOMMANDS | {"--help", "--cov", "--pdb", "--http2-prior-knowledge"}  # pytest, curl
     for peer in PEERS:
         if page.name == f"from-{peer.name}.md":
             others |= {flag for row in peer.rows for flag in row.flags}
@@ -55,12 +57,12 @@ def test_options_in_pages_exist(page: Path) -> None:
     assert mentioned - FLAGS - others == set()
 
 
-COMMANDS = [
+TYPED = [
     (page.name, command) for page in PAGES
     for command in re.findall(r"^\$ trioserve ((?:.*\\\n)*.*)$", page.read_text("utf-8"), re.MULTILINE)]
 
 
-@pytest.mark.parametrize(("page", "command"), COMMANDS)
+@pytest.mark.parametrize(("page", "command"), TYPED)
 def test_commands_in_pages_are_understood(page: str, command: str) -> None:
     words = shlex.split(command.replace("\\\n", " "), comments=True)
     result = CliRunner().invoke(main, [*words, "--no-config", "--print-config"])

@@ -1,7 +1,7 @@
 """A real server over memory streams, for the length of a block."""
 
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Final
@@ -10,10 +10,11 @@ import anyio
 
 from tests.helpers.transcripts import receive_response
 from trioserve import Config
+from trioserve._connection import Recorder
 from trioserve._server import Server
 from trioserve._streams.memory import MemoryClient, MemoryListener
 from trioserve._types import AnyApp
-from trioserve.testing import MemoryServer
+from trioserve.testing.running import running
 from trioserve.testing.virtual_time import real_waits_bounded
 
 __all__ = ["TRANSCRIPT", "Site", "serving"]
@@ -55,14 +56,16 @@ class Site:
 @asynccontextmanager
 async def serving(
     app: AnyApp, *, capacity: int = 64 * 1024, ssl_context: ssl.SSLContext | None = None,
-    **options: Any,
+    recorders: Sequence[Recorder] = (), **options: Any,
 ) -> AsyncIterator[Site]:
     """Serve ``app`` in memory; afterwards nothing is left of the server, neither a connection nor a task."""
+    listener = MemoryListener(capacity=capacity)
+    config = Config.from_options(TRANSCRIPT | options)
+    server = Server(app, config, listeners=[listener], ssl_context=ssl_context, recorders=recorders)
+    site = Site(server, listener)
     tasks_before = len(anyio.get_running_tasks())
-    memory = MemoryServer(app, Config.from_options(TRANSCRIPT | options), capacity, ssl_context)
-    site = Site(memory._server, memory._listener)
     with real_waits_bounded():
-        async with memory.running():
+        async with running(server):
             yield site
     assert site.connections == 0
     assert len(anyio.get_running_tasks()) == tasks_before

@@ -327,9 +327,9 @@ def test_records_are_made_when_somebody_looks_at_them(
     monkeypatch.setattr(access_logger, "filters", [])
     access_logger.handlers[:] = [batches]
     access_logger.propagate = False
-    assert not AccessLogger(Config()).makes_records
+    assert not AccessLogger(Config()).needs_context
     somebody_looks(batches)
-    assert AccessLogger(Config()).makes_records
+    assert AccessLogger(Config()).needs_context
 
 
 async def test_a_filter_of_the_handler_holds(capsys: pytest.CaptureFixture[str]) -> None:

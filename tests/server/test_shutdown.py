@@ -241,9 +241,43 @@ async def test_the_deadline_cancels_and_names_what_is_left(stop: Stop, caplog: p
             await site.ended.wait()
     assert elapsed.seconds == 28  # two seconds are kept for the lifespan
     assert site.app.events[-3:] == ["/3600 cancelled", "shutdown", "stopped"]
-    [record] = caplog.records
-    assert record.getMessage().startswith("shutdown-deadline: ended GET /3600?a=b after ")
-    assert record.getMessage().endswith("(sleeper)")
+    still, ended = caplog.messages
+    assert still.startswith("Still running, and cancelled now:\n")
+    assert ended.startswith("shutdown-deadline: ended GET /3600?a=b after ")
+    assert ended.endswith("(sleeper)")
+
+
+async def test_at_the_deadline_the_log_says_where_each_task_stands(caplog: pytest.LogCaptureFixture) -> None:
+    async def child() -> None:
+        await anyio.sleep(3600)
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(child)
+
+    async with running(LifespanApp(app), timeout_graceful_shutdown=30) as site:
+        for _ in range(21):
+            client = site.listener.connect()
+            await client.send_all(get("/a?b=c"))
+        await settled()
+        by_request(site)
+        await site.ended.wait()
+    [still] = [message for message in caplog.messages if message.startswith("Still running")]
+    _, first, request, *rest = still.split("\n")
+    assert first.startswith("192.0.2.1:50000  APP  HTTP/1.1  ")
+    assert request.startswith("  GET /a?***  APP  ") and "test_shutdown.py:" in request
+    assert any("child  at " in line and "test_shutdown.py:" in line for line in rest)
+    assert rest[-1] == "... 1 more"
+
+
+async def test_nothing_is_said_when_nothing_is_left(caplog: pytest.LogCaptureFixture) -> None:
+    async with running(LifespanApp(sleeper), timeout_graceful_shutdown=30) as site:
+        client = site.listener.connect()
+        await client.send_all(get("/3"))
+        await settled()
+        by_request(site)
+        await site.ended.wait()
+    assert not [message for message in caplog.messages if message.startswith("Still running")]
 
 
 async def test_a_response_cut_off_by_the_deadline_does_not_look_whole() -> None:  # RFC 9112 §8

@@ -1,6 +1,8 @@
 """The server in memory, as somebody's tests see it."""
 
+import json
 from collections.abc import AsyncIterator
+from typing import Any
 
 import anyio
 import pytest
@@ -171,17 +173,17 @@ async def test_the_phases_of_a_shutdown() -> None:
         began = anyio.current_time()
         await server.connect().send(raw_request())
         server.request_shutdown(settle=0.5)
-        for phase, seconds in (("delay", 0), ("settling", 5), ("draining", 5.5), ("lifespan", 20), ("stopped", 23)):
-            await server.reached(phase)
+        for phase, seconds in (("DELAY", 0), ("DRAINING", 5), ("STOPPING", 20), ("STOPPED", 23)):
+            await server.reached(phase)  # type: ignore[arg-type]
             assert anyio.current_time() - began == seconds
-    assert server.phases == ["serving", "delay", "settling", "draining", "lifespan", "stopped"]
+    assert server.phases == ["READY", "DELAY", "DRAINING", "STOPPING", "STOPPED"]
 
 
 async def test_a_shutdown_without_clients_is_short() -> None:
     async with open_test_server(hello, lifespan="off") as server:
         await server.shutdown()
-        await server.reached("settling")  # is over already
-    assert server.phases == ["serving", "draining", "lifespan", "stopped"]
+        await server.reached("DELAY")  # is over already
+    assert server.phases == ["READY", "DRAINING", "STOPPING", "STOPPED"]
 
 
 async def test_a_forced_shutdown_waits_for_nobody() -> None:
@@ -193,7 +195,7 @@ async def test_a_forced_shutdown_waits_for_nobody() -> None:
         await anyio.sleep(1)
         with seconds_passed() as elapsed:
             server.force_shutdown()
-            await server.reached("stopped")
+            await server.reached("STOPPED")
         assert elapsed.seconds == 0
         assert any("shutdown-deadline" in record.getMessage() for record in server.log)
 
@@ -247,3 +249,20 @@ async def test_an_application_that_has_to_be_opened() -> None:
         assert (await client.receive()).endswith(b"/there")
         assert events == ["opened"]
     assert events == ["opened", "closed"]
+
+
+async def test_the_tree_shows_a_request_and_where_it_waits() -> None:
+    async def waits_for_a_supplier(scope: Scope, receive: Receive, send: Send) -> None:
+        await anyio.sleep(60)
+
+    async with open_test_server(waits_for_a_supplier, lifespan="off") as server:
+        await server.connect().send(raw_request(target="/waiting"))
+        await anyio.sleep(7)
+        [request] = requests_in(server.tree()["root"])
+        assert request["name"] == "GET /waiting"
+        assert "waits_for_a_supplier" in json.dumps(server.tree(stack=request["id"]))
+
+
+def requests_in(node: dict[str, Any]) -> list[dict[str, Any]]:
+    below = [found for child in node.get("children", []) for found in requests_in(child)]
+    return [node, *below] if node["kind"] == "request" else below

@@ -49,7 +49,7 @@ async def test_raw(trioserve_server):
     await connection.send(b"GET /raw HTTP/1.1\\r\\nhost: a\\r\\nconnection: close\\r\\n\\r\\n")
     assert (await connection.receive_rest()).endswith(b"/raw")
     await trioserve_server.shutdown()
-    assert trioserve_server.phases[-1] == "stopped"
+    assert trioserve_server.phases[-1] == "STOPPED"
 """
 
 VIRTUAL: Final = """

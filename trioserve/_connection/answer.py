@@ -1,13 +1,16 @@
 """A request on the way to its answer: what exchanges and the handshakes of WebSockets have in common."""
 
 import math
-from typing import Any, Generic, TypeVar
+from collections.abc import Callable
+from typing import Any, Generic, Literal, TypeVar
 
 import anyio
 
 from trioserve._asgi import COMPLETE, FIRST_BODY, Response, error_body
 from trioserve._connection.control import Control
 from trioserve._connection.deadline_header import DeadlineHeader
+from trioserve._connection.look import Awaited, RequestLook, awaited
+from trioserve._connection.recorders import Recorder
 from trioserve._connection.request import Request
 from trioserve._connection.supervision import Supervision
 from trioserve._connection.turnstile import Turnstile
@@ -118,22 +121,20 @@ class Answer(Generic[ResponseT]):
         ctx = self.request.owner.ctx
         if ctx.turnstile is not None:
             self.request.owner.on_answered()
-        if ctx.access_log is not None:
-            self._log_access()
+        if ctx.recorder is not None:
+            self._record(ctx.recorder)
 
     def _end_supervision(self) -> None:
         if self._supervision is not None:
             self._supervision.end()
             self._supervision = None
 
-    def _log_access(self) -> None:
-        """One line for a request that has its answer, or will never have one."""
+    def _record(self, recorder: Recorder) -> None:
+        """The request has its answer, or will never have one."""
         request = self.request
-        access_log = request.owner.ctx.access_log
-        assert access_log is not None, "it is switched on"
         if self.refusal is not None and self.unanswered and request.head.method != "HEAD":
             self.response.body_bytes = len(error_body(self.refusal.reason))  # the owner will send it
-        request.write_access_line(access_log, access_log, self)
+        request.record(recorder, recorder.answered, self)
 
     def _wait_after_answer(self) -> None:
         """The application waits, and nobody should have to wait for it."""
@@ -223,3 +224,31 @@ class Answer(Generic[ResponseT]):
 
     def request_id(self) -> str | None:
         return self.request.id()
+
+    # What whoever looks at the tree asks.
+
+    def look(
+        self, kind: Literal["request", "stream"], detail: str = "", cancel: Callable[[str], None] | None = None
+    ) -> RequestLook:
+        """It as it stands; the owner says how it is called, and how it can be cancelled."""
+        return RequestLook(
+            kind=kind,
+            request=self.request,
+            in_progress=self.in_progress,
+            detail=detail,
+            awaited=self._awaited(),
+            traffic=self._traffic(),
+            cancel=cancel,
+        )
+
+    def _awaited(self) -> Awaited | None:
+        """The end of its time: that of the option, or one of its own."""
+        supervision = self._supervision
+        if supervision is None or supervision.deadline == math.inf:
+            return None
+        return awaited(self.request.owner.ctx.timeouts.request, supervision) or Awaited(
+            "deadline", supervision.deadline)
+
+    def _traffic(self) -> tuple[int, int] | None:
+        """Bytes received and sent, ``None`` when they are not known any more."""
+        raise NotImplementedError

@@ -69,6 +69,9 @@ class Inlet(Protocol):
     def stop_waiting(self) -> None:
         """Whoever waits in ``receive_more`` gets no more."""
 
+    def received_bytes(self, length: int | None) -> int | None:
+        """How much of a body of ``length`` bytes (``None``: in chunks) has come, as far as that is counted."""
+
     async def stop(self) -> None:
         """The same, and it has noticed: from now on the bytes that arrive are somebody else's."""
 

@@ -11,8 +11,8 @@ from trioserve._asgi import Dated, ProxyHeaders
 from trioserve._connection.deadline_header import DeadlineHeader
 from trioserve._connection.deadlines import Deadlines
 from trioserve._connection.event_streams import EventStreams
-from trioserve._connection.records import Answered, ClosedWebSocket
-from trioserve._connection.refused import Refused
+from trioserve._connection.look import Look
+from trioserve._connection.recorders import Recorder
 from trioserve._connection.request_ids import RequestIds
 from trioserve._connection.shields import Shields
 from trioserve._connection.timeouts import Timeout
@@ -25,26 +25,7 @@ from trioserve.extensions import BackgroundTask, StartTask
 if TYPE_CHECKING:
     from trioserve._connection.http2_terms import Http2Terms
 
-__all__ = ["AccessLog", "Lifetime", "Served", "ServerContext", "Timeouts"]
-
-
-class AccessLog(Protocol):
-    """Takes what has happened, with the time that it took.
-
-    Attributes:
-        makes_records: lines are ordinary log records, which filters of the application's may look at.
-    """
-
-    makes_records: bool
-
-    def __call__(self, answered: Answered, seconds: float) -> None:
-        """A request has its response, or will never have one."""
-
-    def websocket_closed(self, websocket: ClosedWebSocket, seconds: float) -> None:
-        """A WebSocket that was accepted has come to its end."""
-
-    def refused(self, refused: Refused) -> None:
-        """A request was answered although its head could not be read."""
+__all__ = ["Lifetime", "Served", "ServerContext", "Timeouts"]
 
 
 class Served(Protocol):
@@ -61,6 +42,9 @@ class Served(Protocol):
 
     def unfinished(self) -> list[tuple[str, float]]:
         """What is in progress, each as a request line and its age in seconds; work after a response, too."""
+
+    def look(self) -> Look:
+        """What can be seen of it now."""
 
 
 @dataclass(slots=True)
@@ -148,6 +132,7 @@ class ServerContext:
         ended_streams: which event streams the end of the server ends.
         supervises: each request is looked after from its beginning.
         task_per_request: applications expect ``current_task()`` to be one request's.
+        recorder: is told of each request and WebSocket that has ended; ``None`` when nobody wants to know.
         turnstile: lets requests through and counts them, when there is a limit to their number.
         websockets: how they are served; ``None`` when handshakes are requests like all others.
         http2: how HTTP/2 is spoken; ``None`` when no client of this server can.
@@ -165,7 +150,7 @@ class ServerContext:
     timeouts: Timeouts
     standing_fields: Callable[[Dated], bytes]
     task_per_request: bool
-    access_log: AccessLog | None
+    recorder: Recorder | None
     turnstile: Turnstile | None
     websockets: WebSocketLimits | None
     http2: "Http2Terms | None"

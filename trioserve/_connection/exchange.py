@@ -190,3 +190,9 @@ class Exchange(Answer[ResponseT]):
     def _ends_with_server(self) -> bool:
         ctx = self._owner.ctx
         return ctx.lifetime.draining and is_endless(self.request.head.method, self.response, ctx.ended_streams)
+
+    def _traffic(self) -> tuple[int, int] | None:
+        """Of the two bodies. Once it is answered, the inlet may be the next request's."""
+        length = self.request.head.meaning.content_length
+        received = self._inlet.received_bytes(length) if self.in_progress else length
+        return None if received is None else (received, self.response.body_bytes)

@@ -103,9 +103,9 @@ class Farewell:
             with_body=last is None or last.head.method != "HEAD", headers=[*refusal.fields, *retry],
         )  # fmt: skip
         self._stream.send_nowait(answer)
-        if last is None and self._ctx.access_log is not None:
+        if last is None and self._ctx.recorder is not None:
             head, body = refusal.head or self._codec.trailing_data, answer.partition(b"\r\n\r\n")[2]
-            self._ctx.access_log.refused(Refused.from_head(head, refusal, self._stream.peer, len(body)))
+            self._ctx.recorder.refused(Refused.from_head(head, refusal, self._stream.peer, len(body)))
 
     async def _break_off(self) -> None:
         """Reset: what was cut short must not look complete (RFC 9112 §8). But first what was sent arrives."""

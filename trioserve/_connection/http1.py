@@ -18,6 +18,7 @@ from trioserve._complaints import complain
 from trioserve._connection.context import ServerContext
 from trioserve._connection.exchange import Exchange
 from trioserve._connection.farewell import Farewell
+from trioserve._connection.look import Awaited, Phase, RequestLook, awaited
 from trioserve._connection.patience import Patience
 from trioserve._connection.request import Request
 from trioserve._connection.request_body import NO_BODY, Http1Inlet
@@ -282,6 +283,35 @@ class Http1Connection:
         if self.exchange is not None and self.exchange.in_progress and self.exchange not in self._going_on:
             requests.append(self.exchange.request)
         return requests
+
+    # What whoever looks at the tree asks.
+
+    version = "1.1"
+
+    @property
+    def phase(self) -> Phase:
+        if self.exchange is not None and self.exchange.in_progress:
+            return "APP"
+        if self._farewell is not None:
+            return "FAREWELL"
+        if self._running:
+            return "AFTER"
+        return "HEAD" if self.codec.head_begun else "IDLE"
+
+    @property
+    def _running(self) -> list["Http1Answer"]:
+        """Requests whose application has not ended."""
+        last = self.exchange
+        has_ended = last is None or last in self._going_on or last.request.app_has_ended
+        return [*self._going_on, *([] if last is None or has_ended else [last])]
+
+    def requests(self) -> list[RequestLook]:
+        return [
+            answer.look("request", cancel=self.cancel if answer.in_progress else None) for answer in self._running]
+
+    @property
+    def awaited(self) -> Awaited | None:
+        return awaited(self._patience.expects, self._patience)
 
     # The end.
 

@@ -23,6 +23,7 @@ from trioserve._connection.http2_sender import Sender
 from trioserve._connection.http2_stream import Http2Stream
 from trioserve._connection.http2_terms import Http2Terms
 from trioserve._connection.inline import continue_as_it_is
+from trioserve._connection.look import Awaited, Phase, RequestLook, awaited
 from trioserve._connection.patience import Patience
 from trioserve._connection.refused import Refused
 from trioserve._connection.request import Request
@@ -223,8 +224,8 @@ class Http2Connection:
             stream.is_running = False
             self._streams[stream.id] = stream
             stream.answer_refusal(refusal, with_body=(b":method", b"HEAD") not in fields)
-        if self.ctx.access_log is not None:
-            self.ctx.access_log.refused(Refused.from_fields(fields, refusal, self.stream.peer))
+        if self.ctx.recorder is not None:
+            self.ctx.recorder.refused(Refused.from_fields(fields, refusal, self.stream.peer))
 
     def on_body(self, stream_id: int, data: bytes, ends: bool) -> None:
         stream = self._streams.get(stream_id)
@@ -329,8 +330,31 @@ class Http2Connection:
 
     def unfinished(self) -> list[Request]:
         """What is still running."""
-        answers = [stream.answer for stream in (*self._streams.values(), *self._going_on) if stream.is_running]
-        return [answer.request for answer in answers if answer is not None]
+        return [stream.answer.request for stream in self._busy if stream.answer is not None]
+
+    @property
+    def _busy(self) -> list[Http2Stream]:
+        """Streams whose application has not ended."""
+        return [stream for stream in (*self._streams.values(), *self._going_on) if stream.is_running]
+
+    # What whoever looks at the tree asks.
+
+    version = "2"
+
+    @property
+    def phase(self) -> Phase:
+        if busy := self._busy:
+            return "APP" if any(stream.in_progress for stream in busy) else "AFTER"
+        if self._goodbye.is_leaving or self._goodbye.is_final or self.client_left:
+            return "FAREWELL"
+        return "HEAD" if self.codec.guard.in_field_section else "IDLE"
+
+    def requests(self) -> list[RequestLook]:
+        return [look for stream in self._busy if (look := stream.look()) is not None]
+
+    @property
+    def awaited(self) -> Awaited | None:
+        return awaited(self._patience.expects, self._patience)
 
     # The end.
 

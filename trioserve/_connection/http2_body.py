@@ -158,5 +158,8 @@ class Http2Inlet:
         self._drop()
         self.wake()
 
+    def received_bytes(self, length: int | None) -> int | None:
+        return self._total
+
     async def stop(self) -> None:
         self.stop_waiting()

@@ -13,6 +13,7 @@ from trioserve._complaints import complain
 from trioserve._connection.context import ServerContext
 from trioserve._connection.http2_body import Http2Inlet
 from trioserve._connection.http2_sender import Sender
+from trioserve._connection.look import RequestLook
 from trioserve._connection.patience import Patience
 from trioserve._connection.request_body import NO_BODY
 from trioserve._connection.turnstile import RETRY_AFTER_SECONDS
@@ -151,6 +152,15 @@ class Http2Stream:
         response.ends = True
         self.inlet.stop_waiting()
         self.send_nowait(body if with_body else b"")
+
+    @property
+    def in_progress(self) -> bool:
+        """The client waits for something of the application's."""
+        return self.answer is not None and self.answer.in_progress
+
+    def look(self) -> RequestLook | None:
+        """What can be seen of its request; ``None`` when it was refused at once."""
+        return self.answer.look("stream", f"stream {self.id}", self.cancel) if self.answer is not None else None
 
     # Outlet.
 

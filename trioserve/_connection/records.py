@@ -1,4 +1,4 @@
-"""What the access log is told about: an answered request and a closed WebSocket, as far as a line can see them."""
+"""What recorders are told about: an answered request and a closed WebSocket, as far as they can see them."""
 
 from typing import Protocol
 

@@ -3,12 +3,14 @@
 import logging
 from collections.abc import Callable, Coroutine
 from time import perf_counter
+from types import CoroutineType
 from typing import TYPE_CHECKING, Any
 
 from trioserve._complaints import complain
 from trioserve._connection.channel import Outlet, Owner
-from trioserve._connection.context import AccessLog
-from trioserve._connection.inline import await_point
+from trioserve._connection.recorders import Recorder
+from trioserve._connection.stacks import await_point
+from trioserve._masking import without_query
 from trioserve._protocol import RequestHead
 from trioserve._protocol.trace_context import read_trace
 from trioserve._streams import Address
@@ -65,9 +67,19 @@ class Request:
         return f"{self.head.method} {self.head.target.decode('latin-1')}"
 
     @property
+    def masked_line(self) -> str:
+        """The same without what the query says, which may be a secret."""
+        return without_query(self.line)
+
+    @property
     def age(self) -> float:
         """Seconds."""
         return perf_counter() - self.started
+
+    @property
+    def app_has_ended(self) -> bool:
+        """It was called, and has returned or raised."""
+        return isinstance(self.coro, CoroutineType) and self.coro.cr_frame is None
 
     def say(self, level: int, message: str, *args: Any, error: BaseException | None = None) -> None:
         """A log line about this request: with its name, and in its context, where filters find what they look for."""
@@ -94,20 +106,22 @@ class Request:
         else:
             self.context.run(function, *args)
 
-    def write_access_line(self, access_log: AccessLog, write: Callable[[Any, float], None], what: object) -> None:
-        """Let the access log write about ``what``; where filters may look at the line, in the request's context."""
+    def record(self, recorder: Recorder, tell: Callable[[Any, float], None], what: object) -> None:
+        """Let a method of the recorder hear of ``what``; where filters may look at it, in the request's context."""
         seconds = perf_counter() - self.started
         try:
-            if access_log.makes_records:
-                self.run_in_context(write, what, seconds)
+            if recorder.needs_context:
+                self.run_in_context(tell, what, seconds)
             else:
-                write(what, seconds)
+                tell(what, seconds)
         except Exception as exc:  # of a filter or a handler: the request has nothing to do with it
-            complain(log, "Cannot write the access line of %s", self.line, exc_info=exc)
+            complain(log, "Cannot record the end of %s", self.line, exc_info=exc)
 
     def say_end(self, reason: str) -> None:
         """One line for whoever asks why: the reason, the request, its age and where it stood."""
         self.end_reason = reason
+        if (recorder := self.owner.ctx.recorder) is not None:
+            recorder.ended_early(self.head, reason, self.age)
         where = await_point(self.coro) if self.coro is not None else "its start"
         level = logging.INFO if reason in ("client-disconnect", "shutdown") else logging.WARNING
         self.say(level, "%s: ended %s after %.1f s, waiting at %s", reason, self.line, self.age, where)

@@ -154,6 +154,11 @@ class Http1Inlet:
         if self._wait is not None:
             self._wait.cancel()
 
+    def received_bytes(self, length: int | None) -> int | None:
+        """As in ``Inlet``."""
+        remaining = self._codec.body_remaining
+        return self._codec.chunks_taken if length is None or remaining is None else length - remaining
+
     async def stop(self) -> None:
         """As in ``Inlet``: a task that outlives its application may still wait for the stream."""
         self.stop_waiting()
@@ -177,6 +182,9 @@ class _NoBody:
 
     def stop_waiting(self) -> None:
         """Nobody waits."""
+
+    def received_bytes(self, length: int | None) -> int | None:
+        return length
 
     async def stop(self) -> None:
         """Nobody waits."""

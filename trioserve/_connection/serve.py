@@ -1,15 +1,17 @@
 """One accepted stream, from its opening to its end: a nursery, a protocol, and the boundary of our own bugs."""
 
 import logging
+from time import perf_counter
 from typing import TYPE_CHECKING
 
 from trioserve._asgi import ScopeFactory, tls_extension
 from trioserve._complaints import complain
 from trioserve._connection.context import ServerContext
 from trioserve._connection.http1 import Http1Connection
+from trioserve._connection.look import Look, awaited
 from trioserve._errors import ClientDisconnected
 from trioserve._protocol.http2_frames import PREFACE
-from trioserve._streams import ByteStream, CancellableNursery, Nursery, is_tls, tls_facts
+from trioserve._streams import CONNECTION, ByteStream, CancellableNursery, Nursery, is_tls, tls_facts
 
 if TYPE_CHECKING:
     from trioserve._connection.http2 import Http2Connection
@@ -23,18 +25,19 @@ log = logging.getLogger("trioserve")
 class Connection:
     """What the server knows of one client. It owns every task of the connection, and the stream."""
 
-    __slots__ = ("_ctx", "_nursery", "_protocol", "_stream")
+    __slots__ = ("__weakref__", "_began", "_ctx", "_nursery", "_protocol", "_stream")
 
     def __init__(self, stream: ByteStream, ctx: ServerContext) -> None:
         self._stream = stream
         self._ctx = ctx
+        self._began = perf_counter()
         self._nursery: CancellableNursery | None = None
         self._protocol: Http1Connection | Http2Connection | None = None  # once it is known which
 
     def start(self, connections: Nursery) -> None:
         """Begin, in a nursery of its own."""
         self._ctx.lifetime.connections.add(self)
-        self._nursery = connections.start_nursery(self._serve, name="trioserve connection", on_end=self._on_end)
+        self._nursery = connections.start_nursery(self._serve, name=CONNECTION, on_end=self._on_end)
 
     def _on_end(self) -> None:
         """All tasks have ended."""
@@ -151,3 +154,12 @@ class Connection:
     def unfinished(self) -> list[tuple[str, float]]:
         requests = self._protocol.unfinished() if self._protocol is not None else []
         return [(request.line, request.age) for request in requests]
+
+    def look(self) -> Look:
+        protocol, age = self._protocol, perf_counter() - self._began
+        if protocol is None:
+            timeouts = self._ctx.timeouts
+            limit = awaited(timeouts.tls_handshake, self) or awaited(timeouts.header, self)
+            return Look("OPENING", "", (), limit, age, self._stream, self._nursery)
+        return Look(
+            protocol.phase, protocol.version, protocol.requests(), protocol.awaited, age, self._stream, self._nursery)

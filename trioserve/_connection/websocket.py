@@ -5,8 +5,10 @@ HTTP: an echoed message costs no task, lock, queue or timer. The protocol has tw
 come from a queue that all connections share, and while an application does not receive, a task reads in its place.
 """
 
+from collections.abc import Callable
+from dataclasses import replace
 from logging import ERROR
-from typing import Final
+from typing import Final, Literal
 
 import anyio.lowlevel
 
@@ -14,6 +16,7 @@ from trioserve._asgi import COMPLETE, MESSAGE_COST, RUN_BYTES
 from trioserve._asgi.websocket import CLOSED, CONNECTING, OPEN, WebSocketSession
 from trioserve._connection.answer import Answer, ResponseT
 from trioserve._connection.channel import Tunnel, TunnelOwner
+from trioserve._connection.look import RequestLook
 from trioserve._connection.pace import Pace
 from trioserve._connection.request import Request
 from trioserve._connection.running import run_app
@@ -252,9 +255,9 @@ class WebSocket(Answer[ResponseT]):
         request = self.request
         request.end_reason = request.end_reason or frames.end_reason
         self._has_ended = True
-        access_log = self._owner.ctx.access_log
-        if access_log is not None:
-            request.write_access_line(access_log, access_log.websocket_closed, self)
+        recorder = self._owner.ctx.recorder
+        if recorder is not None:
+            request.record(recorder, recorder.websocket_closed, self)
 
     # What the owner asks.
 
@@ -271,3 +274,17 @@ class WebSocket(Answer[ResponseT]):
     def cut_is_visible(self) -> bool:
         """Once accepted, the end of the stream without a close frame is no end (RFC 6455 §7.1.5)."""
         return self._frames is None and super().cut_is_visible
+
+    # What whoever looks at the tree asks.
+
+    def look(
+        self, kind: Literal["request", "stream"], detail: str = "", cancel: Callable[[str], None] | None = None
+    ) -> RequestLook:
+        state = "handshake" if self._frames is None else "open" if self.session.state == OPEN else "closing"
+        shown = super().look(kind, ", ".join(filter(None, (detail, state))), cancel)
+        return replace(shown, kind="websocket")
+
+    def _traffic(self) -> tuple[int, int]:
+        """Of the payloads of messages."""
+        codec = self._frames.codec if self._frames is not None else None
+        return (codec.received_bytes, codec.sent_bytes) if codec is not None else (0, 0)

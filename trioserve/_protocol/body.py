@@ -90,6 +90,11 @@ class ChunkedBody:
     def remaining(self) -> None:
         return None
 
+    @property
+    def taken(self) -> int:
+        """Bytes of chunks that have been given back."""
+        return self._total - max(0, self._data_left - 2)
+
     def take(self, buffer: bytes) -> tuple[bytes, bytes]:
         pieces: list[bytes] = []
         position = chunks = 0

@@ -74,6 +74,11 @@ class Http1Codec:
         return bool(self.trailing_data) or self._skipped_line
 
     @property
+    def chunks_taken(self) -> int | None:
+        """Bytes of a body in chunks that have been taken; ``None`` of any other."""
+        return self._body.taken if isinstance(self._body, ChunkedBody) else None
+
+    @property
     def body_remaining(self) -> int | None:
         """Bytes of the request body that have not been taken yet; ``None`` when only its end will tell."""
         return 0 if self._body is None or self.body_complete else self._body.remaining

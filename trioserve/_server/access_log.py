@@ -14,6 +14,7 @@ from trioserve._complaints import complain
 from trioserve._config import Config
 from trioserve._connection import Refused
 from trioserve._connection.records import Answered, ClosedWebSocket
+from trioserve._protocol import RequestHead
 from trioserve._server.access_format import (
     access_fields,
     close_fields,
@@ -32,10 +33,10 @@ BATCH_SECONDS: Final = 0.05  # a person does not see the delay; a busy server wr
 
 
 class AccessLogger:
-    """Callable for each answered request; ``run`` is a task for the server's nursery.
+    """A recorder; ``run`` is a task for the server's nursery.
 
     Attributes:
-        makes_records: lines are ordinary log records, so whoever calls does it in the request's context variables.
+        needs_context: lines are ordinary log records, which filters of the application's may look at.
 
     Raises:
         ConfigError: the format has something in it that is no atom.
@@ -49,7 +50,7 @@ class AccessLogger:
         self._close_line = json_close_line if self._is_json else close_line
         self._logger = logging.getLogger("trioserve.access")
         self._write_lines = _writer_of(self._logger)
-        self.makes_records = self._write_lines is None
+        self.needs_context = self._write_lines is None
         self._lines: list[str] = []
         self._pending = anyio.Event()
 
@@ -57,23 +58,26 @@ class AccessLogger:
     def enabled(self) -> bool:
         return self._logger.isEnabledFor(logging.INFO)
 
-    def __call__(self, answered: Answered, seconds: float) -> None:
-        if self.makes_records:
+    def answered(self, answered: Answered, seconds: float) -> None:
+        if self._write_lines is None:
             self._record(self._message(answered, seconds), access_fields(answered, seconds))
         else:
             self._collect(self._line(answered, seconds))
 
     def websocket_closed(self, websocket: ClosedWebSocket, seconds: float) -> None:
-        if self.makes_records:
+        if self._write_lines is None:
             self._record(close_line(websocket, seconds), close_fields(websocket, seconds))
         else:
             self._collect(self._close_line(websocket, seconds))
 
     def refused(self, refused: Refused) -> None:
-        if self.makes_records:
+        if self._write_lines is None:
             self._record(refused_line(self._format, refused), refused_fields(refused))
         else:
             self._collect((json_refused_line if self._is_json else refused_line)(self._format, refused))
+
+    def ended_early(self, head: RequestHead, reason: str, seconds: float) -> None:
+        """The server's own log says it; the access line has the reason."""
 
     def _record(self, line: str, fields: dict[str, Any]) -> None:
         complain(self._logger, "%s", line, level=logging.INFO, extra=fields)

@@ -1,5 +1,6 @@
 """From what is given to what is served: one interface, and around it what the configuration asks for."""
 
+from collections.abc import Callable
 from functools import partial
 
 from trioserve._config import Config
@@ -14,13 +15,20 @@ from trioserve._types import AnyApp, App
 __all__ = ["application_of"]
 
 
-def application_of(app: AnyApp, config: Config) -> App | OpenedApp:
-    """An application of ASGI 3, or one that has to be opened first. Raises AppNotFound as ``adapt`` does."""
+def application_of(
+    app: AnyApp, config: Config, around: Callable[[App], App] | None = None
+) -> App | OpenedApp:
+    """An application of ASGI 3, or one that has to be opened first. Raises AppNotFound as ``adapt`` does.
+
+    ``around`` puts something outermost around what is served.
+    """
     if is_opener(app):
-        return OpenedApp(app, partial(_prepare, config=config), config.lifespan)
-    return _prepare(app, config)
+        return OpenedApp(app, partial(_prepare, config=config, around=around), config.lifespan)
+    return _prepare(app, config, around)
 
 
-def _prepare(app: AnyApp, config: Config) -> App:
+def _prepare(app: AnyApp, config: Config, around: Callable[[App], App] | None) -> App:
     served = traced(adapt(app, config))
-    return only_for_hosts(HostNames(config.server_name), served) if config.server_name else served
+    if config.server_name:
+        served = only_for_hosts(HostNames(config.server_name), served)
+    return around(served) if around is not None else served

@@ -1,13 +1,13 @@
 """The middle of the tree of tasks: accept, serve connections until the shutdown, let them finish."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import anyio
 import anyio.abc
 
 from trioserve._config import Config
-from trioserve._connection import Connection, Lifetime, ServerContext
+from trioserve._connection import Connection, Lifetime, Recorder, ServerContext, joined
 from trioserve._protocol import ParseFields
 from trioserve._server.accept import accept_loop, accept_rest
 from trioserve._server.access_log import AccessLogger
@@ -25,7 +25,8 @@ __all__ = ["Connections"]
 class Connections:
     """Serves the application of a lifespan on listeners, for one run.
 
-    ``on_spent`` is called when the process has served for long enough, with the option that says so.
+    ``on_spent`` is called when the process has served for long enough, with the option that says so. ``recorders`` are
+    told what the access log is told.
 
     Raises:
         ConfigError: the format of the access log has something in it that is no atom, or the system cannot tell how
@@ -33,12 +34,14 @@ class Connections:
     """
 
     def __init__(
-        self, config: Config, lifetime: Lifetime, shutdown: Shutdown, on_spent: Callable[[str], None]
-    ) -> None:
+        self, config: Config, lifetime: Lifetime, shutdown: Shutdown, on_spent: Callable[[str], None],
+        recorders: Sequence[Recorder],
+    ) -> None:  # fmt: skip
         self._config = config
         self._lifetime = lifetime
         self._shutdown = shutdown
         self._on_spent = on_spent
+        self._recorders = recorders
         self._access_log = AccessLogger(config) if config.access_log else None
         check_recycling(config)
 
@@ -53,6 +56,8 @@ class Connections:
             async with network.open_nursery() as connections:
                 ctx = self._make_context(listeners, network, lifespan, parse_fields)
                 _start_services(services, listeners, ctx)
+                if self._access_log is not None:
+                    services.start_soon(self._access_log.run)
                 start_recycling(self._config, services, self._on_spent)
                 try:
                     await self._accept(listeners, ctx, connections, on_listening)
@@ -90,20 +95,24 @@ class Connections:
     def _make_context(
         self, listeners: Listeners, network: Network, lifespan: Lifespan, parse_fields: ParseFields
     ) -> ServerContext:
-        access_log = self._access_log
         return make_context(
             self._config,
             lifespan.app,
             clock=network.clock,
             parse_fields=parse_fields,
             task_per_request=network.task_per_turn,
-            access_log=access_log if access_log is not None and access_log.enabled else None,
+            recorder=joined(self._all_recorders()),
             on_requests_spent=partial(self._on_spent, "limit-max-requests"),
             new_app_context=lifespan.context.copy,
             state=lifespan.state,
             lifetime=self._lifetime,
             tls=listeners.certificates is not None,
         )
+
+    def _all_recorders(self) -> list[Recorder]:
+        """The access log comes last: filters and handlers of the application's may raise."""
+        access_log = self._access_log
+        return [*self._recorders, *([access_log] if access_log is not None and access_log.enabled else [])]
 
 
 def _start_services(services: anyio.abc.TaskGroup, listeners: Listeners, ctx: ServerContext) -> None:
@@ -112,7 +121,5 @@ def _start_services(services: anyio.abc.TaskGroup, listeners: Listeners, ctx: Se
         services.start_soon(timeout.run)
     if ctx.http2 is not None:
         services.start_soon(ctx.http2.idle.run)
-    if isinstance(ctx.access_log, AccessLogger):
-        services.start_soon(ctx.access_log.run)
     if listeners.certificates is not None:
         services.start_soon(listeners.certificates.watch)

@@ -15,6 +15,7 @@ from trioserve._connection import (
     Deadlines,
     Lifetime,
     NoTimeout,
+    Recorder,
     RequestIds,
     ServerContext,
     StandingFields,
@@ -24,7 +25,6 @@ from trioserve._connection import (
     WebSocketLimits,
 )
 from trioserve._protocol import HeadMemory, Http1Codec, Http1Limits, ParseFields
-from trioserve._server.access_log import AccessLogger
 from trioserve._server.engine import choose_http2_engine
 from trioserve._streams import running_backend
 from trioserve._trust import TrustedPeers, believed_fields
@@ -45,7 +45,7 @@ def make_context(
     clock: Callable[[], float],
     parse_fields: ParseFields,
     task_per_request: bool,
-    access_log: AccessLogger | None,
+    recorder: Recorder | None,
     on_requests_spent: Callable[[], None],
     new_app_context: Callable[[], Context],
     state: dict[str, Any] | None,
@@ -74,7 +74,7 @@ def make_context(
         timeouts=_make_timeouts(config, clock, tls=tls),
         standing_fields=standing_fields.lines_for,
         task_per_request=task_per_request,
-        access_log=access_log,
+        recorder=recorder,
         turnstile=_make_turnstile(config, on_requests_spent),
         request_ids=_make_request_ids(config),
         deadline_header=_make_deadline_header(config),

@@ -15,6 +15,7 @@ from trioserve._connection import await_point, orders_and_errors
 from trioserve._errors import AppError, LifespanDied, StartupFailed, TrioserveError
 from trioserve._hints import backend_hint, backend_hint_in_words
 from trioserve._server.opened_app import OpenedApp
+from trioserve._streams import LIFESPAN
 from trioserve._types import App, Message
 
 __all__ = ["Lifespan"]
@@ -70,12 +71,23 @@ class Lifespan:
         """The application has started, or has no lifespan: whoever stops the server now lets it shut down."""
         return self._started.is_set() and self.failure is None
 
+    @property
+    def phase(self) -> str:
+        """``STARTING``, ``RUNNING``, ``STOPPING`` or ``ENDED``; empty when the application has no lifespan."""
+        if self._mode == "off" or (self._started.is_set() and self.state is None):
+            return ""
+        if not self._started.is_set():
+            return "STARTING"
+        if self._shutdown_finished.is_set():
+            return "ENDED"
+        return "STOPPING" if self._shutdown_requested.is_set() else "RUNNING"
+
     async def run(self, *, task_status: anyio.abc.TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
         """The lifespan's task. "Started" means that start-up has ended, one way or the other: see ``failure``."""
         async with anyio.create_task_group() as running:
             if self._mode != "off":
                 app = self._run_app()
-                running.start_soon(lambda: app, name="trioserve lifespan")
+                running.start_soon(lambda: app, name=LIFESPAN)
                 await self._wait_for_start(app)
             task_status.started()
 

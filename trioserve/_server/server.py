@@ -5,17 +5,17 @@ import socket
 import ssl
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import anyio
 import anyio.abc
 import anyio.lowlevel
 
-from trioserve._addresses import shown, shown_here
 from trioserve._complaints import complain
 from trioserve._config import Config
-from trioserve._connection import Lifetime
+from trioserve._connection import Lifetime, Recorder
 from trioserve._errors import LifespanDied, TrioserveError
+from trioserve._server.announcing import announce, shown_listener
 from trioserve._server.application import application_of
 from trioserve._server.connections import Connections
 from trioserve._server.engine import choose_engine
@@ -23,10 +23,14 @@ from trioserve._server.lifespan import Lifespan
 from trioserve._server.listeners import Bound
 from trioserve._server.opening import Listeners
 from trioserve._server.shutdown import Phase, Shutdown
+from trioserve._server.standing import Standing
 from trioserve._server.tasks import BackgroundTasks
 from trioserve._server.waiting import keep_saying
-from trioserve._streams import Address, Listener, TlsListener, open_network, running_backend
+from trioserve._streams import Address, Listener, open_network, running_backend
 from trioserve._types import AnyApp
+
+if TYPE_CHECKING:
+    from trioserve._server.admin import Admin, OwnProcess
 
 __all__ = ["Server", "serve"]
 
@@ -44,13 +48,11 @@ class Server:
             sockets at all are right when the server has been told to stop.
         on_spent: called instead of a shutdown when the process has served for long enough, with the reason:
             ``limit-max-requests``, ``limit-max-age`` or ``limit-max-rss``.
-        on_phase: told when a phase of the shutdown begins.
+        on_phase: told when a phase of the shutdown begins: see ``Shutdown``.
+        recorders: are told of each request and WebSocket that has ended, before the access log is.
         announce: say in the log where it listens.
         how_to_stop: what the line says besides, for a person.
-
-    Attributes:
-        addresses: what it listens on, once it does.
-        engine: the parser of request heads, once it listens.
+        serves_admin: there is nobody else who listens on the address of ``admin``.
     """
 
     def __init__(
@@ -58,10 +60,9 @@ class Server:
         listeners: Sequence[Listener] | None = None, ssl_context: ssl.SSLContext | None = None,
         get_sockets: Callable[[], Awaitable[Sequence[socket.socket | Bound]]] | None = None,
         on_spent: Callable[[str], None] | None = None, on_phase: Callable[[Phase], None] = lambda phase: None,
-        announce: bool = True, how_to_stop: str = "",
+        recorders: Sequence[Recorder] = (), announce: bool = True, how_to_stop: str = "", serves_admin: bool = True,
     ) -> None:  # fmt: skip
         limit = config.limit_connections
-        self._app = application_of(app, config)
         self._config = config
         self._how_to_stop = how_to_stop if announce else None
         self._tasks = BackgroundTasks(self.request_shutdown)
@@ -71,16 +72,25 @@ class Server:
             closing=config.timeout_keep_alive == 0,
             room=anyio.Semaphore(limit, max_value=limit) if limit is not None else None)
         self._shutdown = Shutdown(config, self._lifetime, on_phase)
-        self._connections = Connections(config, self._lifetime, self._shutdown, on_spent or self.request_shutdown)
+        self._standing = Standing(self._lifetime, self._shutdown, self._tasks)
+        self._admin: Admin | None = None
+        if config.admin is not None or config.admin_path is not None:
+            self._admin = self._make_admin(listens=serves_admin)
+            recorders = (*recorders, self._admin.history)
+        self._app = application_of(app, config, self._admin.wrapped if self._admin is not None else None)
+        self._connections = Connections(
+            config, self._lifetime, self._shutdown, on_spent or self.request_shutdown, recorders)
         self._listeners = Listeners(
             config, sockets=sockets, get_sockets=get_sockets, ready=listeners, ssl_context=ssl_context)
-        self._lifespan: Lifespan | None = None
         self._core = anyio.CancelScope()
         self._ready = anyio.Event()
         self._stopped = anyio.Event()
         self._failure: TrioserveError | None = None
-        self.addresses: list[Address] = []
-        self.engine = ""
+
+    def _make_admin(self, *, listens: bool) -> "Admin":
+        from trioserve._server.admin import Admin  # not for servers at which nobody looks
+
+        return Admin(self._config, self._standing, listens=listens)
 
     # What others ask of a running server.
 
@@ -91,7 +101,8 @@ class Server:
         client that it is the last. ``within`` takes the place of ``timeout_graceful_shutdown``, if it is shorter.
         """
         is_first = self._shutdown.request(reason, settle=settle, within=within)
-        if is_first and not self.addresses and not (self._lifespan is not None and self._lifespan.has_started):
+        lifespan = self._standing.lifespan
+        if is_first and not self.addresses and not (lifespan is not None and lifespan.has_started):
             self._core.cancel()
 
     def force_shutdown(self) -> None:
@@ -103,6 +114,22 @@ class Server:
     def open_connections(self) -> int:
         """How many connections there are."""
         return len(self._lifetime.connections)
+
+    @property
+    def addresses(self) -> list[Address]:
+        """What it listens on, once it does."""
+        return self._standing.addresses
+
+    @property
+    def engine(self) -> str:
+        """The parser of request heads, once it listens."""
+        return self._standing.engine
+
+    def look(self) -> "OwnProcess":
+        """What can be seen of it, and done to what is seen. To be used in the event loop."""
+        from trioserve._server.admin import OwnProcess  # somebody asks; nobody else pays for it
+
+        return OwnProcess(self._standing) if self._admin is None else self._admin.process
 
     @property
     def has_certificate_files(self) -> bool:
@@ -141,11 +168,9 @@ class Server:
         """Everything there is, inside a scope that the caller's cancellation cannot reach once it is up."""
         try:
             with self._core:
-                async with anyio.create_task_group() as app_lifetime:
-                    await self._run_app_lifetime(app_lifetime)
-                    app_lifetime.cancel_scope.cancel()
-            if self._lifespan is not None:  # it may have died before there was anything to stop but the start
-                self._failure = self._lifespan.failure
+                await (self._run_tree() if self._admin is None else self._admin.serve_beside(self._run_tree))
+            if self._standing.lifespan is not None:  # it may have died before there was more to stop than the start
+                self._failure = self._standing.lifespan.failure
         except TrioserveError as exc:
             self._failure = exc
         except BaseExceptionGroup as group:
@@ -155,13 +180,18 @@ class Server:
             self._ready.set()
             self._stopped.set()
 
+    async def _run_tree(self) -> None:
+        async with anyio.create_task_group() as app_lifetime:
+            await self._run_app_lifetime(app_lifetime)
+            app_lifetime.cancel_scope.cancel()
+
     async def _run_app_lifetime(self, app_lifetime: anyio.abc.TaskGroup) -> None:
         """Bind, start the application, serve, then let it close its resources."""
         await anyio.lowlevel.checkpoint_if_cancelled()  # the application need not begin if it is time to stop already
         engine, parse_fields = choose_engine(self._config.http)
         listeners, network = self._listeners, open_network()
         await listeners.bind()
-        self._lifespan = lifespan = Lifespan(
+        self._standing.lifespan = lifespan = Lifespan(
             self._app, self._config, running_backend(), self._lifetime.extensions(), self.request_shutdown)
         async with anyio.create_task_group() as tasks:
             self._tasks.open(tasks)
@@ -194,15 +224,12 @@ class Server:
     def _announce(self, engine: str) -> None:
         """The first request can come; from now on a cancellation of the caller is a request to stop."""
         self._core.shield = True
-        self.engine = engine
-        self.addresses = [listener.address for listener in self._listeners]
+        standing, listeners = self._standing, self._listeners
+        standing.engine = engine
+        standing.addresses = [listener.address for listener in listeners]
+        standing.shown = [shown_listener(listener) for listener in listeners]
         if self._how_to_stop is not None:
-            how_to_stop = f", {self._how_to_stop}" if self._how_to_stop else ""
-            for listener in self._listeners:
-                scheme = "https" if isinstance(listener, TlsListener) else "http"
-                where, here = shown(listener.address, scheme), shown_here(listener.address, scheme)
-                complain(log, "Listening on %s (%s, %s)%s%s", where, running_backend(), engine,
-                         f", on this machine {here}" if here else "", how_to_stop, level=logging.INFO)
+            announce(listeners, engine, self._how_to_stop)
         self._ready.set()
 
 

@@ -18,7 +18,7 @@ from trioserve._server.waiting import another_signal, how_long, named
 
 __all__ = ["Phase", "Shutdown"]
 
-Phase: TypeAlias = Literal["delay", "settling", "draining", "lifespan"]
+Phase: TypeAlias = Literal["READY", "DELAY", "DRAINING", "STOPPING"]
 
 log = logging.getLogger("trioserve")
 
@@ -29,13 +29,16 @@ LIFESPAN_SECONDS: Final = 2.0  # ... up to this; and if nothing is left of the b
 class Shutdown:
     """Requested once; then its steps are called in the order in which they stand here.
 
-    ``on_phase`` is told when a phase begins. Those for which there is no need are left out.
+    ``on_phase`` is told when a phase begins.
 
     Attributes:
+        phase: ``READY`` until it is requested, then ``DELAY`` if there is one, ``DRAINING``, ``STOPPING``.
         finishing: a scope for what is sent after the last connection has ended; cancelled when their time is over.
     """
 
-    def __init__(self, config: Config, lifetime: Lifetime, on_phase: Callable[[Phase], None]) -> None:
+    def __init__(
+        self, config: Config, lifetime: Lifetime, on_phase: Callable[[Phase], None] = lambda phase: None
+    ) -> None:
         budget = config.timeout_graceful_shutdown
         self._on_phase = on_phase
         self._lifetime = lifetime
@@ -49,6 +52,7 @@ class Shutdown:
         self._settling = anyio.CancelScope()
         self._tasks_time = anyio.CancelScope()
         self._lifespan_time = anyio.CancelScope()
+        self.phase: Phase = "READY"
         self.finishing = anyio.CancelScope()
 
     # What is asked of it.
@@ -62,6 +66,7 @@ class Shutdown:
         self._settle_seconds = settle
         if within is not None:
             self._budget = min(within, self._budget)
+        self._enter("DELAY" if self._delay else "DRAINING")
         self._requested.set()
         if not self._delay:
             self._announce()
@@ -75,13 +80,17 @@ class Shutdown:
         self._deadline = self._tasks_time.deadline = min(self._deadline, now)
         self._lifespan_time.deadline = min(self._lifespan_time.deadline, now + LIFESPAN_SECONDS)
 
+    def _enter(self, phase: Phase) -> None:
+        if phase != self.phase:
+            self.phase = phase
+            self._on_phase(phase)
+
     # 1. No new connections.
 
     async def wait(self) -> None:
         """Until it is time to stop accepting: it has been requested, and load balancers had their time to notice."""
         await self._requested.wait()
         if self._delay and not self._forced.is_set():
-            self._on_phase("delay")
             complain(log, "Accepting connections for %g s more%s", self._delay, another_signal(self._reason),
                      level=logging.INFO)
             with anyio.move_on_after(self._delay):
@@ -94,6 +103,7 @@ class Shutdown:
 
     def begin(self) -> None:
         """The listeners are closed: the budget begins."""
+        self._enter("DRAINING")
         self._deadline = anyio.current_time() + (0.0 if self._forced.is_set() else self._budget)
         self._announce()
 
@@ -114,7 +124,6 @@ class Shutdown:
         """
         lifetime = self._lifetime
         if self.settles and lifetime.connections:
-            self._on_phase("settling")
             lifetime.when_empty = self._settling.cancel
             until = min(anyio.current_time() + self._settle_seconds, self._connections_deadline)
             with self._settling, anyio.move_on_at(until):
@@ -122,7 +131,6 @@ class Shutdown:
 
     def drain(self) -> None:
         """Idle connections go now; requests in progress get until the deadline."""
-        self._on_phase("draining")
         self._lifetime.draining = True
         for connection in list(self._lifetime.connections):
             connection.drain()
@@ -131,10 +139,17 @@ class Shutdown:
         """A task: wait for the deadline of the connections, or for force, and cancel those that are left."""
         with anyio.move_on_at(self._connections_deadline):
             await self._forced.wait()
+        self._log_still_running()
         for connection in list(self._lifetime.connections):
             connection.cancel("shutdown-deadline")
         self._lifetime.shields.lift()
         self.finishing.cancel()
+
+    def _log_still_running(self) -> None:
+        from trioserve._admin.still_running import still_running  # most shutdowns end in time
+
+        if lines := still_running(self._lifetime.connections):
+            complain(log, "Still running, and cancelled now:\n%s", "\n".join(lines), level=logging.WARNING)
 
     def waits_for(self) -> str:
         """Which requests are not finished, and until when they may be; empty when they are not waited for."""
@@ -167,8 +182,8 @@ class Shutdown:
 
     def time_for_lifespan(self) -> anyio.CancelScope:
         """A scope for the end of the lifespan: what is left of the budget, and a little if nothing is."""
-        self._on_phase("lifespan")
         now = anyio.current_time()
+        self._enter("STOPPING")
         self._lifespan_time.deadline = self._deadline if self._deadline > now else now + LIFESPAN_SECONDS
         return self._lifespan_time
 

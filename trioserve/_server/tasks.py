@@ -12,9 +12,10 @@ import anyio.abc
 from trioserve._complaints import complain
 from trioserve._connection import await_point, orders_and_errors
 from trioserve._errors import TaskCrashed
+from trioserve._streams import BACKGROUND
 from trioserve.extensions import BackgroundTask, StartTask
 
-__all__ = ["BackgroundTasks"]
+__all__ = ["BackgroundTasks", "RunningTask"]
 
 log = logging.getLogger("trioserve")
 
@@ -37,7 +38,7 @@ class BackgroundTasks:
     def __init__(self, on_crash: Callable[[str], None]) -> None:
         self._on_crash = on_crash
         self._nursery: anyio.abc.TaskGroup | None = None  # while there is one
-        self._tasks: dict[_Task, None] = {}  # the oldest first
+        self._tasks: dict[RunningTask, None] = {}  # the oldest first
         self._all_ended = anyio.Event()
         self.failure: TaskCrashed | None = None
 
@@ -48,6 +49,11 @@ class BackgroundTasks:
 
         self.start = start
         self.running = lambda: list(self._tasks)
+
+    @property
+    def all(self) -> "list[RunningTask]":
+        """Those that have not ended, for who looks at the tree."""
+        return list(self._tasks)
 
     def open(self, nursery: anyio.abc.TaskGroup) -> None:
         """From now on tasks can be started, in this nursery."""
@@ -79,12 +85,12 @@ class BackgroundTasks:
         coro = function(*args)
         if not inspect.iscoroutine(coro):
             raise TypeError(f"a task is started with an async function; {name} is none")
-        task = _Task(name, coro)
+        task = RunningTask(name, coro)
         self._tasks[task] = None
-        self._nursery.start_soon(self._run, task, name=f"trioserve task {name}")
+        self._nursery.start_soon(self._run, task, name=BACKGROUND + name)
         return task
 
-    async def _run(self, task: "_Task") -> None:
+    async def _run(self, task: "RunningTask") -> None:
         try:
             with task.scope:
                 await task.coro
@@ -99,14 +105,14 @@ class BackgroundTasks:
             if not self._tasks:
                 self._all_ended.set()
 
-    def _on_error(self, task: "_Task", error: BaseException) -> None:
+    def _on_error(self, task: "RunningTask", error: BaseException) -> None:
         complain(log, "The background task %s crashed; the server stops", task.name, exc_info=error,
                  level=logging.CRITICAL)
         self.failure = self.failure or TaskCrashed(f"the background task {task.name} crashed")
         self._on_crash("task-crashed")
 
 
-class _Task:
+class RunningTask:
     """See ``trioserve.extensions.BackgroundTask``."""
 
     def __init__(self, name: str, coro: Coroutine[Any, Any, object]) -> None:

@@ -15,6 +15,7 @@ import anyio
 
 from trioserve._addresses import HostPort
 from trioserve._complaints import complain
+from trioserve._masking import MASK, is_secret
 from trioserve._types import App, Message, Receive, Scope, Send
 
 __all__ = ["TRACE", "traced"]
@@ -22,11 +23,6 @@ __all__ = ["TRACE", "traced"]
 TRACE: Final = 5  # below DEBUG (10), as in uvicorn
 
 SHOWN: Final = 100  # bytes or characters of a body, a text or any other value
-MASK: Final = "***"
-_SECRETS: Final = (  # parts of the names of fields whose values let somebody in
-    "auth", "cookie", "credential", "csrf", "key", "passw", "secret", "session", "signature", "token", "xsrf",
-)  # fmt: skip
-_NO_SECRETS: Final = ("sec-websocket-key", "www-authenticate", "proxy-authenticate")
 
 log = logging.getLogger("trioserve.asgi")
 
@@ -138,12 +134,7 @@ def _fields(headers: Any) -> str:
         pairs = [(_printable(bytes(name)), _printable(bytes(value))) for name, value in headers]
     except (TypeError, ValueError):
         return _cut(headers)
-    return f"[{', '.join(f'{name}: {MASK if _is_secret(name) else _shortened(value)}' for name, value in pairs)}]"
-
-
-def _is_secret(name: str) -> bool:
-    name = name.lower()
-    return name not in _NO_SECRETS and any(part in name for part in _SECRETS)
+    return f"[{', '.join(f'{name}: {MASK if is_secret(name) else _shortened(value)}' for name, value in pairs)}]"
 
 
 def _cut(value: Any) -> str:

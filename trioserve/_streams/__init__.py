@@ -17,12 +17,25 @@ from trioserve._streams.interface import (
 )
 from trioserve._streams.proxied import ProxiedListener
 from trioserve._streams.running import open_network, running_backend
+from trioserve._streams.task_views import (
+    BACKGROUND,
+    CONNECTION,
+    LIFESPAN,
+    NurseryView,
+    ScopeView,
+    TaskView,
+    TaskViews,
+    look_at_tasks,
+)
 from trioserve._streams.tls import TlsListener, is_tls, tls_facts
 from trioserve._streams.tls_facts import ServerIdentity, TlsFacts
 
 __all__ = [
     "AT_ONCE_BYTES",
+    "BACKGROUND",
+    "CONNECTION",
     "GATHER_BYTES",
+    "LIFESPAN",
     "RECEIVE_BYTES",
     "Address",
     "ByteStream",
@@ -32,13 +45,18 @@ __all__ = [
     "Listener",
     "Network",
     "Nursery",
+    "NurseryView",
     "ProxiedListener",
+    "ScopeView",
     "SendObserver",
     "ServerIdentity",
     "TaskFunction",
+    "TaskView",
+    "TaskViews",
     "TlsFacts",
     "TlsListener",
     "is_tls",
+    "look_at_tasks",
     "open_network",
     "running_backend",
     "tls_facts",

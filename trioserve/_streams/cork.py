@@ -14,7 +14,7 @@ import anyio
 import anyio.abc
 
 from trioserve._streams.interface import AT_ONCE_BYTES, GATHER_BYTES, Corked, Nursery, SendObserver
-from trioserve._streams.sockets import can_gather, send_pieces
+from trioserve._streams.sockets import can_gather, send_pieces, tcp_bytes
 
 __all__ = ["Cork", "Corkable", "CorkedNetwork"]
 
@@ -98,6 +98,9 @@ class Corkable:
     @property
     def unsent(self) -> int:
         raise NotImplementedError
+
+    def wire_bytes(self) -> tuple[int, int] | None:
+        return tcp_bytes(self._sock)
 
     def close_nowait(self) -> bool:
         raise NotImplementedError

@@ -145,6 +145,9 @@ class ByteStream(Protocol):
     def untaken(self) -> int:
         """Bytes that the peer has not acknowledged, as far as that can be known: a measure of its progress."""
 
+    def wire_bytes(self) -> tuple[int, int] | None:
+        """Bytes received, and bytes sent and acknowledged, since it was connected; ``None`` if nobody counts."""
+
     def is_disconnected(self) -> bool:
         """The peer has finished sending and all its bytes have been received, or the connection broke."""
 

@@ -237,6 +237,9 @@ class MemoryStream:
     def untaken(self) -> int:
         return self.unsent + self._outgoing.held_bytes
 
+    def wire_bytes(self) -> None:
+        """There is no wire."""
+
     def is_disconnected(self) -> bool:
         return self.lost or (self._incoming.end_has_arrived and self._incoming.is_empty)
 

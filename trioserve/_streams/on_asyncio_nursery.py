@@ -123,6 +123,10 @@ class AsyncioNursery:
             self._fail(exc)
         self._note_end()
 
+    def tasks(self) -> list[asyncio.Task[None]]:
+        """Those that are in it now, for who looks."""
+        return [*self._inside, *self._scoped]
+
     # Cancelling.
 
     def cancel(self) -> None:

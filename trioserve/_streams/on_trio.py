@@ -75,6 +75,11 @@ class TrioNursery:
             raise RuntimeError("the nursery has not begun")
         return self._open
 
+    @property
+    def opened(self) -> trio.Nursery | None:
+        """The nursery itself, for who looks at its tasks; ``None`` before it has begun."""
+        return self._open
+
     def start_soon(self, function: TaskFunction, *args: object) -> trio.CancelScope:
         scope = trio.CancelScope()
         self._nursery.start_soon(_run_in, scope, function, args, name=function)

@@ -167,6 +167,9 @@ class ProxiedStream:
     def untaken(self) -> int:
         return self._stream.untaken()
 
+    def wire_bytes(self) -> tuple[int, int] | None:
+        return self._stream.wire_bytes()
+
     def is_disconnected(self) -> bool:
         return self.lost or (not self._leftover and self._stream.is_disconnected())
 

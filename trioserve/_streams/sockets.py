@@ -18,7 +18,7 @@ if sys.platform != "win32":
 
 __all__ = [
     "NOTHING", "accepting", "address_of", "can_gather", "is_wildcard", "kernel_queue", "peek_end", "peek_input",
-    "peer_address", "reset_on_close", "send_pieces",
+    "peer_address", "reset_on_close", "send_pieces", "tcp_bytes",
 ]  # fmt: skip
 
 NOTHING: Final = memoryview(b"")  # unsent
@@ -94,6 +94,24 @@ def kernel_queue(sock: socket.socket) -> int:
         with contextlib.suppress(OSError):
             return int.from_bytes(fcntl.ioctl(sock, termios.TIOCOUTQ, bytes(4)), sys.byteorder)
     return 0
+
+
+_TCP_COUNTS: Final = struct.Struct("120xQQ")  # struct tcp_info: tcpi_bytes_acked and tcpi_bytes_received (Linux 4.1)
+
+
+def tcp_bytes(sock: socket.socket) -> tuple[int, int] | None:
+    """Bytes that the kernel has received from the peer, and that the peer has acknowledged (tcp(7), TCP_INFO).
+
+    ``None`` where it does not count: on other systems, on unix sockets, and once the socket is closed.
+    """
+    if sys.platform != "linux":
+        return None
+    try:
+        acknowledged, received = _TCP_COUNTS.unpack(
+            sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_COUNTS.size))
+    except (OSError, struct.error):
+        return None
+    return received, acknowledged
 
 
 def peek_end(sock: socket.socket) -> bool:

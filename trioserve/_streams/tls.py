@@ -164,6 +164,9 @@ class TlsStream:
     def untaken(self) -> int:
         return self._inner.untaken()
 
+    def wire_bytes(self) -> tuple[int, int] | None:
+        return self._inner.wire_bytes()
+
     def defers(self, sender: Corked) -> bool:
         return self._inner.defers(sender)
 

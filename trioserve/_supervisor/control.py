@@ -7,6 +7,7 @@ import dataclasses
 import json
 import select
 import socket
+import typing
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -17,8 +18,8 @@ import anyio
 from trioserve._server.listeners import Bound
 
 __all__ = [
-    "Drain", "Failed", "Force", "Heartbeat", "Link", "Message", "Ready", "Sockets", "Start", "WantsReplacement",
-    "WantsSockets",
+    "Drain", "Failed", "Force", "Heartbeat", "Link", "Message", "Question", "Ready", "Reply", "Sockets", "Start",
+    "WantsReplacement", "WantsSockets",
 ]
 
 RECEIVE_BYTES: Final = 64 * 1024
@@ -72,6 +73,21 @@ class Force:
     """Do not wait for requests any longer."""
 
 
+@dataclass(frozen=True, slots=True)
+class Question:
+    """Tell something of yourself; see ``questions``.
+
+    Attributes:
+        number: comes back with the reply.
+        name: what is asked for.
+        details: what else there is to say, as JSON can.
+    """
+
+    number: int
+    name: str
+    details: dict[str, Any]
+
+
 # From the worker.
 
 
@@ -115,11 +131,22 @@ class Failed:
     notes: list[str] = field(default_factory=list)
 
 
-Message: TypeAlias = Start | Sockets | Drain | Force | WantsSockets | Ready | Heartbeat | WantsReplacement | Failed
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """The answer to a question, or why there is none."""
+
+    number: int
+    answer: Any = None
+    failure: str = ""
+
+
+Message: TypeAlias = (
+    Start | Sockets | Drain | Force | Question | WantsSockets | Ready | Heartbeat | WantsReplacement | Failed | Reply
+)
 
 _KINDS: Final[dict[str, type[Message]]] = {
     kind.__name__: kind
-    for kind in (Start, Sockets, Drain, Force, WantsSockets, Ready, Heartbeat, WantsReplacement, Failed)
+    for kind in typing.get_args(Message)
 }
 
 
@@ -146,6 +173,7 @@ class Link:
         self._sock = sock
         sock.setblocking(False)
         self._unsent = b""
+        self._flushing = anyio.Lock()
         self._received = b""
         self._ended = False
         self.descriptors: list[int] = []
@@ -161,6 +189,18 @@ class Link:
         with suppress(OSError):
             data = self._unsent + _encode(message)
             self._unsent = data[self._sock.send(data):]
+
+    async def send_large(self, message: Message) -> None:
+        """Send a message of any size, as the other process reads it; what is sent meanwhile comes after it."""
+        self._unsent += _encode(message)
+        async with self._flushing:
+            while self._unsent:
+                try:
+                    self._unsent = self._unsent[self._sock.send(self._unsent):]
+                except BlockingIOError:
+                    await anyio.wait_writable(self._sock)
+                except OSError:  # who has ended cannot be told
+                    self._unsent = b""
 
     def send_sockets(self, bounds: Sequence[Bound]) -> None:
         """Send ``Sockets``, as ``send`` does."""

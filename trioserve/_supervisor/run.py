@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable, Coroutine, Iterable, Mapping
 from contextlib import nullcontext
 from functools import partial
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import anyio
 
@@ -43,7 +43,11 @@ from trioserve._supervisor.signals import (
     survived,
 )
 from trioserve._supervisor.standard_streams import open_standard_streams
+from trioserve._supervisor.tree_log import call_at_usr1, log_tree
 from trioserve._types import AnyApp
+
+if TYPE_CHECKING:
+    from trioserve._supervisor.supervisor import Supervisor
 
 __all__ = ["check_command", "run", "run_command"]
 
@@ -171,6 +175,7 @@ async def _serve(
         app, config, sockets=activated_sockets(config), ssl_context=ssl_context,
         how_to_stop=how_to_stop() if in_main_thread() else "")
     stop_signals, others = _hang_up(server)
+    others = {**others, **call_at_usr1(partial(log_tree, server))}
     if config.pid_file is None and config.when_ready is None and "NOTIFY_SOCKET" not in os.environ:
         departing = DepartingServer(server, departure)
         await attended(server.serve, *_signals_of(departing, departure, stop_signals, others))
@@ -192,8 +197,18 @@ async def _supervise(target: str, config: Config, departure: Departure) -> None:
 
     with Service(config) as service:
         supervisor = Supervisor(target, config, service)
-        await attended(
-            supervisor.run, *_signals_of(supervisor, departure, others=supervisor.signals), service.hooks.run)
+        others = {**supervisor.signals, **call_at_usr1(supervisor.log_tree)}
+        run = partial(_run_with_admin, supervisor, config) if config.admin is not None else supervisor.run
+        await attended(run, *_signals_of(supervisor, departure, others=others), service.hooks.run)
+
+
+async def _run_with_admin(supervisor: "Supervisor", config: Config) -> None:
+    """One admin listener shows all workers."""
+    from trioserve._admin.app import AdminApp
+    from trioserve._server.admin_listener import serve_beside
+    from trioserve._supervisor.admin import AllWorkers
+
+    await serve_beside(supervisor.run, AdminApp(AllWorkers(supervisor), names=config.admin_host), config)
 
 
 def _signals_of(

@@ -24,7 +24,7 @@ from trioserve._supervisor.forks import Handler, forget_in_forks, restore_in_for
 
 __all__ = [
     "NO_OTHERS", "SETTLE_SECONDS", "STOP_SIGNALS", "USER_SIGNALS", "Stoppable", "ctrl_c_interrupts", "deaf_to",
-    "held_back", "how_to_stop", "obey_signals", "survived",
+    "held_back", "how_to_stop", "is_free", "obey_signals", "survived",
 ]
 
 STOP_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
@@ -136,21 +136,33 @@ def _do_nothing(number: int, frame: object) -> None:
     """A signal handler."""
 
 
+def is_free(number: signal.Signals) -> bool:
+    """Nobody has a use for it, but for us."""
+    handler = signal.getsignal(number)
+    return handler is signal.SIG_DFL or isinstance(handler, _Survivor)
+
+
+class _Survivor:
+    """A handler that leaves a line; in a forked child it does what the signal does in any other process."""
+
+    def __init__(self) -> None:
+        self._process = os.getpid()
+
+    def __call__(self, number: int, frame: object) -> None:
+        if os.getpid() == self._process:
+            complain(log, "%s means nothing to this process", signal.Signals(number).name, level=logging.WARNING)
+        else:
+            signal.signal(number, signal.SIG_DFL)
+            signal.raise_signal(number)
+
+
 @contextmanager
 def survived(numbers: Iterable[signal.Signals]) -> Iterator[None]:
     """Within the block these signals leave a line in the log, where they would end the process.
 
     Only for the main thread. A signal that somebody hears already is left alone, and the application may take any.
     """
-    process = os.getpid()
-
-    def survive(number: int, frame: object) -> None:
-        if os.getpid() == process:
-            complain(log, "%s means nothing to this process", signal.Signals(number).name, level=logging.WARNING)
-        else:  # a forked child: what the signal does in any other process
-            signal.signal(number, signal.SIG_DFL)
-            signal.raise_signal(number)
-
+    survive = _Survivor()
     taken = [number for number in numbers if signal.getsignal(number) is signal.SIG_DFL]
     for number in taken:
         signal.signal(number, survive)

@@ -93,6 +93,11 @@ class Slot:
             worker.force()
 
     @property
+    def living(self) -> list[Worker]:
+        """Its processes, those that start or drain, too."""
+        return sorted(self._living, key=lambda worker: worker.pid)
+
+    @property
     def has_ready_worker(self) -> bool:
         return any(worker.is_ready for worker in self._living)
 

@@ -19,6 +19,7 @@ from trioserve._supervisor.reload import FileFilter, watch_files
 from trioserve._supervisor.service import Service
 from trioserve._supervisor.signals import SETTLE_SECONDS
 from trioserve._supervisor.slots import ReloadingSlot, Slot
+from trioserve._supervisor.tree_log import log_tree_of
 from trioserve._supervisor.workers import Patience, Worker
 
 __all__ = ["Supervisor"]
@@ -122,6 +123,32 @@ class Supervisor:
         self._leaving.append(slot)
         slot.stop(Drain("SIGTTOU", settle=SETTLE_SECONDS))
         log.info("A worker leaves, the number of workers is %d", len(self._slots))
+
+    def log_tree(self) -> None:
+        """Write the trees of all workers to the log."""
+        if self._slots:
+            self._keeping.start_soon(self._log_tree)
+        else:
+            log.warning("There is no tree to show: the server is starting")
+
+    async def _log_tree(self) -> None:
+        from trioserve._admin.view import EVERYTHING  # somebody asks; nobody else pays for it
+        from trioserve._supervisor.admin import AllWorkers
+
+        log_tree_of(await AllWorkers(self).tree(EVERYTHING))
+
+    # What its admin listener asks.
+
+    @property
+    def phase(self) -> str:
+        """``STARTING``, ``READY`` or ``DRAINING``."""
+        if self._stop_order is not None:
+            return "DRAINING"
+        return "READY" if self._is_alive() else "STARTING"
+
+    def workers(self) -> list[Worker]:
+        """Every worker process that lives."""
+        return [worker for slot in (*self._slots, *self._leaving) for worker in slot.living]
 
     # The tree of tasks.
 

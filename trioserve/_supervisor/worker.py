@@ -29,6 +29,8 @@ from trioserve._supervisor.control import (
     Force,
     Heartbeat,
     Link,
+    Message,
+    Question,
     Ready,
     Sockets,
     Start,
@@ -41,7 +43,9 @@ from trioserve._supervisor.logs import set_up_logging
 from trioserve._supervisor.preparation import depart_after, load, load_env_file, show_origin
 from trioserve._supervisor.process import HELD_BACK, STACKS_SIGNAL
 from trioserve._supervisor.process_name import show_name
+from trioserve._supervisor.questions import reply_to
 from trioserve._supervisor.signals import SETTLE_SECONDS, deaf_to, how_to_stop, obey_signals, survived
+from trioserve._supervisor.tree_log import call_at_usr1, log_tree
 
 __all__ = ["become_worker"]
 
@@ -120,12 +124,13 @@ async def _serve(start: Start, config: Config, link: Link, departure: Departure)
     supervision = _Supervision(link, departure)
     server = Server(
         app, config, get_sockets=supervision.get_sockets, announce=start.announce, how_to_stop=how_to_stop(),
-        on_spent=lambda reason: link.send(WantsReplacement(reason)),
+        on_spent=lambda reason: link.send(WantsReplacement(reason)), serves_admin=False,
     )
     report = _Report(link, config.timeout_worker_healthcheck)
     await attended(
         partial(server.serve, task_status=report),
-        partial(obey_signals, DepartingServer(server, departure), (signal.SIGTERM,), afterwards=departure.hurry),
+        partial(obey_signals, DepartingServer(server, departure), (signal.SIGTERM,),
+                call_at_usr1(partial(log_tree, server)), afterwards=departure.hurry),
         partial(supervision.obey, server),
         report.run,
     )
@@ -176,17 +181,29 @@ class _Supervision:
     async def obey(self, server: Server, *, task_status: anyio.abc.TaskStatus[None]) -> None:
         """Pass on what it says, until it has ended; then stop, too."""
         task_status.started()
-        while messages := await self._link.receive():
-            for message in messages:
-                match message:
-                    case Sockets(plain):
-                        self._plain = plain
-                    case Drain(reason, settle, within):
-                        self._departure.told_to_stop(math.inf if within is None else within + settle)
-                        server.request_shutdown(reason, settle=settle, within=within)
-                    case Force():
-                        self._departure.hurry()
-                        server.force_shutdown()
-            self._answered.set()
+        async with anyio.create_task_group() as answering:
+            while messages := await self._link.receive():
+                for message in messages:
+                    if isinstance(message, Question):
+                        answering.start_soon(self._answer, message, server)
+                    else:
+                        self._obey(message, server)
+                self._answered.set()
         server.request_shutdown("the supervisor has gone", settle=SETTLE_SECONDS)
         self._answered.set()
+
+    async def _answer(self, question: Question, server: Server) -> None:
+        from trioserve._supervisor.answerers import answerers_of  # somebody looks at this server; at most, nobody does
+
+        await reply_to(question, answerers_of(server), self._link)
+
+    def _obey(self, message: Message, server: Server) -> None:
+        match message:
+            case Sockets(plain):
+                self._plain = plain
+            case Drain(reason, settle, within):
+                self._departure.told_to_stop(math.inf if within is None else within + settle)
+                server.request_shutdown(reason, settle=settle, within=within)
+            case Force():
+                self._departure.hurry()
+                server.force_shutdown()

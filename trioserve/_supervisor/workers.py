@@ -9,8 +9,9 @@ from typing import Final
 import anyio
 
 from trioserve._server.listeners import Bound
-from trioserve._supervisor.control import Drain, Failed, Force, Message, Ready, WantsReplacement, WantsSockets
+from trioserve._supervisor.control import Drain, Failed, Force, Message, Ready, Reply, WantsReplacement, WantsSockets
 from trioserve._supervisor.process import WorkerProcess
+from trioserve._supervisor.questions import Asking
 
 __all__ = ["Patience", "Worker"]
 
@@ -113,6 +114,7 @@ class Worker:
 
     Attributes:
         is_ready: the application has started; stays true.
+        asking: questions to it.
         failure: what the worker said of its end, if it did.
         wants_replacement: why it asks to be replaced, empty if it does not.
         settled: set once it is ready or has ended.
@@ -131,6 +133,7 @@ class Worker:
         self._stop = Stop(process, patience.shutdown)
         self._pulse = Pulse(patience.healthcheck) if patience.healthcheck is not None else None
         self._began = anyio.current_time()
+        self.asking = Asking(process.link)
         self.exit_code = 0
         self.is_ready = False
         self.failure: Failed | None = None
@@ -183,6 +186,7 @@ class Worker:
             self.lived = anyio.current_time() - self._began
             self._log_end()
             self._process.close()
+            self.asking.give_up()
             self.settled.set()
             self.ended.set()
 
@@ -205,6 +209,8 @@ class Worker:
                     self._on_wish()
                 case Failed():
                     self.failure = message
+                case Reply():
+                    self.asking.hear(message)
 
     async def _watch_pulse(self, pulse: Pulse) -> None:
         """Until it is ready it may take its time."""

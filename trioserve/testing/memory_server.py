@@ -3,11 +3,13 @@
 import ssl
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 import anyio
 
+from trioserve._admin.view import EVERYTHING
 from trioserve._config import Config
 from trioserve._errors import ConfigError
 from trioserve._server import Phase, Server
@@ -29,7 +31,7 @@ if TYPE_CHECKING:
 __all__ = ["MemoryServer", "open_test_server"]
 
 LAST_REAL_SECONDS: Final = 1.0  # for requests that the test has abandoned
-PHASES: Final = ("serving", "delay", "settling", "draining", "lifespan", "stopped")
+PHASES: Final = ("READY", "DELAY", "DRAINING", "STOPPING", "STOPPED")
 CLIENT_ADDRESS: Final = ("192.0.2.1", 50000)  # TEST-NET-1 (RFC 5737): nobody's
 
 
@@ -40,16 +42,16 @@ class MemoryServer:
         url: what URLs begin with; where they lead is always this server.
         log: the records of ``trioserve`` and ``trioserve.access`` since the start, of level INFO and above. The loggers
             belong to the process: servers that run at the same time see each other's records.
-        phases: those that have begun, in their order: ``serving``, then those of a
-            :doc:`shutdown </concepts/shutdown>`, ``delay``, ``settling``, ``draining``, ``lifespan``, then ``stopped``.
-            Of the shutdown's the first two are left out when there is no need for them.
+        phases: those that have begun, in their order: ``READY``, then those of a :doc:`shutdown </concepts/shutdown>`,
+            ``DELAY`` if there is one, ``DRAINING`` while connections finish and ``STOPPING`` while the lifespan does,
+            then ``STOPPED``.
     """
 
     url: Final = "http://test"
 
     def __init__(self, app: AnyApp, config: Config, capacity: int, ssl_context: ssl.SSLContext | None) -> None:
         self.log: list[logging.LogRecord] = []
-        self.phases: list[str] = ["serving"]
+        self.phases: list[str] = ["READY"]
         self._config = config
         self._listener = MemoryListener(capacity=capacity)
         self._server = Server(
@@ -63,6 +65,13 @@ class MemoryServer:
     def connections(self) -> int:
         """How many connections the server has."""
         return self._server.open_connections
+
+    def tree(self, *, stack: str = "") -> dict[str, Any]:
+        """The :doc:`task tree </reference/tree>` of the server at this moment, as its JSON has it.
+
+        ``stack`` is the id of a node that gets its await stack.
+        """
+        return self._server.look().snapshot(replace(EVERYTHING, stack=stack))
 
     def connect(self, address: tuple[str, int] = CLIENT_ADDRESS) -> RawClient:
         """A new connection of a client at ``address``. Raises ConnectionRefusedError once the server stops."""
@@ -127,9 +136,9 @@ class MemoryServer:
     async def shutdown(self, *, settle: float = 0.0, within: float | None = None) -> None:
         """Stop gracefully, and wait for the end."""
         self.request_shutdown(settle=settle, within=within)
-        await self.reached("stopped")
+        await self.reached("STOPPED")
 
-    async def reached(self, phase: Phase | Literal["stopped"]) -> None:
+    async def reached(self, phase: Phase | Literal["STOPPED"]) -> None:
         """Wait until ``phase`` has begun, or one that comes after it: see ``phases``."""
         later = PHASES[PHASES.index(phase) :]
         while self.phases[-1] not in later:
@@ -151,7 +160,7 @@ class MemoryServer:
 
     def running(self) -> AbstractAsyncContextManager[None]:
         """It serves for the length of a block."""
-        return running(self._server, lambda: self._begin("stopped"))
+        return running(self._server, lambda: self._begin("STOPPED"))
 
     def leave(self) -> None:
         """Reset the connections that the test has left open, as the end of a client's process may do."""

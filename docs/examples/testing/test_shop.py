@@ -68,7 +68,7 @@ async def test_a_shutdown_with_an_open_stream(trioserve_server):
     with seconds_passed() as elapsed:
         await client.receive_rest()
         await client.aclose()
-        await trioserve_server.reached("stopped")
+        await trioserve_server.reached("STOPPED")
     assert elapsed.seconds < 1
     assert app.state.log == ["opened", "stream ended", "closed"]
 
@@ -83,7 +83,7 @@ async def test_a_shutdown_waits_for_an_answer(trioserve_server, trioserve_client
         nursery.start_soon(ask)
         await anyio.sleep(1)
         trioserve_server.request_shutdown()
-        await trioserve_server.reached("draining")
+        await trioserve_server.reached("DRAINING")
         assert prices == []
     assert prices == [{"cents": 250}]
 

@@ -1,0 +1,149 @@
+"""Where a task stands, as Python can tell."""
+
+import contextvars
+from collections.abc import AsyncIterator
+
+import anyio
+import anyio.lowlevel
+
+from tests.connection.test_inline import Observer, run_inline
+from trioserve._connection.inline import continue_as_it_is
+from trioserve._connection.stacks import await_frames, await_point, is_machinery
+
+
+class _suspension:  # awaited like a function
+    def __await__(self):  # type: ignore[no-untyped-def]
+        yield
+
+
+def test_the_await_point_is_the_applications_innermost_line() -> None:
+    async def innermost() -> None:
+        await _suspension()
+
+    async def outermost() -> None:
+        await innermost()
+
+    coro = outermost()
+    assert "outermost" in await_point(coro)  # not begun: it stands at its first line
+    coro.send(None)
+    assert await_point(coro).startswith(__file__)
+    assert await_point(coro).endswith("innermost)") or "__await__" in await_point(coro)
+    coro.close()
+    assert await_point(coro) == "not started or finished"
+
+
+async def test_the_await_point_of_who_runs_is_the_innermost_call() -> None:
+    points: list[str] = []
+
+    async def read_body() -> None:
+        await anyio.lowlevel.checkpoint()
+        points.append(await_point(coro))
+
+    async def app() -> None:
+        points.append(await_point(coro))
+        await read_body()
+        points.append(await_point(coro))
+
+    coro = app()
+    await run_inline(coro, contextvars.copy_context(), Observer())
+    assert [point.rpartition(".")[2] for point in points] == ["app)", "read_body)", "app)"]
+    assert all(point.startswith(f"{__file__}:") for point in points)
+
+
+def test_the_await_point_takes_nothing_for_a_frame_that_is_none() -> None:
+    class Anything:
+        """Has every attribute, as a mock has."""
+
+        def __await__(self) -> "Anything":
+            return self
+
+        def __iter__(self) -> "Anything":
+            return self
+
+        def __next__(self) -> None:
+            return None
+
+        def __getattr__(self, name: str) -> "Anything":
+            return self
+
+        def __call__(self) -> None:
+            """``close``, for one."""
+
+    async def app() -> None:
+        await Anything()  # type: ignore[misc]  # that is the point
+
+    coro = app()
+    coro.send(None)
+    assert await_point(coro).endswith("app)")
+    coro.close()
+
+
+async def test_the_await_point_leaves_out_the_machinery() -> None:
+    points: list[str] = []
+
+    async def app() -> None:
+        await anyio.sleep(5)
+
+    coro = app()
+
+    async def look() -> None:
+        await anyio.sleep(1)
+        points.append(await_point(coro))
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(look)
+        await run_inline(coro, contextvars.copy_context(), Observer())
+    assert points[0].endswith("app)")
+
+
+def names(coro: object) -> list[str]:
+    """The application's functions, outermost first."""
+    return [frame.f_code.co_name for frame in await_frames(coro) if not is_machinery(frame)]
+
+
+async def test_frames_lead_from_the_connections_task_into_the_application() -> None:
+    found: list[list[str]] = []
+
+    async def innermost() -> None:
+        await anyio.sleep(5)
+
+    async def app() -> None:
+        await innermost()
+
+    async def connection() -> None:
+        stream = run_inline(app(), contextvars.copy_context(), Observer())
+        await continue_as_it_is(stream, stream.send(None))
+
+    coro = connection()
+
+    async def look() -> None:
+        await anyio.sleep(1)
+        found.append(names(coro))
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(look)
+        await coro
+    assert found == [["connection", "run_inline", "app", "innermost"]]
+
+
+async def test_frames_of_who_waits_for_an_asynchronous_generator() -> None:
+    found: list[list[str]] = []
+
+    async def parts() -> AsyncIterator[bytes]:
+        await anyio.sleep(5)
+        yield b"part"
+
+    async def app() -> None:
+        async for _ in parts():
+            pass
+
+    coro = app()
+
+    async def look() -> None:
+        await anyio.sleep(1)
+        found.append(names(coro))
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(look)
+        await coro
+    assert found == [["app", "parts"]]

@@ -1,0 +1,113 @@
+"""Recorders: who is told of requests and WebSockets that have ended, alone and beside the access log."""
+
+import logging
+from dataclasses import dataclass, field
+
+import anyio
+import pytest
+
+from tests.helpers.apps import hello, reply
+from tests.helpers.serving import serving
+from tests.helpers.transcripts import get
+from tests.helpers.ws_client import echo, open_websocket
+from trioserve._connection import Answered, ClosedWebSocket, Refused, joined
+from trioserve._protocol import RequestHead
+from trioserve._types import Receive, Scope, Send
+from trioserve.testing import settled
+
+
+@dataclass
+class Notes:
+    """A recorder that remembers what it was told."""
+
+    needs_context: bool = False
+    told: list[str] = field(default_factory=list)
+
+    def answered(self, answered: Answered, seconds: float) -> None:
+        self.told.append(f"{answered.head.target.decode()} {answered.final_status}")
+
+    def websocket_closed(self, websocket: ClosedWebSocket, seconds: float) -> None:
+        self.told.append(f"{websocket.head.target.decode()} closed {websocket.session.close_code}")
+
+    def refused(self, refused: Refused) -> None:
+        self.told.append(f"refused {refused.status}")
+
+    def ended_early(self, head: RequestHead, reason: str, seconds: float) -> None:
+        self.told.append(f"{head.target.decode()} {reason} after {seconds:.0f} s")
+
+
+@pytest.fixture
+def made_records(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
+    """The lines of the access log, as log records."""
+    caplog.set_level(logging.INFO, "trioserve.access")
+    return caplog
+
+
+def test_nobody_and_one_cost_no_loop() -> None:
+    notes = Notes()
+    assert joined([]) is None
+    assert joined([notes]) is notes
+
+
+@pytest.mark.parametrize("needs", [(False, False), (True, False), (False, True)])
+def test_several_need_the_context_when_one_does(needs: tuple[bool, bool]) -> None:
+    recorder = joined([Notes(needs_context) for needs_context in needs])
+    assert recorder is not None
+    assert recorder.needs_context == any(needs)
+
+
+@pytest.mark.parametrize("access_log", [False, True])
+async def test_all_hear_the_same(access_log: bool, made_records: pytest.LogCaptureFixture) -> None:
+    first, second = Notes(), Notes()
+    async with serving(hello, recorders=[first, second], access_log=access_log) as site:
+        await site.answer_to(get("/a"))
+        await site.everything_after(b"no request\r\n\r\n")
+    assert first.told == second.told == ["/a 200", "refused 400"]
+    assert (len([record for record in made_records.records if record.name == "trioserve.access"]) == 2) == access_log
+
+
+async def test_a_websocket_is_told_at_both_ends() -> None:
+    notes = Notes()
+    async with serving(echo, recorders=[notes, Notes()]) as site:
+        client = await open_websocket(site)
+        await client.close(1001)
+        await client.receive_rest()
+        await settled()
+    assert notes.told == ["/ 101", "/ closed 1001"]
+
+
+async def test_a_request_that_is_ended_early() -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await anyio.sleep_forever()
+
+    notes = Notes()
+    async with serving(app, recorders=[notes], timeout_request=5) as site:
+        await site.everything_after(get("/slow"))
+    assert [told.partition(" after")[0] for told in notes.told] == ["/slow request-timeout", "/slow 504"]
+
+
+async def test_work_after_the_response_that_is_ended_early() -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await reply(send)
+        await anyio.sleep_forever()
+
+    notes = Notes()
+    async with serving(app, recorders=[notes], timeout_graceful_shutdown=5) as site:
+        await site.answer_to(get("/work"))
+        site.server.request_shutdown("test")
+        await site.server._stopped.wait()
+    assert [told.partition(" after")[0] for told in notes.told] == ["/work 200", "/work shutdown-deadline"]
+
+
+async def test_a_recorder_that_raises_harms_neither_the_request_nor_those_before_it(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    class Broken(Notes):
+        def answered(self, answered: Answered, seconds: float) -> None:
+            raise ValueError("a bug")
+
+    notes = Notes()
+    async with serving(hello, recorders=[notes, Broken()]) as site:
+        assert (await site.answer_to(get("/a"))).startswith(b"HTTP/1.1 200")
+    assert notes.told == ["/a 200"]
+    assert "Cannot record the end of GET /a" in caplog.text

@@ -1,0 +1,167 @@
+"""The tree of one process: walked from the server's own objects when somebody asks, and not before."""
+
+from collections import Counter
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Protocol
+
+import anyio
+
+from trioserve._admin.connection_nodes import Seen, connection_node, contains, mark_of
+from trioserve._admin.drawing import MOST_NODES, Drawing, Node
+from trioserve._admin.handles import Handles
+from trioserve._admin.history import History
+from trioserve._admin.marks import MARK, Mark
+from trioserve._admin.task_nodes import (
+    RunningTask,
+    add_stack,
+    add_started,
+    background_node,
+    lone_task_node,
+    take_host,
+    task_node,
+)
+from trioserve._admin.view import View
+from trioserve._connection import PHASES, Served
+from trioserve._streams import TaskView, TaskViews, look_at_tasks
+from trioserve._version import __version__
+
+__all__ = ["SCHEMA", "ServerState", "Tree", "WatchedServer", "snapshot_of"]
+
+SCHEMA = 1
+
+
+@dataclass(frozen=True, slots=True)
+class ServerState:
+    """How a server stands.
+
+    Attributes:
+        phase: ``STARTING``, ``READY``, ``DELAY``, ``DRAINING`` or ``STOPPING``.
+        lifespan: ``STARTING``, ``RUNNING``, ``STOPPING`` or ``ENDED``; empty when the application has none.
+        age: seconds.
+        detail: the event loop and so on, for a person.
+        listeners: addresses, as they are shown.
+    """
+
+    phase: str
+    lifespan: str
+    age: float
+    detail: str
+    listeners: Sequence[str]
+
+
+class WatchedServer(Protocol):
+    """A server of this process, as the tree sees it."""
+
+    @property
+    def connections(self) -> Collection[Served]: ...
+    @property
+    def background_tasks(self) -> Sequence[RunningTask]: ...
+
+    def state(self) -> ServerState: ...
+
+
+class _Place:
+    """Stands for a node that is no object of its own."""
+
+
+class Tree:
+    """Of one server. ``history`` knows what has ended, if somebody remembers it."""
+
+    def __init__(self, server: WatchedServer, history: History | None = None) -> None:
+        self._server = server
+        self._history = history
+        self.handles = Handles()
+        self._listeners, self._lifespan, self._connections, self._background, self._tasks = (
+            _Place() for _ in range(5))
+        self._places: dict[str, _Place] = {}  # of the listeners, by their addresses
+
+    @property
+    def connections(self) -> Collection[Served]:
+        return self._server.connections
+
+    def snapshot(self, view: View, most_nodes: int = MOST_NODES) -> dict[str, Any]:
+        """What docs/reference/tree.md describes. To be called in the server's event loop."""
+        seen = [Seen(connection, connection.look()) for connection in self._server.connections]
+        tasks = look_at_tasks([look.nursery for _, look in seen if look.nursery is not None], MARK)
+        drawing = Drawing(view, self.handles, anyio.current_time(), most_nodes)
+        ended = self._history.entries() if self._history is not None else []
+        return snapshot_of(self._root(drawing, seen, tasks), view, ended, tasks.cannot_show)
+
+    def _root(self, drawing: Drawing, seen: list[Seen], tasks: TaskViews) -> Node:
+        state = self._server.state()
+        root = drawing.node(self, "server", "trioserve", state=state.phase, detail=state.detail)
+        root["age"] = round(state.age, 3)
+        others = list(tasks.others())
+        root["children"] = [
+            self._listeners_node(drawing, state.listeners), self._lifespan_node(drawing, state.lifespan, tasks),
+            self._connections_node(drawing, seen, tasks), *self._background_nodes(drawing, others),
+            self._tasks_node(drawing, seen, tasks, others),
+        ]  # fmt: skip
+        return root
+
+    def _listeners_node(self, drawing: Drawing, addresses: Sequence[str]) -> Node:
+        node = drawing.node(self._listeners, "listeners", "listeners")
+        drawing.add_children(node, addresses, lambda address: drawing.node(
+            self._places.setdefault(address, _Place()), "listener", address))
+        return node
+
+    def _lifespan_node(self, drawing: Drawing, state: str, tasks: TaskViews) -> Node:
+        node = drawing.node(self._lifespan, "lifespan", "lifespan", state=state, detail="" if state else "none")
+        if (task := tasks.lifespan()) is not None:
+            add_stack(drawing, node, task.coro)
+            add_started(drawing, node, task, task.coro, cancellable=False)
+        return node
+
+    def _connections_node(self, drawing: Drawing, seen: list[Seen], tasks: TaskViews) -> Node:
+        if text := drawing.view.filter.lower():
+            seen = [one for one in seen if contains(one, text)]
+        phases = Counter(one.look.phase for one in seen)
+        node = drawing.node(self._connections, "connections", "connections")
+        node["counts"] = {phase: phases[phase] for phase in PHASES if phases[phase]}
+        order = {phase: position for position, phase in enumerate(PHASES)}
+        seen = sorted(seen, key=lambda one: (order[one.look.phase], -one.look.age))
+        drawing.add_children(
+            node, seen, lambda one: connection_node(drawing, one, tasks), offset=drawing.view.offset)
+        return node
+
+    def _background_nodes(self, drawing: Drawing, others: list[TaskView]) -> list[Node]:
+        """A node for the tasks that outlive requests, if there are any."""
+        background = self._server.background_tasks
+        if not background:
+            return []
+        node = drawing.node(self._background, "tasks", "background tasks")
+        drawing.add_children(
+            node, background, lambda task: background_node(drawing, task, take_host(others, task.coro)))
+        return [node]
+
+    def _tasks_node(
+        self, drawing: Drawing, seen: list[Seen], tasks: TaskViews, others: list[TaskView]
+    ) -> Node:
+        node = drawing.node(self._tasks, "tasks", "other tasks")
+        live = {mark_of(request) for one in seen for request in one.look.requests}
+        left_behind: list[tuple[Mark, TaskView]] = [
+            (mark, task) for mark in tasks.marks() if isinstance(mark, Mark) and mark not in live
+            and not mark.is_lifespan for task in tasks.marked(mark)]
+        drawing.add_children(node, left_behind, lambda pair: task_node(
+            drawing, pair[1], cancellable=True, detail=f"started by {pair[0].line}, which has ended"))
+        drawing.add_children(
+            node, drawing.in_order(others), lambda task: lone_task_node(drawing, task),
+            first=len(left_behind))
+        return node
+
+
+def snapshot_of(
+    root: Node, view: View, ended: Sequence[dict[str, Any]], cannot_show: Sequence[str]
+) -> dict[str, Any]:
+    """A snapshot around its root."""
+    return {
+        "schema": SCHEMA,
+        "trioserve": __version__,
+        "taken": datetime.now(UTC).isoformat().replace("+00:00", "Z"),
+        "view": view.as_json(),
+        "root": root,
+        "ended": list(ended),
+        "cannot_show": list(cannot_show),
+    }

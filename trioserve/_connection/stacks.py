@@ -1,0 +1,79 @@
+"""Where a task stands: what waits for what, from its outermost coroutine to its innermost, as Python can tell."""
+
+import gc
+import sys
+from collections.abc import Iterator
+from types import AsyncGeneratorType, CoroutineType, FrameType, GeneratorType
+from typing import Any, Final
+
+from trioserve._connection.inline import continue_as_it_is, continue_inline
+
+__all__ = ["await_chain", "await_frames", "await_point", "is_machinery"]
+
+_MACHINERY: Final = frozenset(("trioserve", "anyio", "trio", "asyncio", "uvloop", "outcome"))
+_DRIVERS: Final = (continue_inline.__code__, continue_as_it_is.__code__)  # each runs a ``coro`` that it does not await
+_STEPS: Final = ("async_generator_asend", "async_generator_athrow")  # what an asynchronous generator is awaited through
+
+
+def await_chain(outermost: object) -> Iterator[tuple[object, FrameType | None]]:
+    """Coroutines and generators, each with its frame; each of them waits for the one after it.
+
+    It passes through what runs an application inline. What is none of these ends it, whatever attributes it has.
+    """
+    waiting: Any = outermost
+    while True:
+        frame: FrameType | None
+        if type(waiting).__name__ in _STEPS:
+            waiting = next((step for step in gc.get_referents(waiting) if isinstance(step, AsyncGeneratorType)), None)
+        if isinstance(waiting, CoroutineType):
+            frame, inner = waiting.cr_frame, waiting.cr_await
+        elif isinstance(waiting, GeneratorType):
+            frame, inner = waiting.gi_frame, waiting.gi_yieldfrom
+        elif isinstance(waiting, AsyncGeneratorType):
+            frame, inner = waiting.ag_frame, waiting.ag_await
+        else:
+            return
+        yield waiting, frame
+        if frame is not None and frame.f_code in _DRIVERS:
+            inner = frame.f_locals.get("coro")
+        waiting = inner
+
+
+def await_frames(outermost: object) -> list[FrameType]:
+    """The frames of the chain."""
+    return [frame for _, frame in await_chain(outermost) if frame is not None]
+
+
+def await_point(coro: object) -> str:
+    """Where a coroutine stands: its innermost await outside the machinery, as ``file:line (function)``.
+
+    It is suspended, or runs and has called, by way of the machinery, who asks.
+    """
+    point = None
+    if isinstance(coro, CoroutineType) and coro.cr_running:
+        point = _innermost_call(coro.cr_frame)
+    else:
+        for frame in await_frames(coro):
+            point = _point(frame) or point
+    return point or "not started or finished"
+
+
+def is_machinery(frame: FrameType) -> bool:
+    """It runs code of an event loop or of ours, and not of the application."""
+    name: str = frame.f_globals.get("__name__", "")
+    return name.partition(".")[0] in _MACHINERY
+
+
+def _innermost_call(outermost: FrameType | None) -> str | None:
+    """The point of the last call outside the machinery that ``outermost``, or what it called, has made."""
+    frame: FrameType | None = sys._getframe()
+    while frame is not None and frame is not outermost and _point(frame) is None:
+        frame = frame.f_back
+    return _point(frame)
+
+
+def _point(frame: FrameType | None) -> str | None:
+    """``None`` inside the machinery."""
+    if frame is None or is_machinery(frame):
+        return None
+    return f"{frame.f_code.co_filename}:{frame.f_lineno} ({frame.f_code.co_qualname})"

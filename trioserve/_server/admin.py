@@ -1,0 +1,73 @@
+"""What a server has with ``--admin`` or ``--admin-path``: a history of what has ended, and answers about its tree."""
+
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+
+from trioserve._admin.app import AdminApp
+from trioserve._admin.cancelling import CancelAnswer, cancel
+from trioserve._admin.drawing import MOST_NODES
+from trioserve._admin.history import History
+from trioserve._admin.marks import marking
+from trioserve._admin.tree import Tree
+from trioserve._admin.view import View
+from trioserve._config import Config
+from trioserve._server.admin_listener import serve_beside
+from trioserve._server.mounting import mounted
+from trioserve._server.standing import Standing
+from trioserve._types import App
+
+__all__ = ["Admin", "OwnProcess"]
+
+NOT_READY: Final = {"STARTING": "starting", "DELAY": "shutdown-delay", "DRAINING": "draining", "STOPPING": "draining"}
+
+
+class OwnProcess:
+    """The server of this process, as a ``Source``."""
+
+    def __init__(self, standing: Standing, history: History | None = None) -> None:
+        self._standing = standing
+        self._tree = Tree(standing, history)
+
+    def snapshot(self, view: View, most_nodes: int = MOST_NODES) -> dict[str, Any]:
+        """What docs/reference/tree.md describes."""
+        return self._tree.snapshot(view, most_nodes)
+
+    async def tree(self, view: View, most_nodes: int = MOST_NODES) -> dict[str, Any]:
+        return self.snapshot(view, most_nodes)
+
+    async def cancel(self, id: str) -> CancelAnswer:
+        return cancel(self._tree, id)
+
+    def why_not_ready(self) -> str:
+        return NOT_READY.get(self._standing.phase, "")
+
+
+class Admin:
+    """Of one server.
+
+    Args:
+        listens: nobody else does so for this process.
+
+    Attributes:
+        process: answers for this process.
+        history: a recorder, for the server.
+    """
+
+    def __init__(self, config: Config, standing: Standing, *, listens: bool) -> None:
+        self._config = config
+        self._listens = listens and config.admin is not None
+        self.history = History()
+        self.process = OwnProcess(standing, self.history)
+        self._app = AdminApp(self.process, names=config.admin_host)
+
+    def wrapped(self, app: App) -> App:
+        """``app``, whose tasks can be told apart, and beside it the admin application if it has a path there."""
+        app = marking(app)
+        return app if self._config.admin_path is None else mounted(self._config.admin_path, self._app, app)
+
+    async def serve_beside(self, run: Callable[[], Awaitable[None]]) -> None:
+        """Run the server, with the admin listener beside it if it is ours. May raise BindFailed."""
+        if self._listens:
+            await serve_beside(run, self._app, self._config)
+        else:
+            await run()
