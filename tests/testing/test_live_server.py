@@ -19,9 +19,14 @@ from trioserve import BindFailed, ConfigError, LifespanDied, StartupFailed
 from trioserve._types import Receive, Scope, Send
 from trioserve.testing import serve_background, serve_in_thread
 
-BACKENDS = pytest.mark.parametrize("options", [
-    {"backend": "trio"}, {"backend": "asyncio", "loop": "asyncio"}, {"backend": "asyncio", "loop": "uvloop"},
-], ids=["trio", "asyncio", "uvloop"])
+
+@pytest.fixture(params=["trio", "asyncio", "uvloop"])
+def options(request: pytest.FixtureRequest) -> dict[str, Any]:
+    if request.param == "trio":
+        return {"backend": "trio"}
+    if request.param == "uvloop":
+        pytest.importorskip("uvloop")
+    return {"backend": "asyncio", "loop": request.param}
 
 
 def get(url: str) -> str:
@@ -54,7 +59,6 @@ def lifespan_app(fails: str = "") -> Callable[..., Any]:
     return app
 
 
-@BACKENDS
 def test_a_server_in_a_thread(options: dict[str, Any]) -> None:
     app = lifespan_app()
     with serve_in_thread(app, **options) as server:
@@ -65,13 +69,11 @@ def test_a_server_in_a_thread(options: dict[str, Any]) -> None:
         get(f"{server.url}/")
 
 
-@BACKENDS
 def test_a_lifespan_that_fails_is_an_error_of_the_caller(options: dict[str, Any]) -> None:
     with pytest.raises(StartupFailed, match="no database"), serve_in_thread(lifespan_app("startup"), **options):
         raise AssertionError
 
 
-@BACKENDS
 def test_a_lifespan_that_dies_is_an_error_at_the_end(options: dict[str, Any]) -> None:
     with pytest.raises(LifespanDied), serve_in_thread(lifespan_app("later"), **options) as server:
         get(f"{server.url}/")
