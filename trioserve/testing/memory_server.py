@@ -59,7 +59,7 @@ class MemoryServer:
         self._phase_begun = anyio.Event()
         self._clients: list[RawClient] = []
 
-    # Its clients.
+    # What can be seen of it.
 
     @property
     def connections(self) -> int:
@@ -72,6 +72,8 @@ class MemoryServer:
         ``stack`` is the id of a node that gets its await stack.
         """
         return self._server.look().snapshot(replace(EVERYTHING, stack=stack))
+
+    # Its clients.
 
     def connect(self, address: tuple[str, int] = CLIENT_ADDRESS) -> RawClient:
         """A new connection of a client at ``address``. Raises ConnectionRefusedError once the server stops."""
