@@ -191,7 +191,7 @@ async def open_test_server(
     Raises:
         ConfigError: an option is unknown or has a value it cannot have.
         StartupFailed: the application's lifespan failed.
-        LifespanDied: at the end of the block, the application's lifespan died in between.
+        LifespanDied, TaskCrashed: at the end of the block, the lifespan or a background task died in between.
     """
     server = MemoryServer(app, Config.from_options(options), in_flight_bytes, ssl_context)
     with real_waits_bounded(), recorded_log(server.log):
