@@ -103,7 +103,7 @@ def lowest_versions() -> dict[str, Version]:
     """Of each package that a user installs with trioserve; what only tests need may ask for more of it."""
     project = PROJECT["project"]
     extras = project["optional-dependencies"]
-    ours = [Requirement(text) for text in (*project["dependencies"], *extras["standard"])]
+    ours = [Requirement(text) for text in (*project["dependencies"], *extras["standard"], *extras["testing"])]
     lowest = {requirement.name: Version("0") for requirement in ours}
     for requirement in (*ours, *map(Requirement, extras["test"])):
         for bound in requirement.specifier:

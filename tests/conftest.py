@@ -14,7 +14,8 @@ import hypothesis
 import pytest
 
 from tests.helpers.system_programs import summary_of_missing
-from tests.helpers.virtual_clock import Backend, clock_is_virtual, virtual_backend
+from trioserve.testing import clock_is_virtual, virtual_backend
+from trioserve.testing.virtual_time import Backend
 
 A_LONG_TIME: Final = 50.0  # seconds; less than the blanket timeout of pytest, which cannot end an event loop properly
 A_WEEK: Final = 7 * 24 * 3600.0  # seconds of virtual time: a test in which nothing can happen any more ends at once

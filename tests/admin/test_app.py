@@ -12,7 +12,7 @@ from tests.helpers.admin import VALIDATOR, find
 from tests.helpers.apps import hello
 from tests.helpers.serving import Site, serving
 from tests.helpers.transcripts import body_of, get, receive_response, status_of
-from tests.helpers.virtual_clock import settled
+from trioserve.testing import settled
 
 PATH = "/-/admin"
 OPTIONS: dict[str, Any] = {"admin_path": PATH, "admin_host": ("a",)}  # the helpers' host is called a

@@ -8,10 +8,10 @@ from tests.helpers.admin import SHOWN, look
 from tests.helpers.apps import reply
 from tests.helpers.serving import serving
 from tests.helpers.transcripts import get
-from tests.helpers.virtual_clock import settled
 from tests.helpers.ws_client import echo, open_websocket
 from trioserve._admin import history as history_module
 from trioserve._types import Receive, Scope, Send
+from trioserve.testing import settled
 
 
 class Clock:

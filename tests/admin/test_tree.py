@@ -15,9 +15,9 @@ from tests.helpers.http2_client import http2_client
 from tests.helpers.lifespans import LifespanApp
 from tests.helpers.serving import Site, serving
 from tests.helpers.transcripts import get, post, receive_response
-from tests.helpers.virtual_clock import settled, virtual_backend
 from tests.helpers.ws_client import accept, open_websocket
 from trioserve._types import Receive, Scope, Send
+from trioserve.testing import settled, virtual_backend
 
 OF_HERE = __name__
 

@@ -11,13 +11,13 @@ from fastapi import BackgroundTasks, FastAPI
 
 from tests.helpers.apps import part, reply, start
 from tests.helpers.certificates import client_context, identity
-from tests.helpers.serving import Site, seconds_passed, serving
+from tests.helpers.serving import Site, serving
 from tests.helpers.stream_pairs import MemoryPeer, TlsPeer
 from tests.helpers.transcripts import get, ok, receive_response, status_of
-from tests.helpers.virtual_clock import settled
 from trioserve._connection.http1 import GO_ON
 from trioserve._streams.memory import MemoryClient
 from trioserve._types import App, Receive, Scope, Send
+from trioserve.testing import seconds_passed, settled
 
 WORK_SECONDS = 3.0
 

@@ -12,8 +12,8 @@ import pytest
 from tests.helpers.apps import hello, part, read_body, reply, start
 from tests.helpers.serving import Site, serving
 from tests.helpers.transcripts import get, looks_whole, ok, post, receive_response, status_of
-from tests.helpers.virtual_clock import settled
 from trioserve._types import App, Receive, Scope, Send
+from trioserve.testing import settled
 
 BrokenApp = Callable[[Receive, Send], Awaitable[None]]
 

@@ -10,13 +10,13 @@ import pytest
 
 from tests.helpers.apps import part, read_body, reply, start
 from tests.helpers.cancelling import VICTIM, at_every_await
-from tests.helpers.serving import Site, seconds_passed, serving
+from tests.helpers.serving import Site, serving
 from tests.helpers.transcripts import get, ok, post, receive_response
-from tests.helpers.virtual_clock import settled
 from trioserve import ClientDisconnected
 from trioserve._connection import Connection
 from trioserve._streams.memory import MemoryClient
 from trioserve._types import Receive, Scope, Send
+from trioserve.testing import seconds_passed, settled
 
 Conversation = Callable[[MemoryClient], Awaitable[None]]
 

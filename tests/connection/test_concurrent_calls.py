@@ -7,8 +7,8 @@ from anyio.abc import TaskGroup
 from tests.helpers.apps import part, reply, start
 from tests.helpers.serving import serving
 from tests.helpers.transcripts import body_of, get, post, receive_response
-from tests.helpers.virtual_clock import settled
 from trioserve._types import Message, Receive, Scope, Send
+from trioserve.testing import settled
 
 
 async def test_each_event_of_the_body_goes_to_one_of_those_who_wait() -> None:

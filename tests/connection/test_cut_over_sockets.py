@@ -8,9 +8,9 @@ import pytest
 from tests.helpers.apps import part, reply, start
 from tests.helpers.stream_pairs import KINDS, Kind, Peer, skip_if_missing
 from tests.helpers.transcripts import get, post
-from tests.helpers.virtual_clock import Backend
 from tests.server.test_over_sockets import serving_on_loopback
 from trioserve._types import App, Receive, Scope, Send
+from trioserve.testing.virtual_time import Backend
 
 SOCKET_KINDS = [kind for kind in KINDS if kind.network is not None]
 PART: Final = b"x" * 100_000

@@ -8,12 +8,13 @@ import pytest
 
 from tests.helpers.apps import reply
 from tests.helpers.http2_client import http2_client
-from tests.helpers.serving import seconds_passed, serving
+from tests.helpers.serving import serving
 from tests.helpers.transcripts import body_of, get, status_of
 from tests.helpers.ws_client import accept, handshake, open_websocket
 from trioserve._connection import deadline_header
 from trioserve._types import Receive, Scope, Send
 from trioserve.extensions import request_of
+from trioserve.testing import seconds_passed
 
 TRUSTED: dict[str, Any] = {"deadline_header": "request-timeout", "forwarded_allow_ips": "*"}
 

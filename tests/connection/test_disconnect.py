@@ -8,12 +8,12 @@ import anyio
 import pytest
 
 from tests.helpers.apps import hello, part, read_body, reply, start
-from tests.helpers.serving import seconds_passed, serving
+from tests.helpers.serving import serving
 from tests.helpers.transcripts import get, ok, post, receive_response
-from tests.helpers.virtual_clock import settled
 from trioserve import ClientDisconnected
 from trioserve._streams.memory import MemoryClient
 from trioserve._types import Message, Receive, Scope, Send
+from trioserve.testing import seconds_passed, settled
 
 DISCONNECT = {"type": "http.disconnect"}
 

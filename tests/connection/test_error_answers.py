@@ -9,10 +9,10 @@ import anyio.lowlevel
 import pytest
 
 from tests.helpers.apps import hello, ignore, part, read_body, reply, start
-from tests.helpers.serving import Site, seconds_passed, serving
+from tests.helpers.serving import Site, serving
 from tests.helpers.transcripts import get, looks_whole, ok, post, receive_response, status_of
-from tests.helpers.virtual_clock import settled
 from trioserve._types import App, Receive, Scope, Send
+from trioserve.testing import seconds_passed, settled
 
 
 async def read_then_reply(scope: Scope, receive: Receive, send: Send) -> None:

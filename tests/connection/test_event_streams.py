@@ -8,11 +8,11 @@ import anyio
 import pytest
 
 from tests.helpers.apps import part, read_body, start
-from tests.helpers.serving import Site, seconds_passed, serving
+from tests.helpers.serving import Site, serving
 from tests.helpers.transcripts import get, post
-from tests.helpers.virtual_clock import settled
 from trioserve import ClientDisconnected
 from trioserve._types import Receive, Scope, Send
+from trioserve.testing import seconds_passed, settled
 
 Behaviour = Callable[[Scope, Receive, Send], Awaitable[None]]
 EVENT = b"data: tick\n\n"

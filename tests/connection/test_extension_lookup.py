@@ -15,7 +15,7 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket
 
-from tests.helpers.serving import seconds_passed, serving
+from tests.helpers.serving import serving
 from tests.helpers.transcripts import body_of, get, status_of
 from tests.helpers.ws_client import open_websocket
 from trioserve.extensions import (
@@ -27,6 +27,7 @@ from trioserve.extensions import (
     request_scope,
     tasks_of,
 )
+from trioserve.testing import seconds_passed
 
 LOOK_UPS: list[Callable[[Any], Any]] = [request_of, tasks_of]
 

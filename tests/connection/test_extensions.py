@@ -6,9 +6,10 @@ from typing import Any
 import anyio
 
 from tests.helpers.apps import hello, reply
-from tests.helpers.serving import seconds_passed, serving
+from tests.helpers.serving import serving
 from tests.helpers.transcripts import get, receive_response, status_of
 from trioserve._types import Receive, Scope, Send
+from trioserve.testing import seconds_passed
 
 
 async def test_each_extension_is_a_dict_and_a_request_s_own() -> None:  # ASGI core, "Extensions"

@@ -19,11 +19,11 @@ import pytest
 from tests.helpers.apps import part, start
 from tests.helpers.serving import serving
 from tests.helpers.transcripts import body_of, get, ok, receive_response, status_of
-from tests.helpers.virtual_clock import settled
 from trioserve import ClientDisconnected
 from trioserve._connection import open_file
 from trioserve._errors import AppError
 from trioserve._types import App, Receive, Scope, Send
+from trioserve.testing import settled
 
 SMALL: Final = b"a small file\n"
 LARGE: Final = bytes(range(256)) * 1000  # several blocks

@@ -14,11 +14,11 @@ import trioserve
 from tests.helpers.apps import part, start
 from tests.helpers.stream_pairs import KINDS, Kind, Peer, eventually, skip_if_missing
 from tests.helpers.transcripts import get, ok, post
-from tests.helpers.virtual_clock import Backend
 from tests.server.test_over_sockets import Loopback, receive_exactly, serving_on_loopback
 from trioserve import ClientDisconnected
 from trioserve._errors import AppError
 from trioserve._types import App, Receive, Scope, Send
+from trioserve.testing.virtual_time import Backend
 
 SMALL: Final = b"a small file\n"
 LARGE: Final = os.urandom(6 << 20)  # more than the kernel takes for a client that does not read: 4 MiB at most

@@ -17,10 +17,10 @@ from starlette.routing import Route
 from tests.helpers.apps import reply
 from tests.helpers.serving import serving
 from tests.helpers.transcripts import get, ok, receive_response
-from tests.helpers.virtual_clock import settled
 from tests.helpers.ws_client import WebSocketClient, echo, handshake
 from trioserve._streams.memory import MemoryClient
 from trioserve._types import App, Receive, Scope, Send
+from trioserve.testing import settled
 
 Ends = list[str]
 

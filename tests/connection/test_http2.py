@@ -7,11 +7,11 @@ import pytest
 
 from tests.helpers.apps import echo, hello, ignore, part, read_body, reply, start
 from tests.helpers.http2_client import http2_client
-from tests.helpers.serving import seconds_passed, serving
+from tests.helpers.serving import serving
 from tests.helpers.transcripts import get, ok, receive_response
-from tests.helpers.virtual_clock import settled
 from trioserve import ClientDisconnected
 from trioserve._types import Receive, Scope, Send
+from trioserve.testing import seconds_passed, settled
 
 CANCEL, NO_ERROR, PROTOCOL_ERROR, INTERNAL_ERROR = 8, 0, 1, 2
 REFUSED_STREAM, ENHANCE_YOUR_CALM = 7, 11

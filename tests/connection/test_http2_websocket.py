@@ -7,11 +7,11 @@ import pytest
 
 from tests.helpers.apps import reply
 from tests.helpers.http2_client import Http2Client, http2_client
-from tests.helpers.serving import seconds_passed, serving
-from tests.helpers.virtual_clock import settled
+from tests.helpers.serving import serving
 from tests.helpers.ws_frames import CLOSE, TEXT, close_frame, frame, read_frames
 from trioserve._types import Receive, Scope, Send
 from trioserve.extensions import request_of
+from trioserve.testing import seconds_passed, settled
 
 VERSION = [(b"sec-websocket-version", b"13")]
 

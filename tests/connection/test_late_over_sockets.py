@@ -10,9 +10,9 @@ import pytest
 from tests.helpers.apps import read_body, reply
 from tests.helpers.stream_pairs import KINDS, Kind, Peer, TlsPeer, skip_if_missing
 from tests.helpers.transcripts import get, ok, post
-from tests.helpers.virtual_clock import Backend
 from tests.server.test_over_sockets import Loopback, receive_exactly, serving_on_loopback
 from trioserve._types import Receive, Scope, Send
+from trioserve.testing.virtual_time import Backend
 
 SOCKET_KINDS = [kind for kind in KINDS if kind.network is not None]
 SHORT: Final = 0.15  # seconds: a timeout

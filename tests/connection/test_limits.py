@@ -4,12 +4,12 @@ import anyio
 import pytest
 
 from tests.helpers.apps import echo, hello, read_body, reply
-from tests.helpers.serving import Site, seconds_passed, serving
+from tests.helpers.serving import Site, serving
 from tests.helpers.transcripts import get, ok, post, receive_response, status_of
-from tests.helpers.virtual_clock import settled
 from trioserve._connection import Turnstile
 from trioserve._streams.memory import MemoryClient
 from trioserve._types import Receive, Scope, Send
+from trioserve.testing import seconds_passed, settled
 
 
 async def sleeper(scope: Scope, receive: Receive, send: Send) -> None:

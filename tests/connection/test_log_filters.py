@@ -13,9 +13,9 @@ from tests.helpers.certificates import client_context, identity
 from tests.helpers.serving import Site, serving
 from tests.helpers.stream_pairs import MemoryPeer, TlsPeer
 from tests.helpers.transcripts import get, ok, post, receive_response, status_of
-from tests.helpers.virtual_clock import settled
 from tests.helpers.ws_client import accept, open_websocket
 from trioserve._types import App, Receive, Scope, Send
+from trioserve.testing import settled
 
 OURS = ("trioserve", "trioserve.access")
 

@@ -11,7 +11,6 @@ from tests.helpers.apps import hello, part, reply, start
 from tests.helpers.http2_client import http2_client
 from tests.helpers.serving import serving
 from tests.helpers.transcripts import get, post, receive_response
-from tests.helpers.virtual_clock import settled
 from trioserve._connection import Connection
 from trioserve._connection.exchange import Exchange
 from trioserve._connection.farewell import Farewell
@@ -25,6 +24,7 @@ from trioserve._connection.request import Request
 from trioserve._connection.request_body import Http1Inlet
 from trioserve._connection.supervision import Supervision
 from trioserve._types import App, Receive, Scope, Send
+from trioserve.testing import settled
 
 
 @pytest.fixture

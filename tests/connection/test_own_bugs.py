@@ -2,17 +2,17 @@
 
 import logging
 
-import anyio
 import pytest
 
 from tests.helpers.apps import hello
 from tests.helpers.serving import TRANSCRIPT
 from tests.helpers.transcripts import get, ok, receive_response
-from tests.helpers.virtual_clock import settled
 from trioserve import ClientDisconnected, Config
 from trioserve._server import Server
 from trioserve._streams import RECEIVE_BYTES, ByteStream
 from trioserve._streams.memory import MemoryListener, MemoryStream
+from trioserve.testing import settled
+from trioserve.testing.running import running
 
 
 class BrokenToOpen(MemoryStream):
@@ -61,8 +61,7 @@ async def test_a_broken_stream_ends_its_connection_alone(
 ) -> None:
     listener = FirstIsBroken(broken)
     server = Server(hello, Config.from_options(TRANSCRIPT), listeners=[listener])
-    async with anyio.create_task_group() as nursery:
-        await nursery.start(server.serve)
+    async with running(server):
         victim, other = listener.connect(), listener.connect()
         await settled()
         victim.send_nowait(get())
@@ -72,8 +71,7 @@ async def test_a_broken_stream_ends_its_connection_alone(
         await victim.aclose()
         await other.aclose()
         await settled()
-        assert server._lifetime.connections == set()
-        nursery.cancel_scope.cancel()
+        assert server.open_connections == 0
     errors = [record for record in caplog.records if record.levelno >= logging.ERROR]
     assert len(errors) >= lines
     assert all(record.exc_info for record in errors)

@@ -27,10 +27,10 @@ from tests.helpers.apps import part, start
 from tests.helpers.certificates import client_context
 from tests.helpers.stream_pairs import KINDS, Kind, skip_if_missing
 from tests.helpers.transcripts import get
-from tests.helpers.virtual_clock import Backend
 from tests.helpers.ws_client import accept, handshake
 from tests.server.test_over_sockets import Loopback, serving_on_loopback
 from trioserve._types import App, Receive, Scope, Send
+from trioserve.testing.virtual_time import Backend
 
 SOCKET_KINDS = [kind for kind in KINDS if kind.network is not None]
 PATIENCE: Final = 20.0  # seconds, for what takes none

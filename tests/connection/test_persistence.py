@@ -4,10 +4,10 @@ import anyio
 import pytest
 
 from tests.helpers.apps import echo, hello, part, reply, start
-from tests.helpers.serving import seconds_passed, serving
+from tests.helpers.serving import serving
 from tests.helpers.transcripts import get, ok, post, receive_response
-from tests.helpers.virtual_clock import settled
 from trioserve._types import Receive, Scope, Send
+from trioserve.testing import seconds_passed, settled
 
 
 async def test_requests_follow_each_other_on_one_connection() -> None:  # RFC 9112 §9.3

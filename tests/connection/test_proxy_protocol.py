@@ -11,15 +11,16 @@ import pytest
 
 from tests.helpers.apps import reply
 from tests.helpers.cancelling import VICTIM, at_every_await
-from tests.helpers.serving import TRANSCRIPT, seconds_passed
+from tests.helpers.serving import TRANSCRIPT
 from tests.helpers.transcripts import body_of, get, receive_response
-from tests.helpers.virtual_clock import settled
 from trioserve import ClientDisconnected, Config
 from trioserve._protocol.proxy_line import SIGNATURE
 from trioserve._server import Server
 from trioserve._streams import Address
 from trioserve._streams.memory import MemoryClient, MemoryListener
 from trioserve._types import Receive, Scope, Send
+from trioserve.testing import seconds_passed, settled
+from trioserve.testing.running import running
 
 PROXY: Final = ("10.0.0.1", 4000)
 HERE: Final = ("192.0.2.80", 8000)
@@ -66,11 +67,10 @@ class Site:
 async def expecting(address: Address = HERE, **options: Any) -> AsyncIterator[Site]:
     listener = MemoryListener(address)
     options = TRANSCRIPT | {"proxy_protocol": True, "forwarded_allow_ips": "10.0.0.0/8"} | options
-    async with anyio.create_task_group() as nursery:
-        server = Server(tells_ends, Config.from_options(options), listeners=[listener])
-        assert await nursery.start(server.serve) == [address]
+    server = Server(tells_ends, Config.from_options(options), listeners=[listener])
+    async with running(server):
+        assert server.addresses == [address]
         yield Site(listener, server)
-        nursery.cancel_scope.cancel()
 
 
 @pytest.mark.parametrize(("header", "client", "server"), [

@@ -9,8 +9,8 @@ import pytest
 from tests.helpers.apps import part, read_body, start
 from tests.helpers.serving import serving
 from tests.helpers.transcripts import receive_response, status_of
-from tests.helpers.virtual_clock import settled
 from trioserve._types import Receive, Scope, Send
+from trioserve.testing import settled
 
 REQUESTS = 30
 

@@ -4,12 +4,12 @@ import anyio
 import pytest
 
 from tests.helpers.apps import echo, hello, part, read_body, reply, start
-from tests.helpers.serving import seconds_passed, serving
+from tests.helpers.serving import serving
 from tests.helpers.transcripts import get, ok, post, receive_response, status_of
-from tests.helpers.virtual_clock import settled
 from tests.helpers.work_clock import WorkClock
 from trioserve._streams.memory import MemoryClient
 from trioserve._types import Message, Receive, Scope, Send
+from trioserve.testing import seconds_passed, settled
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 EXPECT = "expect: 100-continue"

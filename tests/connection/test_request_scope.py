@@ -13,12 +13,12 @@ import pytest
 
 from tests.helpers.apps import part, reply, start
 from tests.helpers.http2_client import http2_client
-from tests.helpers.serving import Site, seconds_passed, serving
+from tests.helpers.serving import Site, serving
 from tests.helpers.transcripts import body_of, get, ok, receive_response, status_of
-from tests.helpers.virtual_clock import settled
 from tests.helpers.ws_client import accept, open_websocket
 from trioserve._types import App, Receive, Scope, Send
 from trioserve.extensions import RequestScope, request_of
+from trioserve.testing import seconds_passed, settled
 
 Ask = Callable[[Site], Awaitable[tuple[int | None, bytes]]]
 

@@ -8,9 +8,9 @@ import pytest
 from tests.helpers.apps import hello, reply
 from tests.helpers.stream_pairs import KINDS, Kind, Peer, skip_if_missing
 from tests.helpers.transcripts import get, ok
-from tests.helpers.virtual_clock import Backend
 from tests.server.test_over_sockets import receive_exactly, serving_on_loopback
 from trioserve._types import Receive, Scope, Send
+from trioserve.testing.virtual_time import Backend
 
 LOOPS = [kind for kind in KINDS if kind.name in ("asyncio", "uvloop", "tls-asyncio", "tls-uvloop")]
 

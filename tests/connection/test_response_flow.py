@@ -10,12 +10,12 @@ import anyio.lowlevel
 import pytest
 
 from tests.helpers.apps import hello, part, read_body, reply, start
-from tests.helpers.serving import seconds_passed, serving
+from tests.helpers.serving import serving
 from tests.helpers.transcripts import get, ok, post, receive_response, status_of
-from tests.helpers.virtual_clock import settled
 from tests.helpers.work_clock import WorkClock
 from trioserve._streams.memory import MemoryClient
 from trioserve._types import App, Receive, Scope, Send
+from trioserve.testing import seconds_passed, settled
 
 pytestmark = pytest.mark.usefixtures("work_clock")
 

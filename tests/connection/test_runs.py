@@ -17,11 +17,11 @@ from tests.helpers.response_reading import Answer, answer, body, head_of, read_r
 from tests.helpers.response_reading import start as start_message
 from tests.helpers.serving import serving
 from tests.helpers.transcripts import get, receive_response
-from tests.helpers.virtual_clock import virtual_backend
 from tests.helpers.work_clock import WorkClock
 from trioserve._asgi import State
 from trioserve._errors import AppError, ClientDisconnected
 from trioserve._types import Message, Receive, Scope, Send
+from trioserve.testing import virtual_backend
 
 pytestmark = pytest.mark.usefixtures("work_clock")
 

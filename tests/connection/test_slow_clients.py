@@ -7,12 +7,12 @@ import anyio
 import pytest
 
 from tests.helpers.apps import read_body, reply
-from tests.helpers.serving import Site, seconds_passed, serving
+from tests.helpers.serving import Site, serving
 from tests.helpers.transcripts import get, ok, post, receive_response, status_of
-from tests.helpers.virtual_clock import settled
 from trioserve import ClientDisconnected
 from trioserve._streams.memory import MemoryClient
 from trioserve._types import Receive, Scope, Send
+from trioserve.testing import seconds_passed, settled
 
 # -- an early answer -------------------------------------------------------------------------------------------------
 

@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
-import anyio
 import pytest
 
 from tests.helpers.apps import reply
@@ -17,6 +16,7 @@ from trioserve._server import Server
 from trioserve._streams import Address
 from trioserve._streams.memory import MemoryListener
 from trioserve._types import Receive, Scope, Send
+from trioserve.testing.running import running
 
 LOCAL: Final = ("127.0.0.1", 4000)
 STRANGER: Final = ("203.0.113.9", 4000)
@@ -39,11 +39,8 @@ async def tells_origin(scope: Scope, receive: Receive, send: Send) -> None:
 @asynccontextmanager
 async def serving(address: Address, **options: Any) -> AsyncIterator[MemoryListener]:
     listener = MemoryListener(address)
-    async with anyio.create_task_group() as nursery:
-        server = Server(tells_origin, Config.from_options(TRANSCRIPT | options), listeners=[listener])
-        await nursery.start(server.serve)
+    async with running(Server(tells_origin, Config.from_options(TRANSCRIPT | options), listeners=[listener])):
         yield listener
-        nursery.cancel_scope.cancel()
 
 
 async def origin(peer: Address | None, local: Address, *fields: str, **options: Any) -> list[Any]:

@@ -12,10 +12,10 @@ from fastapi.responses import StreamingResponse
 from tests.helpers.apps import part, read_body, reply, start
 from tests.helpers.serving import serving
 from tests.helpers.transcripts import get, looks_whole, post, receive_response, status_of
-from tests.helpers.virtual_clock import settled
 from trioserve import ClientDisconnected
 from trioserve._streams.memory import MemoryClient
 from trioserve._types import Message, Receive, Scope, Send
+from trioserve.testing import settled
 
 LENGTH = [(b"content-length", b"1000000")]
 FRAMINGS = pytest.mark.parametrize("framing", ["chunked", "length", "http-1.0"])

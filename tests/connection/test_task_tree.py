@@ -12,9 +12,9 @@ import trio
 from tests.helpers.apps import hello, part, read_body, reply, start
 from tests.helpers.serving import Site, serving
 from tests.helpers.transcripts import get, ok, post, receive_response
-from tests.helpers.virtual_clock import settled
 from tests.helpers.ws_client import accept, open_websocket
 from trioserve._types import App, Receive, Scope, Send
+from trioserve.testing import settled
 
 CONNECTION = "trioserve connection"
 

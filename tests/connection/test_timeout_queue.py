@@ -6,8 +6,8 @@ from contextlib import asynccontextmanager
 import anyio
 import pytest
 
-from tests.helpers.virtual_clock import settled
 from trioserve._connection import NoTimeout, Timeout
+from trioserve.testing import settled
 
 
 class Queue:

@@ -9,13 +9,13 @@ import anyio
 import pytest
 
 from tests.helpers.apps import echo, hello, part, read_body, reply, start
-from tests.helpers.serving import Site, seconds_passed, serving
+from tests.helpers.serving import Site, serving
 from tests.helpers.transcripts import get, looks_whole, ok, post, receive_response, status_of
-from tests.helpers.virtual_clock import settled
 from trioserve import ClientDisconnected
 from trioserve._connection import Connection
 from trioserve._streams.memory import MemoryClient
 from trioserve._types import Message, Receive, Scope, Send
+from trioserve.testing import seconds_passed, settled
 
 
 @pytest.fixture(autouse=True)

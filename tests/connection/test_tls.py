@@ -17,12 +17,12 @@ from tests.helpers.certificates import (
     identity,
     server_certificate,
 )
-from tests.helpers.serving import Site, seconds_passed, serving
+from tests.helpers.serving import Site, serving
 from tests.helpers.stream_pairs import MemoryPeer, TlsPeer
 from tests.helpers.transcripts import get, ok, post
-from tests.helpers.virtual_clock import settled
 from trioserve._streams.memory import MemoryClient
 from trioserve._types import App, Receive, Scope, Send
+from trioserve.testing import seconds_passed, settled
 
 MUCH = bytes(range(256)) * 4096  # 1 MiB
 

@@ -12,11 +12,11 @@ import pytest
 from tests.helpers.apps import hello, part, read_body, reply, start
 from tests.helpers.serving import serving
 from tests.helpers.transcripts import get, ok, post
-from tests.helpers.virtual_clock import settled
 from tests.helpers.ws_client import accept, handshake
 from trioserve import ClientDisconnected
 from trioserve._streams.memory import MemoryClient
 from trioserve._types import Receive, Scope, Send
+from trioserve.testing import settled
 
 
 def half_close(client: MemoryClient) -> None:

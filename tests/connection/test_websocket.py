@@ -10,7 +10,6 @@ import pytest
 from tests.helpers.apps import hello
 from tests.helpers.serving import serving
 from tests.helpers.transcripts import body_of, get, ok, receive_response, status_of
-from tests.helpers.virtual_clock import settled
 from tests.helpers.ws_client import (
     ACCEPTED,
     accept,
@@ -23,6 +22,7 @@ from tests.helpers.ws_frames import BINARY, CONTINUATION, PING, PONG, TEXT, Fram
 from trioserve import ClientDisconnected
 from trioserve._connection import pace
 from trioserve._types import App, Message, Receive, Scope, Send
+from trioserve.testing import settled
 
 WebSocketApp = Callable[[Receive, Send], Awaitable[None]]
 

@@ -7,13 +7,13 @@ from typing import Any
 import anyio
 import pytest
 
-from tests.helpers.serving import Site, seconds_passed, serving
+from tests.helpers.serving import Site, serving
 from tests.helpers.transcripts import get, ok, receive_response, status_of
-from tests.helpers.virtual_clock import settled
 from tests.helpers.ws_client import accept, echo, handshake, open_websocket, receive_until_disconnect, the_websocket
 from tests.helpers.ws_frames import BINARY, CONTINUATION, PING, TEXT, close_frame, frame
 from trioserve import ClientDisconnected
 from trioserve._types import Message, Receive, Scope, Send
+from trioserve.testing import seconds_passed, settled
 
 DEFLATE = "sec-websocket-extensions: permessage-deflate"
 

@@ -3,11 +3,11 @@
 import anyio
 import pytest
 
-from tests.helpers.serving import seconds_passed, serving
-from tests.helpers.virtual_clock import settled
+from tests.helpers.serving import serving
 from tests.helpers.ws_client import accept, echo, open_websocket, receive_until_disconnect
 from tests.helpers.ws_frames import PONG, frame
 from trioserve._types import Message, Receive, Scope, Send
+from trioserve.testing import seconds_passed, settled
 
 OLD = (1001, "open for long enough")
 

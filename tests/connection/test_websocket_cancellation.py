@@ -9,11 +9,11 @@ import pytest
 
 from tests.helpers.cancelling import VICTIM, at_every_await
 from tests.helpers.serving import serving
-from tests.helpers.virtual_clock import settled
 from tests.helpers.ws_client import WebSocketClient, accept, echo, handshake
 from tests.helpers.ws_frames import BINARY, CONTINUATION, PING, TEXT, frame
 from trioserve import ClientDisconnected
 from trioserve._types import Receive, Scope, Send
+from trioserve.testing import settled
 
 Conversation = Callable[[WebSocketClient], Awaitable[None]]
 

@@ -6,8 +6,7 @@ import anyio
 import anyio.lowlevel
 import pytest
 
-from tests.helpers.serving import Site, seconds_passed, serving
-from tests.helpers.virtual_clock import settled
+from tests.helpers.serving import Site, serving
 from tests.helpers.ws_client import (
     WebSocketClient,
     accept,
@@ -21,6 +20,7 @@ from trioserve._connection import turn, websocket_frames
 from trioserve._connection.websocket_ahead import READ_AHEAD_BYTES, ReadAhead
 from trioserve._connection.websocket_limits import WATCH_SECONDS
 from trioserve._types import Message, Receive, Scope, Send
+from trioserve.testing import seconds_passed, settled
 
 A_MOMENT = 1.0  # longer than it takes until somebody else reads for an application
 

@@ -1,6 +1,5 @@
 """Every program under docs/examples runs, on both backends where it has a choice."""
 
-import functools
 import importlib.util
 import json
 import logging
@@ -29,6 +28,7 @@ from tests.helpers.worker_processes import ready_pids, serve_with_workers
 from tests.helpers.ws_frames import TEXT
 from tests.helpers.ws_programs import open_websocket
 from trioserve._sources import read_file
+from trioserve.testing import serve_background
 
 EXAMPLES = Path(__file__).parents[2] / "docs" / "examples"
 
@@ -50,11 +50,8 @@ def load(name: str) -> Any:
 @asynccontextmanager
 async def client_of(app: Any) -> AsyncIterator[httpx.AsyncClient]:
     """Serve ``app`` on a free port for the length of the block."""
-    async with anyio.create_task_group() as nursery:
-        [(host, port)] = await nursery.start(trioserve.serve, app, trioserve.Config(port=0))
-        async with httpx.AsyncClient(base_url=f"http://{host}:{port}") as client:
-            yield client
-        nursery.cancel_scope.cancel()
+    async with serve_background(app) as server, httpx.AsyncClient(base_url=server.url) as client:
+        yield client
 
 
 def run_program(name: str, *arguments: str) -> list[str]:
@@ -70,6 +67,10 @@ def run_program(name: str, *arguments: str) -> list[str]:
 async def test_hello_asgi() -> None:
     async with client_of(load("hello_asgi").app) as client:
         assert (await client.get("/there")).text == "Hello from /there\n"
+
+
+def test_serve_in_thread() -> None:
+    assert run_program("serve_in_thread") == ["Hello"]
 
 
 @pytest.mark.anyio
@@ -203,12 +204,12 @@ async def test_mutual_tls(tmp_path: Path) -> None:
     (tmp_path / "ca.pem").write_bytes(authority().cert_pem.bytes())
     example = load("mutual_tls")
     context = example.make_context(certificate, key, tmp_path / "ca.pem")
-    async with anyio.create_task_group() as nursery:
-        serve = functools.partial(trioserve.serve, port=0, ssl_context=context)
-        [(_, port)] = await nursery.start(serve, example.app)
-        async with httpx.AsyncClient(verify=client_context(client_certificate()), trust_env=False) as client:
-            assert (await client.get(f"https://localhost:{port}/")).text.startswith("Hello, CN=Ann,")
-        nursery.cancel_scope.cancel()
+    async with (
+        serve_background(example.app, ssl_context=context) as server,
+        httpx.AsyncClient(verify=client_context(client_certificate()), trust_env=False) as client,
+    ):
+        _, port = server.addresses[0]
+        assert (await client.get(f"https://localhost:{port}/")).text.startswith("Hello, CN=Ann,")
 
 
 @pytest.mark.anyio

@@ -10,8 +10,8 @@ import h2.events
 from hyperframe.frame import Frame, GoAwayFrame
 
 from tests.helpers.serving import Site
-from tests.helpers.virtual_clock import settled
 from trioserve._streams.memory import MemoryClient
+from trioserve.testing import settled
 
 __all__ = ["Answer", "Http2Client", "http2_client"]
 

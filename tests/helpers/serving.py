@@ -14,15 +14,17 @@ from trioserve._connection import Recorder
 from trioserve._server import Server
 from trioserve._streams.memory import MemoryClient, MemoryListener
 from trioserve._types import AnyApp
+from trioserve.testing.running import running
+from trioserve.testing.virtual_time import real_waits_bounded
 
-__all__ = ["TRANSCRIPT", "Site", "seconds_passed", "serving"]
+__all__ = ["TRANSCRIPT", "Site", "serving"]
 
 TRANSCRIPT: Final = {"date_header": False, "server_header": False, "access_log": False, "lifespan": "off"}
 
 
 @dataclass
 class Site:
-    """A running server and its listener."""
+    """A server in memory, seen from inside."""
 
     server: Server
     listener: MemoryListener
@@ -48,7 +50,7 @@ class Site:
 
     @property
     def connections(self) -> int:
-        return len(self.server._lifetime.connections)
+        return self.server.open_connections
 
 
 @asynccontextmanager
@@ -56,38 +58,14 @@ async def serving(
     app: AnyApp, *, capacity: int = 64 * 1024, ssl_context: ssl.SSLContext | None = None,
     recorders: Sequence[Recorder] = (), **options: Any,
 ) -> AsyncIterator[Site]:
-    """Serve ``app``; afterwards nothing is left of the server, neither a connection nor a task."""
+    """Serve ``app`` in memory; afterwards nothing is left of the server, neither a connection nor a task."""
     listener = MemoryListener(capacity=capacity)
     config = Config.from_options(TRANSCRIPT | options)
     server = Server(app, config, listeners=[listener], ssl_context=ssl_context, recorders=recorders)
-    failure: Exception | None = None
+    site = Site(server, listener)
     tasks_before = len(anyio.get_running_tasks())
-    async with anyio.create_task_group() as nursery:
-        await nursery.start(server.serve)
-        site = Site(server, listener)
-        try:
+    with real_waits_bounded():
+        async with running(server):
             yield site
-        except Exception as exc:  # raised below, where no task group wraps it
-            failure = exc
-        nursery.cancel_scope.cancel()
-    if failure is not None:
-        raise failure
     assert site.connections == 0
     assert len(anyio.get_running_tasks()) == tasks_before
-
-
-@dataclass
-class Elapsed:
-    seconds: float = 0.0
-
-
-class seconds_passed:  # reads as a phrase: with seconds_passed() as elapsed
-    """Measures the virtual time of a block."""
-
-    def __enter__(self) -> Elapsed:
-        self._began = anyio.current_time()
-        self._elapsed = Elapsed()
-        return self._elapsed
-
-    def __exit__(self, *exc_info: object) -> None:
-        self._elapsed.seconds = anyio.current_time() - self._began

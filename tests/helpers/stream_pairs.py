@@ -14,12 +14,13 @@ import anyio
 import pytest
 
 from tests.helpers.certificates import client_context, identity
-from tests.helpers.virtual_clock import Backend, virtual_backend
 from trioserve import ClientDisconnected
 from trioserve._streams import ByteStream, Listener, Network, ProxiedListener
 from trioserve._streams.memory import MemoryClient, MemoryListener
 from trioserve._streams.tls import TlsListener
 from trioserve._trust import TrustedPeers
+from trioserve.testing import virtual_backend
+from trioserve.testing.virtual_time import Backend
 
 __all__ = [
     "KINDS", "PLAIN_KINDS", "PROXIED_KINDS", "Kind", "Pair", "Peer", "TlsPeer", "connect_to", "connected", "eventually",

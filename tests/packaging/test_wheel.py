@@ -110,3 +110,9 @@ def test_the_installed_command_serves(environment: Path, monkeypatch: pytest.Mon
         server.stop()
     finally:
         server.kill()
+
+
+def test_the_wheel_has_a_plugin_for_pytest(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        [name] = [name for name in archive.namelist() if name.endswith(".dist-info/entry_points.txt")]
+        assert "[pytest11]\ntrioserve = trioserve.testing.pytest_plugin\n" in archive.read(name).decode()

@@ -15,7 +15,6 @@ import pytest
 from tests.helpers.apps import hello, part, read_body, reply, start
 from tests.helpers.serving import Site, serving
 from tests.helpers.transcripts import get, ok, post, receive_response
-from tests.helpers.virtual_clock import settled
 from tests.helpers.ws_client import accept, handshake, open_websocket
 from tests.helpers.ws_client import echo as websocket_echo
 from tests.helpers.ws_frames import BINARY, PING, TEXT, frame
@@ -23,6 +22,7 @@ from trioserve._config import Config
 from trioserve._server.access_log import AccessLogger
 from trioserve._supervisor.logs import AccessHandler
 from trioserve._types import App, Receive, Scope, Send
+from trioserve.testing import settled
 
 access_logger = logging.getLogger("trioserve.access")
 

@@ -15,7 +15,6 @@ from tests.helpers.apps import hello
 from tests.helpers.certificates import files_of, server_certificate
 from tests.helpers.lifespans import COMPLETE, LifespanApp, with_lifespan
 from tests.helpers.transcripts import get, receive_response, status_of
-from tests.helpers.virtual_clock import settled
 from trioserve import Config, LifespanDied, StartupFailed
 from trioserve._complaints import complain
 from trioserve._server import Server
@@ -23,6 +22,7 @@ from trioserve._server.tls import LOOK_SECONDS, load_certificates
 from trioserve._streams import ByteStream
 from trioserve._streams.memory import MemoryListener
 from trioserve._types import AnyApp, Receive, Send
+from trioserve.testing import settled
 
 log = logging.getLogger("trioserve")
 

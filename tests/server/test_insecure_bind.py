@@ -1,6 +1,5 @@
 """Listeners with TLS and without in one server: who is served how, whoever has bound the sockets."""
 
-import functools
 import gc
 import json
 import logging
@@ -18,12 +17,13 @@ from anyio.streams.tls import TLSStream
 import trioserve
 from tests.helpers.apps import hello, reply
 from tests.helpers.certificates import client_context, identity
-from tests.helpers.virtual_clock import settled
 from trioserve import BindFailed, Config, ConfigError
 from trioserve._server import Server
 from trioserve._server.listeners import Bound, bind, release
 from trioserve._streams import Address
 from trioserve._types import Receive, Scope, Send
+from trioserve.testing import settled
+from trioserve.testing.running import running
 
 pytestmark = pytest.mark.real_clock
 
@@ -44,11 +44,9 @@ async def tells_how(scope: Scope, receive: Receive, send: Send) -> None:
 
 @asynccontextmanager
 async def serving(config: Config, **more: Any) -> AsyncIterator[list[Address]]:
-    async with anyio.create_task_group() as nursery:
-        serve = functools.partial(
-            trioserve.serve, tells_how, config, ssl_context=identity().context, **more)
-        yield await nursery.start(serve)
-        nursery.cancel_scope.cancel()
+    server = Server(tells_how, config, ssl_context=identity().context, **more)
+    async with running(server):
+        yield server.addresses
 
 
 async def connect(address: Address) -> anyio.abc.ByteStream:
@@ -128,14 +126,12 @@ async def test_a_shutdown_waits_for_no_handshake_in_the_clear() -> None:
     forever = {"timeout_graceful_shutdown": None, "timeout_header": None, "timeout_tls_handshake": None}
     config = QUIET.replace(proxy_protocol=True, **forever)
     server = Server(tells_how, config, ssl_context=identity().context)
-    async with anyio.create_task_group() as nursery:
-        _, plain = await nursery.start(server.serve)
-        async with await connect(plain) as stream:
-            while not server._lifetime.connections:
-                await settled()
-            server.request_shutdown("the test")
-            with pytest.raises((anyio.EndOfStream, anyio.BrokenResourceError)):
-                await stream.receive()
+    async with running(server), await connect(server.addresses[1]) as stream:
+        while not server.open_connections:
+            await settled()
+        server.request_shutdown("the test")
+        with pytest.raises((anyio.EndOfStream, anyio.BrokenResourceError)):
+            await stream.receive()
 
 
 # -- whose sockets -----------------------------------------------------------------------------------------------------
@@ -152,21 +148,16 @@ async def test_sockets_of_the_program_have_tls_and_insecure_addresses_come_in_ad
 async def test_what_was_bound_elsewhere_keeps_its_kind() -> None:
     bounds = await bind(QUIET)
     assert [bound.plain for bound in bounds] == [False, True]
-    async with serving_later(bounds) as [secure, plain]:
+    async with serving(QUIET, get_sockets=as_a_worker_gets(bounds)) as [secure, plain]:
         assert (await over_tls(secure))[0] == "https"
         assert (await in_the_clear(plain))[0] == "http"
 
 
-@asynccontextmanager
-async def serving_later(bounds: list[Bound]) -> AsyncIterator[list[Address]]:
-    """As a worker serves."""
+def as_a_worker_gets(bounds: list[Bound]) -> Callable[[], Awaitable[list[Bound]]]:
     async def get_sockets() -> list[Bound]:
         return bounds
 
-    server = Server(tells_how, QUIET, get_sockets=get_sockets, ssl_context=identity().context)
-    async with anyio.create_task_group() as nursery:
-        yield await nursery.start(server.serve)
-        nursery.cancel_scope.cancel()
+    return get_sockets
 
 
 async def test_an_insecure_address_in_use_closes_all() -> None:

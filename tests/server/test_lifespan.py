@@ -10,13 +10,13 @@ import pytest
 
 from tests.helpers.apps import reply
 from tests.helpers.lifespans import COMPLETE, STOPPED, LifespanApp, with_lifespan
-from tests.helpers.serving import seconds_passed, serving
+from tests.helpers.serving import serving
 from tests.helpers.transcripts import body_of, get, ok, receive_response, status_of
-from tests.helpers.virtual_clock import settled
 from trioserve import Config, LifespanDied, StartupFailed
 from trioserve._server import Server
 from trioserve._streams.memory import MemoryListener
 from trioserve._types import App, Receive, Scope, Send
+from trioserve.testing import seconds_passed, settled
 
 LifespanFunction = Callable[[Receive, Send], Awaitable[None]]
 
@@ -300,6 +300,16 @@ async def test_a_lifespan_that_dies_stops_the_server_gracefully(caplog: pytest.L
     assert app.events[-1] == "end of /slow"
     [record] = [record for record in caplog.records if record.levelname == "CRITICAL"]
     assert record.exc_info
+
+
+async def test_a_lifespan_that_dies_at_once_stops_the_server() -> None:
+    async def lifespan(receive: Receive, send: Send) -> None:
+        await receive()
+        await send(COMPLETE)
+        raise OSError("the database has gone")
+
+    with pytest.raises(LifespanDied):
+        await Server(with_lifespan(lifespan), Config(access_log=False), listeners=[MemoryListener()]).serve()
 
 
 async def test_a_lifespan_that_returns_after_startup_leaves_the_server_alone() -> None:

@@ -15,8 +15,8 @@ import trioserve
 from tests.helpers.apps import read_body, reply
 from tests.helpers.stream_pairs import PLAIN_KINDS, Kind, connect_to, eventually, skip_if_missing
 from tests.helpers.transcripts import get, post
-from tests.helpers.virtual_clock import Backend
 from trioserve._types import Receive, Scope, Send
+from trioserve.testing.virtual_time import Backend
 
 FDS = Path("/proc/self/fd")
 

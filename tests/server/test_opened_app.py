@@ -12,13 +12,13 @@ import pytest
 
 from tests.helpers.apps import hello, reply
 from tests.helpers.lifespans import COMPLETE, STOPPED, LifespanApp, with_lifespan
-from tests.helpers.serving import seconds_passed, serving
+from tests.helpers.serving import serving
 from tests.helpers.transcripts import body_of, get, ok, receive_response, status_of
-from tests.helpers.virtual_clock import settled
 from trioserve import AppNotFound, Config, LifespanDied, StartupFailed
 from trioserve._server import Server, check
 from trioserve._streams.memory import MemoryListener
 from trioserve._types import AnyApp, App, Receive, Scope, Send
+from trioserve.testing import seconds_passed, settled
 
 user = contextvars.ContextVar("user", default="nobody")
 

@@ -24,10 +24,12 @@ from tests.helpers.stream_pairs import (
     waits,
 )
 from tests.helpers.transcripts import get, ok, post
-from tests.helpers.virtual_clock import Backend
+from trioserve._server import Server
 from trioserve._streams import Network
 from trioserve._streams.cork import Cork
 from trioserve._types import App, Receive, Scope, Send
+from trioserve.testing.running import running
+from trioserve.testing.virtual_time import Backend
 
 SOCKET_KINDS = [kind for kind in KINDS if kind.network is not None]
 CLEAR_KINDS = [kind for kind in SOCKET_KINDS if not kind.tls]
@@ -51,10 +53,10 @@ def anyio_backend(kind: Kind) -> str | Backend:
 class Loopback:
     """A server on loopback: makes connections to it, and can be stopped."""
 
-    def __init__(self, kind: Kind, address: Any, scope: anyio.CancelScope) -> None:
+    def __init__(self, kind: Kind, server: Server) -> None:
         self.kind = kind
-        self.address = address
-        self.stop = scope.cancel
+        self.address = server.addresses[0]
+        self.stop = partial(server.request_shutdown, "test")
         self.peers: list[Peer] = []
 
     def connect(self) -> Peer:
@@ -66,17 +68,15 @@ class Loopback:
 @asynccontextmanager
 async def serving_on_loopback(kind: Kind, app: App, **options: Any) -> AsyncIterator[Loopback]:
     quiet = {"port": 0, "access_log": False, "date_header": False, "server_header": False, "lifespan": "off"}
-    config = trioserve.Config.from_options(quiet | options)
-    async with anyio.create_task_group() as nursery:
-        serve = partial(trioserve.serve, ssl_context=identity().context if kind.tls else None)
-        [address] = await nursery.start(serve, app, config)
-        site = Loopback(kind, address, nursery.cancel_scope)
+    ssl_context = identity().context if kind.tls else None
+    server = Server(app, trioserve.Config.from_options(quiet | options), ssl_context=ssl_context)
+    async with running(server):
+        site = Loopback(kind, server)
         try:
             yield site
         finally:
             for peer in site.peers:
                 peer.close()
-            site.stop()
 
 
 async def receive_exactly(peer: Peer, count: int) -> bytes:

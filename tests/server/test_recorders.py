@@ -11,11 +11,11 @@ from tests.helpers.apps import hello, reply
 from tests.helpers.http2_client import http2_client
 from tests.helpers.serving import serving
 from tests.helpers.transcripts import get, post
-from tests.helpers.virtual_clock import settled
 from tests.helpers.ws_client import echo, open_websocket
 from trioserve._connection import Answered, ClosedWebSocket, Refused, joined
 from trioserve._protocol import RequestHead
 from trioserve._types import Receive, Scope, Send
+from trioserve.testing import settled
 
 
 @dataclass

@@ -8,13 +8,13 @@ import pytest
 
 from tests.helpers.apps import hello, reply
 from tests.helpers.lifespans import LifespanApp
-from tests.helpers.serving import seconds_passed, serving
+from tests.helpers.serving import serving
 from tests.helpers.transcripts import get, ok, receive_response
-from tests.helpers.virtual_clock import settled
 from trioserve import Config, ConfigError
 from trioserve._server import Server, recycling
 from trioserve._streams.memory import MemoryListener
 from trioserve._types import Receive, Scope, Send
+from trioserve.testing import seconds_passed, settled
 
 MIB = 1024 * 1024
 

@@ -12,13 +12,13 @@ import pytest
 
 from tests.helpers.apps import echo, hello, part, reply, start
 from tests.helpers.lifespans import LifespanApp
-from tests.helpers.serving import seconds_passed, serving
+from tests.helpers.serving import serving
 from tests.helpers.transcripts import get, looks_whole, ok, post, receive_response, status_of
-from tests.helpers.virtual_clock import settled
 from trioserve import Config
 from trioserve._server import Server
 from trioserve._streams.memory import MemoryListener
 from trioserve._types import Receive, Scope, Send
+from trioserve.testing import seconds_passed, settled
 
 CLOSE = "connection: close"
 

@@ -12,15 +12,15 @@ import pytest
 
 from tests.helpers.apps import hello, reply
 from tests.helpers.lifespans import COMPLETE, STOPPED
-from tests.helpers.serving import seconds_passed, serving
+from tests.helpers.serving import serving
 from tests.helpers.transcripts import body_of, get, status_of
-from tests.helpers.virtual_clock import settled
 from tests.helpers.ws_client import accept, open_websocket
 from trioserve import Config, TaskCrashed
 from trioserve._server import Server, check
 from trioserve._streams.memory import MemoryListener
 from trioserve._types import App, Receive, Scope, Send
 from trioserve.extensions import Tasks, tasks_of
+from trioserve.testing import seconds_passed, settled
 
 
 def starting(start: Callable[[Tasks], Any]) -> App:

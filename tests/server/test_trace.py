@@ -12,11 +12,11 @@ from tests.helpers.apps import echo, hello, part, read_body, reply, start
 from tests.helpers.lifespans import LifespanApp
 from tests.helpers.serving import serving
 from tests.helpers.transcripts import get, post, receive_response
-from tests.helpers.virtual_clock import settled
 from tests.helpers.ws_client import handshake
 from trioserve import ClientDisconnected, Config
 from trioserve._server import TRACE, Server
 from trioserve._types import Receive, Scope, Send
+from trioserve.testing import settled
 
 
 @pytest.fixture

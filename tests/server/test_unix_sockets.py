@@ -20,6 +20,7 @@ from trioserve import BindFailed, Config, StartupFailed
 from trioserve._server import Server
 from trioserve._server.listeners import bind, listen_on, release
 from trioserve._types import Receive, Scope, Send
+from trioserve.testing.running import running
 
 pytestmark = pytest.mark.real_clock
 
@@ -45,10 +46,9 @@ async def addresses_app(scope: Scope, receive: Receive, send: Send) -> None:
 @asynccontextmanager
 async def serving(**options: Any) -> AsyncIterator[list[Any]]:
     """A server for the length of the block; its addresses."""
-    async with anyio.create_task_group() as nursery:
-        server = Server(addresses_app, Config(access_log=False, **options))
-        yield await nursery.start(server.serve)
-        nursery.cancel_scope.cancel()
+    server = Server(addresses_app, Config(access_log=False, **options))
+    async with running(server):
+        yield server.addresses
 
 
 async def fetch(path: Path | str) -> str:
@@ -197,9 +197,8 @@ async def test_the_name_is_free_as_soon_as_nobody_accepts_on_it(path: Path) -> N
         await may_end.wait()
         await reply(send, b"done")
 
-    async with anyio.create_task_group() as nursery:
-        server = Server(slow, Config(uds=str(path), access_log=False, lifespan="off"))
-        await nursery.start(server.serve)
+    server = Server(slow, Config(uds=str(path), access_log=False, lifespan="off"))
+    async with running(server):
         client = await anyio.connect_unix(str(path))
         await client.send(REQUEST)
         await requested.wait()

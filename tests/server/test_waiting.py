@@ -6,11 +6,10 @@ import anyio
 import pytest
 
 from tests.helpers.lifespans import LifespanApp
-from tests.helpers.serving import seconds_passed
 from tests.helpers.transcripts import get
-from tests.helpers.virtual_clock import settled
 from tests.server.test_shutdown import Running, running, sleeper
 from trioserve._server.waiting import named
+from trioserve.testing import seconds_passed, settled
 
 pytestmark = pytest.mark.anyio
 

@@ -3,11 +3,11 @@
 import anyio
 import pytest
 
-from tests.helpers.serving import Site, seconds_passed, serving
-from tests.helpers.virtual_clock import settled
+from tests.helpers.serving import Site, serving
 from tests.helpers.ws_client import accept, echo, handshake, open_websocket, receive_until_disconnect
 from tests.helpers.ws_frames import TEXT, close_frame, frame
 from trioserve._types import Message, Receive, Scope, Send
+from trioserve.testing import seconds_passed, settled
 
 STOPPING = {"type": "websocket.disconnect", "code": 1012, "reason": "the server is stopping"}
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.helpers.stream_pairs import KINDS, PROXIED_KINDS, Kind, skip_if_missing
-from tests.helpers.virtual_clock import Backend
+from trioserve.testing.virtual_time import Backend
 
 
 @pytest.fixture(params=[*KINDS, *PROXIED_KINDS], ids=str)

@@ -4,9 +4,9 @@ import anyio
 import pytest
 
 from tests.helpers.stream_pairs import PLAIN_KINDS, Kind, waits
-from tests.helpers.virtual_clock import settled
 from trioserve import ClientDisconnected
 from trioserve._streams.memory import MemoryListener, memory_stream_pair
+from trioserve.testing import settled
 
 
 @pytest.fixture(params=[kind for kind in PLAIN_KINDS if kind.network is None], ids=str)

@@ -11,10 +11,10 @@ import pytest
 
 from tests.helpers.raw_http import fetch
 from tests.helpers.server_process import APPS, STRICT, Flavour, serve
-from tests.helpers.serving import seconds_passed
 from tests.helpers.worker_processes import ready_pids, serve_with_workers, successor_of
 from trioserve import Config
 from trioserve._supervisor.hooks import LAST_SECONDS, Hooks
+from trioserve.testing import seconds_passed
 
 WORKER_HOOKS = ("--worker-started", "hooks:started", "--worker-exited", "hooks:exited")
 

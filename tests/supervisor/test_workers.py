@@ -9,11 +9,10 @@ from contextlib import asynccontextmanager
 import anyio
 import pytest
 
-from tests.helpers.serving import seconds_passed
-from tests.helpers.virtual_clock import settled
 from trioserve._supervisor.control import Drain, Failed, Force, Heartbeat, Link, Message, Ready, WantsReplacement
 from trioserve._supervisor.process import WorkerProcess
 from trioserve._supervisor.workers import Patience, Pulse, Stop, Worker
+from trioserve.testing import seconds_passed, settled
 
 FOR_EVER = Patience(healthcheck=None, shutdown=math.inf)
 

@@ -5,9 +5,10 @@ from trioserve._server.check import check
 from trioserve._server.interface import ARGUMENTS, can_take, has_interface, interface_of, signature_of
 from trioserve._server.openers import is_opener, opens_with_arguments
 from trioserve._server.server import Server, serve
+from trioserve._server.shutdown import Phase
 from trioserve._server.trace import TRACE
 
 __all__ = [
-    "ARGUMENTS", "TRACE", "Server", "can_take", "check", "escaped", "has_interface", "interface_of",
+    "ARGUMENTS", "TRACE", "Phase", "Server", "can_take", "check", "escaped", "has_interface", "interface_of",
     "is_opener", "opens_with_arguments", "phrase_of_status", "serve", "signature_of", "utc_time",
 ]

@@ -1,6 +1,7 @@
 """Why an event loop has not turned, told by clocks: its own work, garbage collection, or no time for the process."""
 
 import gc
+import sys
 import threading
 import time
 from enum import Enum, auto
@@ -55,8 +56,7 @@ class Clocks:
     """For the event loop in whose thread they are made. Garbage collection counts between ``start`` and ``stop``."""
 
     def __init__(self) -> None:
-        make_clock = getattr(time, "pthread_getcpuclockid", None)
-        self._loop: int | None = make_clock(threading.get_ident()) if make_clock is not None else None
+        self._loop = _clock_of_thread()
         self._collecting = 0.0
         self._collection_began = 0.0
 
@@ -67,11 +67,23 @@ class Clocks:
         gc.callbacks.remove(self._on_collection)
 
     def read(self) -> Moment:
-        loop = time.clock_gettime(self._loop) if self._loop is not None else None
-        return Moment(time.monotonic(), time.process_time(), loop, self._collecting)
+        return Moment(time.monotonic(), time.process_time(), _time_of(self._loop), self._collecting)
 
     def _on_collection(self, phase: str, info: dict[str, Any]) -> None:
         if phase == "start":
             self._collection_began = time.monotonic()
         else:
             self._collecting += time.monotonic() - self._collection_began
+
+
+def _clock_of_thread() -> int | None:
+    """The clock of this thread's work, ``None`` where other threads cannot read it."""
+    if sys.platform in ("win32", "darwin"):
+        return None
+    return time.pthread_getcpuclockid(threading.get_ident())
+
+
+def _time_of(clock: int | None) -> float | None:
+    if sys.platform == "win32" or clock is None:
+        return None
+    return time.clock_gettime(clock)

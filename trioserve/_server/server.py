@@ -22,7 +22,7 @@ from trioserve._server.engine import choose_engine
 from trioserve._server.lifespan import Lifespan
 from trioserve._server.listeners import Bound
 from trioserve._server.opening import Listeners
-from trioserve._server.shutdown import Shutdown
+from trioserve._server.shutdown import Phase, Shutdown
 from trioserve._server.stalls import StallCounts
 from trioserve._server.standing import Standing
 from trioserve._server.tasks import BackgroundTasks
@@ -50,6 +50,7 @@ class Server:
             sockets at all are right when the server has been told to stop.
         on_spent: called instead of a shutdown when the process has served for long enough, with the reason:
             ``limit-max-requests``, ``limit-max-age`` or ``limit-max-rss``.
+        on_phase: told when a phase of the shutdown begins: see ``Shutdown``.
         recorders: are told of each request and WebSocket that has ended, before the access log is.
         announce: say in the log where it listens.
         how_to_stop: what the line says besides, for a person.
@@ -60,8 +61,8 @@ class Server:
         self, app: AnyApp, config: Config, *, sockets: Sequence[socket.socket | Bound] | None = None,
         listeners: Sequence[Listener] | None = None, ssl_context: ssl.SSLContext | None = None,
         get_sockets: Callable[[], Awaitable[Sequence[socket.socket | Bound]]] | None = None,
-        on_spent: Callable[[str], None] | None = None, recorders: Sequence[Recorder] = (), announce: bool = True,
-        how_to_stop: str = "", serves_admin: bool = True,
+        on_spent: Callable[[str], None] | None = None, on_phase: Callable[[Phase], None] = lambda phase: None,
+        recorders: Sequence[Recorder] = (), announce: bool = True, how_to_stop: str = "", serves_admin: bool = True,
     ) -> None:  # fmt: skip
         limit = config.limit_connections
         self._config = config
@@ -72,7 +73,7 @@ class Server:
             running_tasks=self._tasks.running,
             closing=config.timeout_keep_alive == 0,
             room=anyio.Semaphore(limit, max_value=limit) if limit is not None else None)
-        self._shutdown = Shutdown(config, self._lifetime)
+        self._shutdown = Shutdown(config, self._lifetime, on_phase)
         self._standing = Standing(self._lifetime, self._shutdown, self._tasks)
         self._admin: Admin | None = None
         if config.admin is not None or config.admin_path is not None:
@@ -115,6 +116,11 @@ class Server:
         """Do not wait for requests any longer."""
         self.request_shutdown("forced")
         self._shutdown.force()
+
+    @property
+    def open_connections(self) -> int:
+        """How many connections there are."""
+        return len(self._lifetime.connections)
 
     @property
     def addresses(self) -> list[Address]:
@@ -175,6 +181,8 @@ class Server:
         try:
             with self._core:
                 await (self._run_tree() if self._admin is None else self._admin.serve_beside(self._run_tree))
+            if self._standing.lifespan is not None:  # it may have died before there was more to stop than the start
+                self._failure = self._standing.lifespan.failure
         except TrioserveError as exc:
             self._failure = exc
         except BaseExceptionGroup as group:

@@ -6,7 +6,8 @@ nurseries are those of ``server.py`` and ``connections.py``; here is what they d
 
 import logging
 import math
-from typing import Final
+from collections.abc import Callable
+from typing import Final, Literal, TypeAlias
 
 import anyio
 
@@ -15,7 +16,9 @@ from trioserve._config import Config
 from trioserve._connection import Lifetime
 from trioserve._server.waiting import another_signal, how_long, named
 
-__all__ = ["Shutdown"]
+__all__ = ["Phase", "Shutdown"]
+
+Phase: TypeAlias = Literal["READY", "DELAY", "DRAINING", "STOPPING"]
 
 log = logging.getLogger("trioserve")
 
@@ -26,13 +29,18 @@ LIFESPAN_SECONDS: Final = 2.0  # ... up to this; and if nothing is left of the b
 class Shutdown:
     """Requested once; then its steps are called in the order in which they stand here.
 
+    ``on_phase`` is told when a phase begins.
+
     Attributes:
         phase: ``READY`` until it is requested, then ``DELAY`` if there is one, ``DRAINING``, ``STOPPING``.
         finishing: a scope for what is sent after the last connection has ended; cancelled when their time is over.
     """
 
-    def __init__(self, config: Config, lifetime: Lifetime) -> None:
+    def __init__(
+        self, config: Config, lifetime: Lifetime, on_phase: Callable[[Phase], None] = lambda phase: None
+    ) -> None:
         budget = config.timeout_graceful_shutdown
+        self._on_phase = on_phase
         self._lifetime = lifetime
         self._delay = config.shutdown_delay
         self._budget = math.inf if budget is None else budget  # seconds, for all steps together
@@ -44,7 +52,7 @@ class Shutdown:
         self._settling = anyio.CancelScope()
         self._tasks_time = anyio.CancelScope()
         self._lifespan_time = anyio.CancelScope()
-        self.phase = "READY"
+        self.phase: Phase = "READY"
         self.finishing = anyio.CancelScope()
 
     # What is asked of it.
@@ -58,7 +66,7 @@ class Shutdown:
         self._settle_seconds = settle
         if within is not None:
             self._budget = min(within, self._budget)
-        self.phase = "DELAY" if self._delay else "DRAINING"
+        self._enter("DELAY" if self._delay else "DRAINING")
         self._requested.set()
         if not self._delay:
             self._announce()
@@ -71,6 +79,11 @@ class Shutdown:
         now = anyio.current_time()
         self._deadline = self._tasks_time.deadline = min(self._deadline, now)
         self._lifespan_time.deadline = min(self._lifespan_time.deadline, now + LIFESPAN_SECONDS)
+
+    def _enter(self, phase: Phase) -> None:
+        if phase != self.phase:
+            self.phase = phase
+            self._on_phase(phase)
 
     # 1. No new connections.
 
@@ -90,7 +103,7 @@ class Shutdown:
 
     def begin(self) -> None:
         """The listeners are closed: the budget begins."""
-        self.phase = "DRAINING"
+        self._enter("DRAINING")
         self._deadline = anyio.current_time() + (0.0 if self._forced.is_set() else self._budget)
         self._announce()
 
@@ -170,7 +183,7 @@ class Shutdown:
     def time_for_lifespan(self) -> anyio.CancelScope:
         """A scope for the end of the lifespan: what is left of the budget, and a little if nothing is."""
         now = anyio.current_time()
-        self.phase = "STOPPING"
+        self._enter("STOPPING")
         self._lifespan_time.deadline = self._deadline if self._deadline > now else now + LIFESPAN_SECONDS
         return self._lifespan_time
 

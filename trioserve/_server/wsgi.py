@@ -58,11 +58,13 @@ class WsgiApp:
         async with anyio.create_task_group() as nursery:
             errands = _Errands(nursery)
             call = _Call(scope, receive, send, errands)
+            _open_errands.add(errands)
             try:
                 await anyio.to_thread.run_sync(call.run, self._app, abandon_on_cancel=True, limiter=self._threads)
             except (Exception, SystemExit) as exc:  # raised below, where no task group wraps it
                 failure = exc
             finally:
+                _open_errands.discard(errands)
                 errands.end()
         try:
             if failure is not None:
@@ -118,11 +120,24 @@ class _Errands:
         finally:
             self._in_progress -= 1
 
+    @property
+    def is_waited_for(self) -> bool:
+        """The event loop of this thread waits for the application, which does not wait for the loop."""
+        return self._thread == threading.get_ident() and not self._in_progress
+
     def end(self) -> None:
         """The request has ended: nothing begins any more, and who still waits is told."""
         self._ended = True
         if self._in_progress:
             self._nursery.cancel_scope.cancel()
+
+
+_open_errands: set[_Errands] = set()
+
+
+def threads_at_work() -> int:
+    """How many threads of applications this thread's event loop waits for. For the virtual clocks of tests."""
+    return sum(errands.is_waited_for for errands in _open_errands)
 
 
 def _request_ended() -> ClientDisconnected:

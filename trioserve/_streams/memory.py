@@ -80,6 +80,10 @@ class _Pipe:
         self.notify()
         self._writer._set_congested(bool(self._waiting))
 
+    def close_window(self) -> None:
+        """From now on the network takes nothing; what it holds can still be taken from it."""
+        self._capacity = 0
+
     @property
     def is_empty(self) -> bool:
         return not self._held and not self._waiting
@@ -295,12 +299,23 @@ class MemoryClient(MemoryStream):
     __slots__ = ()
 
     async def send_all(self, data: bytes) -> None:
-        """Send ``data``, waiting while the server is slow. Raises ClientDisconnected when the connection broke."""
+        """Send ``data``, waiting while the server is slow. Raises ClientDisconnected when the connection broke.
+
+        If cancelled, what the network has not taken yet is not sent.
+        """
         self.send_nowait(data)
-        while self.unsent:
-            await self._outgoing.wait_for_change()
+        try:
+            while self.unsent:
+                await self._outgoing.wait_for_change()
+        except BaseException:
+            self._outgoing.drop_waiting()
+            raise
         if self.lost:
             raise ClientDisconnected("the connection is broken")
+
+    def close_window(self) -> None:
+        """Let nothing more arrive. To the server this is a client that reads no more (RFC 9293 §3.8.6)."""
+        self._incoming.close_window()
 
     async def receive_until(self, ending: bytes) -> bytes:
         """All bytes up to and including ``ending``; those after it stay.
