@@ -12,10 +12,10 @@ from tests.helpers.apps import hello, read_body, reply
 from tests.helpers.http2_client import Http2Client, http2_client
 from tests.helpers.serving import Site, serving
 from tests.helpers.transcripts import get, post
-from tests.helpers.virtual_clock import settled
 from tests.helpers.ws_client import echo, open_websocket
 from trioserve import Config
 from trioserve._types import Receive, Scope, Send
+from trioserve.testing import settled
 
 Scene: TypeAlias = Callable[[Site], Awaitable[None]]
 

@@ -13,12 +13,12 @@ from tests.helpers.apps import hello, part, reply, start
 from tests.helpers.http2_client import http2_client
 from tests.helpers.serving import Site, serving
 from tests.helpers.transcripts import get, receive_response
-from tests.helpers.virtual_clock import settled
 from tests.helpers.ws_client import echo, open_websocket
 from trioserve._admin.metrics.families import FAMILIES, OPTIONS
 from trioserve._admin.metrics.process import Facts, ProcessMetrics
 from trioserve._connection import Lifetime
 from trioserve._types import Receive, Scope, Send
+from trioserve.testing import settled
 
 CONNECTIONS = "trioserve_connections"
 IN_PROGRESS = "trioserve_requests_in_progress"

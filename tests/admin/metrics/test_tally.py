@@ -7,7 +7,6 @@ from tests.helpers.apps import echo, hello, reply
 from tests.helpers.http2_client import http2_client
 from tests.helpers.serving import serving
 from tests.helpers.transcripts import get, post
-from tests.helpers.virtual_clock import settled
 from tests.helpers.ws_client import echo as websocket_echo
 from tests.helpers.ws_client import open_websocket
 from trioserve._admin.metrics.families import DURATION_BUCKETS
@@ -15,6 +14,7 @@ from trioserve._admin.metrics.samples import summed
 from trioserve._admin.metrics.tally import Tally
 from trioserve._connection import Answered
 from trioserve._types import Receive, Scope, Send
+from trioserve.testing import settled
 
 REQUESTS = "trioserve_requests_total"
 DURATION = "trioserve_request_duration_seconds"
