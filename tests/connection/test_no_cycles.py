@@ -8,6 +8,7 @@ import anyio
 import pytest
 
 from tests.helpers.apps import hello, part, reply, start
+from tests.helpers.http2_client import http2_client
 from tests.helpers.serving import serving
 from tests.helpers.transcripts import get, post, receive_response
 from tests.helpers.virtual_clock import settled
@@ -15,6 +16,11 @@ from trioserve._connection import Connection
 from trioserve._connection.exchange import Exchange
 from trioserve._connection.farewell import Farewell
 from trioserve._connection.http1 import Http1Connection
+from trioserve._connection.http2 import Http2Connection
+from trioserve._connection.http2_body import Http2Inlet
+from trioserve._connection.http2_goodbye import Goodbye
+from trioserve._connection.http2_sender import Sender
+from trioserve._connection.http2_stream import Http2Stream
 from trioserve._connection.parts import Parts
 from trioserve._connection.patience import Patience
 from trioserve._connection.request import Request
@@ -55,8 +61,8 @@ async def do_nothing(scope: Scope, receive: Receive, send: Send) -> None:
     pass
 
 
-OF_A_REQUEST: Final = (Exchange, Http1Inlet, Parts, Request, Supervision)
-OF_A_CONNECTION: Final = (Connection, Farewell, Http1Connection, Patience)
+OF_A_REQUEST: Final = (Exchange, Http1Inlet, Http2Inlet, Http2Stream, Parts, Request, Supervision)
+OF_A_CONNECTION: Final = (Connection, Farewell, Goodbye, Http1Connection, Http2Connection, Patience, Sender)
 
 
 def alive(*kinds: type) -> list[Any]:
@@ -96,6 +102,50 @@ async def test_nothing_is_left_of_a_connection(app: App, sent: bytes) -> None:
         await client.send_all(sent)
         await settled()
         await client.aclose()
+        await anyio.sleep(5)
+        assert site.connections == 0
+        assert not alive(*OF_A_CONNECTION, *OF_A_REQUEST)
+
+
+# -- HTTP/2 ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(params=["ngh2", "h2"])
+def http2_options(request: pytest.FixtureRequest) -> dict[str, Any]:
+    return {"http2": True, "http2_engine": request.param}
+
+
+@pytest.mark.parametrize("app", [hello, take_body, stream, go_on, do_nothing])
+@pytest.mark.parametrize("sent", [None, b"body"], ids=["get", "post"])
+@pytest.mark.usefixtures("no_collector")
+async def test_nothing_is_left_of_a_request_over_http2(
+    app: App, sent: bytes | None, http2_options: dict[str, Any]
+) -> None:
+    async with serving(app, **http2_options) as site, http2_client(site) as client:
+        await (client.get() if sent is None else client.post(sent))
+        await anyio.sleep(2)
+        assert not alive(*OF_A_REQUEST)
+
+
+@pytest.mark.parametrize("app", [hello, take_body, stream, go_on, do_nothing])
+@pytest.mark.usefixtures("no_collector")
+async def test_nothing_is_left_of_a_request_that_was_reset(app: App, http2_options: dict[str, Any]) -> None:
+    async with serving(app, **http2_options) as site, http2_client(site) as client:
+        for ends in (False, True):
+            await client.reset(await client.ask(method=b"POST", ends=ends))
+        await anyio.sleep(5)
+        assert not alive(*OF_A_REQUEST)
+
+
+@pytest.mark.parametrize("app", [hello, stream, go_on])
+@pytest.mark.usefixtures("no_collector")
+async def test_nothing_is_left_of_a_connection_of_http2(app: App, http2_options: dict[str, Any]) -> None:
+    async with serving(app, **http2_options) as site:
+        async with http2_client(site) as client:
+            await client.get()
+            await client.ask()
+            await client.ask(method=b"POST", ends=False)
+            await settled()
         await anyio.sleep(5)
         assert site.connections == 0
         assert not alive(*OF_A_CONNECTION, *OF_A_REQUEST)

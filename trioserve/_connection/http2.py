@@ -258,6 +258,7 @@ class Http2Connection:
                 self._going_on.add(stream)
             else:
                 self._going_on.discard(stream)
+                stream.forget()
         if self._waiting:
             self.stream.interrupt()  # there may be room for one more
         elif not self._streams and not self._going_on:
@@ -269,7 +270,7 @@ class Http2Connection:
             self.drain()
         if self._goodbye.is_final:
             self.stream.interrupt()
-        else:
+        elif not self.stream.lost:
             self._await_something()
 
     def start_child(self, function: TaskFunction, *args: object) -> Cancellable:
@@ -356,11 +357,11 @@ class Http2Connection:
     def _break(self) -> None:
         """Nothing can be sent any more."""
         self.sender.stop()
+        self.stream.abort()
         for stream in (*self._streams.values(), *self._going_on):
             if not stream.lost:
                 stream.on_lost()
         self._waiting.clear()
-        self.stream.abort()
 
     def forget(self) -> None:
         """All tasks have ended: let go of whatever knows this connection, so that no cycle stays."""

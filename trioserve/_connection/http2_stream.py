@@ -274,6 +274,11 @@ class Http2Stream:
         self.on_left()
         self._connection.on_stream_change(self)
 
+    def forget(self) -> None:
+        """Nothing is left to be done: let go of whatever knows this stream, so that no cycle stays."""
+        self.answer = self._patience = None
+        self.inlet = NO_BODY
+
     def on_left(self) -> None:
         """The client has gone, or the stream has."""
         if isinstance(self.inlet, Http2Inlet):
