@@ -215,6 +215,9 @@ class Http1Connection:
     def start_child(self, function: TaskFunction, *args: object) -> Cancellable:
         return self._nursery.start_soon(self._guard, function, *args)
 
+    def start_watch(self, function: TaskFunction, *args: object) -> None:
+        self.start_child(function, *args)
+
     async def _guard(self, function: TaskFunction, *args: object) -> None:
         """The boundary of our own bugs, around every other task of the connection."""
         try:

@@ -2,7 +2,8 @@
 
 import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
 
 import anyio
@@ -69,8 +70,8 @@ class Http2Stream:
     """
 
     __slots__ = (
-        "_connection", "_drained", "_has_slot", "_is_cancelled", "_left", "_patience", "answer",
-        "congested", "id", "inlet", "is_running", "lost", "response", "task",
+        "_connection", "_drained", "_has_slot", "_is_cancelled", "_left", "_patience", "_watch",
+        "answer", "congested", "id", "inlet", "is_running", "lost", "response", "task",
     )  # fmt: skip
 
     file_outlet = None  # files are framed as any other body
@@ -91,6 +92,7 @@ class Http2Stream:
         self._patience: Patience | None = None  # once the client has let it wait
         self._drained: anyio.Event | None = None  # made when somebody waits for it
         self._left: anyio.Event | None = None  # likewise
+        self._watch: Callable[[], object] | None = None  # starts the task that ends a request without a client
 
     # The task of the stream.
 
@@ -276,7 +278,7 @@ class Http2Stream:
 
     def forget(self) -> None:
         """Nothing is left to be done: let go of whatever knows this stream, so that no cycle stays."""
-        self.answer = self._patience = None
+        self.answer = self._patience = self._watch = None
         self.inlet = NO_BODY
 
     def on_left(self) -> None:
@@ -286,6 +288,9 @@ class Http2Stream:
         if self._left is not None:
             self._left.set()
             self._left = None
+        if (watch := self._watch) is not None:
+            self._watch = None
+            watch()
 
     # What the inlet asks, and a tunnel.
 
@@ -337,6 +342,14 @@ class Http2Stream:
 
     def start_child(self, function: TaskFunction, *args: object) -> Cancellable:
         return self._connection.start_child(function, *args)
+
+    def start_watch(self, function: TaskFunction, *args: object) -> None:
+        """The connection tells when the client has left: until then no task is needed."""
+        start = partial(self.start_child, function, *args)
+        if self.is_disconnected():
+            start()
+        else:
+            self._watch = start
 
     def on_early_answer(self) -> None:
         """Each stream has its own body: nobody has to read past it."""
