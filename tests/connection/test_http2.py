@@ -157,6 +157,33 @@ async def test_a_malformed_request_ends_its_stream_only(options: dict[str, Any])
         assert (await client.get()).ended
 
 
+@pytest.mark.parametrize("body", [b"short", b"much too long"])
+@pytest.mark.parametrize("trailers", [False, True])
+async def test_a_body_of_another_length_ends_its_stream_only(
+    options: dict[str, Any], body: bytes, trailers: bool
+) -> None:  # RFC 9113 §8.1.1
+    read: list[object] = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["path"] == "/":
+            try:
+                read.append(await read_body(receive))
+            except EOFError as exc:
+                read.append(type(exc))
+        else:
+            await reply(send)
+
+    async with serving(app, **options) as site, http2_client(site) as client:
+        stream = await client.ask(method=b"POST", fields=[(b"content-length", b"7")], ends=False)
+        client.h2.send_data(stream, body, end_stream=not trailers)
+        if trailers:
+            client.h2.send_headers(stream, [(b"x-sum", b"3")], end_stream=True)
+        await client.say()
+        assert (await client.answer(stream)).reset == PROTOCOL_ERROR
+        assert (await client.get("/other")).ended
+    assert read == [EOFError]
+
+
 @pytest.mark.parametrize(("fields", "status"), [
     ([(b"x-large", b"a" * 9000)], 431),
     ([(b"x-many", b"1")] * 101, 431),
@@ -592,6 +619,21 @@ async def test_a_broken_rule_ends_the_connection_with_its_code(options: dict[str
         await client.stream.send_all(b"\0\0\1\0\0\0\0\0\0x")  # DATA on no stream
         await client.until_end()
         assert [code for _, code in client.goaways] == [PROTOCOL_ERROR]
+
+
+async def test_a_request_before_a_broken_rule(
+    options: dict[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    """Both come in one piece. The request may be answered or not; its application meets no error of an engine."""
+    async with serving(echo, **options) as site, http2_client(site) as client:
+        stream = client.h2.get_next_available_stream_id()
+        head = [(b":method", b"POST"), (b":scheme", b"http"), (b":authority", b"a"), (b":path", b"/")]
+        client.h2.send_headers(stream, head)
+        client.h2.send_data(stream, b"body", end_stream=True)
+        await client.stream.send_all(client.h2.data_to_send() + b"\0\0\1\0\0\0\0\0\0x")  # DATA on no stream
+        await client.until_end()
+        assert [code for _, code in client.goaways] == [PROTOCOL_ERROR]
+    assert caplog.text == ""
 
 
 async def test_fields_on_a_closed_stream_end_the_connection(options: dict[str, Any]) -> None:  # RFC 9113 §5.1

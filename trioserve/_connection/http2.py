@@ -71,7 +71,7 @@ class Http2Connection:
         self._going_on: set[Http2Stream] = set()  # whose applications run, although they are not
         self._waiting: deque[Http2Stream] = deque()  # requests that have come and not begun
         self._patience = Patience(stream, ctx, self._on_stuck)
-        self.sender = stream.observer = Sender(stream, self.codec, self._patience)
+        self.sender = stream.observer = Sender(stream, self.codec, self._patience, self._on_over)
         self._goodbye = Goodbye(stream, self.sender)
 
     def begin(self, early: bytes) -> None:
@@ -195,7 +195,7 @@ class Http2Connection:
         self._waiting.append(stream)
 
     def _new_inlet(self, stream: Http2Stream, head: RequestHead) -> Http2Inlet:
-        return Http2Inlet(stream, self.ctx, self._terms.limits.body, awaits_continue=head.meaning.expects_continue)
+        return Http2Inlet(stream, self.ctx, head.meaning, self._terms.limits.body)
 
     def _new_answer(self, head: RequestHead, response: Http2Response, stream: Http2Stream) -> "Http2Answer":
         if head.meaning.offers_websocket and self.ctx.websockets is not None:
@@ -211,7 +211,7 @@ class Http2Connection:
             complain(log, "%s: %s", self.stream.peer, refusal, level=logging.DEBUG)
             self._reset(stream.id, PROTOCOL_ERROR)
         else:
-            head = RequestHead("", b"", "", b"", b"", [], Meaning("2", True, 0, False, False))
+            head = RequestHead("", b"", "", b"", b"", [], Meaning("2", True, None, False, False))
             if not ends:
                 stream.inlet = self._new_inlet(stream, head)
             stream.response = Http2Response(head, self._terms.standing_fields)
@@ -224,7 +224,12 @@ class Http2Connection:
     def on_body(self, stream_id: int, data: bytes, ends: bool) -> None:
         stream = self._streams.get(stream_id)
         if stream is not None and isinstance(stream.inlet, Http2Inlet):
-            stream.inlet.feed(data, ends)
+            try:
+                stream.inlet.feed(data, ends)
+            except PeerError as exc:
+                complain(log, "%s: %s", self.stream.peer, exc, level=logging.DEBUG)
+                stream.reset(PROTOCOL_ERROR)
+                self.codec.count_reset(stream_id, self.ctx.clock())
         elif data:
             self.codec.engine.acknowledge_received_data(len(data), stream_id)
 
@@ -335,11 +340,17 @@ class Http2Connection:
     def _fail(self, error: Http2Error) -> None:
         """The client broke the protocol."""
         complain(log, "%s: %s", self.stream.peer, error, level=logging.DEBUG)
-        if self.codec.engine.is_over:
-            self._goodbye.is_final = True
-        else:
+        self.sender.flush()  # the engine may have found something, too, and says so
+        if not self.codec.engine.is_over:
             self._goodbye.say_last(error.code)
         self.sender.stop()
+        self._lose_streams()
+
+    def _on_over(self) -> None:
+        """The engine has had its last word, which was a GOAWAY of its own, or an answer to a client that has left."""
+        self._goodbye.is_final = True
+        self._lose_streams()
+        self.stream.interrupt()
 
     async def _end(self) -> None:
         """Say what is left to say, whatever ended the connection, and close it."""
@@ -358,10 +369,15 @@ class Http2Connection:
         """Nothing can be sent any more."""
         self.sender.stop()
         self.stream.abort()
+        self._lose_streams()
+
+    def _lose_streams(self) -> None:
+        """Whatever their applications do, no answer leaves any more, and those that wait need not begin."""
+        while self._waiting:
+            self._waiting.popleft().is_running = False
         for stream in (*self._streams.values(), *self._going_on):
             if not stream.lost:
                 stream.on_lost()
-        self._waiting.clear()
 
     def forget(self) -> None:
         """All tasks have ended: let go of whatever knows this connection, so that no cycle stays."""

@@ -295,8 +295,9 @@ class Http2Stream:
     # What the inlet asks, and a tunnel.
 
     def acknowledge(self, size: int) -> None:
-        if size and not self.lost:
-            self._connection.codec.engine.acknowledge_received_data(size, self.id)
+        engine = self._connection.codec.engine
+        if size and not self.lost and not engine.is_over:
+            engine.acknowledge_received_data(size, self.id)
             self._connection.sender.flush_soon()
 
     def ask_for_body(self) -> None:

@@ -18,6 +18,7 @@ from trioserve._protocol.http2_frames import (
     HEADERS,
     HIGHEST_STREAM_ID,
     PREFACE,
+    PRIORITY,
     PROTOCOL_ERROR,
     RST_STREAM,
     SETTINGS,
@@ -26,6 +27,7 @@ from trioserve._protocol.http2_frames import (
 
 __all__ = ["CONTINUATIONS", "Allowance", "FrameGuard"]
 
+FRAME_BYTES: Final = 2**14  # of a payload, as nobody has told the client that it may be more (RFC 9113 §6.5.2)
 CONTINUATIONS: Final = 64  # of one field section: 16 KiB each are far more than a head may have
 
 
@@ -105,6 +107,8 @@ class FrameGuard:
         while position + FRAME_HEADER_BYTES <= end:
             size = int.from_bytes(data[position : position + 3], "big")
             kind = data[position + 3]
+            if size > FRAME_BYTES:
+                raise Http2Error(FRAME_SIZE_ERROR, "a frame larger than any settings allow")  # RFC 9113 §4.2
             if not self.has_begun:
                 self._check_first(kind, data[position + 4])
             if kind == DATA:
@@ -117,10 +121,14 @@ class FrameGuard:
                     resets += 1
                     if stream_id > self._highest:
                         raise Http2Error(PROTOCOL_ERROR, "the reset of a stream that does not exist")  # RFC 9113 §6.4
+                    if self.known:  # fields that came before a reset came on an open stream
+                        self.known = [known for known in self.known if known != stream_id]
                 else:
                     control += 1
                     if size and kind == SETTINGS and data[position + 4] & ACK:
                         raise Http2Error(FRAME_SIZE_ERROR, "settings in an acknowledgement")  # RFC 9113 §6.5
+                    if kind == PRIORITY and not stream_id:
+                        raise Http2Error(PROTOCOL_ERROR, "a priority of stream 0")  # RFC 9113 §6.3
             position += FRAME_HEADER_BYTES + size
         if position < end:
             self._partial = data[position:]

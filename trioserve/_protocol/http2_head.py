@@ -12,7 +12,7 @@ from trioserve._protocol.http1 import Http1Limits
 from trioserve._protocol.meaning import interpret
 from trioserve._types import Fields
 
-__all__ = ["FIELD_OVERHEAD", "HeadReader"]
+__all__ = ["FIELD_OVERHEAD", "HeadReader", "check_fields"]
 
 FIELD_OVERHEAD: Final = 32  # bytes that each field counts for beside its text (RFC 9113 §6.5.2)
 REMEMBERED_BYTES: Final = 1024  # of a head that its client may repeat; longer ones are rarely the same again
@@ -69,7 +69,7 @@ class HeadReader:
         pseudo, regular = _split(fields)
         if len(regular) > self._limits.fields:
             raise PeerError(431, f"more than {self._limits.fields} header fields")
-        _check_fields(regular)
+        check_fields(regular)
         method = pseudo.get(b":method", b"")
         if not TOKEN.fullmatch(method):
             raise PeerError(400, "no method, or a malformed one")
@@ -101,7 +101,7 @@ class HeadReader:
     def _check_tunnel(self, pseudo: dict[bytes, bytes], *, ends: bool) -> None:
         """RFC 9113 §8.5, RFC 8441 §4."""
         protocol = pseudo.get(b":protocol")
-        if protocol is None and not (b":path" in pseudo or b":scheme" in pseudo):
+        if pseudo.keys() == {b":method", b":authority"}:
             raise PeerError(501, "CONNECT is for proxies")
         if protocol is None or not self._tunnels or ends:
             raise PeerError(400, "malformed CONNECT")
@@ -131,10 +131,11 @@ def _split(fields: Sequence[tuple[bytes, bytes]]) -> tuple[dict[bytes, bytes], S
     return pseudo, fields[len(pseudo) :]
 
 
-def _check_fields(fields: Sequence[tuple[bytes, bytes]]) -> None:
+def check_fields(fields: Sequence[tuple[bytes, bytes]]) -> None:
     """Names are tokens in lower case, values are text without white space around it (RFC 9113 §8.2).
 
-    A few passes in C over all of them: a look at each in Python would cost five times as much.
+    Raises PeerError, for pseudo-header fields as well. A few passes in C over all of them: a look at each in Python
+    would cost five times as much.
     """
     names, values = zip(*fields, strict=True) if fields else ((), ())
     if b"" in names or b"".join(names).translate(None, _LOWER_TOKEN):
