@@ -214,6 +214,9 @@ class Config:
         metavar="COUNT", environment="WEB_CONCURRENCY")
     pid_file: str | None = option(
         None, "Processes", "While the server is ready, keep its process id in this file.", metavar="FILE")
+    process_name: str | None = option(
+        None, "Processes", "Name of the processes in the lists of ps and top (default: the command line).",
+        metavar="NAME")
     umask: str | None = option(
         None, "Processes", "Permissions that files and directories made by the application do not get, in octal, such "
         "as 027 (default: as the process has it).", metavar="MASK")

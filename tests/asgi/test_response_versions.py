@@ -16,7 +16,7 @@ class Told(Response):
 
     told: list[Any]
 
-    def _encode_head(self, status: int, fields: list[Pair], lines: bytes) -> Any:
+    def _encode_head(self, status: int, fields: list[Pair]) -> Any:
         return status, list(fields)
 
     def _encode_body(self, data: bytes, is_first: bool, pieces: list[bytes]) -> None:

@@ -170,7 +170,9 @@ def test_every_file_is_in_a_guide() -> None:
         assert f"{{literalinclude}} ../examples/{path.parent.name}/{path.name}\n" in guides, path.name
 
 
-@pytest.mark.parametrize(("name", "setting"), [("nginx.conf", "keepalive_timeout"), ("Caddyfile", "keepalive")])
+@pytest.mark.parametrize(("name", "setting"), [
+    ("nginx.conf", "keepalive_timeout"), ("Caddyfile", "keepalive"), ("traefik-site.yaml", "idleConnTimeout:"),
+])
 def test_proxies_close_idle_connections_before_we_do(name: str, setting: str) -> None:
     [seconds] = re.findall(rf"^\s+{setting} (\d+)s", (DEPLOY / name).read_text("utf-8"), re.MULTILINE)
     ours = Config().timeout_keep_alive

@@ -16,7 +16,7 @@ import pytest
 
 from tests.helpers.curl import Curl
 from tests.helpers.load import Load
-from tests.helpers.proxies import Place, Proxy, apache, caddy, free_port, haproxy, nginx, run_proxy
+from tests.helpers.proxies import Place, Proxy, apache, caddy, free_port, haproxy, nginx, run_proxy, traefik
 from tests.helpers.raw_http import MEBIBYTE, RawClient
 from tests.helpers.raw_websocket import RawWebSocket
 from tests.helpers.server_process import STRICT, Flavour, ServerProcess
@@ -54,6 +54,7 @@ FRONTS: Final = {
     "caddy-http2": Front(partial(caddy, http2=True), http2=True, workers=True),
     "apache": Front(apache, workers=True),
     "apache-unix": Front(apache, unix=True, workers=True),
+    "traefik": Front(traefik, workers=True),
 }
 
 
@@ -172,7 +173,7 @@ def test_events_pass_at_once(site: Site) -> None:
         assert client.receive_until(b"data: tick")
 
 
-@pytest.mark.parametrize("site", ["nginx", "nginx-unix", "haproxy", "haproxy-unix"], indirect=True)
+@pytest.mark.parametrize("site", ["nginx", "nginx-unix", "haproxy", "haproxy-unix", "traefik"], indirect=True)
 def test_tls_ends_at_the_proxy(site: Site) -> None:
     assert site.proxy.place.authority is not None
     context = ssl.create_default_context()
@@ -214,7 +215,7 @@ def test_a_websocket(site: Site) -> None:
         client.say_goodbye()
 
 
-@pytest.mark.parametrize("name", ["nginx", "haproxy", "haproxy-http2", "caddy", "caddy-http2", "apache"])
+@pytest.mark.parametrize("name", ["nginx", "haproxy", "haproxy-http2", "caddy", "caddy-http2", "apache", "traefik"])
 def test_connections_to_the_instances_are_kept(name: str, tmp_path: Path) -> None:
     """One for each, however many requests. Instances that believe nobody tell the proxy's own port."""
     front = FRONTS[name]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import trustme
 
-from trioserve._streams.tls import ServerIdentity
+from trioserve._streams import ServerIdentity
 
 __all__ = [
     "authority", "client_certificate", "client_context", "expired_certificate", "files_of", "foreign_authority",

@@ -3,6 +3,7 @@
 import random
 import signal
 import socket
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -11,11 +12,12 @@ from typing import Final
 
 import trustme
 
+from tests.helpers.raw_http import RawClient
 from tests.helpers.server_process import ServerProcess, wait_until
 from tests.helpers.system_programs import system_program
 
 __all__ = ["CADDY_HTTP2", "DEPLOY", "HAPROXY_HTTP2", "Place", "Proxy", "apache", "caddy", "configure", "free_port",
-           "haproxy", "haproxy_sticky", "nginx", "run_proxy"]  # fmt: skip
+           "haproxy", "haproxy_sticky", "nginx", "run_proxy", "traefik"]  # fmt: skip
 
 DEPLOY: Final = Path(__file__).parents[2] / "docs" / "examples" / "deploy"
 ENDED_BY_SIGTERM: Final = (0, 128 + signal.SIGTERM, -signal.SIGTERM)
@@ -189,6 +191,21 @@ def caddy(place: Place, *, http2: bool = False) -> list[str]:
     return ["env", *own_files, program, "run", "--adapter", "caddyfile", "--config", str(path)]
 
 
+def traefik(place: Place) -> list[str]:
+    """Write what Traefik needs; the command that runs it. Its program comes from a Python package."""
+    certificate, key, _ = place.certificate()
+    site = place.directory / "site.yaml"
+    site.write_text(configure("traefik-site.yaml", {
+        "/etc/ssl/site/fullchain.pem": str(certificate), "/etc/ssl/site/key.pem": str(key),
+    } | place.spelled("")))
+    main = place.directory / "traefik.yaml"
+    main.write_text(configure("traefik.yaml", {
+        '":80"': f'"127.0.0.1:{place.port}"', '":443"': f'"127.0.0.1:{place.tls_port}"',
+        "/etc/traefik/site.yaml": str(site),
+    }))
+    return [str(Path(sys.executable).with_name("traefik")), f"--configfile={main}"]
+
+
 class Proxy(ServerProcess):
     """A running proxy.
 
@@ -203,12 +220,17 @@ class Proxy(ServerProcess):
         self.tls = ("127.0.0.1", place.tls_port)
 
     def wait_started(self) -> None:
-        wait_until(self._answers, "a proxy that listens")
+        wait_until(self._answers, "a proxy that knows its site")
 
     def _answers(self) -> bool:
+        """Traefik listens before it has read what it serves, and answers 404 until then."""
         assert not self.ended, f"the proxy ended\n{self.report}"
-        with socket.socket() as sock:
-            return sock.connect_ex(self.address) == 0
+        try:
+            with RawClient(self.address) as client:
+                client.get("/hello")
+                return client.receive_response().status != 404
+        except ConnectionRefusedError:
+            return False
 
     def stop(self, *, errors_expected: bool = False) -> None:
         self.send_signal(signal.SIGTERM)

@@ -3,7 +3,7 @@
 import pytest
 
 from trioserve._errors import PeerError
-from trioserve._protocol import Http1Limits
+from trioserve._protocol import Http1Limits, http2_names
 from trioserve._protocol.http2_head import HeadReader
 from trioserve._types import Fields
 
@@ -131,3 +131,29 @@ def test_fields_that_are_repeated_mean_the_same_again() -> None:
     assert first.answer == ()  # worth remembering
     assert heads.read(GET, ends=False) is not first
     assert heads.read([*GET, (b"x", b"1")], ends=True) is not first
+
+
+def test_the_same_names_with_other_values() -> None:
+    """What is known of names says nothing about values."""
+    fields = [*GET, (b"x", b"1")]
+    assert reader().read(fields, ends=True).headers[1:] == [(b"x", b"1")]
+    for wrong in (b"a\nb", b" a", b"\0"):
+        with pytest.raises(PeerError, match="400"):
+            reader().read([*GET, (b"x", wrong)], ends=True)
+    assert reader().read([*GET, (b"x", b"2")], ends=False).headers[1:] == [(b"x", b"2")]
+
+
+def test_lists_of_names_are_kept_within_bounds() -> None:
+    for number in range(3 * http2_names.KEPT_AT_MOST):
+        reader().read([*GET, (b"x-%d" % number, b"1")], ends=True)
+    assert len(http2_names._kept) <= http2_names.KEPT_AT_MOST
+    long = b"x" * http2_names.KEPT_BYTES
+    reader().read([*GET, (long, b"1")], ends=True)
+    assert not any(long in names for names in http2_names._kept)
+
+
+@pytest.mark.parametrize("method", [b"connect", b"Get"])
+def test_methods_are_told_in_upper_case_and_only_connect_makes_a_tunnel(method: bytes) -> None:
+    head = reader().read([(b":method", method), *GET[1:]], ends=True)
+    assert head.method == method.decode().upper()
+    assert not head.meaning.offers_websocket

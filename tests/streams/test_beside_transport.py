@@ -2,7 +2,7 @@
 
 import asyncio
 import socket
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import anyio
 import anyio.lowlevel
@@ -20,7 +20,10 @@ from tests.helpers.stream_pairs import (
     waits,
 )
 from trioserve import ClientDisconnected
-from trioserve._streams.on_asyncio_stream import PAUSE_BYTES, LoopCork, SocketStream
+from trioserve._streams.on_asyncio_stream import PAUSE_BYTES, SocketStream
+
+if TYPE_CHECKING:
+    from trioserve._streams.on_asyncio_cork import LoopCork
 
 MUCH = bytes(range(256)) * 4096  # 1 MiB, more than all buffers on the way
 

@@ -2,19 +2,9 @@
 
 from trioserve._asgi.file_message import FileMessage
 from trioserve._asgi.origin import ProxyHeaders, host_of
-from trioserve._asgi.response import (
-    BODY,
-    COMPLETE,
-    FIRST_BODY,
-    MESSAGE_COST,
-    RUN_BYTES,
-    START,
-    Dated,
-    Response,
-    State,
-    error_body,
-)
+from trioserve._asgi.response import MESSAGE_COST, RUN_BYTES, Dated, Response, error_body
 from trioserve._asgi.scope import ASGI_VERSION, ScopeFactory
+from trioserve._asgi.states import BODY, COMPLETE, FIRST_BODY, START, State
 from trioserve._asgi.tls import tls_extension
 
 __all__ = [

@@ -4,7 +4,8 @@ from collections.abc import Callable, Iterable
 from typing import Final, TypeAlias
 
 from trioserve._asgi.fields import Pair, field_lines
-from trioserve._asgi.response import BODY, COMPLETE, Dated, Response, error_body
+from trioserve._asgi.response import Dated, Response, error_body
+from trioserve._asgi.states import BODY, COMPLETE
 from trioserve._protocol.events import RequestHead
 from trioserve._protocol.handshake import Handshake
 from trioserve._protocol.reasons import REASON_PHRASES
@@ -43,7 +44,8 @@ class Http1Response(Response):
             self.keep_alive = False
         return super().end_if_whole()
 
-    def _encode_head(self, status: int, fields: list[Pair], lines: bytes) -> bytes:
+    def _encode_head(self, status: int, fields: list[Pair]) -> bytes:
+        lines = field_lines(fields)
         return (_STATUS_LINES.get(status) or b"HTTP/1.1 %d \r\n" % status) + lines  # RFC 9112 §4: without a phrase
 
     def _encode_body(self, data: bytes, is_first: bool, pieces: list[bytes]) -> None:

@@ -3,8 +3,9 @@
 from collections.abc import Callable
 from typing import Final, TypeAlias
 
-from trioserve._asgi.fields import Pair
-from trioserve._asgi.response import COMPLETE, Dated, Response
+from trioserve._asgi.fields import Pair, check_values
+from trioserve._asgi.response import Dated, Response
+from trioserve._asgi.states import COMPLETE
 from trioserve._protocol.events import RequestHead
 from trioserve._protocol.handshake import Handshake
 from trioserve._types import Fields
@@ -32,7 +33,7 @@ class Http2Response(Response):
     Whoever sends them looks here first.
 
     Attributes:
-        hints: interim responses to be sent first, oldest first.
+        hints: interim responses to be sent first, oldest first, if there are any.
         response_head: to be sent after them; ``None`` when there is nothing new.
         ends: nothing follows but the pieces, and ``trailers``.
         trailers: to be sent last, if there are any.
@@ -43,16 +44,17 @@ class Http2Response(Response):
     def __init__(self, head: RequestHead, standing_fields: StandingPairs) -> None:
         Response.__init__(self, head)  # super() costs 0.1 us
         self._standing_fields = standing_fields
-        self.hints: list[Fields] = []
+        self.hints: list[Fields] | None = None
         self.response_head: Fields | None = None
         self.ends = False
-        self.trailers: list[Pair] = []
+        self.trailers: list[Pair] | None = None
 
     @property
     def cut_is_visible(self) -> bool:
         return True  # a stream that ends says so
 
-    def _encode_head(self, status: int, fields: list[Pair], lines: bytes) -> Fields:
+    def _encode_head(self, status: int, fields: list[Pair]) -> Fields:
+        check_values(fields)
         return [status_field(status), *_as_in_http2(fields)]
 
     def _encode_body(self, data: bytes, is_first: bool, pieces: list[bytes]) -> None:
@@ -71,7 +73,7 @@ class Http2Response(Response):
         pieces.append(b"")
 
     def _encode_hint(self, fields: list[Pair], pieces: list[bytes]) -> None:
-        self.hints.append([status_field(103), *_as_in_http2(fields)])
+        self.hints = [*(self.hints or ()), [status_field(103), *_as_in_http2(fields)]]
         pieces.append(b"")
 
     def _encode_accept(self, handshake: Handshake, pieces: list[bytes]) -> None:
@@ -83,9 +85,6 @@ class Http2Response(Response):
 
 def _as_in_http2(fields: list[Pair]) -> Fields:
     """Names in lower case, no white space around values, nothing that is for HTTP/1.1 (RFC 9113 §8.2)."""
-    converted = []
-    for name, value in fields:
-        lower = name.lower()
-        if lower not in _CONNECTION_SPECIFIC:
-            converted.append((lower, value.strip(b" \t")))
-    return converted
+    return [
+        (lower, value.strip(b" \t")) for name, value in fields if (lower := name.lower()) not in _CONNECTION_SPECIFIC
+    ]

@@ -4,7 +4,6 @@ Pure: it neither waits nor sends. How the response looks on the wire is the busi
 """
 
 from collections.abc import Iterable
-from enum import IntEnum
 from typing import Any, Final, Protocol
 
 from trioserve._asgi.fields import (
@@ -15,7 +14,6 @@ from trioserve._asgi.fields import (
     SERVER,
     Pair,
     checked_fields,
-    field_lines,
     iterate,
     kind_of,
     known_kind,
@@ -25,28 +23,14 @@ from trioserve._asgi.fields import (
     says_close,
 )
 from trioserve._asgi.file_message import FILE_TYPES, FileMessage, read_file_message
+from trioserve._asgi.states import BODY, COMPLETE, FILE, FIRST_BODY, START, TRAILERS
 from trioserve._errors import AppError
 from trioserve._protocol.events import RequestHead
 from trioserve._protocol.handshake import Handshake
 from trioserve._types import Message
 
-__all__ = ["BODY", "COMPLETE", "FIRST_BODY", "MESSAGE_COST", "RUN_BYTES", "START", "Dated", "Response", "State",
-           "error_body"]  # fmt: skip
+__all__ = ["MESSAGE_COST", "RUN_BYTES", "Dated", "Response", "error_body"]
 
-
-class State(IntEnum):
-    """How far a response is, in order. Each state names what it waits for."""
-
-    START = 0
-    FIRST_BODY = 1
-    BODY = 2
-    FILE = 3  # the rest of a file, which takes another way; nothing else can be sent meanwhile
-    TRAILERS = 4
-    COMPLETE = 5
-
-
-# Plain names and plain integers on the hot path: an enum member costs a look-up of 50 ns each time.
-START, FIRST_BODY, BODY, FILE, TRAILERS, COMPLETE = map(int, State)
 _EXPECTED: Final = (
     "http.response.start", "http.response.body", "http.response.body", "the rest of a file", "http.response.trailers",
     "nothing more",
@@ -185,7 +169,7 @@ class Response:
     def _declare(self, size: int) -> None:
         self._body_left = size
         self.fields = [*self.fields, (b"content-length", b"%d" % size)]
-        self._encoded_head = self._encode_head(self.status, self.fields, field_lines(self.fields))
+        self._encoded_head = self._encode_head(self.status, self.fields)
 
     def begin_file(self, pieces: list[bytes]) -> bool:
         """Bytes of a file shall leave as they are, and not as a part: false when they would have to be framed.
@@ -285,7 +269,7 @@ class Response:
         if status == 204 or status == 304 or self._head.method == "HEAD":
             self._send_body = False
             self._body_left = None  # with HEAD and 304 the length is that of the body left out
-        self._encoded_head = self._encode_head(status, self.fields, field_lines(self.fields))
+        self._encoded_head = self._encode_head(status, self.fields)
         self.status = status
 
     def _sort_fields(self, headers: Any) -> tuple[list[Pair], int | None]:
@@ -351,10 +335,11 @@ class Response:
         """The body says where it ends: without that, the end of the stream is seen to come too early."""
         raise NotImplementedError
 
-    def _encode_head(self, status: int, fields: list[Pair], lines: bytes) -> Any:
+    def _encode_head(self, status: int, fields: list[Pair]) -> Any:
         """What can be said of the head before the body begins: made once for a request that is repeated.
 
-        ``lines`` are the fields as HTTP/1.1 has them.
+        Raises:
+            AppError: a character that cannot stand in a value.
         """
         raise NotImplementedError
 

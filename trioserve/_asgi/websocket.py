@@ -7,7 +7,8 @@ from enum import IntEnum
 from typing import Final
 
 from trioserve._asgi.fields import DATE, PLAIN, SERVER, Pair, checked_fields, kind_of
-from trioserve._asgi.response import COMPLETE, Response
+from trioserve._asgi.response import Response
+from trioserve._asgi.states import COMPLETE
 from trioserve._errors import AppError
 from trioserve._protocol.handshake import Handshake
 from trioserve._protocol.websocket import ABNORMAL, NO_CODE, WebSocketCodec, is_close_code

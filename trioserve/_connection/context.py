@@ -3,13 +3,12 @@
 from collections.abc import Callable, Iterator
 from contextvars import Context
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import anyio
 
 from trioserve._asgi import Dated, ProxyHeaders
 from trioserve._connection.event_streams import EventStreams
-from trioserve._connection.http2_terms import Http2Terms
 from trioserve._connection.records import Answered, ClosedWebSocket
 from trioserve._connection.refused import Refused
 from trioserve._connection.request_ids import RequestIds
@@ -18,6 +17,9 @@ from trioserve._connection.turnstile import Turnstile
 from trioserve._connection.websocket_limits import WebSocketLimits
 from trioserve._protocol import Http1Codec
 from trioserve._types import CoroutineApp
+
+if TYPE_CHECKING:
+    from trioserve._connection.http2_terms import Http2Terms
 
 __all__ = ["AccessLog", "Lifetime", "Served", "ServerContext", "Timeouts"]
 
@@ -146,7 +148,7 @@ class ServerContext:
     access_log: AccessLog | None
     turnstile: Turnstile | None
     websockets: WebSocketLimits | None
-    http2: Http2Terms | None
+    http2: "Http2Terms | None"
     new_app_context: Callable[[], Context]
     requests_per_connection: int | None = None
     write_seconds: float | None = None

@@ -7,7 +7,6 @@ it, and a successor holds the connection.
 
 import logging
 from collections import deque
-from functools import partial
 from typing import TYPE_CHECKING
 
 import anyio
@@ -23,7 +22,7 @@ from trioserve._connection.http2_goodbye import Goodbye
 from trioserve._connection.http2_sender import Sender
 from trioserve._connection.http2_stream import Http2Stream
 from trioserve._connection.http2_terms import Http2Terms
-from trioserve._connection.inline import run_until_it_waits
+from trioserve._connection.inline import continue_as_it_is
 from trioserve._connection.patience import Patience
 from trioserve._connection.refused import Refused
 from trioserve._connection.request import Request
@@ -91,7 +90,7 @@ class Http2Connection:
             try:
                 if data:
                     self._take_in(data)
-                while await self._begin_waiting(turn) and await self._receive():
+                while await self._begin_waiting() and await self._receive():
                     pass
             except Http2Error as exc:
                 self._fail(exc)
@@ -104,7 +103,7 @@ class Http2Connection:
             complain(log, "Internal error on the connection of %s", self.stream.peer, exc_info=exc)
             self._break()
 
-    async def _begin_waiting(self, turn: int) -> bool:
+    async def _begin_waiting(self) -> bool:
         """Begin the requests that wait, as far as there is room; false when somebody else holds the connection now."""
         pace = Turn()
         while self._waiting and self._running < self._terms.max_streams:
@@ -113,11 +112,17 @@ class Http2Connection:
                 stream.task = self._nursery.start_soon(stream.run)
                 if not self._waiting:
                     await anyio.lowlevel.checkpoint()  # they run, and what they answer leaves together
+                continue
+            running = stream.run()
+            try:
+                trap = running.send(None)
+            except StopIteration:
+                if pace.is_over():
+                    await pace.give_way()
             else:
-                await run_until_it_waits(stream.run(), partial(self._hand_on, stream))
-                if turn != self._turn:
-                    return False
-                await pace.give_way()
+                self._hand_on(stream)
+                await continue_as_it_is(running, trap)
+                return False
         return True
 
     @property
@@ -256,14 +261,21 @@ class Http2Connection:
 
     # What the streams tell and ask.
 
-    def on_stream_change(self, stream: Http2Stream) -> None:
-        if stream.is_sent:
-            self._streams.pop(stream.id, None)
-            if stream.is_running:
-                self._going_on.add(stream)
-            else:
-                self._going_on.discard(stream)
-                stream.forget()
+    def on_stream_sent(self, stream: Http2Stream) -> None:
+        self._streams.pop(stream.id, None)
+        if stream.is_running:
+            self._going_on.add(stream)
+        else:
+            stream.forget()
+        self._see_what_is_left()
+
+    def on_stream_ended(self, stream: Http2Stream) -> None:
+        if stream.id not in self._streams:
+            self._going_on.discard(stream)
+            stream.forget()
+        self._see_what_is_left()
+
+    def _see_what_is_left(self) -> None:
         if self._waiting:
             self.stream.interrupt()  # there may be room for one more
         elif not self._streams and not self._going_on:

@@ -51,8 +51,11 @@ class Carrier(Protocol):
 
     def start_child(self, function: TaskFunction, *args: object) -> Cancellable: ...
 
-    def on_stream_change(self, stream: "Http2Stream") -> None:
-        """Its task has ended, or the last of its bytes has left, or it was reset. May be called again."""
+    def on_stream_ended(self, stream: "Http2Stream") -> None:
+        """Its application has ended."""
+
+    def on_stream_sent(self, stream: "Http2Stream") -> None:
+        """The last of its bytes has left, or nothing more can be sent. May be called again."""
 
 
 class Http2Stream:
@@ -110,7 +113,7 @@ class Http2Stream:
         finally:
             self.is_running = False
             self._conclude(answer)
-            self._connection.on_stream_change(self)
+            self._connection.on_stream_ended(self)
 
     async def _enter(self, answer: "Http2Answer") -> bool:
         turnstile = self.ctx.turnstile
@@ -161,8 +164,10 @@ class Http2Stream:
         if self.lost:
             return
         engine, response = self._connection.codec.engine, self.response
-        while response.hints:
-            engine.send_informational_response(self.id, response.hints.pop(0))
+        if response.hints is not None:
+            for hint in response.hints:
+                engine.send_informational_response(self.id, hint)
+            response.hints = None
         ends_with_data = response.ends and not response.trailers
         head = response.response_head
         if head is not None:
@@ -197,7 +202,8 @@ class Http2Stream:
             self._patience = self._patience or Patience(self, self.ctx, self._on_stuck)
             self._patience.on_congested()
         elif not unsent:
-            self._note_drained()
+            if self.congested or self._drained is not None:
+                self._note_drained()
             if self.response.ends:
                 self._finish()
 
@@ -211,19 +217,15 @@ class Http2Stream:
             self._drained = None
 
     def _finish(self) -> None:
-        """All has been said. What the client still has to say is not needed (RFC 9113 §8.1)."""
-        if not self.lost and not self._client_has_ended:
+        """All has been sent. What the client still has to say is not needed (RFC 9113 §8.1)."""
+        if not self._client_has_ended:
             self.reset(NO_ERROR)
-        self._connection.on_stream_change(self)
+        else:
+            self._connection.on_stream_sent(self)
 
     @property
     def _client_has_ended(self) -> bool:
         return not isinstance(self.inlet, Http2Inlet) or self.inlet.has_ended
-
-    @property
-    def is_sent(self) -> bool:
-        """Nothing of the answer is left."""
-        return self.lost or (self.response.ends and not self.unsent)
 
     async def drain(self) -> None:
         while self.congested and not self.lost:
@@ -274,12 +276,7 @@ class Http2Stream:
         self._connection.sender.forget(self)
         self._note_drained()
         self.on_left()
-        self._connection.on_stream_change(self)
-
-    def forget(self) -> None:
-        """Nothing is left to be done: let go of whatever knows this stream, so that no cycle stays."""
-        self.answer = self._patience = self._watch = None
-        self.inlet = NO_BODY
+        self._connection.on_stream_sent(self)
 
     def on_left(self) -> None:
         """The client has gone, or the stream has."""
@@ -291,6 +288,11 @@ class Http2Stream:
         if (watch := self._watch) is not None:
             self._watch = None
             watch()
+
+    def forget(self) -> None:
+        """It has ended in every respect: let go of whatever knows it, so that no cycle stays."""
+        self.answer = self.task = self._patience = self._watch = None
+        self.inlet = NO_BODY
 
     # What the inlet asks, and a tunnel.
 

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 import anyio
 
-__all__ = ["await_point", "continue_inline", "orders_and_errors", "run_until_it_waits"]
+__all__ = ["await_point", "continue_as_it_is", "continue_inline", "orders_and_errors"]
 
 
 class Observer(Protocol):
@@ -56,21 +56,11 @@ def continue_inline(
 
 
 @types.coroutine
-def run_until_it_waits(coro: Coroutine[Any, Any, None], on_wait: Callable[[], None]) -> Generator[Any, Any, None]:
-    """Await ``coro``. When it waits for the first time ``on_wait`` is called: the task is its own from then on."""
-    answer: Any = None
-    resume: Callable[[Any], Any] = coro.send
-    is_first = True
+def continue_as_it_is(coro: Coroutine[Any, Any, None], trap: Any) -> Generator[Any, Any, None]:
+    """The same in the context of the caller, whose own the first step was, and without an observer."""
+    resume: Callable[[Any], Any]
+    answer: Any
     while True:
-        try:
-            trap = resume(answer)
-        except StopIteration:
-            return
-        finally:
-            answer = None  # its traceback knows this frame: a cycle
-        if is_first:
-            is_first = False
-            on_wait()
         try:
             answer = yield trap
         except GeneratorExit:
@@ -80,6 +70,12 @@ def run_until_it_waits(coro: Coroutine[Any, Any, None], on_wait: Callable[[], No
             resume, answer = coro.throw, exc
         else:
             resume = coro.send
+        try:
+            trap = resume(answer)
+        except StopIteration:
+            return
+        finally:
+            del answer  # its traceback knows this frame: a cycle
 
 
 def orders_and_errors(exc: BaseException, *, cancelled: bool) -> tuple[BaseException | None, BaseException | None]:

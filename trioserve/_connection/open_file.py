@@ -5,6 +5,7 @@ What the kernel has in memory is read at once. Everything else is read in a thre
 
 import os
 import stat
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, Final
@@ -99,6 +100,8 @@ def _is_in_memory(descriptor: int, count: int, offset: int) -> bool:
 
     The first and the last one speak for the others: the kernel reads ahead, and gives memory up, in long runs.
     """
+    if sys.platform == "win32":
+        return False
     if not _IF_IN_MEMORY:
         return False
     byte = [bytearray(1)]
@@ -112,6 +115,8 @@ def _is_in_memory(descriptor: int, count: int, offset: int) -> bool:
 
 def _load(descriptor: int, count: int, offset: int) -> None:
     """Have the bytes read from the disk, in one call, over and over into the same place."""
+    if sys.platform == "win32":
+        return
     scratch = memoryview(bytearray(min(count, _SCRATCH_BYTES)))
     with suppress(OSError):
         os.preadv(descriptor, [scratch] * (count // len(scratch)), offset)

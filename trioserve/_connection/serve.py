@@ -7,13 +7,13 @@ from trioserve._asgi import ScopeFactory, tls_extension
 from trioserve._complaints import complain
 from trioserve._connection.context import ServerContext
 from trioserve._connection.http1 import Http1Connection
-from trioserve._connection.http2_terms import Http2Terms
 from trioserve._errors import ClientDisconnected
 from trioserve._protocol.http2_frames import PREFACE
 from trioserve._streams import ByteStream, CancellableNursery, Nursery, is_tls, tls_facts
 
 if TYPE_CHECKING:
     from trioserve._connection.http2 import Http2Connection
+    from trioserve._connection.http2_terms import Http2Terms
 
 __all__ = ["Connection"]
 
@@ -73,7 +73,7 @@ class Connection:
                 self._stream.abort()
             raise
 
-    async def _first_bytes(self, terms: Http2Terms) -> bytes:
+    async def _first_bytes(self, terms: "Http2Terms") -> bytes:
         """As many as tell which version of HTTP a client speaks, where nothing else tells (RFC 9113 §3.3)."""
         if is_tls(self._stream) or not terms.in_cleartext:
             return b""
@@ -93,7 +93,7 @@ class Connection:
         facts = tls_facts(self._stream)
         return early.startswith(PREFACE) if facts is None else facts.protocol == "h2"
 
-    def _begin_http2(self, terms: Http2Terms, early: bytes, nursery: CancellableNursery) -> None:
+    def _begin_http2(self, terms: "Http2Terms", early: bytes, nursery: CancellableNursery) -> None:
         from trioserve._connection.http2 import Http2Connection  # not for servers that never speak it
 
         self._protocol = http2 = Http2Connection(self._stream, self._scopes(), self._ctx, terms, nursery)

@@ -25,11 +25,16 @@ class Turn:
         """The task waits, so others run anyway."""
         self._ends = 0.0
 
+    def is_over(self) -> bool:
+        """Others should run. The first time that somebody asks, the turn begins."""
+        now = perf_counter()
+        if self._ends:
+            return now > self._ends
+        self._ends = now + TURN_SECONDS
+        return False
+
     async def give_way(self) -> None:
         """Let others run if the turn is over."""
-        now = perf_counter()
-        if not self._ends:
-            self._ends = now + TURN_SECONDS
-        elif now > self._ends:
+        if self.is_over():
             await anyio.lowlevel.checkpoint()
             self._ends = perf_counter() + TURN_SECONDS

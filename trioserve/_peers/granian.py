@@ -84,6 +84,6 @@ GRANIAN = peer(
     ("--reload-ignore-worker-failure --no-reload-ignore-worker-failure", "",
      "leave it out, after a failure the next change starts again"),
     ("reload_filter", "reload_exclude", "patterns, no function"),
-    ("--process-name", "", "leave it out, processes have the name of the command"),
+    ("--process-name", "process_name", ""),
     ("--pid-file", "pid_file", ""),
 )

@@ -75,7 +75,7 @@ GUNICORN = peer(
     ("--dogstatsd-tags", "", COUNTED),
     ("--statsd-prefix", "", COUNTED),
     ("--enable-backlog-metric", "", COUNTED),
-    ("-n --name proc_name default_proc_name", "", "leave it out, processes have the name of the command"),
+    ("-n --name proc_name default_proc_name", "process_name", ""),
     ("--pythonpath", "app_dir", "one directory; PYTHONPATH takes several"),
     ("--paste --paster", "", "write a module that makes the application"),
     ("--paste-global raw_paste_global_conf", "", "write a module that makes the application"),

@@ -4,6 +4,7 @@ Floods are cheap to send, and engines work on each frame. And neither engine kno
 """
 
 import math
+import struct
 from typing import Final
 
 from trioserve._protocol.http2_frames import (
@@ -26,6 +27,10 @@ from trioserve._protocol.http2_frames import (
 )
 
 __all__ = ["CONTINUATIONS", "Allowance", "FrameGuard"]
+
+_FRAME_HEADER: Final = struct.Struct(">IBI")  # size and kind, flags, stream (RFC 9113 §4.1)
+
+_FIELD_SECTIONS: Final = frozenset((HEADERS, CONTINUATION))
 
 FRAME_BYTES: Final = 2**14  # of a payload, as nobody has told the client that it may be more (RFC 9113 §6.5.2)
 CONTINUATIONS: Final = 64  # of one field section: 16 KiB each are far more than a head may have
@@ -102,21 +107,21 @@ class FrameGuard:
         """
         if self._partial:
             data, self._partial = self._partial + data, b""
-        position, end = self._skip, len(data)
+        position, end, unpack = self._skip, len(data), _FRAME_HEADER.unpack_from
         resets = control = 0
         while position + FRAME_HEADER_BYTES <= end:
-            size = int.from_bytes(data[position : position + 3], "big")
-            kind = data[position + 3]
+            size_and_kind, flags, stream_id = unpack(data, position)
+            size, kind = size_and_kind >> 8, size_and_kind & 0xFF
             if size > FRAME_BYTES:
                 raise Http2Error(FRAME_SIZE_ERROR, "a frame larger than any settings allow")  # RFC 9113 §4.2
             if not self.has_begun:
-                self._check_first(kind, data[position + 4])
+                self._check_first(kind, flags)
             if kind == DATA:
-                control += not size and not data[position + 4] & END_STREAM
+                control += not size and not flags & END_STREAM
             else:
-                stream_id = int.from_bytes(data[position + 5 : position + 9], "big") & HIGHEST_STREAM_ID
-                if kind in (HEADERS, CONTINUATION):
-                    self._look_at_fields(kind, data[position + 4], stream_id, size)
+                stream_id &= HIGHEST_STREAM_ID
+                if kind in _FIELD_SECTIONS:
+                    self._look_at_fields(kind, flags, stream_id, size)
                 elif kind == RST_STREAM:
                     resets += 1
                     if stream_id > self._highest:
@@ -125,7 +130,7 @@ class FrameGuard:
                         self.known = [known for known in self.known if known != stream_id]
                 else:
                     control += 1
-                    if size and kind == SETTINGS and data[position + 4] & ACK:
+                    if size and kind == SETTINGS and flags & ACK:
                         raise Http2Error(FRAME_SIZE_ERROR, "settings in an acknowledgement")  # RFC 9113 §6.5
                     if kind == PRIORITY and not stream_id:
                         raise Http2Error(PROTOCOL_ERROR, "a priority of stream 0")  # RFC 9113 §6.3

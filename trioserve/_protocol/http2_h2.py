@@ -35,7 +35,7 @@ from trioserve._protocol.http2_frames import (
     PROTOCOL_ERROR,
     Http2Error,
 )
-from trioserve._protocol.http2_head import check_fields
+from trioserve._protocol.http2_head import check_trailers
 from trioserve._types import Fields
 
 __all__ = ["H2Engine"]
@@ -168,7 +168,7 @@ class H2Engine:
             events.on_body(event.stream_id, event.data, event.stream_ended is not None)
         elif isinstance(event, TrailersReceived):
             try:
-                check_fields(event.headers)
+                check_trailers(event.headers)
             except PeerError:  # RFC 9113 §8.1
                 self.reset_stream(event.stream_id, PROTOCOL_ERROR)
                 events.on_reset(event.stream_id, provoked=True)

@@ -9,10 +9,10 @@ from trioserve._protocol.grammar import HOST
 from trioserve._trust import FORWARDED, X_FORWARDED
 from trioserve._types import Fields
 
-__all__ = ["interpret"]
+__all__ = ["INTERPRETED", "check_host", "interpret"]
 
 _FORWARDING: Final = X_FORWARDED | {FORWARDED}
-_INTERPRETED: Final = _FORWARDING | {
+INTERPRETED: Final = _FORWARDING | {
     b"host", b"content-length", b"transfer-encoding", b"connection", b"expect", b"te", b"upgrade",
 }  # fmt: skip
 
@@ -28,13 +28,13 @@ def interpret(fields: Fields, http_version: str) -> Meaning:
     """
     host, others = None, []
     for name, value in fields:
-        if name in _INTERPRETED:
+        if name in INTERPRETED:
             if host is None and name == b"host":
                 host = value
             else:
                 others.append((name, value))
     if host is not None and not others and http_version == "1.1":
-        _check_host(host, http_version)
+        check_host(host)
         return _ORDINARY
     return _interpret_all(host, others, http_version)
 
@@ -60,7 +60,8 @@ def _interpret_all(host: bytes | None, others: Fields, http_version: str) -> Mea
             raise PeerError(400, f"more than one {name.decode().title()} field")
         else:
             once[name] = value
-    _check_host(host, http_version)
+    if host is not None or http_version != "1.0":  # which can do without
+        check_host(host)
     keep_alive = b"close" not in options and (http_version != "1.0" or b"keep-alive" in options)  # RFC 9112 §9.3
     length = _body_length(once.get(b"content-length"), once.get(b"transfer-encoding"), http_version)
     offers_websocket = http_version == "1.1" and b"upgrade" in options and b"websocket" in protocols  # RFC 9110 §7.8
@@ -72,12 +73,11 @@ def _tokens(value: bytes) -> list[bytes]:
     return [token.strip(b" \t") for token in value.lower().split(b",")]
 
 
-def _check_host(host: bytes | None, http_version: str) -> None:
-    """Exactly one well-formed Host field, which only HTTP/1.0 can do without (RFC 9112 §3.2, RFC 9113 §8.3.1)."""
+def check_host(host: bytes | None) -> None:
+    """One well-formed Host field, or what stands for it (RFC 9112 §3.2, RFC 9113 §8.3.1). Raises PeerError 400."""
     if host is None:
-        if http_version != "1.0":
-            raise PeerError(400, "no Host field")
-    elif not _is_host(host):
+        raise PeerError(400, "no Host field")
+    if not _is_host(host):
         raise PeerError(400, "malformed Host field")
 
 

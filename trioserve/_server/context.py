@@ -5,13 +5,12 @@ import random
 from collections.abc import Callable
 from contextvars import Context
 from functools import partial
-from typing import Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from trioserve._asgi import ProxyHeaders
 from trioserve._config import Config
 from trioserve._connection import (
     WRITE_LOOKS,
-    Http2Terms,
     Lifetime,
     NoTimeout,
     RequestIds,
@@ -28,6 +27,9 @@ from trioserve._server.engine import choose_http2_engine
 from trioserve._streams import running_backend
 from trioserve._trust import TrustedPeers, believed_fields
 from trioserve._types import App, CoroutineApp, Receive, Scope, Send
+
+if TYPE_CHECKING:
+    from trioserve._connection.http2_terms import Http2Terms
 
 __all__ = ["make_context"]
 
@@ -140,10 +142,12 @@ def _make_websockets(config: Config, clock: Callable[[], float]) -> WebSocketLim
 
 def _make_http2(
     config: Config, limits: Http1Limits, standing_fields: StandingFields, clock: Callable[[], float]
-) -> Http2Terms | None:
+) -> "Http2Terms | None":
     new_engine = choose_http2_engine(config)
     if new_engine is None:
         return None
+    from trioserve._connection.http2_terms import Http2Terms  # not for servers that never speak it
+
     return Http2Terms(
         new_engine=new_engine,
         in_cleartext=bool(config.http2),

@@ -224,9 +224,7 @@ def _bind_address(family: socket.AddressFamily, address: Any) -> socket.socket:
 
 def _bind_path(spec: UnixPath, mode: int) -> Bound:
     """A new socket file, in the place of one that nobody listens on."""
-    if not hasattr(socket, "AF_UNIX"):
-        raise BindFailed(f"cannot listen on {spec}: this system has no unix sockets")
-    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    sock = _unix_socket(spec)
     try:
         _remove_stale(spec)
         sock.bind(spec.path)
@@ -240,6 +238,12 @@ def _bind_path(spec: UnixPath, mode: int) -> Bound:
     return bound
 
 
+def _unix_socket(spec: UnixPath) -> socket.socket:
+    if sys.platform == "win32" or not hasattr(socket, "AF_UNIX"):
+        raise BindFailed(f"cannot listen on {spec}: this system has no unix sockets")
+    return socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+
+
 def _remove_stale(spec: UnixPath) -> None:
     """Make room for a new socket file if the old one was left behind; leave everything else alone."""
     try:
@@ -247,7 +251,7 @@ def _remove_stale(spec: UnixPath) -> None:
             raise BindFailed(f"cannot listen on {spec}: the file is no socket; remove it, or choose another path")
     except FileNotFoundError:
         return
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+    with _unix_socket(spec) as probe:
         probe.setblocking(False)
         try:
             probe.connect(spec.path)

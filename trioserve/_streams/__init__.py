@@ -17,7 +17,8 @@ from trioserve._streams.interface import (
 )
 from trioserve._streams.proxied import ProxiedListener
 from trioserve._streams.running import open_network, running_backend
-from trioserve._streams.tls import ServerIdentity, TlsFacts, TlsListener, is_tls, tls_facts
+from trioserve._streams.tls import TlsListener, is_tls, tls_facts
+from trioserve._streams.tls_facts import ServerIdentity, TlsFacts
 
 __all__ = [
     "AT_ONCE_BYTES",

@@ -6,6 +6,7 @@ and do not hear of a reset either. A second epoll looks at nothing but the end (
 
 import select
 import socket
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -21,12 +22,14 @@ class EndWatch:
     def __init__(self, add_reader: Callable[..., Any], remove_reader: Callable[[int], Any]) -> None:
         self._add_reader = add_reader
         self._remove_reader = remove_reader
-        self._is_open = hasattr(select, "epoll")
-        self._epoll: select.epoll | None = None  # most servers never need it
+        self._is_open = True
+        self._epoll: Any = None  # a ``select.epoll``, which most servers never need
         self._on_end: dict[int, Callable[[], None]] = {}
 
     def add(self, sock: socket.socket, on_end: Callable[[], None]) -> None:
         """Call ``on_end``, once, when the peer has finished sending or the connection broke; again: nothing."""
+        if sys.platform != "linux":
+            return
         fd = sock.fileno()
         if fd in self._on_end or not self._is_open:
             return
@@ -39,11 +42,9 @@ class EndWatch:
     def forget(self, sock: socket.socket) -> None:
         """Before ``sock`` is closed: its descriptor will be somebody else's."""
         if self._on_end.pop(sock.fileno(), None) is not None:
-            assert self._epoll is not None
             self._epoll.unregister(sock.fileno())
 
     def _notice(self) -> None:
-        assert self._epoll is not None
         for fd, _ in self._epoll.poll(0):
             self._epoll.unregister(fd)
             self._on_end.pop(fd)()

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import socket
+import sys
 from typing import Final
 
 from trioserve._errors import ClientDisconnected
@@ -11,7 +12,7 @@ from trioserve._streams.interface import FileOutlet
 
 __all__ = ["FileSender"]
 
-_HAS_SENDFILE: Final = hasattr(os, "sendfile")
+_HAS_SENDFILE: Final = sys.platform != "win32"
 _MORE: Final = getattr(socket, "MSG_MORE", 0)  # Linux: no packet, and no client woken, for the head alone
 _NOT_SENT_LIMIT: Final = getattr(socket, "TCP_NOTSENT_LOWAT", None)
 
@@ -48,6 +49,8 @@ class FileSender(Corkable):
         return sent
 
     async def _send_by_kernel(self, descriptor: int, offset: int, count: int) -> int:
+        if sys.platform == "win32":
+            raise NotImplementedError("there is no file_outlet")
         start, end = offset, offset + count
         while offset < end:
             try:

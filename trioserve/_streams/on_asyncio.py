@@ -11,8 +11,9 @@ import anyio.abc
 
 from trioserve._streams.cork import CorkedNetwork
 from trioserve._streams.interface import ByteStream
+from trioserve._streams.on_asyncio_cork import LoopCork
 from trioserve._streams.on_asyncio_nursery import AsyncioNursery, open_nursery
-from trioserve._streams.on_asyncio_stream import LoopCork, SocketStream
+from trioserve._streams.on_asyncio_stream import SocketStream
 from trioserve._streams.sockets import accepting, address_of, is_wildcard, peer_address
 
 __all__ = ["AsyncioNetwork"]

@@ -24,8 +24,8 @@ NOT_OPEN: Final = "the nursery has ended, or has not begun"
 class AsyncioNursery:
     """Tasks that end before ``run`` or ``watch_over_tasks`` does, which is a task with ``cancel_scope`` around it.
 
-    A task in a scope of its own, and one that is a nursery, is cancelled by that. The others are put under
-    ``cancel_scope`` when it is cancelled, not before: see ``anyio_adoption``.
+    A task that is a nursery has a scope of its own, and is cancelled by that. The others enter none: they are put under
+    a scope when they are cancelled, not before. See ``anyio_adoption``.
 
     Attributes:
         cancel_called: all tasks have been cancelled, and those that come are.
@@ -55,30 +55,39 @@ class AsyncioNursery:
 
     # What is started.
 
-    def start_soon(self, function: TaskFunction, *args: object) -> anyio.CancelScope:
+    def start_soon(self, function: TaskFunction, *args: object) -> Cancellable:
+        if not ADOPTS:
+            return self._start_in_scope(function, args)
+        return _Inside(self, self._start(function, args, _name_of(function)))
+
+    def start_inside(self, function: TaskFunction, *args: object) -> None:
+        if not ADOPTS:
+            self._start_in_scope(function, args)
+        else:
+            self._start(function, args, self._name)
+
+    def _start_in_scope(self, function: TaskFunction, args: tuple[object, ...]) -> anyio.CancelScope:
         if not self.is_open:
             raise RuntimeError(NOT_OPEN)
         scope = self._make_scope()
         self._keep(self._loop.create_task(_run_in(scope, function, args), name=_name_of(function)), scope)
         return scope
 
-    def start_inside(self, function: TaskFunction, *args: object) -> None:
-        if not ADOPTS:
-            self.start_soon(function, *args)
-            return
+    def _start(self, function: TaskFunction, args: tuple[object, ...], name: str) -> "asyncio.Task[None]":
         if not self.is_open:
             raise RuntimeError(NOT_OPEN)
         own: list[asyncio.Task[None]] = []  # its task, for ``_run_inside``: to ask asyncio would cost more
         coro = _run_inside(self, own, function, args)
         if self._has_factory:
-            task = self._loop.create_task(coro, name=self._name)
+            task = self._loop.create_task(coro, name=name)
         else:
-            task = asyncio.Task(coro, loop=self._loop, name=self._name)  # what the loop does, for 0.25 us less of 1.5
+            task = asyncio.Task(coro, loop=self._loop, name=name)  # what the loop does, for 0.25 us less of 1.5
         own.append(task)
         if not task.done():  # as it may be with an eager task factory
             self._inside.add(task)
             if self.cancel_called:
                 self._adopt(task)
+        return task
 
     def start_on_input(self, function: TaskFunction, stream: ByteStream) -> None:
         if ADOPTS and not self.cancel_called and stream.call_when_input(self._on_input):
@@ -128,6 +137,11 @@ class AsyncioNursery:
         for own in tuple(self._scoped.values()):
             own.cancel()
         self._cancel_scope.cancel()
+
+    def cancel_one(self, task: "asyncio.Task[None]") -> None:
+        """Cancel a task inside."""
+        if not task.done() and not self.cancel_called:
+            self._start(_cancel_alone, (task,), self._name)
 
     def _fail(self, error: BaseException) -> None:
         """A task has failed, or who has opened the nursery."""
@@ -222,6 +236,31 @@ async def open_nursery(loop: asyncio.AbstractEventLoop) -> AsyncIterator[Asyncio
             yield nursery
         finally:
             left.set()
+
+
+class _Inside:
+    """A task inside, for who may want to cancel it: a scope is made only then."""
+
+    __slots__ = ("_is_cancelled", "_nursery", "_task")
+
+    def __init__(self, nursery: AsyncioNursery, task: "asyncio.Task[None]") -> None:
+        self._nursery = nursery
+        self._task = task
+        self._is_cancelled = False
+
+    def cancel(self) -> None:
+        if not self._is_cancelled:
+            self._is_cancelled = True
+            self._nursery.cancel_one(self._task)
+
+
+async def _cancel_alone(task: "asyncio.Task[None]") -> None:
+    """Be the scope of ``task`` until it has ended."""
+    with anyio.CancelScope() as scope:
+        anyio_adoption.adopt(task, scope)
+        scope.cancel()
+        with anyio.CancelScope(shield=True):
+            await asyncio.wait([task])
 
 
 async def _run_in(scope: anyio.CancelScope, function: TaskFunction, args: tuple[object, ...]) -> None:

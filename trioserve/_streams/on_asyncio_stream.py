@@ -13,75 +13,14 @@ from typing import Final, cast
 import anyio
 
 from trioserve._errors import ClientDisconnected
-from trioserve._streams.cork import Cork
-from trioserve._streams.end_watch import EndWatch
 from trioserve._streams.file_sending import FileSender
 from trioserve._streams.interface import RECEIVE_BYTES, Address
+from trioserve._streams.on_asyncio_cork import LoopCork
 from trioserve._streams.sockets import NOTHING, kernel_queue, peek_end, peek_input, reset_on_close
 
-__all__ = ["LoopCork", "SocketStream"]
+__all__ = ["SocketStream"]
 
 PAUSE_BYTES: Final = 64 * 1024  # received and not yet asked for: from here on the transport stops reading
-
-
-class LoopCork(Cork):
-    """In while tasks that were woken in one turn of the event loop are expected to run, and until the last has run.
-
-    Attributes:
-        expected: how many.
-        ends: notices the ends of streams that are not read.
-        openers: tasks that make transports, in a turn or two; in a nursery each would cost 10 us more.
-    """
-
-    __slots__ = ("_burst", "_loop", "ends", "expected", "openers")
-
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        super().__init__()
-        self._loop = loop
-        self._burst = False
-        self.expected = 0
-        self.ends = EndWatch(loop.add_reader, loop.remove_reader)
-        self.openers: set[asyncio.Task[None]] = set()
-
-    def expect_one(self) -> None:
-        """A task has been woken."""
-        self.expected += 1
-        if not self.is_in:
-            self.push_in()
-
-    def one_has_come(self) -> None:
-        """It begins to run."""
-        self.expected -= 1
-        if not self.expected:
-            self.all_have_come()
-
-    def all_have_come(self) -> None:
-        """The last one begins to run."""
-        if self._streams:
-            self._loop.call_soon(self._end_turn)
-        else:
-            self.is_in = False  # nobody else has something to send
-
-    def _end_turn(self) -> None:
-        if self.expected:  # others have been woken meanwhile
-            self.release()
-        else:
-            self.pull_out()
-
-    def expect_burst(self) -> None:
-        """Connections are being accepted in a row: their tasks will take their first steps together."""
-        if not self._burst:
-            self._burst = True
-            self.expected += 1
-            if not self.is_in:
-                self.push_in()
-            self._loop.call_soon(self._loop.call_soon, self._end_burst)  # after those steps, which are called soon too
-
-    def _end_burst(self) -> None:
-        self._burst = False
-        self.expected -= 1
-        if not self.expected:
-            self.all_have_come()
 
 
 class SocketStream(FileSender, asyncio.Protocol):

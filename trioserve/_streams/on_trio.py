@@ -3,8 +3,8 @@
 ``PlainStream`` runs everywhere. ``EdgeStream`` is for Linux, where all connections of a server share one epoll.
 """
 
-import select
 import socket
+import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
@@ -24,7 +24,7 @@ class TrioNetwork(CorkedNetwork):
 
     task_per_turn = False
 
-    def __init__(self, *, edge_triggered: bool = hasattr(select, "epoll")) -> None:
+    def __init__(self, *, edge_triggered: bool = sys.platform == "linux") -> None:
         super().__init__(Cork())
         self.clock: Callable[[], float] = trio.lowlevel.current_clock().current_time
         self._poller = EdgePoller(self._cork) if edge_triggered else None

@@ -22,7 +22,7 @@ __all__ = [
 ]  # fmt: skip
 
 NOTHING: Final = memoryview(b"")  # unsent
-_PIECES_AT_MOST: Final = 1024 if hasattr(socket.socket, "sendmsg") else 0  # IOV_MAX, the same on Linux, macOS and BSD
+_PIECES_AT_MOST: Final = 1024 if sys.platform != "win32" else 0  # IOV_MAX, the same on Linux, macOS and BSD
 
 
 def address_of(sockname: Any) -> Address:
@@ -61,6 +61,8 @@ def can_gather(pieces: Sequence[bytes]) -> bool:
 
 def send_pieces(sock: socket.socket, pieces: Sequence[bytes], size: int, flags: int = 0) -> memoryview:
     """``sendmsg(2)``; returns what the kernel does not take now. Raises OSError when the connection is broken."""
+    if sys.platform == "win32":
+        raise NotImplementedError("can_gather has said so")
     try:
         sent = sock.sendmsg(pieces, (), flags)
     except BlockingIOError:
@@ -88,12 +90,10 @@ def kernel_queue(sock: socket.socket) -> int:
     The kernel asks for more only when a good part of its buffer is free, so a peer that reads slowly but steadily
     makes progress here long before a stream has anything to send.
     """
-    if sys.platform == "win32" or sock.fileno() < 0:
-        return 0
-    try:
-        return int.from_bytes(fcntl.ioctl(sock, termios.TIOCOUTQ, bytes(4)), sys.byteorder)
-    except OSError:
-        return 0
+    if sys.platform != "win32" and sock.fileno() >= 0:
+        with contextlib.suppress(OSError):
+            return int.from_bytes(fcntl.ioctl(sock, termios.TIOCOUTQ, bytes(4)), sys.byteorder)
+    return 0
 
 
 def peek_end(sock: socket.socket) -> bool:

@@ -11,17 +11,17 @@ they are, so one that was cut short does not pass for a whole one (RFC 8446 §6.
 import contextlib
 import logging
 import ssl
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Final
+from collections.abc import Callable, Sequence
+from typing import Final
 
 import anyio
 
 from trioserve._complaints import complain
 from trioserve._errors import ClientDisconnected
 from trioserve._streams.interface import RECEIVE_BYTES, Address, ByteStream, Corked, Listener, SendObserver
+from trioserve._streams.tls_facts import ServerIdentity, TlsFacts
 
-__all__ = ["ServerIdentity", "TlsFacts", "TlsListener", "TlsStream", "is_tls", "tls_facts"]
+__all__ = ["TlsListener", "TlsStream", "is_tls", "tls_facts"]
 
 log = logging.getLogger("trioserve")
 
@@ -32,44 +32,6 @@ LINGER_SECONDS: Final = 2.0  # for a client to read why its handshake was refuse
 
 # What can be sent: nothing yet, everything, nothing any more; and a session that neither sends nor receives.
 HANDSHAKE, OPEN, FINISHED, BROKEN = range(4)
-
-
-@dataclass(slots=True)
-class ServerIdentity:
-    """Whom the clients of a server's TLS listeners meet. To change it, change all of it; it holds for new connections.
-
-    Attributes:
-        context: made for servers; it may choose another one in the handshake.
-        certificate: the one that ``context`` presents, in PEM; ``None`` if that is not known.
-        others: contexts that may be chosen, with what they present.
-    """
-
-    context: ssl.SSLContext
-    certificate: str | None
-    others: Mapping[ssl.SSLContext, str] = field(default_factory=dict)
-
-    def become(self, fresh: "ServerIdentity") -> None:
-        """For the connections to come."""
-        self.context, self.certificate, self.others = fresh.context, fresh.certificate, fresh.others
-
-
-@dataclass(frozen=True, slots=True)
-class TlsFacts:
-    """What a handshake has settled.
-
-    Attributes:
-        version: as on the wire, 0x0304 for TLS 1.3.
-        cipher_suite: its 16 bits in IANA's registry.
-        server_certificate: in PEM, ``None`` if it is not known.
-        client_chain: what the client has presented, its own certificate first, in DER; it has been verified.
-        protocol: what ALPN has agreed on (RFC 7301).
-    """
-
-    version: int | None
-    cipher_suite: int | None
-    server_certificate: str | None
-    client_chain: tuple[bytes, ...]
-    protocol: str | None
 
 
 def is_tls(stream: ByteStream) -> bool:
@@ -166,13 +128,8 @@ class TlsStream:
 
     def facts(self) -> TlsFacts:
         """What the handshake, which is over, has settled."""
-        return TlsFacts(
-            version=_VERSIONS.get(self._ssl.version() or ""),
-            cipher_suite=_cipher_suite(self._ssl),
-            server_certificate=self._certificates_of_others.get(self._ssl.context, self._certificate),
-            client_chain=_client_chain(self._ssl),
-            protocol=self._ssl.selected_alpn_protocol(),
-        )
+        certificate = self._certificates_of_others.get(self._ssl.context, self._certificate)
+        return TlsFacts.of(self._ssl, certificate)
 
     # What the stream below knows.
 
@@ -382,33 +339,6 @@ class TlsStream:
 
     def abort(self) -> None:
         self._inner.abort()
-
-
-_VERSIONS: Final = {"TLSv1": 0x0301, "TLSv1.1": 0x0302, "TLSv1.2": 0x0303, "TLSv1.3": 0x0304}
-_cipher_suites: Final[dict[str, int]] = {}  # by OpenSSL's names, as they are met: a list of all takes a while to make
-
-
-def _cipher_suite(session: ssl.SSLObject) -> int | None:
-    cipher = session.cipher()
-    if cipher is None:
-        return None
-    name = cipher[0]
-    if name not in _cipher_suites:
-        _cipher_suites.update({known["name"]: known["id"] & 0xFFFF for known in session.context.get_ciphers()})
-    return _cipher_suites.get(name)
-
-
-def _client_chain(session: Any) -> tuple[bytes, ...]:
-    """In DER, the client's own certificate first. A resumed session remembers that one only."""
-    certificate = session.getpeercert(binary_form=True)
-    if certificate is None:
-        return ()
-    if hasattr(session, "get_unverified_chain"):  # Python 3.13
-        chain = session.get_unverified_chain()
-    else:
-        known = session._sslobj.get_unverified_chain() or ()
-        chain = [ssl.PEM_cert_to_DER_cert(one.public_bytes()) for one in known]
-    return tuple(chain) or (certificate,)
 
 
 def _reason(error: ssl.SSLError) -> str:

@@ -7,6 +7,7 @@ which a signal wakes the event loop. Programs that are started, and not only for
 
 import os
 import signal
+import sys
 import threading
 from collections.abc import Callable, Mapping
 from types import FrameType
@@ -41,24 +42,20 @@ def forget_in_forks(numbers: list[signal.Signals]) -> None:
 
 
 # A signal that arrives at the child before its handlers are restored has to wait, so it is held back before the fork.
+if sys.platform != "win32":  # which does not fork
 
+    def _hold_back() -> None:
+        _forking.mask = signal.pthread_sigmask(signal.SIG_BLOCK, _restored)
 
-def _hold_back() -> None:
-    _forking.mask = signal.pthread_sigmask(signal.SIG_BLOCK, _restored)
+    def _go_on() -> None:
+        signal.pthread_sigmask(signal.SIG_SETMASK, _forking.mask)
 
+    def _restore() -> None:
+        if _restored:
+            signal.set_wakeup_fd(-1)
+        for number, handler in _restored.items():
+            signal.signal(number, handler)
+        _restored.clear()
+        _go_on()
 
-def _go_on() -> None:
-    signal.pthread_sigmask(signal.SIG_SETMASK, _forking.mask)
-
-
-def _restore() -> None:
-    if _restored:
-        signal.set_wakeup_fd(-1)
-    for number, handler in _restored.items():
-        signal.signal(number, handler)
-    _restored.clear()
-    _go_on()
-
-
-if hasattr(os, "register_at_fork"):  # not on Windows, where nothing forks
     os.register_at_fork(before=_hold_back, after_in_parent=_go_on, after_in_child=_restore)

@@ -84,10 +84,10 @@ class WorkerProcess:
 
     async def _wait_for_exit(self) -> None:
         try:
-            descriptor = os.pidfd_open(self.pid)
-        except (AttributeError, OSError):  # not Linux, or a sandbox that does not know it
+            descriptor = _open_process(self.pid)
+        except OSError:  # not Linux, or a sandbox that does not know it
             await anyio.to_thread.run_sync(
-                _wait_without_reaping, self.pid, abandon_on_cancel=True, limiter=anyio.CapacityLimiter(1))
+                self._process.wait, abandon_on_cancel=True, limiter=anyio.CapacityLimiter(1))
             return
         try:
             await anyio.wait_readable(descriptor)
@@ -120,5 +120,8 @@ def interpreter_flags() -> list[str]:
     return flags
 
 
-def _wait_without_reaping(pid: int) -> None:
-    os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+def _open_process(pid: int) -> int:
+    """A descriptor that is readable when the process has ended."""
+    if sys.platform != "linux":
+        raise OSError("this system has no such descriptors")
+    return os.pidfd_open(pid)

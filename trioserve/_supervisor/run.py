@@ -32,6 +32,7 @@ from trioserve._supervisor.preparation import (
     load_env_file,
     show_origin,
 )
+from trioserve._supervisor.process_name import show_name
 from trioserve._supervisor.signals import (
     NO_OTHERS,
     STOP_SIGNALS,
@@ -129,8 +130,11 @@ def _run(
         if ssl_context is not None:
             option = "reload" if config.reload else "workers"
             raise ConfigError(option, "an ssl_context cannot be given to worker processes; use ssl_certfile")
-        _in_event_loop(_supervise, config, departure, _importable(app, config), config, departure)
+        target = _importable(app, config)
+        show_name(config, "supervisor")
+        _in_event_loop(_supervise, config, departure, target, config, departure)
         return
+    show_name(config)
     if config.env_file is not None:
         load_env_file(config.env_file)
     _in_event_loop(_serve, config, departure, app, config, departure, ssl_context)

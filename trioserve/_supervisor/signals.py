@@ -28,7 +28,10 @@ __all__ = [
 ]
 
 STOP_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
-USER_SIGNALS: Final = () if sys.platform == "win32" else (signal.SIGUSR1, signal.SIGUSR2)
+if sys.platform == "win32":
+    USER_SIGNALS: Final[tuple[signal.Signals, ...]] = ()
+else:
+    USER_SIGNALS = (signal.SIGUSR1, signal.SIGUSR2)
 NO_OTHERS: Final[Mapping[signal.Signals, Callable[[], None]]] = MappingProxyType({})
 
 SETTLE_SECONDS: Final = 0.5  # for clients to send one more request and be told that it is the connection's last

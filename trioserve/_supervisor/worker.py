@@ -39,6 +39,7 @@ from trioserve._supervisor.departure import OURS, DepartingServer, Departure
 from trioserve._supervisor.logs import set_up_logging
 from trioserve._supervisor.preparation import backend_options, depart_after, load, load_env_file, show_origin
 from trioserve._supervisor.process import HELD_BACK, STACKS_SIGNAL
+from trioserve._supervisor.process_name import show_name
 from trioserve._supervisor.signals import SETTLE_SECONDS, deaf_to, how_to_stop, obey_signals, survived
 
 __all__ = ["become_worker"]
@@ -69,6 +70,7 @@ def _main(descriptor: int) -> int:
     Thread(target=_outlive_supervisor, args=(link, departure), name=OURS, daemon=True).start()
     try:
         set_up_logging(config, one_of_many=True)
+        show_name(config, "worker")
         if config.env_file is not None:
             load_env_file(config.env_file)
         options = backend_options(config)

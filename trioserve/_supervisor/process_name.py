@@ -1,0 +1,24 @@
+"""How processes are called in the lists of ``ps`` and ``top``, which otherwise show the command line."""
+
+from typing import Literal
+
+from trioserve._config import Config
+from trioserve._errors import ConfigError
+
+__all__ = ["show_name"]
+
+
+def show_name(config: Config, role: Literal["", "supervisor", "worker"] = "") -> None:
+    """Call this process by the configured name; one of several processes adds its role.
+
+    Raises:
+        ConfigError: a name is configured, and setproctitle is not installed.
+    """
+    if config.process_name is None:
+        return
+    try:
+        from setproctitle import setproctitle
+    except ImportError:
+        raise ConfigError(
+            "process_name", "setproctitle is not installed; install trioserve[process-name]") from None
+    setproctitle(f"{config.process_name}: {role}" if role else config.process_name)
