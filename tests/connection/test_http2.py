@@ -588,6 +588,30 @@ async def test_a_drain_in_two_steps(options: dict[str, Any]) -> None:  # RFC 911
         await client.until_end()
 
 
+async def test_the_last_request_of_a_connection(options: dict[str, Any]) -> None:  # RFC 9113 §6.8
+    """With it the end is announced. Those in progress are finished, one that was on the way as well, then it closes."""
+    gate = anyio.Event()
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await gate.wait()
+        await reply(send, b"whole")
+
+    async with serving(app, **options, limit_requests_per_connection=2) as site, http2_client(site) as client:
+        streams = [await client.ask()]
+        await settled()
+        await client.listen()
+        assert client.goaways == []
+        streams += [await client.ask(), await client.ask()]
+        while len(client.goaways) < 2:
+            await client.listen()
+        assert client.goaways == [(HIGHEST_STREAM, NO_ERROR), (streams[-1], NO_ERROR)]
+        assert (await client.answer(await client.ask())).reset == REFUSED_STREAM
+        gate.set()
+        for stream in streams:
+            assert (await client.answer(stream)).body == b"whole"
+        await client.until_end()
+
+
 async def test_a_client_that_has_sent_goaway_gets_its_answers(options: dict[str, Any]) -> None:  # RFC 9113 §6.8
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         await anyio.sleep(1)

@@ -185,7 +185,9 @@ class Http2Connection:
         if self._goodbye.refuses(stream_id) or len(self._streams) >= self._terms.max_streams:
             self._reset(stream_id, REFUSED_STREAM)
             return
-        self._goodbye.last_stream_id = stream_id
+        self._goodbye.take(stream_id)
+        if self._goodbye.requests == self.ctx.requests_per_connection:
+            self._leave_soon()
         stream = Http2Stream(stream_id, self)
         try:
             head = self.codec.heads.read(fields, ends=ends)
@@ -311,13 +313,16 @@ class Http2Connection:
 
     def drain(self) -> None:
         """Streams in progress are finished; then the connection is closed."""
-        if not self._goodbye.is_leaving:
-            self.announce_end()
-            self._goodbye.is_leaving = True
-            self.start_child(self._leave)
+        self.announce_end()
+        self._leave_soon()
         for stream in (*self._streams.values(), *self._going_on):
             if stream.answer is not None and stream.answer.in_progress:
                 stream.answer.drain()
+
+    def _leave_soon(self) -> None:
+        if not self._goodbye.is_leaving:
+            self._goodbye.is_leaving = True
+            self.start_child(self._leave)
 
     async def _leave(self) -> None:
         await self._goodbye.say()
