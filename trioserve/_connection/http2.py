@@ -15,6 +15,7 @@ import anyio.lowlevel
 from trioserve._asgi import ScopeFactory
 from trioserve._asgi.http2_response import Http2Response, StandingPairs
 from trioserve._complaints import complain
+from trioserve._connection.boundary import guarded, report_bug
 from trioserve._connection.context import ServerContext
 from trioserve._connection.exchange import Exchange
 from trioserve._connection.http2_body import Http2Inlet
@@ -100,7 +101,7 @@ class Http2Connection:
         except ClientDisconnected:
             self._break()
         except Exception as exc:  # ours, then: one connection's bug must not end the others
-            complain(log, "Internal error on the connection of %s", self.stream.peer, exc_info=exc)
+            report_bug(self.stream, exc)
             self._break()
 
     async def _begin_waiting(self) -> bool:
@@ -296,14 +297,7 @@ class Http2Connection:
         return self._nursery.start_soon(self._guard, function, *args)
 
     async def _guard(self, function: TaskFunction, *args: object) -> None:
-        """The boundary of our own bugs, around every other task of the connection."""
-        try:
-            await function(*args)
-        except ClientDisconnected:
-            pass  # of one stream, which knows
-        except Exception as exc:
-            complain(log, "Internal error on the connection of %s", self.stream.peer, exc_info=exc)
-            self._break()
+        await guarded(function(*args), self.stream, self._break)
 
     # What the server asks.
 
