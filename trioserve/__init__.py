@@ -12,6 +12,7 @@ from trioserve._errors import (
     ConfigError,
     LifespanDied,
     StartupFailed,
+    TaskCrashed,
     TrioserveError,
 )
 from trioserve._version import __version__
@@ -26,6 +27,7 @@ __all__ = [
     "ConfigError",
     "LifespanDied",
     "StartupFailed",
+    "TaskCrashed",
     "TrioserveError",
     "__version__",
     "run",

@@ -151,8 +151,9 @@ class Config:
         aliases=((1.2, "TLSv1.2"), (1.3, "TLSv1.3"), ("1.2", "TLSv1.2"), ("1.3", "TLSv1.3")))
 
     backend: Literal["trio", "asyncio"] = option("trio", "Event loop", "Event loop family that runs the application.")
-    loop: Literal["auto", "asyncio", "uvloop"] = option(
-        "auto", "Event loop", "Event loop of --backend asyncio; auto takes uvloop when it is installed.")
+    loop: str = option(
+        "auto", "Event loop", "Event loop of --backend asyncio: auto takes uvloop when it is installed; or a function "
+        "without parameters that makes one.", metavar="auto|asyncio|uvloop|MODULE:FUNCTION")
     http: Literal["auto", "h11", "httptools"] = option(
         "auto", "HTTP", "Parser of request heads; auto takes httptools when it is installed.")
     http2: bool | None = option(
@@ -205,6 +206,13 @@ class Config:
         "x-forwarded-for,x-forwarded-proto", "Proxies",
         "Header fields that the trusted proxies set, and that are therefore believed, separated by commas: forwarded, "
         "or any of x-forwarded-for, -proto, -host, -port, -prefix.", metavar="LIST", comma_separated=True)
+    deadline_header: Literal[
+        "off", "request-timeout", "grpc-timeout", "x-request-deadline", "x-envoy-expected-rq-timeout-ms"
+    ] = option(
+        "off", "Proxies",
+        "Header field in which a trusted proxy says how long the client waits for its answer. Then the request is "
+        "ended, and no later than by --timeout-request.",
+        aliases=(("Request-Timeout", "request-timeout"), ("X-Request-Deadline", "x-request-deadline")))
     proxy_protocol: bool = option(
         False, "Proxies",
         "Expect the PROXY protocol, version 1 or 2, at the start of each connection; only trusted proxies may connect.")
@@ -328,6 +336,10 @@ class Config:
             object.__setattr__(self, name, read_value(name, given, hint, known))
         if not _FIELD_NAME.fullmatch(self.request_id_header):
             raise ConfigError("request_id_header", f"{self.request_id_header!r} is no name of a header field")
+        if self.loop not in _LOOPS and ":" not in self.loop:
+            raise ConfigError(
+                "loop", f"{self.loop!r} is none of {', '.join(_LOOPS)}, and no function, MODULE:FUNCTION"
+                f"{nearest(self.loop, _LOOPS)}")
         if self.umask is not None and not _OCTAL.fullmatch(self.umask):
             raise ConfigError("umask", f"{self.umask!r} is no octal number such as 027")
         if self.reload and self.workers > 1:
@@ -389,6 +401,7 @@ class Config:
 
 
 _HOST_WITH_PORT = re.compile(r"(?:\[(?P<v6>[^\]]+)\]|(?P<host>[^:]+)):(?P<port>[0-9]+)")
+_LOOPS: Final = ("auto", "asyncio", "uvloop")
 _FIELD_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110 §5.1
 _HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+:[\t\x20-\x7e\x80-\xff]*")  # RFC 9110 §5.1, §5.5
 _OCTAL = re.compile(r"(?:0o?)?[0-7]{1,3}")
@@ -405,7 +418,7 @@ def options() -> list[tuple[str, Any, Any, Option]]:
 
 def implied(given: Mapping[str, Any]) -> dict[str, tuple[Any, str]]:
     """What is meant besides what was given: each option with its value and the option that implies it."""
-    if given.get("loop") in ("asyncio", "uvloop") and given.get("backend") is None:
+    if given.get("loop") not in (None, "auto") and given.get("backend") is None:
         return {"backend": ("asyncio", "loop")}
     return {}
 

@@ -58,6 +58,12 @@ class LifespanDied(TrioserveError):
     exit_code = 3
 
 
+class TaskCrashed(TrioserveError):
+    """A task that the application has started with the extension ``trioserve.tasks`` ended with an exception."""
+
+    exit_code = 3
+
+
 class PeerError(Exception):
     """The client's bytes are no HTTP request that this server will run; answer with ``status`` and close.
 

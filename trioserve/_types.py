@@ -1,6 +1,7 @@
 """The ASGI types, written once (ASGI core specification 3.0). Imports nothing of ours."""
 
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, MutableMapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, MutableMapping
+from contextlib import AbstractAsyncContextManager
 from typing import Any, TypeAlias
 
 Scope: TypeAlias = MutableMapping[str, Any]
@@ -14,8 +15,14 @@ CoroutineApp: TypeAlias = Callable[[Scope, Receive, Send], Coroutine[Any, Any, N
 
 DoubleCallable: TypeAlias = Callable[[Scope], Callable[[Receive, Send], Awaitable[None]]]
 WsgiApplication: TypeAlias = Callable[[dict[str, Any], Any], Iterable[bytes]]
-AnyApp: TypeAlias = App | DoubleCallable | WsgiApplication
-"""What can be served: an application of ASGI 3, ASGI 2 or WSGI (PEP 3333)."""
+AppOpener: TypeAlias = (
+    Callable[[], AbstractAsyncContextManager[Any]] | Callable[[], AsyncIterator[Any]]
+    | AbstractAsyncContextManager[Any]
+)
+"""An async context manager that yields an application, or a function that makes one or the generator of one."""
+
+AnyApp: TypeAlias = App | DoubleCallable | WsgiApplication | AppOpener
+"""What can be served: an application of ASGI 3, ASGI 2 or WSGI (PEP 3333), or what opens one."""
 
 Fields: TypeAlias = list[tuple[bytes, bytes]]
 """Field lines of one head: (lower-case name, value), in the order of the wire, never joined."""

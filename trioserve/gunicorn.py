@@ -29,7 +29,7 @@ from trioserve._server import Server
 from trioserve._server.tls import protocols
 from trioserve._sources import Given, read_environment
 from trioserve._supervisor.attended import attended
-from trioserve._supervisor.preparation import backend_options
+from trioserve._supervisor.event_loop import backend_options
 from trioserve._supervisor.signals import SETTLE_SECONDS, deaf_to, obey_signals
 
 __all__ = ["AsyncioWorker", "TrioWorker"]

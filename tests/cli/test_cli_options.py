@@ -66,6 +66,7 @@ EXAMPLES: Final[dict[str, tuple[str, Any]]] = {  # of options whose values have 
     "server_name": ("*.example.com", ("*.example.com",)),
     "uds_permissions": ("660", "660"),
     "umask": ("027", "027"),
+    "loop": ("uvloop", "uvloop"),
 }
 
 

@@ -142,7 +142,7 @@ def test_numbers(name: str, known: Option) -> None:
 
 WITH_A_FORM: Final = {
     "root_path": "/api", "uds_permissions": "660", "umask": "027", "forwarded_allow_ips": "::1",
-    "forwarded_headers": "forwarded",
+    "forwarded_headers": "forwarded", "loop": "uvloop",
 }  # fmt: skip
 
 
@@ -366,7 +366,13 @@ def test_an_option_of_another_server_is_named_with_what_takes_its_place(name: st
     assert (error.value.option, error.value.problem) == (name, f"no such option: {advice}")
 
 
-@pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
+@pytest.mark.parametrize("loop", ["uvlop", "", "main"])
+def test_what_is_no_loop(loop: str) -> None:
+    with pytest.raises(ConfigError, match="none of auto, asyncio, uvloop, and no function, MODULE:FUNCTION"):
+        Config(loop=loop)
+
+
+@pytest.mark.parametrize("loop", ["asyncio", "uvloop", "main:make_loop"])
 def test_a_loop_of_asyncio_implies_its_backend(loop: Any) -> None:
     assert Config.from_options({"loop": loop}) == Config(loop=loop, backend="asyncio")
     assert Config.from_options({"loop": loop, "backend": None}) == Config(loop=loop, backend="asyncio")

@@ -1,7 +1,9 @@
 """What applications can ask of this server besides ASGI: ``trioserve.*`` in ``scope["extensions"]``."""
 
+import copy
+from typing import Any
+
 import anyio
-import pytest
 
 from tests.helpers.apps import hello, reply
 from tests.helpers.serving import seconds_passed, serving
@@ -9,36 +11,40 @@ from tests.helpers.transcripts import get, receive_response, status_of
 from trioserve._types import Receive, Scope, Send
 
 
-async def test_what_an_application_does_to_an_extension_stays_in_its_request() -> None:
-    seen = []
+async def test_each_extension_is_a_dict_and_a_request_s_own() -> None:  # ASGI core, "Extensions"
+    seen: list[dict[str, Any]] = []
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        seen.append({name: known for name, known in scope["extensions"].items() if name.startswith("trioserve.")})
-        seen[-1]["trioserve.request_id"].clear()
-        with pytest.raises(TypeError):
-            scope["extensions"]["trioserve.shutdown"]["wait"] = None
+        seen.append(copy.deepcopy(offered(scope)))
+        for extension in offered(scope).values():
+            assert type(extension) is dict
+            extension.clear()
         scope["extensions"].clear()
         await reply(send)
 
     async with serving(app, timeout_request=60) as site:
         for _ in range(2):
-            await site.answer_to(get())
-    assert [set(known) for known in seen] == 2 * [
-        {"trioserve.shutdown", "trioserve.request_id", "trioserve.timeout_request"}
-    ]
-    assert all(set(known["trioserve.shutdown"]) == {"wait"} for known in seen)
+            assert status_of(await site.answer_to(get())) == 200
+    assert [{name: set(extension) for name, extension in extensions.items()} for extensions in seen] == 2 * [{
+        "trioserve.shutdown": {"wait"}, "trioserve.tasks": {"start", "running"}, "trioserve.request": {"get"},
+        "trioserve.request_id": {"get"}, "trioserve.timeout_request": {"restart"},
+    }]
+
+
+def offered(scope: Scope) -> dict[str, Any]:
+    return {name: known for name, known in scope["extensions"].items() if name.startswith("trioserve.")}
 
 
 async def test_what_is_switched_off_is_not_offered() -> None:
     seen: list[str] = []
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        seen.extend(scope["extensions"])
+        seen.extend(offered(scope))
         await reply(send)
 
     async with serving(app, request_id_header="off") as site:
         await site.answer_to(get())
-    assert [name for name in seen if name.startswith("trioserve.")] == ["trioserve.shutdown"]
+    assert seen == ["trioserve.shutdown", "trioserve.tasks", "trioserve.request"]
 
 
 async def test_a_stream_learns_of_the_shutdown_and_ends_by_itself() -> None:

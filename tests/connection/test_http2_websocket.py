@@ -2,13 +2,16 @@
 
 from typing import Any
 
+import anyio
 import pytest
 
+from tests.helpers.apps import reply
 from tests.helpers.http2_client import Http2Client, http2_client
-from tests.helpers.serving import serving
+from tests.helpers.serving import seconds_passed, serving
 from tests.helpers.virtual_clock import settled
 from tests.helpers.ws_frames import CLOSE, TEXT, close_frame, frame, read_frames
 from trioserve._types import Receive, Scope, Send
+from trioserve.extensions import request_of
 
 VERSION = [(b"sec-websocket-version", b"13")]
 
@@ -112,3 +115,22 @@ async def test_a_drain_says_1012(options: dict[str, Any]) -> None:
         assert (last.opcode, last.payload[:2]) == (CLOSE, (1012).to_bytes(2, "big"))
         await client.send(stream, close_frame(1012), ends=True)
         await client.until_end()
+
+
+async def test_a_websocket_that_ends_itself_leaves_the_connection_alone(options: dict[str, Any]) -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            return await reply(send, b"still here")
+        await receive()
+        await send({"type": "websocket.accept"})
+        request_of(scope).deadline = anyio.current_time() + 5
+        await anyio.sleep_forever()
+
+    async with serving(app, **options) as site, http2_client(site) as client:
+        await client.listen()
+        with seconds_passed() as elapsed:
+            stream = await shake_hands(client)
+            await client.answer(stream)
+        assert elapsed.seconds == 5
+        assert [each.close_code for each in read_frames(client.answers[stream].body)] == [1001]
+        assert (await client.get()).body == b"still here"

@@ -78,6 +78,32 @@ async def test_hello_fastapi() -> None:
 
 
 @pytest.mark.anyio
+async def test_fastapi_scope(caplog: pytest.LogCaptureFixture) -> None:
+    example = load("fastapi_scope")
+    async with client_of(example.app) as client:
+        assert (await client.post("/orders/7")).json() == {"order": 7}
+        assert (await client.post("/orders/2000000")).status_code == 503
+    assert example.mails == ["order 7 is on its way"]
+    assert "no-such-order: ended POST /orders/2000000" in caplog.text
+
+
+@pytest.mark.anyio
+async def test_background_ticker(capsys: pytest.CaptureFixture[str]) -> None:
+    with anyio.fail_after(20):  # less than a shutdown that has to cancel it
+        async with client_of(load("background_ticker").app) as client:
+            assert (await client.get("/")).text == "ticking\n"
+    assert capsys.readouterr().out == "tick\n"
+
+
+@pytest.mark.anyio
+async def test_open_app(capsys: pytest.CaptureFixture[str]) -> None:
+    async with client_of(load("open_app").open_app) as client:
+        assert (await client.get("/rows")).json() == "rows of select 1"
+        assert capsys.readouterr().out == "pool: open\n"
+    assert capsys.readouterr().out == "pool: closed\n"
+
+
+@pytest.mark.anyio
 async def test_send_files() -> None:
     example = load("send_files")
     source = (EXAMPLES / "send_files.py").read_bytes()

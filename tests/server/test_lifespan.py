@@ -262,7 +262,10 @@ async def test_the_scope_of_the_lifespan() -> None:  # ASGI lifespan, "Scope"
 
     async with serving(app, lifespan="on"):
         pass
+    extensions = scopes[0].pop("extensions")
     assert scopes == [{"type": "lifespan", "asgi": {"version": "3.0", "spec_version": "2.0"}, "state": {}}]
+    assert {name: set(extension) for name, extension in extensions.items()} == {
+        "trioserve.shutdown": {"wait"}, "trioserve.tasks": {"start", "running"}}
 
 
 # -- failures while it runs ------------------------------------------------------------------------------------------

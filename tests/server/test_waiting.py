@@ -106,6 +106,6 @@ async def test_the_delay(caplog: pytest.LogCaptureFixture) -> None:
 
 def test_the_oldest_requests_are_named() -> None:
     requests = [("GET /a", 1.0), ("GET /b", 40.2), ("GET /c", 0.2), ("GET /d", 7.0)]
-    assert named(requests) == "4 requests (GET /b for 40 s, GET /d for 7 s, GET /a for 1 s, 1 more)"
-    assert named(requests[:1]) == "1 request (GET /a for 1 s)"
-    assert named([]) == "clients that have not taken their responses yet"
+    assert named("request", requests) == "4 requests (GET /b for 40 s, GET /d for 7 s, GET /a for 1 s, 1 more)"
+    assert named("request", requests[:1]) == "1 request (GET /a for 1 s)"
+    assert named("request", []) == ""

@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from trioserve._errors import AppLoadFailed, AppNotFound, ConfigError
+from trioserve._server import is_opener
 from trioserve._supervisor.app_loader import load_app, without_loader_frames
 
 APP = """
@@ -61,6 +62,18 @@ class Double:
 def connection(conn): ...
 async def two(receive, send): ...
 def create_wsgi(): return wsgi
+def create_manager(): return open_app()
+def create_opener(): return open_app
+from contextlib import asynccontextmanager
+@asynccontextmanager
+async def open_app(): yield app
+async def generate_app(): yield app
+manager = open_app()
+@asynccontextmanager
+async def lifespan(app): yield
+class Manager:
+    async def __aenter__(self): return app
+    async def __aexit__(self, *exc_info): ...
 
 instance = Callable()
 partial = functools.partial(app)
@@ -97,6 +110,32 @@ def test_applications_of_every_shape(project: Path, attribute: str) -> None:
 def import_from(directory: Path) -> object:
     load("site_main:app", directory)
     return sys.modules["site_main"]
+
+
+OPENERS = ["open_app", "generate_app", "manager"]
+
+
+@pytest.mark.parametrize("interface", ["auto", "asgi3", "asgi2", "wsgi"])
+@pytest.mark.parametrize("factory", [False, True])
+@pytest.mark.parametrize("attribute", OPENERS)
+def test_openers_are_neither_applications_nor_factories(
+    project: Path, attribute: str, factory: bool, interface: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    found = load_app(f"site_main:{attribute}", factory=factory, app_dir=str(project), interface=interface)
+    assert found is getattr(sys.modules["site_main"], attribute)
+    assert not caplog.records
+
+
+@pytest.mark.parametrize("attribute", ["create_manager", "create_opener", "Manager"])
+def test_factories_of_openers(project: Path, attribute: str) -> None:
+    assert is_opener(load(f"site_main:{attribute}", project, factory=True))
+
+
+def test_an_opener_that_needs_arguments(project: Path) -> None:
+    message = refusal("site_main:lifespan", project)
+    assert message == (
+        "'site_main:lifespan' is an async context manager that needs arguments, (app); one that yields the application "
+        "is called without any")
 
 
 @pytest.mark.parametrize("attribute", ["create", "create_with_default", "Callable", "create_wsgi"])

@@ -223,6 +223,31 @@ def test_an_event_loop_of_asyncio_on_trio(loop: str) -> None:
         trioserve.run(app, loop=loop, backend="trio")
 
 
+LOOPS = """
+import asyncio
+class Own(asyncio.SelectorEventLoop): ...
+def with_argument(use_subprocess): ...
+def raises(): raise LookupError("no such policy")
+def nothing(): ...
+number = 7
+"""
+
+
+def test_an_event_loop_of_the_user_s_own(module: Any) -> None:
+    trioserve.run(app, loop="site_run:Own", backend="asyncio", **module(LOOPS))
+    assert StandInServer.served[0].loop_module == "site_run"
+
+
+@pytest.mark.parametrize(("name", "problem"), [
+    ("Won", "there is no 'Won' in 'site_run'"), ("number", "cannot be called"),
+    ("nothing", "returned None, which is no"),
+    ("with_argument", r"is called with \(\); it takes \(use_subprocess\)"),
+    ("raises", "raised LookupError: no such policy")])
+def test_an_event_loop_that_cannot_be_made(module: Any, name: str, problem: str) -> None:
+    with pytest.raises(ConfigError, match=f"loop: 'site_run:{name}'.* {problem}"):
+        trioserve.run(app, loop=f"site_run:{name}", backend="asyncio", **module(LOOPS))
+
+
 # The environment file.
 
 

@@ -1,10 +1,13 @@
 """A request on the way to its answer: what exchanges and the handshakes of WebSockets have in common."""
 
-from typing import Generic, TypeVar
+import math
+from typing import Any, Generic, TypeVar
 
 import anyio
 
 from trioserve._asgi import COMPLETE, FIRST_BODY, Response, error_body
+from trioserve._connection.control import Control
+from trioserve._connection.deadline_header import DeadlineHeader
 from trioserve._connection.request import Request
 from trioserve._connection.supervision import Supervision
 from trioserve._connection.turnstile import Turnstile
@@ -40,6 +43,15 @@ class Answer(Generic[ResponseT]):
         self.request = request
         self.response = response
 
+    def _extend(self, extensions: dict[str, Any]) -> None:
+        """Add what the server offers to a scope's extensions: plain functions, which are copied with the scope."""
+        ctx = self.request.owner.ctx
+        lifetime = ctx.lifetime
+        extensions |= lifetime.extensions()
+        extensions["trioserve.request"] = {"get": lambda: Control(self, lifetime.shields)}
+        if ctx.request_ids is not None:
+            extensions["trioserve.request_id"] = {"get": lambda: self.request.id()}
+
     def _supervise(self) -> Supervision:
         if self._supervision is None:
             self._supervision = Supervision(self, self.request.outlet, self.request.owner)
@@ -52,8 +64,19 @@ class Answer(Generic[ResponseT]):
         if ctx.timeouts.request is not None:
             supervision.limit_time()
             scope["extensions"]["trioserve.timeout_request"] = {"restart": lambda: supervision.limit_time()}
+        if ctx.deadline_header is not None:
+            self._keep_deadline(ctx.deadline_header, supervision)
         if ctx.on_disconnect == "cancel":
             supervision.watch_soon()
+
+    def _keep_deadline(self, header: DeadlineHeader, supervision: Supervision) -> None:
+        """The client waits until some moment, which only matters before the request timeout."""
+        outlet = self.request.outlet
+        seconds = header.seconds(outlet.peer, outlet.local, self.request.head.headers)
+        if seconds is not None:
+            deadline = self.request.owner.ctx.clock() + seconds
+            if deadline < supervision.deadline:
+                supervision.end_at(deadline)
 
     async def enter(self, turnstile: Turnstile) -> bool:
         """Be counted; false when there is no room, and the request has been refused."""
@@ -91,14 +114,17 @@ class Answer(Generic[ResponseT]):
         self.answered = True
         if self._end_waits is not None:
             self._end_waiting_receives()
-        if self._supervision is not None:
-            self._supervision.end()
-            self._supervision = None
+        self._end_supervision()
         ctx = self.request.owner.ctx
         if ctx.turnstile is not None:
             self.request.owner.on_answered()
         if ctx.access_log is not None:
             self._log_access()
+
+    def _end_supervision(self) -> None:
+        if self._supervision is not None:
+            self._supervision.end()
+            self._supervision = None
 
     def _log_access(self) -> None:
         """One line for a request that has its answer, or will never have one."""
@@ -124,11 +150,30 @@ class Answer(Generic[ResponseT]):
             self.request.say_end(error.end_reason)
         self._end_waiting_receives()
 
-    def time_out(self) -> None:
-        """The application takes longer than any request may."""
+    def time_out(self, reason: str) -> None:
+        """The application takes longer than it may."""
+        self._break_off(PeerError(504, "the application took too long"), reason)
+
+    def cancel(self, reason: str) -> None:
+        """The application itself wants the end of its request."""
+        if self.in_progress and not self.end_reason:
+            self._break_off(PeerError(503, "the application has ended the request"), reason)
+
+    def _break_off(self, refusal: PeerError, reason: str) -> None:
+        """End the application. The client gets ``refusal`` if it has nothing yet."""
         if self.unanswered:
-            self.refuse(PeerError(504, "the application took too long"))
-        self.request.owner.cancel("request-timeout")
+            self.refuse(refusal)
+        self.request.owner.cancel(reason)
+
+    @property
+    def deadline(self) -> float:
+        """When the request's time is over, on the clock; ``math.inf`` if it never is."""
+        return math.inf if self._supervision is None else self._supervision.deadline
+
+    @deadline.setter
+    def deadline(self, deadline: float) -> None:
+        if self.in_progress:
+            self._supervise().end_at(deadline)
 
     # What the owner, the supervision and the log ask.
 

@@ -8,15 +8,19 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 import anyio
 
 from trioserve._asgi import Dated, ProxyHeaders
+from trioserve._connection.deadline_header import DeadlineHeader
+from trioserve._connection.deadlines import Deadlines
 from trioserve._connection.event_streams import EventStreams
 from trioserve._connection.records import Answered, ClosedWebSocket
 from trioserve._connection.refused import Refused
 from trioserve._connection.request_ids import RequestIds
+from trioserve._connection.shields import Shields
 from trioserve._connection.timeouts import Timeout
 from trioserve._connection.turnstile import Turnstile
 from trioserve._connection.websocket_limits import WebSocketLimits
 from trioserve._protocol import Http1Codec
 from trioserve._types import CoroutineApp
+from trioserve.extensions import BackgroundTask, StartTask
 
 if TYPE_CHECKING:
     from trioserve._connection.http2_terms import Http2Terms
@@ -70,10 +74,12 @@ class Timeouts:
     write: Timeout  # a part of the write timeout: how often progress is looked for
     request: Timeout | None
     watch: Timeout | None
+    deadline: Deadlines  # of requests that have another one than the request timeout
 
-    def __iter__(self) -> Iterator[Timeout]:
+    def __iter__(self) -> Iterator[Timeout | Deadlines]:
         kinds = (
             self.tls_handshake, self.header, self.keep_alive, self.body, self.write, self.request, self.watch,
+            self.deadline,
         )  # fmt: skip
         for kind in kinds:
             if kind is not None:
@@ -85,17 +91,23 @@ class Lifetime:
     """What changes while the server runs, shared by all connections.
 
     Attributes:
+        start_task: what applications find in their scopes for work that outlives a request.
+        running_tasks: likewise.
         closing: each response tells its client that it is the connection's last.
         shutdown: set at the same time, for applications that wait for it.
         wait_shutdown: what they find in their scopes, as a plain function: it can be copied with the scope.
         draining: no further request is waited for.
+        shields: what applications protect from cancellation, until the shutdown's deadline.
         room: slots for connections, ``None`` when their number is not limited.
         when_empty: called when the last connection has ended.
     """
 
+    start_task: StartTask
+    running_tasks: Callable[[], list[BackgroundTask]]
     closing: bool = False
     shutdown: anyio.Event = field(default_factory=anyio.Event)
     draining: bool = False
+    shields: Shields = field(default_factory=Shields)
     connections: set[Served] = field(default_factory=set)
     room: anyio.Semaphore | None = None
     when_empty: Callable[[], None] | None = None
@@ -106,6 +118,13 @@ class Lifetime:
             await self.shutdown.wait()
 
         self.wait_shutdown = wait
+
+    def extensions(self) -> dict[str, Any]:
+        """What the scopes of requests and of the lifespan have of it; nobody else holds these dicts."""
+        return {
+            "trioserve.shutdown": {"wait": self.wait_shutdown},
+            "trioserve.tasks": {"start": self.start_task, "running": self.running_tasks},
+        }
 
     def end(self, connection: Served) -> None:
         """A connection has ended, with all its tasks."""
@@ -124,6 +143,7 @@ class ServerContext:
         new_app_context: a fresh copy of the lifespan's context, for one request.
         state: the lifespan's state, or ``None`` if the application has none.
         request_ids: names of requests, when they have any.
+        deadline_header: until when clients wait, when proxies say so.
         proxies: whom to believe where a request comes from; ``None`` for nobody but the peer itself.
         ended_streams: which event streams the end of the server ends.
         supervises: each request is looked after from its beginning.
@@ -150,15 +170,17 @@ class ServerContext:
     websockets: WebSocketLimits | None
     http2: "Http2Terms | None"
     new_app_context: Callable[[], Context]
+    lifetime: Lifetime
     requests_per_connection: int | None = None
     write_seconds: float | None = None
     disconnect_grace_seconds: float = 0.5
     request_ids: RequestIds | None = None
+    deadline_header: DeadlineHeader | None = None
     proxies: ProxyHeaders | None = None
     state: dict[str, Any] | None = None
     ended_streams: EventStreams = "get"
-    lifetime: Lifetime = field(default_factory=Lifetime)
     supervises: bool = field(init=False)
 
     def __post_init__(self) -> None:
-        self.supervises = self.timeouts.request is not None or self.on_disconnect == "cancel"
+        self.supervises = (
+            self.timeouts.request is not None or self.deadline_header is not None or self.on_disconnect == "cancel")

@@ -43,7 +43,7 @@ class Exchange(Answer[ResponseT]):
 
     def new_scope(self) -> Scope:
         scope = self._owner.scopes.http(self.request.head)
-        self.request.extend(scope["extensions"])
+        self._extend(scope["extensions"])
         if self._owner.ctx.supervises:
             self._supervise_from_the_beginning(scope)
         return scope

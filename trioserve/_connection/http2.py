@@ -110,7 +110,7 @@ class Http2Connection:
         while self._waiting and self._running < self._terms.max_streams:
             stream = self._waiting.popleft()
             if self.ctx.task_per_request:
-                stream.task = self._nursery.start_soon(stream.run)
+                stream.run_in(self._nursery.start_soon(stream.run))
                 if not self._waiting:
                     await anyio.lowlevel.checkpoint()  # they run, and what they answer leaves together
                 continue
@@ -133,7 +133,7 @@ class Http2Connection:
     def _hand_on(self, stream: Http2Stream) -> None:
         """Its application waits, in the task of the holder. A successor receives what comes meanwhile."""
         self._turn += 1
-        stream.task = self._holder
+        stream.run_in(self._holder)
         self._holder = self._nursery.start_soon(self.hold)
 
     async def _receive(self) -> bool:

@@ -66,15 +66,14 @@ class Http2Stream:
         answer: to the request; ``None`` for one that was refused at once.
         response: how it looks in HTTP/2.
         inlet: the request's body.
-        task: that runs the application; set by whoever starts it.
         lost: nothing can be sent any more: it was reset, or the connection broke.
         congested: bytes wait for a window of the client's, or for the network.
         is_running: the application has not ended.
     """
 
     __slots__ = (
-        "_connection", "_drained", "_has_slot", "_is_cancelled", "_left", "_patience", "_watch",
-        "answer", "congested", "id", "inlet", "is_running", "lost", "response", "task",
+        "_connection", "_drained", "_has_slot", "_is_cancelled", "_left", "_patience", "_task", "_watch",
+        "answer", "congested", "id", "inlet", "is_running", "lost", "response",
     )  # fmt: skip
 
     file_outlet = None  # files are framed as any other body
@@ -86,7 +85,7 @@ class Http2Stream:
         self._connection = connection
         self.answer: Http2Answer | None = None
         self.inlet = NO_BODY
-        self.task: Cancellable | None = None
+        self._task: Cancellable | None = None  # that runs the application; until it waits it need not have one
         self.lost = False
         self.congested = False
         self.is_running = True
@@ -98,6 +97,12 @@ class Http2Stream:
         self._watch: Callable[[], object] | None = None  # starts the task that ends a request without a client
 
     # The task of the stream.
+
+    def run_in(self, task: Cancellable) -> None:
+        """The stream has a task of its own from now on, whose end may have been asked for already."""
+        self._task = task
+        if self._is_cancelled:
+            task.cancel()
 
     async def run(self) -> None:
         """Run the application, and answer what it has not answered."""
@@ -291,7 +296,7 @@ class Http2Stream:
 
     def forget(self) -> None:
         """It has ended in every respect: let go of whatever knows it, so that no cycle stays."""
-        self.answer = self.task = self._patience = self._watch = None
+        self.answer = self._task = self._patience = self._watch = None
         self.inlet = NO_BODY
 
     # What the inlet asks, and a tunnel.
@@ -340,8 +345,8 @@ class Http2Stream:
         if self.answer is not None:
             self.answer.request.say_end(reason)
         self._is_cancelled = True
-        if self.task is not None:
-            self.task.cancel()
+        if self._task is not None:
+            self._task.cancel()
 
     def start_child(self, function: TaskFunction, *args: object) -> Cancellable:
         return self._connection.start_child(function, *args)

@@ -4,11 +4,12 @@ A task per request costs 30 us; this costs 0.3 us, and there is nobody to hand m
 each suspension of the application, which is the moment to send what it has produced.
 """
 
+import gc
 import sys
 import types
 from collections.abc import Callable, Coroutine, Generator
 from contextvars import Context
-from types import CoroutineType, FrameType, GeneratorType
+from types import AsyncGeneratorType, CoroutineType, FrameType, GeneratorType
 from typing import Any, Protocol
 
 import anyio
@@ -97,10 +98,11 @@ def orders_and_errors(exc: BaseException, *, cancelled: bool) -> tuple[BaseExcep
     return order, errors
 
 
+_STEPS = frozenset(("async_generator_asend", "async_generator_athrow"))
 _MACHINERY = frozenset(("trioserve", "anyio", "trio", "asyncio", "uvloop", "outcome"))
 
 
-def await_point(coro: Coroutine[Any, Any, None]) -> str:
+def await_point(coro: Coroutine[Any, Any, object]) -> str:
     """Where a coroutine stands: its innermost await outside the machinery, as ``file:line (function)``.
 
     It is suspended, or runs and has called, by way of the machinery, who asks.
@@ -114,10 +116,20 @@ def await_point(coro: Coroutine[Any, Any, None]) -> str:
             frame, inner = waiting.cr_frame, waiting.cr_await
         elif isinstance(waiting, GeneratorType):
             frame, inner = waiting.gi_frame, waiting.gi_yieldfrom
+        elif (generator := _stepped(waiting)) is not None:
+            frame, inner = generator.ag_frame, generator.ag_await
         else:  # it may have any attribute, and mean something else by it
             return point
         point = _point(frame) or point
         waiting = inner
+
+
+def _stepped(waiting: Any) -> AsyncGeneratorType[Any, Any] | None:
+    """The async generator that is awaited by a step of it, such as ``anext()``: only the collector knows which."""
+    if type(waiting).__name__ not in _STEPS:
+        return None
+    referents = gc.get_referents(waiting)
+    return next((referent for referent in referents if isinstance(referent, AsyncGeneratorType)), None)
 
 
 def _innermost_call(outermost: FrameType | None) -> str | None:

@@ -69,13 +69,6 @@ class Request:
         """Seconds."""
         return perf_counter() - self.started
 
-    def extend(self, extensions: dict[str, Any]) -> None:
-        """Add what the server offers to a scope's extensions: plain functions, which are copied with the scope."""
-        ctx = self.owner.ctx
-        extensions["trioserve.shutdown"] = {"wait": ctx.lifetime.wait_shutdown}
-        if ctx.request_ids is not None:
-            extensions["trioserve.request_id"] = {"get": lambda: self.id()}
-
     def say(self, level: int, message: str, *args: Any, error: BaseException | None = None) -> None:
         """A log line about this request: with its name, and in its context, where filters find what they look for."""
         extra = self._names()

@@ -20,8 +20,8 @@ class Supervised(Protocol):
     @property
     def knows_of_end(self) -> bool: ...
 
-    def time_out(self) -> None:
-        """The application takes longer than any request may."""
+    def time_out(self, reason: str) -> None:
+        """The application takes longer than it may; ``reason`` is for the log."""
 
 
 class Supervision:
@@ -39,11 +39,30 @@ class Supervision:
         self._has_ended = False
 
     def limit_time(self) -> None:
-        """Let ``timeout_request`` run, or begin anew; once the request has ended, do nothing."""
+        """Let ``timeout_request`` run, or begin anew, in the place of any deadline; after the end, do nothing."""
         timeout = self._owner.ctx.timeouts.request
         if timeout is not None and not self._has_ended:
-            timeout.disarm(self)
+            self._forget_deadline()
             timeout.arm(self)
+
+    def end_at(self, deadline: float) -> None:
+        """Let the request's time be over at this moment of the clock, whatever was said before."""
+        if not self._has_ended:
+            self._forget_deadline()
+            self._owner.ctx.timeouts.deadline.set(self, deadline)
+
+    @property
+    def deadline(self) -> float:
+        """When the request's time is over, on the clock; ``math.inf`` if it never is."""
+        timeouts = self._owner.ctx.timeouts
+        own = timeouts.deadline.of(self)
+        return own if timeouts.request is None else min(own, timeouts.request.moment_of(self))
+
+    def _forget_deadline(self) -> None:
+        timeouts = self._owner.ctx.timeouts
+        timeouts.deadline.forget(self)
+        if timeouts.request is not None:
+            timeouts.request.disarm(self)
 
     def watch_soon(self) -> None:
         """If the request lasts, see to it that the client is still there. Short ones are over before that."""
@@ -65,9 +84,7 @@ class Supervision:
     def end(self) -> None:
         """The request has ended. May be called again."""
         self._has_ended = True
-        timeout = self._owner.ctx.timeouts.request
-        if timeout is not None:
-            timeout.disarm(self)
+        self._forget_deadline()
         self._stop_watching()
 
     def _stop_watching(self) -> None:
@@ -80,7 +97,9 @@ class Supervision:
     def on_timeout(self, kind: str) -> None:
         """The request has run for a while, or too long."""
         if kind == "request":
-            self._request.time_out()
+            self._request.time_out("request-timeout")
+        elif kind == "deadline":
+            self._request.time_out("deadline")
         else:
             self._watch = anyio.CancelScope()
             self._owner.start_watch(self._watch_client, self._watch)

@@ -14,7 +14,7 @@ import anyio
 
 from trioserve._complaints import complain
 
-__all__ = ["NoTimeout", "Timeout", "Waiter"]
+__all__ = ["NoTimeout", "Timeout", "Waiter", "strike"]
 
 log = logging.getLogger("trioserve")
 
@@ -24,6 +24,14 @@ class Waiter(Protocol):
 
     def on_timeout(self, kind: str) -> None:
         """The time of this kind is over, and the waiter is no longer armed."""
+
+
+def strike(waiter: Waiter, kind: str) -> None:
+    """The boundary of our own bugs: one waiter's must not end the timeouts of the others."""
+    try:
+        waiter.on_timeout(kind)
+    except Exception as exc:
+        complain(log, "Internal error when a %s timeout struck", kind, exc_info=exc)
 
 
 class Timeout:
@@ -54,6 +62,10 @@ class Timeout:
     def disarm(self, waiter: Waiter) -> None:
         self._deadlines.pop(waiter, None)
 
+    def moment_of(self, waiter: Waiter) -> float:
+        """When ``waiter`` is struck, ``math.inf`` if it is not armed."""
+        return self._deadlines.get(waiter, math.inf)
+
     def restart(self, waiter: Waiter) -> None:
         """Let the time of an armed ``waiter`` begin anew."""
         if waiter in self._deadlines:
@@ -76,10 +88,7 @@ class Timeout:
         for waiter in due:
             del self._deadlines[waiter]
         for waiter in due:
-            try:
-                waiter.on_timeout(self.kind)
-            except Exception as exc:  # ours, then: one waiter's bug must not end the timeouts of the others
-                complain(log, "Internal error when a %s timeout struck", self.kind, exc_info=exc)
+            strike(waiter, self.kind)
 
 
 class NoTimeout(Timeout):

@@ -80,7 +80,7 @@ class WebSocket(Answer[ResponseT]):
 
     def new_scope(self) -> Scope:
         scope = self._owner.scopes.websocket(self.request.head, self.session.subprotocols)
-        self.request.extend(scope["extensions"])
+        self._extend(scope["extensions"])
         if self._owner.ctx.supervises:
             self._supervise_from_the_beginning(scope)
         return scope
@@ -236,8 +236,15 @@ class WebSocket(Answer[ResponseT]):
         if self._frames is not None and self.session.state == OPEN:
             self._frames.close(RESTART, "the server is stopping")
 
+    def _break_off(self, refusal: PeerError, reason: str) -> None:
+        """The same once it has been accepted; then the client gets a close frame."""
+        if self._frames is not None and self.session.state == OPEN:
+            self._frames.close(GOING_AWAY, "")
+        super()._break_off(refusal, reason)
+
     def _leave(self, frames: FrameStream) -> None:
         """Leave nothing behind."""
+        self._end_supervision()
         self._limits.age.disarm(self)
         frames.end()
         if self._ahead is not None:

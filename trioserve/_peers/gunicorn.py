@@ -51,7 +51,7 @@ GUNICORN = peer(
     ("-u --user", "", "start the server as that user"),
     ("-g --group", "", "start the server in that group"),
     ("--initgroups", "", "start the server as that user"),
-    ("-m --umask", "uds_permissions", "the permissions themselves, such as 660"),
+    ("-m --umask", "umask", "in octal; a unix socket has --uds-permissions"),
     ("--forwarded-allow-ips", "forwarded_allow_ips", "also unix, which is among the defaults"),
     ("secure_scheme_headers", "forwarded_headers", "the scheme comes from X-Forwarded-Proto or Forwarded"),
     ("--forwarder-headers", "forwarded_headers", ""),

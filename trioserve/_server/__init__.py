@@ -3,10 +3,11 @@
 from trioserve._server.access_format import escaped, phrase_of_status, utc_time
 from trioserve._server.check import check
 from trioserve._server.interface import ARGUMENTS, can_take, has_interface, interface_of, signature_of
+from trioserve._server.openers import is_opener, opens_with_arguments
 from trioserve._server.server import Server, serve
 from trioserve._server.trace import TRACE
 
 __all__ = [
     "ARGUMENTS", "TRACE", "Server", "can_take", "check", "escaped", "has_interface", "interface_of",
-    "phrase_of_status", "serve", "signature_of", "utc_time",
+    "is_opener", "opens_with_arguments", "phrase_of_status", "serve", "signature_of", "utc_time",
 ]

@@ -3,11 +3,13 @@
 import anyio
 
 from trioserve._config import Config
+from trioserve._connection import Lifetime
 from trioserve._errors import StartupFailed
 from trioserve._server.access_format import compile_format
+from trioserve._server.application import application_of
 from trioserve._server.engine import choose_engine
-from trioserve._server.interface import adapt
 from trioserve._server.lifespan import Lifespan
+from trioserve._server.tasks import BackgroundTasks
 from trioserve._server.tls import load_certificates
 from trioserve._streams import running_backend
 from trioserve._types import AnyApp
@@ -23,18 +25,24 @@ async def check(app: AnyApp, config: Config) -> None:
     Raises:
         ConfigError: as for a server, as far as it shows without one.
         StartupFailed: the application refused to start, failed to stop, or did not stop within the shutdown's budget.
+        TaskCrashed: a background task that the start-up has started raised an exception.
     """
     compile_format(config.access_log_format)
     choose_engine(config.http)
     load_certificates(config, None)
-    lifespan = Lifespan(adapt(app, config), config, running_backend(), lambda reason: None)
+    tasks = BackgroundTasks(lambda reason: None)
+    offered = Lifetime(tasks.start, tasks.running).extensions()
+    lifespan = Lifespan(application_of(app, config), config, running_backend(), offered, lambda reason: None)
     async with anyio.create_task_group() as app_lifetime:
-        await app_lifetime.start(lifespan.run)
+        async with anyio.create_task_group() as nursery:
+            tasks.open(nursery)
+            await app_lifetime.start(lifespan.run)
+            nursery.cancel_scope.cancel()
         with anyio.move_on_after(config.timeout_graceful_shutdown) as budget:
             await lifespan.shutdown()
         app_lifetime.cancel_scope.cancel()
-    if lifespan.failure is not None:
-        raise lifespan.failure
+    if (failure := lifespan.failure or tasks.failure) is not None:
+        raise failure
     if budget.cancelled_caught:
         raise StartupFailed(f"the application's lifespan did not end within {config.timeout_graceful_shutdown:g} s")
     if lifespan.shutdown_failed:

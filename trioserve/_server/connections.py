@@ -18,13 +18,12 @@ from trioserve._server.recycling import check_recycling, start_recycling
 from trioserve._server.shutdown import Shutdown
 from trioserve._server.waiting import keep_saying
 from trioserve._streams import ByteStream, Network, Nursery
-from trioserve._types import App
 
 __all__ = ["Connections"]
 
 
 class Connections:
-    """Serves an application on listeners, for one run.
+    """Serves the application of a lifespan on listeners, for one run.
 
     ``on_spent`` is called when the process has served for long enough, with the option that says so.
 
@@ -34,9 +33,8 @@ class Connections:
     """
 
     def __init__(
-        self, app: App, config: Config, lifetime: Lifetime, shutdown: Shutdown, on_spent: Callable[[str], None]
+        self, config: Config, lifetime: Lifetime, shutdown: Shutdown, on_spent: Callable[[str], None]
     ) -> None:
-        self._app = app
         self._config = config
         self._lifetime = lifetime
         self._shutdown = shutdown
@@ -95,7 +93,7 @@ class Connections:
         access_log = self._access_log
         return make_context(
             self._config,
-            self._app,
+            lifespan.app,
             clock=network.clock,
             parse_fields=parse_fields,
             task_per_request=network.task_per_turn,

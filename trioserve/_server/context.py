@@ -11,6 +11,8 @@ from trioserve._asgi import ProxyHeaders
 from trioserve._config import Config
 from trioserve._connection import (
     WRITE_LOOKS,
+    DeadlineHeader,
+    Deadlines,
     Lifetime,
     NoTimeout,
     RequestIds,
@@ -75,6 +77,7 @@ def make_context(
         access_log=access_log,
         turnstile=_make_turnstile(config, on_requests_spent),
         request_ids=_make_request_ids(config),
+        deadline_header=_make_deadline_header(config),
         websockets=_make_websockets(config, clock),
         http2=_make_http2(config, limits, standing_fields, clock) if tls or config.http2 else None,
         new_app_context=new_app_context,
@@ -101,6 +104,12 @@ def _make_request_ids(config: Config) -> RequestIds | None:
     return RequestIds(config.request_id_header, trusts=TrustedPeers(config.forwarded_allow_ips).peer)
 
 
+def _make_deadline_header(config: Config) -> DeadlineHeader | None:
+    if config.deadline_header == "off":
+        return None
+    return DeadlineHeader(config.deadline_header, trusts=TrustedPeers(config.forwarded_allow_ips).peer)
+
+
 def _make_proxies(config: Config) -> ProxyHeaders | None:
     if not config.proxy_headers:
         return None
@@ -124,6 +133,7 @@ def _make_timeouts(config: Config, clock: Callable[[], float], *, tls: bool) -> 
         write=timeout("write", None if write is None else write / WRITE_LOOKS),
         request=timeout("request", request) if request is not None else None,
         watch=timeout("watch", WATCH_AFTER_SECONDS) if config.on_disconnect != "notify" else None,
+        deadline=Deadlines(clock),
     )
 
 

@@ -3,7 +3,7 @@
 import contextvars
 import logging
 from collections.abc import Callable, Coroutine
-from typing import Any
+from typing import Any, Literal
 
 import anyio
 import anyio.abc
@@ -14,6 +14,7 @@ from trioserve._config import Config
 from trioserve._connection import await_point, orders_and_errors
 from trioserve._errors import AppError, LifespanDied, StartupFailed, TrioserveError
 from trioserve._hints import backend_hint, backend_hint_in_words
+from trioserve._server.opened_app import OpenedApp
 from trioserve._types import App, Message
 
 __all__ = ["Lifespan"]
@@ -25,6 +26,7 @@ class Lifespan:
     """Runs the application's lifespan scope.
 
     Args:
+        extensions: what the server offers in the lifespan's scope.
         on_death: called with a reason when the application's lifespan has died while the server was running.
 
     Attributes:
@@ -34,11 +36,14 @@ class Lifespan:
         shutdown_failed: the application said so, or raised; it has been logged.
     """
 
-    def __init__(self, app: App, config: Config, backend: str, on_death: Callable[[str], None]) -> None:
+    def __init__(
+        self, app: App | OpenedApp, config: Config, backend: str, extensions: dict[str, Any],
+        on_death: Callable[[str], None],
+    ) -> None:  # fmt: skip
         self._app = app
-        self._mode = config.lifespan
-        self._startup_seconds = config.timeout_startup
+        self._config = config
         self._backend = backend
+        self._extensions = extensions
         self._on_death = on_death
         self._scope_state: dict[str, Any] = {}
         self._received_startup = False
@@ -50,6 +55,15 @@ class Lifespan:
         self.context = contextvars.copy_context()
         self.failure: TrioserveError | None = None
         self.shutdown_failed = False
+
+    @property
+    def app(self) -> App:
+        """Who gets the requests, once this has started."""
+        return self._app.app if isinstance(self._app, OpenedApp) else self._app
+
+    @property
+    def _mode(self) -> Literal["auto", "on", "off"]:
+        return "on" if isinstance(self._app, OpenedApp) else self._config.lifespan
 
     @property
     def has_started(self) -> bool:
@@ -66,11 +80,12 @@ class Lifespan:
             task_status.started()
 
     async def _wait_for_start(self, app: Coroutine[Any, Any, None]) -> None:
-        with anyio.move_on_after(self._startup_seconds):
+        seconds = self._config.timeout_startup
+        with anyio.move_on_after(seconds):
             await self._started.wait()
         if not self._started.is_set():
             self.failure = StartupFailed(
-                f"the application's lifespan did not start within {self._startup_seconds:g} s (--timeout-startup), "
+                f"the application's lifespan did not start within {seconds:g} s (--timeout-startup), "
                 f"waiting at {await_point(app)}")
 
     async def shutdown(self) -> None:
@@ -85,6 +100,7 @@ class Lifespan:
             "type": "lifespan",
             "asgi": {"version": ASGI_VERSION, "spec_version": "2.0"},
             "state": self._scope_state,
+            "extensions": self._extensions,
         }
         try:
             await self._app(scope, self._receive, self._send)
@@ -111,6 +127,8 @@ class Lifespan:
             complain(log, "The application's lifespan died; the server stops", exc_info=exc, level=logging.CRITICAL)
             self.failure = LifespanDied("the application's lifespan died while the server was running")
             self._on_death("lifespan-died")
+        elif isinstance(exc, TrioserveError):
+            self.failure = exc  # it says all itself
         elif self._received_startup or self._mode == "on" or not isinstance(exc, Exception):
             complain(log, "The application's lifespan failed during startup", exc_info=exc)
             self.failure = StartupFailed("the application's lifespan raised during startup")

@@ -16,16 +16,14 @@ from trioserve._complaints import complain
 from trioserve._config import Config
 from trioserve._connection import Lifetime
 from trioserve._errors import LifespanDied, TrioserveError
-from trioserve._host_names import HostNames
+from trioserve._server.application import application_of
 from trioserve._server.connections import Connections
 from trioserve._server.engine import choose_engine
-from trioserve._server.interface import adapt
 from trioserve._server.lifespan import Lifespan
 from trioserve._server.listeners import Bound
-from trioserve._server.only_hosts import only_for_hosts
 from trioserve._server.opening import Listeners
 from trioserve._server.shutdown import Shutdown
-from trioserve._server.trace import traced
+from trioserve._server.tasks import BackgroundTasks
 from trioserve._server.waiting import keep_saying
 from trioserve._streams import Address, Listener, TlsListener, open_network, running_backend
 from trioserve._types import AnyApp
@@ -61,18 +59,17 @@ class Server:
         on_spent: Callable[[str], None] | None = None, announce: bool = True, how_to_stop: str = "",
     ) -> None:  # fmt: skip
         limit = config.limit_connections
-        self._app = traced(adapt(app, config))
-        if config.server_name:
-            self._app = only_for_hosts(HostNames(config.server_name), self._app)
+        self._app = application_of(app, config)
         self._config = config
-        self._announces = announce
-        self._how_to_stop = f", {how_to_stop}" if how_to_stop else ""
+        self._how_to_stop = how_to_stop if announce else None
+        self._tasks = BackgroundTasks(self.request_shutdown)
         self._lifetime = Lifetime(
+            start_task=self._tasks.start,
+            running_tasks=self._tasks.running,
             closing=config.timeout_keep_alive == 0,
             room=anyio.Semaphore(limit, max_value=limit) if limit is not None else None)
         self._shutdown = Shutdown(config, self._lifetime)
-        self._connections = Connections(
-            self._app, config, self._lifetime, self._shutdown, on_spent or self.request_shutdown)
+        self._connections = Connections(config, self._lifetime, self._shutdown, on_spent or self.request_shutdown)
         self._listeners = Listeners(
             config, sockets=sockets, get_sockets=get_sockets, ready=listeners, ssl_context=ssl_context)
         self._lifespan: Lifespan | None = None
@@ -116,7 +113,7 @@ class Server:
         ``task_status.started`` gets the bound addresses when the first request can come.
 
         Raises:
-            TrioserveError: the server could not start, or the application's lifespan died.
+            TrioserveError: the server could not start, or the application's lifespan or a background task died.
         """
         async with anyio.create_task_group() as shielding:
             shielding.start_soon(self._run)
@@ -145,6 +142,7 @@ class Server:
         except BaseExceptionGroup as group:
             self._failure = _only_ours(group)
         finally:
+            self._failure = self._failure or self._tasks.failure
             self._ready.set()
             self._stopped.set()
 
@@ -154,15 +152,19 @@ class Server:
         engine, parse_fields = choose_engine(self._config.http)
         listeners, network = self._listeners, open_network()
         await listeners.bind()
-        self._lifespan = lifespan = Lifespan(self._app, self._config, running_backend(), self.request_shutdown)
-        try:
-            await app_lifetime.start(lifespan.run)
-            if lifespan.failure is not None:
-                raise lifespan.failure
-            await listeners.open(network)
-            await self._connections.run(listeners, network, lifespan, parse_fields, partial(self._announce, engine))
-        finally:
-            listeners.close()  # a stop may come before the first connection can
+        self._lifespan = lifespan = Lifespan(
+            self._app, self._config, running_backend(), self._lifetime.extensions(), self.request_shutdown)
+        async with anyio.create_task_group() as tasks:
+            self._tasks.open(tasks)
+            try:
+                await app_lifetime.start(lifespan.run)
+                if lifespan.failure is not None:
+                    raise lifespan.failure
+                await listeners.open(network)
+                await self._connections.run(listeners, network, lifespan, parse_fields, partial(self._announce, engine))
+            finally:
+                listeners.close()  # a stop may come before the first connection can
+            await self._end_tasks(app_lifetime)
         app_lifetime.start_soon(keep_saying, self._shutdown.waits_for_lifespan)
         with self._shutdown.time_for_lifespan() as lifespan_shutdown:
             await lifespan.shutdown()
@@ -170,19 +172,28 @@ class Server:
             complain(log, "shutdown-deadline: the application's lifespan did not end in time")
         if isinstance(lifespan.failure, LifespanDied):
             raise lifespan.failure
-        complain(log, "Stopped", level=logging.INFO)
+        if self._tasks.failure is None:
+            complain(log, "Stopped", level=logging.INFO)
+
+    async def _end_tasks(self, app_lifetime: anyio.abc.TaskGroup) -> None:
+        """Let the application's background tasks finish; cancel those that do not."""
+        app_lifetime.start_soon(keep_saying, self._shutdown.waits_for_tasks)
+        with self._shutdown.time_for_tasks():
+            await self._tasks.wait_until_ended()
+        self._tasks.close("shutdown-deadline")
 
     def _announce(self, engine: str) -> None:
         """The first request can come; from now on a cancellation of the caller is a request to stop."""
         self._core.shield = True
         self.engine = engine
         self.addresses = [listener.address for listener in self._listeners]
-        if self._announces:
+        if self._how_to_stop is not None:
+            how_to_stop = f", {self._how_to_stop}" if self._how_to_stop else ""
             for listener in self._listeners:
                 scheme = "https" if isinstance(listener, TlsListener) else "http"
                 where, here = shown(listener.address, scheme), shown_here(listener.address, scheme)
                 complain(log, "Listening on %s (%s, %s)%s%s", where, running_backend(), engine,
-                         f", on this machine {here}" if here else "", self._how_to_stop, level=logging.INFO)
+                         f", on this machine {here}" if here else "", how_to_stop, level=logging.INFO)
         self._ready.set()
 
 
@@ -197,19 +208,20 @@ async def serve(
 ) -> None:
     """Serve ``app`` inside a running trio or asyncio program, until cancelled, which is a graceful stop.
 
-    The application is ASGI 3, ASGI 2 or WSGI. ``addresses = await nursery.start(trioserve.serve, app, config)``
-    returns when requests can come, with the bound ``(host, port)`` pairs, or ``(path, None)`` for unix sockets; those
-    of ``insecure_bind`` come last. ``sockets``, bound by the program, take the place of the addresses in the options,
-    except for ``insecure_bind``; the server closes them. An ``ssl_context`` takes the place of the options for
-    certificates, and is used as it is. No signal handlers are installed and logging is left alone. ``options`` are
-    fields of ``Config`` and override those of ``config``.
+    The application is ASGI 3, ASGI 2 or WSGI, or an async context manager that yields one. ``addresses = await
+    nursery.start(trioserve.serve, app, config)`` returns when requests can come, with the bound ``(host, port)`` pairs,
+    or ``(path, None)`` for unix sockets; those of ``insecure_bind`` come last. ``sockets``, bound by the program, take
+    the place of the addresses in the options, except for ``insecure_bind``; the server closes them. An ``ssl_context``
+    takes the place of the options for certificates, and is used as it is. No signal handlers are installed and logging
+    is left alone. ``options`` are fields of ``Config`` and override those of ``config``.
 
     Raises:
         ConfigError: an option is unknown or has a value it cannot have, or a certificate file is not usable.
-        AppNotFound: ``app`` is none: it cannot be called.
+        AppNotFound: ``app`` is none, or yields none: it cannot be called.
         BindFailed: an address is in use or not permitted, or a socket cannot be listened on.
         StartupFailed: the application's lifespan failed.
         LifespanDied: the application's lifespan died later.
+        TaskCrashed: a background task of the application's raised an exception.
     """
     server = Server(app, (config or Config()).replace(**options), sockets=sockets, ssl_context=ssl_context)
     await server.serve(task_status=task_status)

@@ -41,6 +41,7 @@ class Shutdown:
         self._requested = anyio.Event()
         self._forced = anyio.Event()
         self._settling = anyio.CancelScope()
+        self._tasks_time = anyio.CancelScope()
         self._lifespan_time = anyio.CancelScope()
         self.finishing = anyio.CancelScope()
 
@@ -65,7 +66,7 @@ class Shutdown:
         self._forced.set()
         self._settling.cancel()
         now = anyio.current_time()
-        self._deadline = min(self._deadline, now)
+        self._deadline = self._tasks_time.deadline = min(self._deadline, now)
         self._lifespan_time.deadline = min(self._lifespan_time.deadline, now + LIFESPAN_SECONDS)
 
     # 1. No new connections.
@@ -123,6 +124,7 @@ class Shutdown:
             await self._forced.wait()
         for connection in list(self._lifetime.connections):
             connection.cancel("shutdown-deadline")
+        self._lifetime.shields.lift()
         self.finishing.cancel()
 
     def waits_for(self) -> str:
@@ -130,14 +132,29 @@ class Shutdown:
         connections = self._lifetime.connections
         if not connections or self._forced.is_set():
             return ""
-        requests = named(request for connection in connections for request in connection.unfinished())
-        return requests + how_long(self._connections_deadline) + another_signal(self._reason)
+        requests = named("request", [item for connection in connections for item in connection.unfinished()])
+        waits_for = requests or "clients that have not taken their responses yet"
+        return waits_for + how_long(self._connections_deadline) + another_signal(self._reason)
 
     @property
     def _connections_deadline(self) -> float:
         return self._deadline - min(LIFESPAN_SECONDS, LIFESPAN_SHARE * self._budget)
 
-    # 3. The lifespan.
+    # 3. Background tasks finish, or are cancelled at the same deadline.
+
+    def time_for_tasks(self) -> anyio.CancelScope:
+        """A scope for waiting until the last of them has ended."""
+        self._tasks_time.deadline = self._connections_deadline
+        return self._tasks_time
+
+    def waits_for_tasks(self) -> str:
+        """Which tasks have not ended, and until when they may run; empty when they are not waited for."""
+        tasks = named("background task", [(task.name, task.age) for task in self._lifetime.running_tasks()])
+        if not tasks or self._forced.is_set():
+            return ""
+        return tasks + how_long(self._tasks_time.deadline) + another_signal(self._reason)
+
+    # 4. The lifespan.
 
     def time_for_lifespan(self) -> anyio.CancelScope:
         """A scope for the end of the lifespan: what is left of the budget, and a little if nothing is."""

@@ -13,7 +13,7 @@ __all__ = ["another_signal", "how_long", "keep_saying", "named"]
 
 FIRST_SECONDS: Final = 1.0  # most shutdowns are over by then, without a word
 AGAIN_SECONDS: Final = 5.0
-NAMED: Final = 3  # requests in a line, the longest first
+NAMED: Final = 3  # in a line, the longest first
 
 _HURRIED_BY: Final = {
     "SIGINT": "; press Ctrl-C again to stop now", "SIGTERM": "; another SIGTERM stops now",
@@ -31,15 +31,18 @@ async def keep_saying(what: Callable[[], str]) -> None:
         await anyio.sleep(AGAIN_SECONDS)
 
 
-def named(requests: Iterable[tuple[str, float]]) -> str:
-    """``2 requests (GET /events for 40 s, GET / for 1 s)``, from pairs of a request line and an age in seconds."""
-    oldest_first = sorted(requests, key=lambda request: -request[1])
+def named(kind: str, things: Iterable[tuple[str, float]]) -> str:
+    """``2 requests (GET /events for 40 s, GET / for 1 s)``, from pairs of a name and an age in seconds.
+
+    Empty when there are none.
+    """
+    oldest_first = sorted(things, key=lambda thing: -thing[1])
     count = len(oldest_first)
     if not count:
-        return "clients that have not taken their responses yet"
-    lines = [f"{line} for {age:.0f} s" for line, age in oldest_first[:NAMED]]
+        return ""
+    names = [f"{name} for {age:.0f} s" for name, age in oldest_first[:NAMED]]
     more = f", {count - NAMED} more" if count > NAMED else ""
-    return f"{count} request{'s' if count > 1 else ''} ({', '.join(lines)}{more})"
+    return f"{count} {kind}{'s' if count > 1 else ''} ({', '.join(names)}{more})"
 
 
 def how_long(deadline: float) -> str:

@@ -10,16 +10,24 @@ import logging
 import os
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import ModuleType, TracebackType
 from typing import Any, Final, Literal, TypeAlias, cast
 
 from trioserve._errors import AppLoadFailed, AppNotFound, ConfigError
-from trioserve._server import ARGUMENTS, can_take, has_interface, interface_of, signature_of
+from trioserve._server import (
+    ARGUMENTS,
+    can_take,
+    has_interface,
+    interface_of,
+    is_opener,
+    opens_with_arguments,
+    signature_of,
+)
 from trioserve._types import AnyApp
 from trioserve._values import nearest
 
-__all__ = ["load_app", "load_object", "without_loader_frames"]
+__all__ = ["load_app", "load_function", "load_object", "without_loader_frames"]
 
 log = logging.getLogger("trioserve")
 
@@ -33,7 +41,8 @@ def load_app(target: str, *, factory: bool, app_dir: str, interface: AnyInterfac
 
     With ``factory`` the target names a function without parameters that returns the application. What looks like
     nothing else is taken for one as well, with a warning, as uvicorn does. What is returned has the ``interface``, and
-    is not adapted to ASGI 3 yet.
+    is not adapted to ASGI 3 yet; or it is an async context manager, or a function that makes one, which will yield the
+    application. Such a function is no factory, and ``factory`` makes no difference to it.
 
     Raises:
         AppNotFound: ``target`` names nothing that could be served.
@@ -41,6 +50,8 @@ def load_app(target: str, *, factory: bool, app_dir: str, interface: AnyInterfac
         ConfigError: ``app_dir`` is not a directory.
     """
     found = load_object(target, app_dir=app_dir)
+    if is_opener(found):
+        return cast("AnyApp", found)
     if not factory:
         if not _looks_like_factory(found, interface):
             return _checked(found, repr(target), interface)
@@ -54,6 +65,27 @@ def load_object(target: str, *, app_dir: str) -> Any:
     directory = _search_first(app_dir)
     module = _import(module_name, target, directory)
     return _look_up(module, attributes, target)
+
+
+def load_function(
+    option: str, target: str, *, app_dir: str, arguments: tuple[str, ...]
+) -> Callable[..., Any]:
+    """The function that ``target`` names, for an option that is not about the application.
+
+    Raises:
+        ConfigError: there is no such function, or it cannot be called with ``arguments``.
+        AppLoadFailed: its module raised.
+    """
+    try:
+        found = load_object(target, app_dir=app_dir)
+    except AppNotFound as exc:
+        raise ConfigError(option, str(exc)) from exc
+    if not callable(found):
+        raise ConfigError(option, f"{target!r} cannot be called")
+    if not can_take(signature := signature_of(found), len(arguments)):
+        raise ConfigError(option, f"{target!r} is called with ({', '.join(arguments)}); it takes {signature}")
+    function: Callable[..., Any] = found
+    return function
 
 
 def without_loader_frames(exc: BaseException) -> TracebackType | None:
@@ -250,7 +282,13 @@ def _has_interface(found: Any, interface: AnyInterface) -> bool:
 
 
 def _checked(found: Any, what: str, interface: AnyInterface) -> AnyApp:
-    """``found``, if it can be called as the interface says."""
+    """``found``, if it can be called as the interface says, or yields what can."""
+    if is_opener(found):
+        return cast("AnyApp", found)
+    if opens_with_arguments(found):
+        raise AppNotFound(
+            f"{what} is an async context manager that needs arguments, {signature_of(found)}; one that yields the "
+            "application is called without any")
     if inspect.iscoroutine(found):
         found.close()  # it will not be awaited, and Python would warn of it
     if not callable(found):

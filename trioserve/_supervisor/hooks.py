@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from functools import partial
 from threading import Thread
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 
 import anyio
 import anyio.abc
@@ -20,9 +20,7 @@ import anyio.lowlevel
 import outcome
 
 from trioserve._config import Config
-from trioserve._errors import AppNotFound, ConfigError
-from trioserve._server import can_take, signature_of
-from trioserve._supervisor.app_loader import load_object
+from trioserve._supervisor.app_loader import load_function
 
 __all__ = ["Hooks"]
 
@@ -30,8 +28,6 @@ LAST_SECONDS: Final = 5.0  # for the calls that are left when the server has sto
 
 ARGUMENTS: Final = {"when_ready": (), "worker_started": ("pid",), "worker_exited": ("pid", "exit_code")}
 """Each hook, named like its option, with what it is called with."""
-
-Hook: TypeAlias = Callable[..., Any]
 
 log = logging.getLogger("trioserve")
 
@@ -50,8 +46,8 @@ class Hooks:
             AppLoadFailed: its module raised.
         """
         self._hooks = {
-            name: _load(name, target, config.app_dir)
-            for name in ARGUMENTS if (target := getattr(config, name)) is not None
+            name: load_function(name, target, app_dir=config.app_dir, arguments=arguments)
+            for name, arguments in ARGUMENTS.items() if (target := getattr(config, name)) is not None
         }
         self._waiting: deque[Callable[[], Awaitable[None]]] = deque()
         self._news = anyio.Event()
@@ -125,17 +121,3 @@ async def _in_thread(call: Callable[[], Any]) -> None:
     Thread(target=work, name="trioserve hook", daemon=True).start()
     await ended.wait()
     results[0].unwrap()
-
-
-def _load(name: str, target: str, app_dir: str) -> Hook:
-    arguments = ARGUMENTS[name]
-    try:
-        found = load_object(target, app_dir=app_dir)
-    except AppNotFound as exc:
-        raise ConfigError(name, str(exc)) from exc
-    if not callable(found):
-        raise ConfigError(name, f"{target!r} cannot be called")
-    if not can_take(signature := signature_of(found), len(arguments)):
-        raise ConfigError(name, f"{target!r} is called with ({', '.join(arguments)}); it takes {signature}")
-    hook: Hook = found
-    return hook

@@ -1,6 +1,5 @@
 """What a single process and a worker do alike before they serve: environment, event loop, application."""
 
-import importlib.util
 import threading
 import traceback
 from collections.abc import Callable, Coroutine
@@ -15,7 +14,7 @@ from trioserve._supervisor.departure import Departure
 from trioserve._supervisor.signals import ctrl_c_interrupts
 from trioserve._types import AnyApp
 
-__all__ = ["backend_options", "depart_after", "in_main_thread", "load", "load_env_file", "show_origin"]
+__all__ = ["depart_after", "in_main_thread", "load", "load_env_file", "show_origin"]
 
 
 def load_env_file(path: str) -> None:
@@ -33,22 +32,6 @@ def load_env_file(path: str) -> None:
             load_dotenv(stream=file)
     except (OSError, UnicodeDecodeError) as exc:
         raise ConfigError("env_file", f"{path!r} cannot be read: {getattr(exc, 'strerror', exc)}") from exc
-
-
-def backend_options(config: Config) -> dict[str, Any]:
-    """What anyio has to know to make the event loop.
-
-    Raises:
-        ConfigError: ``loop`` does not fit ``backend``, or is not installed.
-    """
-    if config.backend == "trio":
-        if config.loop != "auto":
-            raise ConfigError("loop", f"{config.loop!r} is an event loop of asyncio: use it with --backend asyncio")
-        return {}
-    installed = importlib.util.find_spec("uvloop") is not None
-    if config.loop == "uvloop" and not installed:
-        raise ConfigError("loop", "uvloop is not installed; install trioserve[standard], or choose asyncio")
-    return {"use_uvloop": installed and config.loop != "asyncio"}
 
 
 def load(target: str, config: Config) -> AnyApp:

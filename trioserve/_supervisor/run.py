@@ -23,9 +23,9 @@ from trioserve._supervisor.activation import activated_sockets
 from trioserve._supervisor.attended import attended
 from trioserve._supervisor.birth import is_worker, shall_be_worker
 from trioserve._supervisor.departure import DepartingServer, Departure
+from trioserve._supervisor.event_loop import backend_options, without_own_loop
 from trioserve._supervisor.logs import set_up_logging
 from trioserve._supervisor.preparation import (
-    backend_options,
     depart_after,
     in_main_thread,
     load,
@@ -55,9 +55,9 @@ log = logging.getLogger("trioserve")
 def run(app: AnyApp | str, *, ssl_context: ssl.SSLContext | None = None, **options: Any) -> None:
     """Serve ``app``, an application or its name ``"module:attribute"``, until a signal stops it.
 
-    The application is ASGI 3, ASGI 2 or WSGI. ``options`` are fields of ``Config``; an ``ssl_context`` of one's own
-    takes the place of those for certificates. Logging is set up, unless the logger ``trioserve`` has a handler already
-    and no ``log_config`` is given.
+    The application is ASGI 3, ASGI 2 or WSGI, or an async context manager that yields one. ``options`` are fields of
+    ``Config``; an ``ssl_context`` of one's own takes the place of those for certificates. Logging is set up, unless the
+    logger ``trioserve`` has a handler already and no ``log_config`` is given.
     SIGINT and SIGTERM stop the server gracefully, a second one at once; SIGHUP reads certificate files again, or stops
     the server if it has none. In a thread other than the main one, where Python hears no signals, it runs until
     ``limit_max_requests`` or the end of the process. When a signal has stopped the server and the program has ended,
@@ -70,6 +70,7 @@ def run(app: AnyApp | str, *, ssl_context: ssl.SSLContext | None = None, **optio
         BindFailed: the address is in use or not permitted.
         StartupFailed: the application's lifespan failed.
         LifespanDied: the application's lifespan died later.
+        TaskCrashed: a background task of the application's raised an exception.
     """
     config = Config.from_options(options)
     if config.log_config is not None or not logging.getLogger("trioserve").handlers:
@@ -132,7 +133,7 @@ def _run(
             raise ConfigError(option, "an ssl_context cannot be given to worker processes; use ssl_certfile")
         target = _importable(app, config)
         show_name(config, "supervisor")
-        _in_event_loop(_supervise, config, departure, target, config, departure)
+        _in_event_loop(_supervise, without_own_loop(config), departure, target, config, departure)
         return
     show_name(config)
     if config.env_file is not None:

@@ -36,8 +36,9 @@ from trioserve._supervisor.control import (
     WantsSockets,
 )
 from trioserve._supervisor.departure import OURS, DepartingServer, Departure
+from trioserve._supervisor.event_loop import backend_options
 from trioserve._supervisor.logs import set_up_logging
-from trioserve._supervisor.preparation import backend_options, depart_after, load, load_env_file, show_origin
+from trioserve._supervisor.preparation import depart_after, load, load_env_file, show_origin
 from trioserve._supervisor.process import HELD_BACK, STACKS_SIGNAL
 from trioserve._supervisor.process_name import show_name
 from trioserve._supervisor.signals import SETTLE_SECONDS, deaf_to, how_to_stop, obey_signals, survived

@@ -1,0 +1,14 @@
+"""An event loop of the application's own, and an application that says on which one it runs."""
+
+import asyncio
+from typing import Any
+
+
+class Own(asyncio.SelectorEventLoop):
+    """Nothing but a name."""
+
+
+async def app(scope: Any, receive: Any, send: Any) -> None:
+    name = type(asyncio.get_running_loop()).__name__.encode()
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"%d" % len(name))]})
+    await send({"type": "http.response.body", "body": name})

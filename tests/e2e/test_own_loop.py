@@ -1,0 +1,17 @@
+"""``--loop module:function`` in real processes: the application runs on it, a supervisor does not import it."""
+
+from tests.helpers.raw_http import fetch
+from tests.helpers.server_process import Flavour, serve
+from tests.helpers.worker_processes import serve_with_workers
+
+OWN = ("--lifespan", "off", "--loop", "own_loop:Own")
+
+
+def test_one_process() -> None:
+    with serve("own_loop:app", Flavour("asyncio"), *OWN) as server:
+        assert fetch(server.address, "/").body == b"Own"
+
+
+def test_workers() -> None:
+    with serve_with_workers("own_loop:app", Flavour("asyncio"), *OWN) as server:
+        assert fetch(server.address, "/").body == b"Own"

@@ -1,0 +1,51 @@
+"""The event loop that runs the application: trio's, asyncio's, uvloop's, or one that a function of the user's makes."""
+
+import importlib.util
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from trioserve._config import Config
+from trioserve._errors import ConfigError
+from trioserve._supervisor.app_loader import load_function
+
+__all__ = ["backend_options", "without_own_loop"]
+
+
+def backend_options(config: Config) -> dict[str, Any]:
+    """What anyio has to know to make the event loop.
+
+    Raises:
+        ConfigError: ``loop`` does not fit ``backend``, is not installed, or names no function that makes one.
+        AppLoadFailed: the function's module raised.
+    """
+    if config.backend == "trio":
+        if config.loop != "auto":
+            raise ConfigError("loop", f"{config.loop!r} is an event loop of asyncio: use it with --backend asyncio")
+        return {}
+    if _is_own(config.loop):
+        function = load_function("loop", config.loop, app_dir=config.app_dir, arguments=())
+        return {"loop_factory": partial(_make, function, config.loop)}
+    installed = importlib.util.find_spec("uvloop") is not None
+    if config.loop == "uvloop" and not installed:
+        raise ConfigError("loop", "uvloop is not installed; install trioserve[standard], or choose asyncio")
+    return {"use_uvloop": installed and config.loop != "asyncio"}
+
+
+def without_own_loop(config: Config) -> Config:
+    """For a supervisor, which imports nothing of the application: a change of the code must reach a new worker."""
+    return config.replace(loop="auto") if _is_own(config.loop) else config
+
+
+def _is_own(loop: str) -> bool:
+    return ":" in loop
+
+
+def _make(function: Callable[[], Any], target: str) -> Any:
+    try:
+        loop = function()
+    except Exception as exc:  # the user's code: it may raise anything
+        raise ConfigError("loop", f"{target!r} raised {type(exc).__name__}: {exc}") from exc
+    if not hasattr(loop, "run_until_complete"):
+        raise ConfigError("loop", f"{target!r} returned {loop!r:.100}, which is no event loop of asyncio")
+    return loop
