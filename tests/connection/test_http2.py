@@ -469,6 +469,28 @@ async def test_urgent_streams_come_first(options: dict[str, Any]) -> None:  # RF
         assert [len(client.answers[stream].body) for stream in streams] == [0, 25_535, 40_000]
 
 
+@pytest.mark.parametrize(("priority", "takes_turns"), [(b"u=2", False), (b"u=2, i", True), (b"", True)])
+async def test_streams_of_the_same_urgency(
+    options: dict[str, Any], priority: bytes, takes_turns: bool
+) -> None:  # RFC 9218 §10
+    """One after the other, or in turns: as the client says, and in turns when it says nothing."""
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await reply(send, bytes(40_000))
+
+    fields = [(b"priority", priority)] if priority else []
+    async with serving(app, **options) as site, http2_client(site, {INITIAL_WINDOW_SIZE: 0}) as client:
+        client.takes_bodies = False
+        streams = [await client.ask(fields=fields) for _ in range(2)]
+        for stream in streams:
+            await client.head(stream)
+        client.h2.update_settings({INITIAL_WINDOW_SIZE: 40_000})
+        await client.say()
+        while sum(len(client.answers[stream].body) for stream in streams) < 65_535:
+            await client.listen()
+        first, second = (len(client.answers[stream].body) for stream in streams)
+        assert (abs(first - second) <= 16_384 and max(first, second) < 40_000) is takes_turns
+
+
 # -- timeouts --------------------------------------------------------------------------------------------------------
 
 

@@ -1,13 +1,15 @@
 """Streams of one HTTP/2 connection whose clients read at different speeds (RFC 9113 §5.2)."""
 
+from pathlib import Path
 from typing import Any
 
 import anyio
 import pytest
 
-from tests.helpers.apps import reply
+from tests.helpers.apps import reply, start
 from tests.helpers.http2_client import Http2Client, http2_client
 from tests.helpers.serving import serving
+from trioserve._connection.file_sending import BLOCK_BYTES
 from trioserve._types import Receive, Scope, Send
 
 INITIAL_WINDOW_SIZE = 4
@@ -61,3 +63,25 @@ async def rounds(options: dict[str, Any], *, slow: int) -> int:
 
 async def test_fast_readers_finish_as_if_slow_ones_were_not_there(options: dict[str, Any]) -> None:
     assert await rounds(options, slow=SLOW) == await rounds(options, slow=0) == len(BODY) // WINDOW
+
+
+async def test_a_file_is_read_as_its_client_takes_it(options: dict[str, Any], tmp_path: Path) -> None:
+    """At most two blocks of it wait for the client's window."""
+    file = tmp_path / "large"
+    file.write_bytes(BODY * 20)
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await start(send)
+        await send({"type": "http.response.pathsend", "path": str(file)})
+
+    async with serving(app, **options) as site, http2_client(site, {INITIAL_WINDOW_SIZE: WINDOW}) as client:
+        client.takes_bodies = False
+        stream = await client.ask()
+        await take_what_comes(client)
+        connection: Any
+        [connection] = site.server._lifetime.connections
+        assert 0 < connection._protocol.codec.engine.queued_body_size(stream) <= 2 * BLOCK_BYTES
+        client.h2.increment_flow_control_window(len(BODY) * 20, stream)
+        client.h2.increment_flow_control_window(len(BODY) * 20)
+        await client.say()
+        assert (await client.answer(stream)).body == BODY * 20
