@@ -86,7 +86,10 @@ SAID_BY_A_SOCKET = """
     address => new Promise((heard, failed) => {
         const socket = new WebSocket(address)
         socket.onerror = () => failed("the WebSocket failed")
-        socket.onmessage = message => { socket.close(1000, "heard"); heard(message.data) }
+        socket.onmessage = message => {
+            socket.onclose = () => heard(message.data)
+            socket.close(1000, "heard")
+        }
     })
 """
 

@@ -57,7 +57,7 @@ def test_nghttp(server: ServerProcess) -> None:
 
 
 def test_h2load(server: ServerProcess) -> None:
-    said = run("h2load", "--requests=500", "--clients=4", "--max-concurrent-streams=16", url(server, "/census"))
+    said = run("h2load", "--requests=500", "--clients=4", "--max-concurrent-streams=16", url(server, "/hello"))
     assert "500 succeeded, 0 failed" in said
 
 
@@ -106,7 +106,7 @@ def test_nghttp_over_tls(tls_server: ServerProcess) -> None:
 
 def test_h2load_over_tls(tls_server: ServerProcess) -> None:
     said = run("h2load", "--requests=500", "--clients=4", "--max-concurrent-streams=16",
-               tls_url(tls_server, "/census"))
+               tls_url(tls_server, "/hello"))
     assert "Application protocol: h2" in said
     assert "500 succeeded, 0 failed" in said
 
