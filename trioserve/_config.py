@@ -335,7 +335,7 @@ class Config:
     limit_connections: Count = option(
         None, "Limits", "Most connections at once; further ones wait in the backlog.", minimum=1, metavar="COUNT")
     limit_requests_per_connection: Count = option(
-        None, "Limits", "Most requests of one HTTP/1.1 connection; the last response closes it.", minimum=1,
+        None, "Limits", "Most requests of one connection; then it is closed.", minimum=1,
         metavar="COUNT")
     limit_concurrency: Count = option(
         None, "Limits", "Most requests in progress at once, WebSocket handshakes included; further ones wait shortly, "

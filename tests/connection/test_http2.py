@@ -157,6 +157,33 @@ async def test_a_malformed_request_ends_its_stream_only(options: dict[str, Any])
         assert (await client.get()).ended
 
 
+@pytest.mark.parametrize("body", [b"short", b"much too long"])
+@pytest.mark.parametrize("trailers", [False, True])
+async def test_a_body_of_another_length_ends_its_stream_only(
+    options: dict[str, Any], body: bytes, trailers: bool
+) -> None:  # RFC 9113 §8.1.1
+    read: list[object] = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["path"] == "/":
+            try:
+                read.append(await read_body(receive))
+            except EOFError as exc:
+                read.append(type(exc))
+        else:
+            await reply(send)
+
+    async with serving(app, **options) as site, http2_client(site) as client:
+        stream = await client.ask(method=b"POST", fields=[(b"content-length", b"7")], ends=False)
+        client.h2.send_data(stream, body, end_stream=not trailers)
+        if trailers:
+            client.h2.send_headers(stream, [(b"x-sum", b"3")], end_stream=True)
+        await client.say()
+        assert (await client.answer(stream)).reset == PROTOCOL_ERROR
+        assert (await client.get("/other")).ended
+    assert read == [EOFError]
+
+
 @pytest.mark.parametrize(("fields", "status"), [
     ([(b"x-large", b"a" * 9000)], 431),
     ([(b"x-many", b"1")] * 101, 431),
@@ -442,6 +469,28 @@ async def test_urgent_streams_come_first(options: dict[str, Any]) -> None:  # RF
         assert [len(client.answers[stream].body) for stream in streams] == [0, 25_535, 40_000]
 
 
+@pytest.mark.parametrize(("priority", "takes_turns"), [(b"u=2", False), (b"u=2, i", True), (b"", True)])
+async def test_streams_of_the_same_urgency(
+    options: dict[str, Any], priority: bytes, takes_turns: bool
+) -> None:  # RFC 9218 §10
+    """One after the other, or in turns: as the client says, and in turns when it says nothing."""
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await reply(send, bytes(40_000))
+
+    fields = [(b"priority", priority)] if priority else []
+    async with serving(app, **options) as site, http2_client(site, {INITIAL_WINDOW_SIZE: 0}) as client:
+        client.takes_bodies = False
+        streams = [await client.ask(fields=fields) for _ in range(2)]
+        for stream in streams:
+            await client.head(stream)
+        client.h2.update_settings({INITIAL_WINDOW_SIZE: 40_000})
+        await client.say()
+        while sum(len(client.answers[stream].body) for stream in streams) < 65_535:
+            await client.listen()
+        first, second = (len(client.answers[stream].body) for stream in streams)
+        assert (abs(first - second) <= 16_384 and max(first, second) < 40_000) is takes_turns
+
+
 # -- timeouts --------------------------------------------------------------------------------------------------------
 
 
@@ -561,6 +610,30 @@ async def test_a_drain_in_two_steps(options: dict[str, Any]) -> None:  # RFC 911
         await client.until_end()
 
 
+async def test_the_last_request_of_a_connection(options: dict[str, Any]) -> None:  # RFC 9113 §6.8
+    """With it the end is announced. Those in progress are finished, one that was on the way as well, then it closes."""
+    gate = anyio.Event()
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await gate.wait()
+        await reply(send, b"whole")
+
+    async with serving(app, **options, limit_requests_per_connection=2) as site, http2_client(site) as client:
+        streams = [await client.ask()]
+        await settled()
+        await client.listen()
+        assert client.goaways == []
+        streams += [await client.ask(), await client.ask()]
+        while len(client.goaways) < 2:
+            await client.listen()
+        assert client.goaways == [(HIGHEST_STREAM, NO_ERROR), (streams[-1], NO_ERROR)]
+        assert (await client.answer(await client.ask())).reset == REFUSED_STREAM
+        gate.set()
+        for stream in streams:
+            assert (await client.answer(stream)).body == b"whole"
+        await client.until_end()
+
+
 async def test_a_client_that_has_sent_goaway_gets_its_answers(options: dict[str, Any]) -> None:  # RFC 9113 §6.8
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         await anyio.sleep(1)
@@ -592,6 +665,21 @@ async def test_a_broken_rule_ends_the_connection_with_its_code(options: dict[str
         await client.stream.send_all(b"\0\0\1\0\0\0\0\0\0x")  # DATA on no stream
         await client.until_end()
         assert [code for _, code in client.goaways] == [PROTOCOL_ERROR]
+
+
+async def test_a_request_before_a_broken_rule(
+    options: dict[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    """Both come in one piece. The request may be answered or not; its application meets no error of an engine."""
+    async with serving(echo, **options) as site, http2_client(site) as client:
+        stream = client.h2.get_next_available_stream_id()
+        head = [(b":method", b"POST"), (b":scheme", b"http"), (b":authority", b"a"), (b":path", b"/")]
+        client.h2.send_headers(stream, head)
+        client.h2.send_data(stream, b"body", end_stream=True)
+        await client.stream.send_all(client.h2.data_to_send() + b"\0\0\1\0\0\0\0\0\0x")  # DATA on no stream
+        await client.until_end()
+        assert [code for _, code in client.goaways] == [PROTOCOL_ERROR]
+    assert caplog.text == ""
 
 
 async def test_fields_on_a_closed_stream_end_the_connection(options: dict[str, Any]) -> None:  # RFC 9113 §5.1

@@ -17,6 +17,8 @@ from trioserve._connection.farewell import Farewell
 from trioserve._connection.http1 import Http1Connection
 from trioserve._connection.http2 import Http2Connection
 from trioserve._connection.http2_body import Http2Inlet
+from trioserve._connection.http2_goodbye import Goodbye
+from trioserve._connection.http2_sender import Sender
 from trioserve._connection.http2_stream import Http2Stream
 from trioserve._connection.parts import Parts
 from trioserve._connection.patience import Patience
@@ -60,7 +62,7 @@ async def do_nothing(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 OF_A_REQUEST: Final = (Exchange, Http1Inlet, Http2Inlet, Http2Stream, Parts, Request, Supervision)
-OF_A_CONNECTION: Final = (Connection, Farewell, Http1Connection, Http2Connection, Patience)
+OF_A_CONNECTION: Final = (Connection, Farewell, Goodbye, Http1Connection, Http2Connection, Patience, Sender)
 
 
 def alive(*kinds: type) -> list[Any]:
@@ -116,3 +118,35 @@ async def test_nothing_is_left_of_a_stream(app: App, body: bytes, options: dict[
         await anyio.sleep(5)
         assert site.connections == 1
         assert not alive(*OF_A_REQUEST)
+
+
+# -- HTTP/2 ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(params=["ngh2", "h2"])
+def http2_options(request: pytest.FixtureRequest) -> dict[str, Any]:
+    return {"http2": True, "http2_engine": request.param}
+
+
+@pytest.mark.parametrize("app", [hello, take_body, stream, go_on, do_nothing])
+@pytest.mark.usefixtures("no_collector")
+async def test_nothing_is_left_of_a_request_that_was_reset(app: App, http2_options: dict[str, Any]) -> None:
+    async with serving(app, **http2_options) as site, http2_client(site) as client:
+        for ends in (False, True):
+            await client.reset(await client.ask(method=b"POST", ends=ends))
+        await anyio.sleep(5)
+        assert not alive(*OF_A_REQUEST)
+
+
+@pytest.mark.parametrize("app", [hello, stream, go_on])
+@pytest.mark.usefixtures("no_collector")
+async def test_nothing_is_left_of_a_connection_of_http2(app: App, http2_options: dict[str, Any]) -> None:
+    async with serving(app, **http2_options) as site:
+        async with http2_client(site) as client:
+            await client.get()
+            await client.ask()
+            await client.ask(method=b"POST", ends=False)
+            await settled()
+        await anyio.sleep(5)
+        assert site.connections == 0
+        assert not alive(*OF_A_CONNECTION, *OF_A_REQUEST)

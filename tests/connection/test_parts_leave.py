@@ -35,6 +35,7 @@ from trioserve.testing.virtual_time import Backend
 SOCKET_KINDS = [kind for kind in KINDS if kind.network is not None]
 PATIENCE: Final = 20.0  # seconds, for what takes none
 COMPUTE_SECONDS: Final = 0.003  # longer than parts may collect
+CLOSE_FRAME: Final = b"\x88\x80\0\0\0\0"  # of a client, without a code (RFC 6455 §5.5.1)
 TOKENS: Final = [f"token-{number};" for number in range(5)]
 
 
@@ -52,10 +53,14 @@ def anyio_backend(kind: Kind) -> str | Backend:
 
 
 class Reader:
-    """A client in a thread of its own: sends a request, and reads until the server ends the connection."""
+    """A client in a thread of its own: sends a request, and reads until the server ends the connection.
 
-    def __init__(self, request: bytes) -> None:
+    ``farewell`` is what it sends when it has got the last token.
+    """
+
+    def __init__(self, request: bytes, farewell: bytes = b"") -> None:
         self._request = request
+        self._farewell = farewell
         self._received = b""
         self._changed = threading.Condition()
         self._ended = False
@@ -76,6 +81,9 @@ class Reader:
             try:
                 while data := self._sock.recv(65536):
                     self._note(data)
+                    if self._farewell and TOKENS[-1].encode() in self._received:
+                        self._sock.sendall(self._farewell)
+                        self._farewell = b""
             except ConnectionError:
                 pass  # an end, too
             finally:
@@ -214,7 +222,7 @@ async def test_each_token_leaves_to_a_client_of_http_1_0(kind: Kind) -> None:
 
 
 async def test_each_message_of_a_websocket_leaves(kind: Kind) -> None:
-    reader = Reader(handshake())
+    reader = Reader(handshake(), farewell=CLOSE_FRAME)
     tokens = Tokens(reader)
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:

@@ -10,6 +10,7 @@ import sniffio
 import trio
 
 from tests.helpers.apps import hello, part, read_body, reply, start
+from tests.helpers.http2_client import http2_client
 from tests.helpers.serving import Site, serving
 from tests.helpers.transcripts import get, ok, post, receive_response
 from tests.helpers.ws_client import accept, open_websocket
@@ -291,6 +292,16 @@ async def stream_for_ever(scope: Scope, receive: Receive, send: Send) -> None:
     while True:
         await part(send, b"x" * 10_000)
         await anyio.sleep(0.2)
+
+
+async def test_an_event_stream_over_http2_has_one_task() -> None:
+    """Its own: the connection's holder hears when the client leaves, so nobody has to wait for that beside it."""
+    async with serving(stream_for_ever, http2=True) as site, http2_client(site) as client:
+        for _ in range(3):
+            await client.head(await client.ask())
+        await anyio.sleep(10)
+        [tasks] = under_connections()
+        assert len(tasks) == len(("connection", "holder")) + 3
 
 
 async def work_for_ever(scope: Scope, receive: Receive, send: Send) -> None:

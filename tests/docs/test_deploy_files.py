@@ -13,7 +13,7 @@ import kubernetes_validate  # type: ignore[import-untyped]
 import pytest
 import yaml
 
-from tests.helpers.proxies import Place, apache, haproxy, haproxy_sticky, nginx
+from tests.helpers.proxies import CADDY_HTTP2, HAPROXY_HTTP2, Place, apache, haproxy, haproxy_sticky, nginx
 from tests.helpers.system_programs import system_program
 from trioserve import Config
 
@@ -56,6 +56,14 @@ def test_nginx(place: Place, stream: bool) -> None:
 @pytest.mark.parametrize("tcp", [False, True], ids=["http", "tcp"])
 def test_haproxy(place: Place, tcp: bool) -> None:
     judge(*haproxy(place, tcp=tcp), "-c")
+
+
+@pytest.mark.parametrize(("guide", "changes"), [("haproxy", HAPROXY_HTTP2), ("caddy", CADDY_HTTP2)])
+def test_http2_behind_a_proxy(guide: str, changes: dict[str, str]) -> None:
+    """What the guide says of it is what the end-to-end tests run."""
+    text = (ROOT / f"docs/guides/{guide}.md").read_text("utf-8")
+    for new in changes.values():
+        assert f"{new}\n" in text, new
 
 
 def test_haproxy_sticky(place: Place) -> None:

@@ -1,5 +1,6 @@
 """A browser: Chromium, with the chat of the documentation and the bundled demo."""
 
+import json
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,7 +8,8 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tests.helpers.server_process import STRICT, Flavour, ServerProcess, running, serve
+from tests.helpers.certificates import files_of, server_certificate
+from tests.helpers.server_process import STRICT, WAIT_SECONDS, Flavour, ServerProcess, running, serve
 
 EXAMPLES = Path(__file__).parents[2] / "docs" / "examples"
 
@@ -45,6 +47,46 @@ def test_a_chat(chat_server: ServerProcess, browser: Browser, page: Page) -> Non
     chat_server.judge_end()
     chat_server.stdout.wait_for('"WEBSOCKET /chat?name=Bob" 1001')
     chat_server.stdout.wait_for('"WEBSOCKET /chat?name=Ada" 1012')
+
+
+@pytest.fixture(params=["ngh2", "h2"])
+def tls_server(request: pytest.FixtureRequest, loop: Flavour, tmp_path: Path) -> Iterator[ServerProcess]:
+    certificate, key = files_of(server_certificate(), tmp_path)
+    pair = ("--ssl-certfile", str(certificate), "--ssl-keyfile", str(key))
+    with serve("probe:app", loop, *pair, "--http2-engine", request.param) as server:
+        yield server
+
+
+SAID_BY_A_SOCKET = """
+    address => new Promise((heard, failed) => {
+        const socket = new WebSocket(address)
+        socket.onerror = () => failed("the WebSocket failed")
+        socket.onmessage = message => {
+            socket.onclose = () => heard(message.data)
+            socket.close(1000, "heard")
+        }
+    })
+"""
+
+
+def test_http2_and_a_websocket_on_the_same_connection(tls_server: ServerProcess, browser: Browser) -> None:
+    """Without an option, as in any browser: ALPN says so, and after that RFC 8441."""
+    address = f"localhost:{tls_server.address[1]}"
+    with browser.new_context(ignore_https_errors=True) as context:      # it does not know our authority
+        page = context.new_page()
+        page.goto(f"https://{address}/hello")
+        expect(page.locator("body")).to_have_text("Hello, world!")
+        assert page.evaluate("performance.getEntriesByType('navigation')[0].nextHopProtocol") == "h2"
+        sizes = page.evaluate("""
+            () => Promise.all([...Array(50).keys()].map(number =>
+                fetch(`/parts?count=${number}&size=10000`).then(answer => answer.blob()).then(blob => blob.size)))
+        """)
+        assert sizes == [number * 10_000 for number in range(50)]
+        posted = page.evaluate("fetch('/echo', {method: 'POST', body: 'x'.repeat(1e6)}).then(answer => answer.text())")
+        assert posted == "x" * 1_000_000
+        scope = json.loads(page.evaluate(SAID_BY_A_SOCKET, f"wss://{address}/scope?a=b"))
+        assert (scope["http_version"], scope["scheme"], scope["query"]) == ("2", "wss", {"a": "b"})
+    tls_server.stdout.wait_for('"WEBSOCKET /scope?a=b" 1000')
 
 
 def test_the_demo(page: Page) -> None:

@@ -14,6 +14,7 @@ from typing import Any, Final
 
 import pytest
 
+from tests.helpers.curl import Curl
 from tests.helpers.load import Load
 from tests.helpers.proxies import Place, Proxy, apache, caddy, free_port, haproxy, nginx, run_proxy, traefik
 from tests.helpers.raw_http import MEBIBYTE, RawClient
@@ -34,6 +35,7 @@ class Front:
     command: Callable[[Place], list[str]]
     unix: bool = False
     bytes_only: bool = False    # it knows nothing of HTTP, and sends PROXY headers
+    http2: bool = False         # spoken with the instances
     workers: bool = False       # behind it is one server with two workers, and reloading it is the restart
 
 
@@ -43,10 +45,13 @@ FRONTS: Final = {
     "nginx-stream": Front(partial(nginx, stream=True), bytes_only=True),
     "haproxy": Front(haproxy),
     "haproxy-unix": Front(haproxy, unix=True),
+    "haproxy-http2": Front(partial(haproxy, http2=True), http2=True),
+    "haproxy-http2-unix": Front(partial(haproxy, http2=True), unix=True, http2=True),
     "haproxy-tcp": Front(partial(haproxy, tcp=True), bytes_only=True),
     "haproxy-tcp-unix": Front(partial(haproxy, tcp=True), unix=True, bytes_only=True),
     "caddy": Front(caddy, workers=True),
     "caddy-unix": Front(caddy, unix=True, workers=True),
+    "caddy-http2": Front(partial(caddy, http2=True), http2=True, workers=True),
     "apache": Front(apache, workers=True),
     "apache-unix": Front(apache, unix=True, workers=True),
     "traefik": Front(traefik, workers=True),
@@ -101,6 +106,7 @@ class Site:
 def deployed(front: Front, directory: Path, *more_options: str) -> Iterator[Site]:
     """Everything that belongs to ``front``, for the length of the block."""
     options = [*more_options] + ["--proxy-protocol"] * front.bytes_only + ["--workers=2"] * front.workers
+    options += ["--http2"] * front.http2
     backends = BACKENDS[:1] if front.workers else BACKENDS
     with ExitStack() as stack:
         instances = []
@@ -180,6 +186,27 @@ def test_tls_ends_at_the_proxy(site: Site) -> None:
     assert b'"host": "example.com"' in answer
 
 
+@pytest.mark.parametrize("site", ["nginx", "haproxy"], indirect=True)
+def test_http2_ends_at_the_proxy(site: Site, tmp_path: Path) -> None:
+    assert site.proxy.place.authority is not None
+    site.proxy.place.authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    name = f"example.com:{site.proxy.tls[1]}"
+    curl = Curl("--http2", "--cacert", tmp_path / "ca.pem", "--resolve", f"{name}:127.0.0.1", f"https://{name}/origin")
+    assert (curl.json()["scheme"], curl.json()["path"]) == ("https", "/origin")
+    assert "HTTP/2 200" in curl.talk
+
+
+@pytest.mark.parametrize("site", [name for name in FRONTS if FRONTS[name].http2], indirect=True)
+def test_http2_goes_on_behind_the_proxy(site: Site) -> None:
+    with RawClient(site.proxy.address) as client:
+        for _ in site.instances:
+            client.get("/hello")
+            assert client.receive_response().body == b"Hello, world!"
+    for instance in site.instances:
+        instance.server.stdout.wait_for('"GET /hello HTTP/2"')
+
+
+@pytest.mark.parametrize("site", [name for name in FRONTS if name != "caddy-http2"], indirect=True)
 def test_a_websocket(site: Site) -> None:
     with RawWebSocket(site.proxy.address, source=CLIENT) as client:
         client.open("/echo")
@@ -188,7 +215,7 @@ def test_a_websocket(site: Site) -> None:
         client.say_goodbye()
 
 
-@pytest.mark.parametrize("name", ["nginx", "haproxy", "caddy", "apache", "traefik"])
+@pytest.mark.parametrize("name", ["nginx", "haproxy", "haproxy-http2", "caddy", "caddy-http2", "apache", "traefik"])
 def test_connections_to_the_instances_are_kept(name: str, tmp_path: Path) -> None:
     """One for each, however many requests. Instances that believe nobody tell the proxy's own port."""
     front = FRONTS[name]

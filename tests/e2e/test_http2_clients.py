@@ -1,5 +1,6 @@
 """HTTP/2 with clients that people use: curl, nghttp, h2load, httpx; over TLS and with prior knowledge."""
 
+import ssl
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -56,7 +57,7 @@ def test_nghttp(server: ServerProcess) -> None:
 
 
 def test_h2load(server: ServerProcess) -> None:
-    said = run("h2load", "--requests=500", "--clients=4", "--max-concurrent-streams=16", url(server, "/census"))
+    said = run("h2load", "--requests=500", "--clients=4", "--max-concurrent-streams=16", url(server, "/hello"))
     assert "500 succeeded, 0 failed" in said
 
 
@@ -66,16 +67,52 @@ def test_httpx(server: ServerProcess) -> None:
     assert (answer.http_version, answer.content) == ("HTTP/2", b"body")
 
 
-@pytest.mark.parametrize("engine", ENGINES)
-def test_curl_over_tls(engine: str, tmp_path: Path) -> None:
-    certificate, key = files_of(server_certificate(), tmp_path)
-    authority().cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+# -- over TLS, without an option: ALPN -------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module", params=ENGINES)
+def tls_server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+    certificate, key = files_of(server_certificate(), tmp_path_factory.mktemp("tls"))
     pair = ("--ssl-certfile", str(certificate), "--ssl-keyfile", str(key))
-    with serve("probe:app", LOOPS[0], *pair, "--http2-engine", engine) as server:
-        address = f"https://localhost:{server.address[1]}/census"
-        curl = Curl("--cacert", tmp_path / "ca.pem", address, address)
-        assert curl.code == 0, curl.talk
-        assert curl.talk.count("HTTP/2 200") == 2
-        assert curl.talk.count("SSL connection using") == 1
-        old = Curl("--http1.1", "--cacert", tmp_path / "ca.pem", address)
-        assert "HTTP/1.1 200" in old.talk
+    with serve("probe:app", LOOPS[0], *pair, "--http2-engine", request.param) as server:
+        yield server
+
+
+@pytest.fixture
+def ca(tmp_path: Path) -> Path:
+    path = tmp_path / "ca.pem"
+    authority().cert_pem.write_to_path(str(path))
+    return path
+
+
+def tls_url(server: ServerProcess, path: str) -> str:
+    return f"https://localhost:{server.address[1]}{path}"
+
+
+def test_curl_over_tls(tls_server: ServerProcess, ca: Path) -> None:
+    address = tls_url(tls_server, "/census")
+    curl = Curl("--cacert", ca, address, address)
+    assert curl.code == 0, curl.talk
+    assert curl.talk.count("HTTP/2 200") == 2
+    assert curl.talk.count("SSL connection using") == 1
+    old = Curl("--http1.1", "--cacert", ca, address)
+    assert "HTTP/1.1 200" in old.talk
+
+
+def test_nghttp_over_tls(tls_server: ServerProcess) -> None:
+    said = run("nghttp", "--null-out", "--stat", "--multiply=20", tls_url(tls_server, "/parts?count=50"))
+    assert said.count(" 200 ") == 20
+
+
+def test_h2load_over_tls(tls_server: ServerProcess) -> None:
+    said = run("h2load", "--requests=500", "--clients=4", "--max-concurrent-streams=16",
+               tls_url(tls_server, "/hello"))
+    assert "Application protocol: h2" in said
+    assert "500 succeeded, 0 failed" in said
+
+
+def test_httpx_over_tls(tls_server: ServerProcess, ca: Path) -> None:
+    context = ssl.create_default_context(cafile=ca)
+    with httpx.Client(http2=True, verify=context, trust_env=False) as client:
+        answer = client.post(tls_url(tls_server, "/echo"), content=b"body")
+    assert (answer.http_version, answer.content) == ("HTTP/2", b"body")

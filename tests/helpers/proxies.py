@@ -16,8 +16,8 @@ from tests.helpers.raw_http import RawClient
 from tests.helpers.server_process import ServerProcess, wait_until
 from tests.helpers.system_programs import system_program
 
-__all__ = ["DEPLOY", "Place", "Proxy", "apache", "caddy", "configure", "free_port", "haproxy", "haproxy_sticky",
-           "nginx", "run_proxy", "traefik"]  # fmt: skip
+__all__ = ["CADDY_HTTP2", "DEPLOY", "HAPROXY_HTTP2", "Place", "Proxy", "apache", "caddy", "configure", "free_port",
+           "haproxy", "haproxy_sticky", "nginx", "run_proxy", "traefik"]  # fmt: skip
 
 DEPLOY: Final = Path(__file__).parents[2] / "docs" / "examples" / "deploy"
 ENDED_BY_SIGTERM: Final = (0, 128 + signal.SIGTERM, -signal.SIGTERM)
@@ -43,6 +43,16 @@ http {
 }
 """
 
+
+HAPROXY_HTTP2: Final = {
+    "option httpchk GET /health": "option httpchk\n    http-check send meth GET uri /health hdr Host example.com",
+    "server a 127.0.0.1:8001": "server a 127.0.0.1:8001 proto h2",
+    "server b 127.0.0.1:8002": "server b 127.0.0.1:8002 proto h2",
+}
+"""What the guide changes in ``haproxy.cfg`` for HTTP/2 between HAProxy and the instances."""
+
+CADDY_HTTP2: Final = {"keepalive 60s": "keepalive 60s\n\t\t\tversions h2c 2"}
+"""Likewise in the ``Caddyfile``."""
 
 # What Debian's apache2.conf and its enabled modules have around our file.
 _APACHE_MODULES: Final = (
@@ -129,8 +139,8 @@ def nginx(place: Place, *, stream: bool = False) -> list[str]:
     return [program, "-p", str(place.directory), "-c", "nginx.conf", "-e", "stderr"]
 
 
-def haproxy(place: Place, *, tcp: bool = False) -> list[str]:
-    """Write what HAProxy needs; the command that runs it."""
+def haproxy(place: Place, *, tcp: bool = False, http2: bool = False) -> list[str]:
+    """Write what HAProxy needs; the command that runs it. ``http2``: it speaks so with the instances."""
     common = {
         "    user haproxy\n    group haproxy\n": "",    # it may not be allowed to change the user
         "/run/haproxy/admin.sock": str(place.admin),
@@ -139,7 +149,7 @@ def haproxy(place: Place, *, tcp: bool = False) -> list[str]:
         text = configure("haproxy-tcp.cfg", common | {"bind :443": f"bind 127.0.0.1:{place.port}"}
                          | place.spelled("unix@"))
     else:
-        text = configure("haproxy.cfg", common | {
+        text = configure("haproxy.cfg", (HAPROXY_HTTP2 if http2 else {}) | common | {
             "bind :80": f"bind 127.0.0.1:{place.port}",
             "bind :443": f"bind 127.0.0.1:{place.tls_port}",
             "/etc/ssl/site/site.pem": str(place.certificate()[2]),
@@ -170,9 +180,10 @@ def haproxy_sticky(place: Place) -> list[str]:
     return [system_program("haproxy", package="haproxy"), "-db", "-f", str(path)]
 
 
-def caddy(place: Place) -> list[str]:
-    """Write what Caddy needs; the command that runs it."""
-    site = configure("Caddyfile", {"example.com": f"http://:{place.port}"} | place.spelled("unix/"))
+def caddy(place: Place, *, http2: bool = False) -> list[str]:
+    """Write what Caddy needs; the command that runs it. ``http2``: it speaks so with the instances."""
+    site = configure("Caddyfile", (CADDY_HTTP2 if http2 else {}) | {"example.com": f"http://:{place.port}"}
+                     | place.spelled("unix/"))
     path = place.directory / "Caddyfile"
     path.write_text("{\n\tadmin off\n}\n" + site)
     own_files = [f"XDG_CONFIG_HOME={place.directory}", f"XDG_DATA_HOME={place.directory}"]

@@ -6,6 +6,7 @@ from typing import Any
 import h2.config
 import h2.connection
 import pytest
+from hpack import Decoder
 
 from trioserve._protocol import Http1Limits
 from trioserve._protocol.http2 import Http2Codec
@@ -168,3 +169,20 @@ def test_what_is_queued_waits_for_its_window(new_engine: NewEngine) -> None:
     engine.reset_stream(1, 8)
     engine.data_to_send(10_000)
     assert engine.queued_body_size(1) == 0
+
+
+@pytest.mark.parametrize("new_engine", ENGINES)
+def test_a_table_of_fields_stays_small(new_engine: NewEngine) -> None:  # RFC 7541 §4.2, RFC 9113 §6.5.2
+    """Whatever the client allows: it is our memory."""
+    listener = Told(new_engine, answers=False)
+    connection = client()
+    connection.update_settings({1: 2**31 - 1})
+    decoder = Decoder()  # of 4 KiB, which raises when more is announced
+    for number in range(200):
+        stream_id = connection.get_next_available_stream_id()
+        connection.send_headers(stream_id, FIELDS, end_stream=True)
+        listener.receive(connection.data_to_send())
+        listener.codec.engine.data_to_send(65536)
+        listener.codec.engine.send_response(
+            stream_id, [(b":status", b"200"), (b"x-new", b"%d" % number * 50)], end_stream=True)
+        decoder.decode(listener.codec.engine.data_to_send(65536)[9:])

@@ -119,3 +119,25 @@ def test_6_5_an_acknowledgement_has_no_settings() -> None:
     with pytest.raises(Http2Error) as caught:
         guard().look_at(BEGINNING + frame(SETTINGS, ACK, 0, bytes(6)), 0.0)
     assert caught.value.code == FRAME_SIZE_ERROR
+
+
+@pytest.mark.parametrize("piece", [1, 1000])
+def test_a_frame_too_large_is_refused_by_its_header(piece: int) -> None:  # RFC 9113 §4.2
+    """h2 would wait for all of its 16 MiB."""
+    feed(guard(), BEGINNING + frame(DATA, 0, 1, bytes(16384)), piece)
+    with pytest.raises(Http2Error) as caught:
+        feed(guard(), BEGINNING + frame(DATA, 0, 1, bytes(16385))[:9], piece)
+    assert caught.value.code == FRAME_SIZE_ERROR
+
+
+def test_a_priority_of_the_connection_is_an_error() -> None:  # RFC 9113 §6.3
+    with pytest.raises(Http2Error, match="stream 0"):
+        feed(guard(), BEGINNING + frame(PRIORITY, 0, 0, bytes(5)), 1000)
+
+
+def test_fields_before_a_reset_came_on_an_open_stream() -> None:  # RFC 9113 §5.1
+    watched = guard()
+    feed(watched, BEGINNING + frame(HEADERS, END_HEADERS) + frame(HEADERS, END_HEADERS) + frame(RST_STREAM), 1000)
+    assert watched.known == []
+    feed(watched, frame(HEADERS, END_HEADERS), 1000)
+    assert watched.known == [1]

@@ -97,6 +97,9 @@ class Owner(Protocol):
     def start_child(self, function: TaskFunction, *args: object) -> Cancellable:
         """Start a task that ends with the connection, and whose bugs end nothing else."""
 
+    def start_watch(self, function: TaskFunction, *args: object) -> None:
+        """The same for a task that waits for the client to leave, or only when the client has left."""
+
     def on_early_answer(self) -> None:
         """A part of the answer will be made although the request's body is not here."""
 

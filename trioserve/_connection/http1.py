@@ -16,6 +16,7 @@ import anyio.lowlevel
 from trioserve._asgi import COMPLETE, ScopeFactory
 from trioserve._asgi.http1_response import Http1Response
 from trioserve._complaints import complain
+from trioserve._connection.boundary import guarded, report_bug
 from trioserve._connection.context import ServerContext
 from trioserve._connection.exchange import Exchange
 from trioserve._connection.farewell import Farewell
@@ -118,7 +119,7 @@ class Http1Connection:
         except ClientDisconnected:
             self.stream.abort()
         except Exception as exc:  # ours, then: one connection's bug must not end the others
-            complain(log, "Internal error on the connection of %s", self.stream.peer, exc_info=exc)
+            report_bug(self.stream, exc)
             self.stream.abort()
 
     def _hand_on(self) -> None:
@@ -219,15 +220,11 @@ class Http1Connection:
     def start_child(self, function: TaskFunction, *args: object) -> Cancellable:
         return self._nursery.start_soon(self._guard, function, *args)
 
+    def start_watch(self, function: TaskFunction, *args: object) -> None:
+        self.start_child(function, *args)
+
     async def _guard(self, function: TaskFunction, *args: object) -> None:
-        """The boundary of our own bugs, around every other task of the connection."""
-        try:
-            await function(*args)
-        except ClientDisconnected:
-            self.stream.abort()
-        except Exception as exc:
-            complain(log, "Internal error on the connection of %s", self.stream.peer, exc_info=exc)
-            self.stream.abort()
+        await guarded(function(*args), self.stream, self.stream.abort)
 
     def on_early_answer(self) -> None:
         if self.exchange is not None and isinstance(self._inlet, Http1Inlet) and not self._inlet.leaves_little:

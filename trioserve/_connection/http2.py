@@ -16,6 +16,7 @@ import anyio.lowlevel
 from trioserve._asgi import ScopeFactory
 from trioserve._asgi.http2_response import Http2Response, StandingPairs
 from trioserve._complaints import complain
+from trioserve._connection.boundary import guarded, report_bug
 from trioserve._connection.context import ServerContext
 from trioserve._connection.exchange import Exchange
 from trioserve._connection.http2_body import Http2Inlet
@@ -73,7 +74,7 @@ class Http2Connection:
         self._going_on: set[Http2Stream] = set()  # whose applications run, although they are not
         self._waiting: deque[Http2Stream] = deque()  # requests that have come and not begun
         self._patience = Patience(stream, ctx, self._on_stuck)
-        self.sender = stream.observer = Sender(stream, self.codec, self._patience)
+        self.sender = stream.observer = Sender(stream, self.codec, self._patience, self._on_over)
         self._goodbye = Goodbye(stream, self.sender)
 
     def begin(self, early: bytes) -> None:
@@ -103,7 +104,7 @@ class Http2Connection:
         except ClientDisconnected:
             self._break()
         except Exception as exc:  # ours, then: one connection's bug must not end the others
-            complain(log, "Internal error on the connection of %s", self.stream.peer, exc_info=exc)
+            report_bug(self.stream, exc)
             self._break()
 
     async def _begin_waiting(self) -> bool:
@@ -190,7 +191,9 @@ class Http2Connection:
             self.ctx.lifetime.strike("limit_http2_streams" if is_one_too_many else "")
             self._reset(stream_id, REFUSED_STREAM)
             return
-        self._goodbye.last_stream_id = stream_id
+        self._goodbye.take(stream_id)
+        if self._goodbye.requests == self.ctx.requests_per_connection:
+            self._leave_soon()
         stream = Http2Stream(stream_id, self)
         try:
             head = self.codec.heads.read(fields, ends=ends)
@@ -205,7 +208,7 @@ class Http2Connection:
         self._waiting.append(stream)
 
     def _new_inlet(self, stream: Http2Stream, head: RequestHead) -> Http2Inlet:
-        return Http2Inlet(stream, self.ctx, self._terms.limits.body, awaits_continue=head.meaning.expects_continue)
+        return Http2Inlet(stream, self.ctx, head.meaning, self._terms.limits.body)
 
     def _new_answer(self, head: RequestHead, response: Http2Response, stream: Http2Stream) -> "Http2Answer":
         if head.meaning.offers_websocket and self.ctx.websockets is not None:
@@ -222,7 +225,7 @@ class Http2Connection:
             complain(log, "%s: %s", self.stream.peer, refusal, level=logging.DEBUG)
             self._reset(stream.id, PROTOCOL_ERROR)
         else:
-            head = RequestHead("", b"", "", b"", b"", [], Meaning("2", True, 0, False, False))
+            head = RequestHead("", b"", "", b"", b"", [], Meaning("2", True, None, False, False))
             if not ends:
                 stream.inlet = self._new_inlet(stream, head)
             stream.response = Http2Response(head, self._terms.standing_fields)
@@ -235,7 +238,12 @@ class Http2Connection:
     def on_body(self, stream_id: int, data: bytes, ends: bool) -> None:
         stream = self._streams.get(stream_id)
         if stream is not None and isinstance(stream.inlet, Http2Inlet):
-            stream.inlet.feed(data, ends)
+            try:
+                stream.inlet.feed(data, ends)
+            except PeerError as exc:
+                complain(log, "%s: %s", self.stream.peer, exc, level=logging.DEBUG)
+                stream.reset(PROTOCOL_ERROR)
+                self.codec.count_reset(stream_id, self.ctx.clock())
         elif data:
             self.codec.engine.acknowledge_received_data(len(data), stream_id)
 
@@ -288,21 +296,14 @@ class Http2Connection:
             self.drain()
         if self._goodbye.is_final:
             self.stream.interrupt()
-        else:
+        elif not self.stream.lost:
             self._await_something()
 
     def start_child(self, function: TaskFunction, *args: object) -> Cancellable:
         return self._nursery.start_soon(self._guard, function, *args)
 
     async def _guard(self, function: TaskFunction, *args: object) -> None:
-        """The boundary of our own bugs, around every other task of the connection."""
-        try:
-            await function(*args)
-        except ClientDisconnected:
-            pass  # of one stream, which knows
-        except Exception as exc:
-            complain(log, "Internal error on the connection of %s", self.stream.peer, exc_info=exc)
-            self._break()
+        await guarded(function(*args), self.stream, self._break)
 
     # What the server asks.
 
@@ -312,13 +313,16 @@ class Http2Connection:
 
     def drain(self) -> None:
         """Streams in progress are finished; then the connection is closed."""
-        if not self._goodbye.is_leaving:
-            self.announce_end()
-            self._goodbye.is_leaving = True
-            self.start_child(self._leave)
+        self.announce_end()
+        self._leave_soon()
         for stream in (*self._streams.values(), *self._going_on):
             if stream.answer is not None and stream.answer.in_progress:
                 stream.answer.drain()
+
+    def _leave_soon(self) -> None:
+        if not self._goodbye.is_leaving:
+            self._goodbye.is_leaving = True
+            self.start_child(self._leave)
 
     async def _leave(self) -> None:
         await self._goodbye.say()
@@ -380,11 +384,17 @@ class Http2Connection:
         """The client broke the protocol."""
         self.ctx.lifetime.strike(error.limit)
         complain(log, "%s: %s", self.stream.peer, error, level=logging.DEBUG)
-        if self.codec.engine.is_over:
-            self._goodbye.is_final = True
-        else:
+        self.sender.flush()  # the engine may have found something, too, and says so
+        if not self.codec.engine.is_over:
             self._goodbye.say_last(error.code)
         self.sender.stop()
+        self._lose_streams()
+
+    def _on_over(self) -> None:
+        """The engine has had its last word, which was a GOAWAY of its own, or an answer to a client that has left."""
+        self._goodbye.is_final = True
+        self._lose_streams()
+        self.stream.interrupt()
 
     async def _end(self) -> None:
         """Say what is left to say, whatever ended the connection, and close it."""
@@ -402,11 +412,16 @@ class Http2Connection:
     def _break(self) -> None:
         """Nothing can be sent any more."""
         self.sender.stop()
+        self.stream.abort()
+        self._lose_streams()
+
+    def _lose_streams(self) -> None:
+        """Whatever their applications do, no answer leaves any more, and those that wait need not begin."""
+        while self._waiting:
+            self._waiting.popleft().is_running = False
         for stream in (*self._streams.values(), *self._going_on):
             if not stream.lost:
                 stream.on_lost()
-        self._waiting.clear()
-        self.stream.abort()
 
     def forget(self) -> None:
         """All tasks have ended: let go of whatever knows this connection, so that no cycle stays."""

@@ -8,6 +8,7 @@ from trioserve._connection.context import ServerContext
 from trioserve._connection.request_body import BodyTimeout, is_drip
 from trioserve._connection.turn import Turn
 from trioserve._errors import PeerError
+from trioserve._protocol import Meaning
 
 __all__ = ["Http2Inlet"]
 
@@ -44,21 +45,29 @@ class Http2Inlet:
     _kept = 0  # bytes in ``_parts``
     _is_wanted = True
 
-    def __init__(self, carrier: Carrier, ctx: ServerContext, limit: int | None, *, awaits_continue: bool) -> None:
+    def __init__(self, carrier: Carrier, ctx: ServerContext, meaning: Meaning, limit: int | None) -> None:
         self._carrier = carrier
         self._ctx = ctx
+        self._length = meaning.content_length if not meaning.offers_websocket else None  # a tunnel ends when it ends
         self._limit = limit
         self._parts: list[bytes] = []
         self._news: anyio.Event | None = None  # made when somebody waits
-        self.awaits_continue = awaits_continue
+        self.awaits_continue = meaning.expects_continue
         self.has_ended = False
 
     # What the connection tells.
 
     def feed(self, data: bytes, ends: bool) -> None:
-        """A part has come, perhaps the last one."""
-        self.has_ended = self.has_ended or ends
+        """A part has come, perhaps the last one.
+
+        Raises:
+            PeerError: it is longer or shorter than the head says, so the request is malformed (RFC 9113 §8.1.1).
+        """
         self._total += len(data)
+        length = self._length
+        if length is not None and self._is_wanted and (self._total > length or (ends and self._total < length)):
+            raise PeerError(400, f"the request body is not of the {length} bytes that its head announces")
+        self.has_ended = self.has_ended or ends
         if self._limit is not None and self._total > self._limit and self._is_wanted:
             self._fail(PeerError(
                 413, f"request body over the limit of {self._limit} bytes", limit="limit_request_body"))

@@ -23,11 +23,12 @@ class Goodbye:
         is_leaving: the second step will come.
         is_final: it has come.
         last_stream_id: of the requests that were taken.
+        requests: how many were.
     """
 
     __slots__ = (
         "_answered", "_emptied", "_scope", "_sender", "_stream", "is_announced", "is_final", "is_leaving",
-        "last_stream_id",
+        "last_stream_id", "requests",
     )  # fmt: skip
 
     def __init__(self, stream: ByteStream, sender: Sender) -> None:
@@ -37,7 +38,12 @@ class Goodbye:
         self._emptied: anyio.Event | None = None  # made by who waits for it
         self._scope: anyio.CancelScope | None = None  # of ``close``
         self.is_announced = self.is_leaving = self.is_final = False
-        self.last_stream_id = 0
+        self.last_stream_id = self.requests = 0
+
+    def take(self, stream_id: int) -> None:
+        """A request that is not refused."""
+        self.last_stream_id = stream_id
+        self.requests += 1
 
     def refuses(self, stream_id: int) -> bool:
         """The client has sent a request that it was told to take elsewhere, or is about to be told."""
@@ -55,7 +61,9 @@ class Goodbye:
             self._answered.set()
 
     async def say(self) -> None:
-        """The second step, when no request can be on the way any more."""
+        """Both steps, or the second one; it comes when no request can be on the way any more."""
+        if self._answered is None:
+            self.announce()
         assert self._answered is not None, "announced"
         with anyio.move_on_after(NOTICE_SECONDS):
             await self._answered.wait()

@@ -1,5 +1,6 @@
 """The sending side of an HTTP/2 connection: what its streams have to say leaves together, as the client takes it."""
 
+from collections.abc import Callable
 from typing import Final, Protocol
 
 from trioserve._connection.patience import Patience
@@ -29,13 +30,16 @@ class Sender:
     """
 
     __slots__ = (
-        "_codec", "_has_stopped", "_is_due", "_patience", "_stream", "_waiting", "collects", "sent_bytes",
+        "_codec", "_has_stopped", "_is_due", "_on_over", "_patience", "_stream", "_waiting", "collects", "sent_bytes",
     )  # fmt: skip
 
-    def __init__(self, stream: ByteStream, codec: Http2Codec, patience: Patience) -> None:
+    def __init__(
+        self, stream: ByteStream, codec: Http2Codec, patience: Patience, on_over: Callable[[], None]
+    ) -> None:
         self._stream = stream
         self._codec = codec
         self._patience = patience
+        self._on_over = on_over  # called when the engine has had its last word
         self._is_due = False
         self._has_stopped = False  # the engine is not asked any more
         self._waiting: dict[int, Waiting] = {}
@@ -76,6 +80,9 @@ class Sender:
                 break
         if self._waiting:
             self._tell()
+        if engine.is_over:
+            self.stop()
+            self._on_over()
 
     def _tell(self) -> None:
         engine = self._codec.engine

@@ -2,7 +2,8 @@
 
 import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
 
 import anyio
@@ -72,7 +73,7 @@ class Http2Stream:
     """
 
     __slots__ = (
-        "_connection", "_drained", "_has_slot", "_is_cancelled", "_left", "_patience", "_task",
+        "_connection", "_drained", "_has_slot", "_is_cancelled", "_left", "_patience", "_task", "_watch",
         "answer", "congested", "id", "inlet", "is_running", "lost", "response",
     )  # fmt: skip
 
@@ -94,6 +95,7 @@ class Http2Stream:
         self._patience: Patience | None = None  # once the client has let it wait
         self._drained: anyio.Event | None = None  # made when somebody waits for it
         self._left: anyio.Event | None = None  # likewise
+        self._watch: Callable[[], object] | None = None  # starts the task that ends a request without a client
 
     # The task of the stream.
 
@@ -298,17 +300,21 @@ class Http2Stream:
         if self._left is not None:
             self._left.set()
             self._left = None
+        if (watch := self._watch) is not None:
+            self._watch = None
+            watch()
 
     def forget(self) -> None:
         """It has ended in every respect: let go of whatever knows it, so that no cycle stays."""
-        self.answer = self._task = self._patience = None
+        self.answer = self._task = self._patience = self._watch = None
         self.inlet = NO_BODY
 
     # What the inlet asks, and a tunnel.
 
     def acknowledge(self, size: int) -> None:
-        if size and not self.lost:
-            self._connection.codec.engine.acknowledge_received_data(size, self.id)
+        engine = self._connection.codec.engine
+        if size and not self.lost and not engine.is_over:
+            engine.acknowledge_received_data(size, self.id)
             self._connection.sender.flush_soon()
 
     def ask_for_body(self) -> None:
@@ -354,6 +360,14 @@ class Http2Stream:
 
     def start_child(self, function: TaskFunction, *args: object) -> Cancellable:
         return self._connection.start_child(function, *args)
+
+    def start_watch(self, function: TaskFunction, *args: object) -> None:
+        """The connection tells when the client has left: until then no task is needed."""
+        start = partial(self.start_child, function, *args)
+        if self.is_disconnected():
+            start()
+        else:
+            self._watch = start
 
     def on_early_answer(self) -> None:
         """Each stream has its own body: nobody has to read past it."""

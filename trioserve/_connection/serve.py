@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from trioserve._asgi import ScopeFactory, tls_extension
 from trioserve._complaints import complain
+from trioserve._connection.boundary import report_bug
 from trioserve._connection.context import ServerContext
 from trioserve._connection.http1 import Http1Connection
 from trioserve._connection.look import Look, Phase, awaited
@@ -72,7 +73,7 @@ class Connection:
         except ClientDisconnected:
             self._stream.abort()
         except Exception as exc:  # ours, then: one connection's bug must not end the others
-            complain(log, "Internal error on the connection of %s", self._stream.peer, exc_info=exc)
+            report_bug(self._stream, exc)
             self._stream.abort()
         except BaseException:  # cancelled before anybody else had the stream
             if self._protocol is None:

@@ -103,7 +103,7 @@ class Supervision:
             self._request.time_out("deadline")
         else:
             self._watch = anyio.CancelScope()
-            self._owner.start_child(self._watch_client, self._watch)
+            self._owner.start_watch(self._watch_client, self._watch)
 
     async def _watch_client(self, watch: anyio.CancelScope) -> None:
         if self._has_ended:  # before this task has begun

@@ -7,13 +7,14 @@ from trioserve._errors import PeerError
 __all__ = [
     "ACK", "CANCEL", "COMPRESSION_ERROR", "CONTINUATION", "DATA", "END_HEADERS", "END_STREAM", "ENHANCE_YOUR_CALM",
     "FRAME_HEADER_BYTES", "FRAME_SIZE_ERROR", "HEADERS", "HIGHEST_STREAM_ID", "INTERNAL_ERROR", "NO_ERROR", "PREFACE",
-    "PROTOCOL_ERROR", "REFUSED_STREAM", "RST_STREAM", "SETTINGS", "STREAM_CLOSED", "Http2Error", "end_stream_frame",
-    "goaway_frame", "ping_frame", "settings_frame", "window_update_frame",
+    "PRIORITY", "PROTOCOL_ERROR", "REFUSED_STREAM", "RST_STREAM", "SETTINGS", "STREAM_CLOSED", "Http2Error",
+    "end_stream_frame", "goaway_frame", "ping_frame", "settings_frame", "window_update_frame",
 ]  # fmt: skip
 
 PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"  # RFC 9113 §3.4
 
-DATA, HEADERS, RST_STREAM, SETTINGS, PING, GOAWAY, WINDOW_UPDATE, CONTINUATION = 0, 1, 3, 4, 6, 7, 8, 9  # RFC 9113 §6
+# RFC 9113 §6
+DATA, HEADERS, PRIORITY, RST_STREAM, SETTINGS, PING, GOAWAY, WINDOW_UPDATE, CONTINUATION = 0, 1, 2, 3, 4, 6, 7, 8, 9
 END_STREAM = ACK = 0x1
 END_HEADERS: Final = 0x4
 FRAME_HEADER_BYTES: Final = 9

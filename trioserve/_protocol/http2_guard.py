@@ -19,6 +19,7 @@ from trioserve._protocol.http2_frames import (
     HEADERS,
     HIGHEST_STREAM_ID,
     PREFACE,
+    PRIORITY,
     PROTOCOL_ERROR,
     RST_STREAM,
     SETTINGS,
@@ -31,6 +32,7 @@ _FRAME_HEADER: Final = struct.Struct(">IBI")  # size and kind, flags, stream (RF
 
 _FIELD_SECTIONS: Final = frozenset((HEADERS, CONTINUATION))
 
+FRAME_BYTES: Final = 2**14  # of a payload, as nobody has told the client that it may be more (RFC 9113 §6.5.2)
 CONTINUATIONS: Final = 64  # of one field section: 16 KiB each are far more than a head may have
 
 
@@ -110,6 +112,8 @@ class FrameGuard:
         while position + FRAME_HEADER_BYTES <= end:
             size_and_kind, flags, stream_id = unpack(data, position)
             size, kind = size_and_kind >> 8, size_and_kind & 0xFF
+            if size > FRAME_BYTES:
+                raise Http2Error(FRAME_SIZE_ERROR, "a frame larger than any settings allow")  # RFC 9113 §4.2
             if not self.has_begun:
                 self._check_first(kind, flags)
             if kind == DATA:
@@ -122,10 +126,14 @@ class FrameGuard:
                     resets += 1
                     if stream_id > self._highest:
                         raise Http2Error(PROTOCOL_ERROR, "the reset of a stream that does not exist")  # RFC 9113 §6.4
+                    if self.known:  # fields that came before a reset came on an open stream
+                        self.known = [known for known in self.known if known != stream_id]
                 else:
                     control += 1
                     if size and kind == SETTINGS and flags & ACK:
                         raise Http2Error(FRAME_SIZE_ERROR, "settings in an acknowledgement")  # RFC 9113 §6.5
+                    if kind == PRIORITY and not stream_id:
+                        raise Http2Error(PROTOCOL_ERROR, "a priority of stream 0")  # RFC 9113 §6.3
             position += FRAME_HEADER_BYTES + size
         if position < end:
             self._partial = data[position:]

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from h2.config import H2Configuration
-from h2.connection import H2Connection
+from h2.connection import AllowedStreamIDs, H2Connection
 from h2.events import (
     DataReceived,
     Event,
@@ -21,17 +21,29 @@ from h2.events import (
 )
 from h2.exceptions import ProtocolError
 from h2.settings import SettingCodes, Settings
+from h2.stream import H2Stream
+from hpack import Encoder
 from hpack.exceptions import HPACKError
-from hyperframe.frame import Frame, GoAwayFrame
+from hyperframe.frame import Frame, GoAwayFrame, HeadersFrame, PriorityFrame
 
+from trioserve._errors import PeerError
 from trioserve._protocol.http2_engine import EngineTerms, Http2Events
-from trioserve._protocol.http2_frames import COMPRESSION_ERROR, PROTOCOL_ERROR, Http2Error
+from trioserve._protocol.http2_frames import (
+    COMPRESSION_ERROR,
+    FRAME_SIZE_ERROR,
+    HIGHEST_STREAM_ID,
+    PROTOCOL_ERROR,
+    Http2Error,
+)
+from trioserve._protocol.http2_head import check_trailers
 from trioserve._types import Fields
 
 __all__ = ["H2Engine"]
 
+TABLE_BYTES: Final = 4096  # RFC 7541 §4.2, RFC 9113 §6.5.2
 DEFAULT_URGENCY: Final = 3  # RFC 9218 §4.1
 PRIORITY_UPDATE: Final = 0x10  # RFC 9218 §7.1
+STREAM_ID_BYTES: Final = 4
 _URGENCY: Final = re.compile(rb"(?:^|[ ,])u=([0-7])(?=[ ,;]|$)")
 _INCREMENTAL: Final = re.compile(rb"(?:^|[ ,])i(?:=\?1)?(?=[ ,;]|$)")
 
@@ -58,10 +70,44 @@ class _Queue:
         return bytes(part)
 
 
+class _Encoder(Encoder):
+    """Its table of fields is what a connection begins with at most, though a client allows four gigabytes."""
+
+    @property
+    def header_table_size(self) -> int:
+        return int(self.header_table.maxsize)
+
+    @header_table_size.setter
+    def header_table_size(self, value: int) -> None:
+        Encoder.header_table_size.fset(self, min(value, TABLE_BYTES))  # type: ignore[attr-defined]  # a property
+
+
 class _Connection(H2Connection):
+    last_stream_id = HIGHEST_STREAM_ID  # that a GOAWAY may still name
+    has_been_left = False  # the client has sent one
+
     def _receive_goaway_frame(self, frame: GoAwayFrame) -> tuple[list[Frame], list[Event]]:
         """The client will send no more requests. h2 takes it for the end of all streams (RFC 9113 §6.8)."""
+        if frame.last_stream_id % 2 or frame.last_stream_id > self.last_stream_id:
+            raise ProtocolError("a GOAWAY that names a stream of the client's own, or one it has excluded")
+        self.last_stream_id = frame.last_stream_id
+        self.has_been_left = True
         return [], []
+
+    def _receive_priority_frame(self, frame: HeadersFrame | PriorityFrame) -> tuple[list[Frame], list[Event]]:
+        """What it says is not heeded any more, and can be no error (RFC 9113 §5.3.2)."""
+        frame.depends_on = 0
+        return super()._receive_priority_frame(frame)
+
+    def _begin_new_stream(self, stream_id: int, allowed_ids: AllowedStreamIDs) -> H2Stream:
+        """A body of another length than its head says would be the end of the connection. It is noticed outside."""
+        stream = super()._begin_new_stream(stream_id, allowed_ids)
+        stream._initialize_content_length = _expect_any_length  # type: ignore[method-assign]
+        return stream
+
+
+def _expect_any_length(headers: object) -> None:
+    """In the place of a method that makes a stream expect what its fields say."""
 
 
 class H2Engine:
@@ -83,6 +129,7 @@ class H2Engine:
             )
         )
         known = {code: terms.settings[code] for code in SettingCodes if code in terms.settings}
+        connection.encoder = _Encoder()
         connection.local_settings = Settings(client=False, initial_values=known)
         connection.decoder.max_header_list_size = terms.head_bytes
         connection.initiate_connection()
@@ -92,7 +139,9 @@ class H2Engine:
         self._queues: dict[int, _Queue] = {}  # who has something to send, and waits; who has waited longest first
         self._priorities: dict[int, tuple[int, bool]] = {}  # of those streams whose clients have said something
 
-    is_over = False  # it says so at once
+    @property
+    def is_over(self) -> bool:
+        return self._connection.has_been_left and not self._connection.open_inbound_streams
 
     # What has come.
 
@@ -100,6 +149,7 @@ class H2Engine:
         try:
             told = self._connection.receive_data(data)
         except ProtocolError as exc:  # what came before in ``data`` is not answered any more
+            self._queues.clear()
             self._connection.clear_outbound_data_buffer()  # it would say GOAWAY itself, not always with the right code
             is_hpack = isinstance(exc.__cause__, HPACKError)
             raise Http2Error(COMPRESSION_ERROR if is_hpack else exc.error_code, str(exc)) from exc
@@ -119,7 +169,9 @@ class H2Engine:
                 self._connection.acknowledge_received_data(padding, event.stream_id)
             events.on_body(event.stream_id, event.data, event.stream_ended is not None)
         elif isinstance(event, TrailersReceived):
-            if any(name[:1] == b":" for name, _ in event.headers):  # RFC 9113 §8.1
+            try:
+                check_trailers(event.headers)
+            except PeerError:  # RFC 9113 §8.1
                 self.reset_stream(event.stream_id, PROTOCOL_ERROR)
                 events.on_reset(event.stream_id, provoked=True)
             else:
@@ -130,7 +182,7 @@ class H2Engine:
         elif isinstance(event, PingAckReceived):
             events.on_pong()
         elif isinstance(event, UnknownFrameReceived) and event.frame.type == PRIORITY_UPDATE:
-            self._update_priority(getattr(event.frame, "body", b""))
+            self._update_priority(event.frame)
 
     def acknowledge_received_data(self, amount: int, stream_id: int) -> None:
         self._connection.acknowledge_received_data(amount, stream_id)
@@ -236,9 +288,14 @@ class H2Engine:
             if name == b"priority":
                 self._priorities[stream_id] = _parse_priority(value)
 
-    def _update_priority(self, payload: bytes) -> None:
-        """Of an open stream; what comes before its request is not remembered."""
+    def _update_priority(self, frame: Frame) -> None:
+        """Of an open stream; what comes before its request is not remembered. Raises Http2Error (RFC 9218 §7.1)."""
+        payload: bytes = getattr(frame, "body", b"")
         stream_id = int.from_bytes(payload[:4], "big")
+        if len(payload) < STREAM_ID_BYTES:
+            raise Http2Error(FRAME_SIZE_ERROR, "a priority without a stream")
+        if frame.stream_id or (stream_id and stream_id % 2 == 0):
+            raise Http2Error(PROTOCOL_ERROR, "a priority that comes on a stream, or is of none of the client's")
         if stream_id in self._connection.streams:
             self._priorities[stream_id] = _parse_priority(payload[4:])
 

@@ -14,7 +14,7 @@ from trioserve._protocol.http2_names import Names, look_at
 from trioserve._protocol.meaning import check_host, interpret
 from trioserve._types import Fields
 
-__all__ = ["HeadReader"]
+__all__ = ["HeadReader", "check_trailers"]
 
 REMEMBERED_BYTES: Final = 1024  # of a head that its client may repeat; longer ones are rarely the same again
 
@@ -72,10 +72,7 @@ class HeadReader:
                 431, f"request head over the limit of {self._limits.head} bytes", limit="limit_header_bytes")
         if known.regular > self._limits.fields:
             raise PeerError(431, f"more than {self._limits.fields} header fields", limit="limit_header_count")
-        if text.translate(None, TEXT):
-            raise PeerError(400, "control character in a field value")
-        if tuple(map(bytes.strip, values)) != values:
-            raise PeerError(400, "white space around a field value")
+        _check_text(text, values)
         return size
 
     def _read(
@@ -136,7 +133,7 @@ class HeadReader:
 
     def _check_tunnel(self, pseudo: dict[bytes, bytes], protocol: bytes | None) -> None:
         """RFC 9113 §8.5, RFC 8441 §4."""
-        if protocol is None and not (b":path" in pseudo or b":scheme" in pseudo):
+        if pseudo.keys() == {b":method", b":authority"}:
             raise PeerError(501, "CONNECT is for proxies")
         if protocol is None or not self._tunnels:
             raise PeerError(400, "malformed CONNECT")
@@ -153,6 +150,22 @@ class HeadReader:
         if match is None:
             raise PeerError(400, "no path, or a malformed one")
         return match[1], match[2] or b""
+
+
+def check_trailers(fields: Sequence[tuple[bytes, bytes]]) -> None:
+    """Fields that end a body, of which nobody wants to know more. Raises PeerError (RFC 9113 §8.1)."""
+    names, values = zip(*fields, strict=True) if fields else ((), ())
+    if look_at(names).pseudo:
+        raise PeerError(400, "a pseudo-header field after the body")
+    _check_text(b"".join(values), values)
+
+
+def _check_text(text: bytes, values: tuple[bytes, ...]) -> None:
+    """``text``: all ``values`` in one."""
+    if text.translate(None, TEXT):
+        raise PeerError(400, "control character in a field value")
+    if tuple(map(bytes.strip, values)) != values:
+        raise PeerError(400, "white space around a field value")
 
 
 def _as_in_http1(fields: Sequence[tuple[bytes, bytes]], values: tuple[bytes, ...], known: Names) -> Fields:

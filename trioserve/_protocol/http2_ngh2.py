@@ -107,8 +107,9 @@ class Ngh2Engine:
 
     def reset_stream(self, stream_id: int, error_code: int) -> None:
         self._reset.add(stream_id)
-        self._connection.reset_stream(stream_id, error_code)
+        if not self.is_over:
+            self._connection.reset_stream(stream_id, error_code)
 
     def share(self, stream_id: int) -> None:
-        if self._connection.get_stream_priority(stream_id) == _UNSIGNALLED:
+        if not self.is_over and self._connection.get_stream_priority(stream_id) == _UNSIGNALLED:
             self._connection.set_stream_priority(stream_id, _SHARED)
