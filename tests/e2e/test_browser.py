@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from tests.helpers.certificates import files_of, server_certificate
-from tests.helpers.server_process import STRICT, WAIT_SECONDS, Flavour, ServerProcess, running, serve
+from tests.helpers.server_process import STRICT, Flavour, ServerProcess, running, serve
 
 EXAMPLES = Path(__file__).parents[2] / "docs" / "examples"
 

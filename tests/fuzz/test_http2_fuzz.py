@@ -16,9 +16,9 @@ from tests.helpers.apps import read_body, reply
 from tests.helpers.frame_mutator import mutate_frames
 from tests.helpers.http2_transcript import Http2Transcript, split_frames
 from tests.helpers.serving import Site, serving
-from tests.helpers.virtual_clock import settled
 from trioserve import ClientDisconnected
 from trioserve._types import Receive, Scope, Send
+from trioserve.testing import settled
 
 pytestmark = pytest.mark.no_cover  # what they reach other tests reach, and tracing would triple their time
 
