@@ -11,7 +11,7 @@ from trioserve._connection.records import Answered, ClosedWebSocket
 from trioserve._connection.refused import Refused
 from trioserve._connection.request_ids import RequestIds, TrustsPeer
 from trioserve._connection.serve import Connection
-from trioserve._connection.stacks import await_chain, await_frames, await_point, is_machinery
+from trioserve._connection.stacks import await_chain, await_frames, await_point, drives_coro, is_machinery
 from trioserve._connection.standing_fields import StandingFields
 from trioserve._connection.timeouts import NoTimeout, Timeout
 from trioserve._connection.turnstile import Turnstile
@@ -21,5 +21,5 @@ __all__ = [
     "PHASES", "WRITE_LOOKS", "Answered", "Awaited", "ClosedWebSocket", "Connection", "DeadlineHeader", "Deadlines",
     "Lifetime", "Look", "NoTimeout", "Recorder", "Refused", "RequestIds", "RequestLook", "Served", "ServerContext",
     "StandingFields", "Timeout", "Timeouts", "TrustsPeer", "Turnstile", "WebSocketLimits", "await_chain",
-    "await_frames", "await_point", "is_machinery", "joined", "orders_and_errors",
+    "await_frames", "await_point", "drives_coro", "is_machinery", "joined", "orders_and_errors",
 ]  # fmt: skip
