@@ -18,6 +18,7 @@ from typing import Any, Final, Literal, TypeAlias, TypeVar
 from trioserve._addresses import BindSpec, Descriptor, HostPort, UnixPath, is_loopback, parse_bind
 from trioserve._errors import ConfigError
 from trioserve._host_names import HostNames, NamedCertificate, parse_named_certificate
+from trioserve._points import seed_or_point
 from trioserve._root_path import read_prefix
 from trioserve._trust import TrustedPeers, believed_fields
 from trioserve._values import Option, can_be_none, nearest, read_value
@@ -253,6 +254,9 @@ class Config:
     reload_delay: float = option(
         0.25, "Development", "A change counts when nothing else has changed for this long.", minimum=0,
         metavar="SECONDS")
+    chaos: str | None = option(
+        None, "Development", "Cancel, leave, hold up and slow down requests, as this seed says, or all of them at one "
+        "point, such as cancel@3.", metavar="SEED|POINT")
 
     log_level: Literal["critical", "error", "warning", "info", "debug", "trace"] = option(
         "info", "Logging", "Least severe level that is logged.", aliases=_LEVELS)
@@ -357,6 +361,10 @@ class Config:
             raise ConfigError("umask", f"{self.umask!r} is no octal number such as 027")
         if self.reload and self.workers > 1:
             raise ConfigError("workers", f"{self.workers} workers cannot be reloaded: reload runs one, choose either")
+        if self.chaos is not None:
+            _translate("chaos", seed_or_point, self.chaos)
+            if self.workers > 1:
+                raise ConfigError("chaos", f"it needs one process, to be repeatable, and not {self.workers} workers")
         for line in self.header:
             if not _HEADER.fullmatch(line):
                 raise ConfigError("header", f"{line!r} is not of the form Name:Value")
