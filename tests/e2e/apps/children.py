@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 import signal
+import sys
 import time
 import warnings
 from multiprocessing.connection import Connection
@@ -58,20 +59,23 @@ def pooled() -> list[int]:
         return pool.map(abs, [-1, -2, -3])
 
 
-def everything() -> dict[str, Any]:
+def everything(*, with_ctrl_c: bool = True) -> dict[str, Any]:
+    numbers = [signal.SIGTERM, *[signal.SIGINT] * with_ctrl_c, signal.SIGHUP, signal.SIGUSR1]
     return {
-        "SIGTERM": signalled(signal.SIGTERM),
-        "SIGINT": signalled(signal.SIGINT),
-        "SIGHUP": signalled(signal.SIGHUP),
-        "SIGUSR1": signalled(signal.SIGUSR1),
+        **{number.name: signalled(number) for number in numbers},
         "at once": terminated_at_once(),
         "pool": pooled(),
     }
 
 
+def everything_in_a_thread() -> dict[str, Any]:
+    """Python 3.13.0 loses Ctrl-C in a child that was forked in a thread, with a server and without."""
+    return everything(with_ctrl_c=sys.version_info[:3] != (3, 13, 0))
+
+
 async def app(scope: dict[str, Any], receive: Any, send: Any) -> None:
     assert scope["type"] == "http"
-    found = await anyio.to_thread.run_sync(everything) if scope["path"] == "/thread" else everything()
+    found = await anyio.to_thread.run_sync(everything_in_a_thread) if scope["path"] == "/thread" else everything()
     await send({"type": "http.response.start", "status": 200, "headers": []})
     await send({"type": "http.response.body", "body": repr(found).encode()})
 
