@@ -7,7 +7,6 @@ import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from typing import Any
 
 from trioserve._trial.findings import Finding
@@ -18,16 +17,12 @@ __all__ = ["Overheard", "overhear"]
 _ADDRESS = re.compile(r"( at)? 0x[0-9a-f]+")
 
 
-@dataclass
 class Overheard(logging.Handler):
-    """Complaints as findings, each once."""
+    """Complaints as ``findings``, each once."""
 
-    findings: list[Finding] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
+    def __init__(self) -> None:
         super().__init__(logging.ERROR)
-
-    __hash__ = logging.Handler.__hash__
+        self.findings: list[Finding] = []
 
     def emit(self, record: logging.LogRecord) -> None:
         """Asyncio logs what nobody else has heard: tasks whose exceptions were never retrieved."""

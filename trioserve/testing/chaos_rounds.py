@@ -5,7 +5,8 @@ Each round is a server of its own: one request is struck, others come at that mo
 
 import gc
 import random
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Final, cast
@@ -94,6 +95,7 @@ async def chaos(
 
     Raises:
         ChaosFailed: something was found.
+        StartupFailed: the application does not start.
         ValueError: a request or a point is not written as it should be, or the application is WSGI.
     """
     report = await explore(
@@ -113,20 +115,18 @@ async def explore(
     new_app = cast("Callable[[], AnyApp]", app if factory else lambda: app)
     site = _Site(new_app, asked, patience, STANDING | options, is_new_each_time=factory)
     report = ChaosReport()
-    gc.collect()
-    gc.freeze()  # each round looks for garbage, and only for its own
-    try:
+    with _only_new_garbage():
         await _explore(site, report, only, rounds, seed)
-    finally:
-        gc.unfreeze()
     return report
 
 
 async def _explore(
     site: "_Site", report: ChaosReport, only: list[Point] | None, rounds: int | None, seed: int
 ) -> None:
+    with ordered_by(""):
+        shapes = await site.learn(report)
     struck = [
-        (request, point) for request, shape in (await site.learn(report)).items()
+        (request, point) for request, shape in shapes.items()
         for point in (points_of(*shape) if only is None else only)]
     if rounds is not None and rounds < len(struck):
         struck = random.Random(seed).sample(struck, rounds)
@@ -138,6 +138,19 @@ async def _explore(
             report.add(finding.at(request=str(request), point=str(point)))
         if not site.is_new_each_time and any(finding.kind in LASTING for finding in found):
             return  # the application has stayed broken, and would be at every other point
+
+
+@contextmanager
+def _only_new_garbage() -> Iterator[None]:
+    """Each round looks for garbage. What was there before is passed over, which saves most of the time."""
+    is_first = gc.get_freeze_count() == 0
+    gc.collect()
+    gc.freeze()
+    try:
+        yield
+    finally:
+        if is_first:
+            gc.unfreeze()
 
 
 class _Site:

@@ -1,8 +1,9 @@
 """What a server has left in the event loop when it has ended: tasks, and complaints of Python's."""
 
 import re
-from collections.abc import Coroutine
-from typing import Any, Final, cast
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Final
 
 import anyio
 import anyio.lowlevel
@@ -17,25 +18,21 @@ NUMBERED: Final = re.compile(r"Task-\d+")  # the name that asyncio gives
 YIELDS: Final = 10  # turns of a real event loop, after which what is about to end has ended
 
 
-class nothing_left:  # reads as a phrase: async with nothing_left() as findings
-    """Its findings are there when the block has ended; tasks that were there before it are not among them."""
-
-    async def __aenter__(self) -> list[Finding]:
-        self._before = {task.id for task in anyio.get_running_tasks()}
-        self._findings: list[Finding] = []
-        self._overhearing = overhear()
-        self._overheard = self._overhearing.__enter__()
-        return self._findings
-
-    async def __aexit__(self, *exc_info: Any) -> None:
+@asynccontextmanager
+async def nothing_left() -> AsyncIterator[list[Finding]]:
+    """What the block has left is in the list when it has ended: ``async with nothing_left() as findings: ...``."""
+    findings: list[Finding] = []
+    before = {task.id for task in anyio.get_running_tasks()}
+    with overhear() as overheard:
+        yield findings
         await _rest()
-        for task in anyio.get_running_tasks():
-            if task.id not in self._before:
-                where = seen_from_here(await_point(cast("Coroutine[Any, Any, None]", task.coro)))
-                name = "a task" if NUMBERED.fullmatch(str(task.name)) else f"the task {task.name}"
-                self._findings.append(Finding("left-behind", f"{name} outlives the server", where))
-        self._overhearing.__exit__(None, None, None)
-        self._findings += self._overheard.findings
+        findings += [_left(task) for task in anyio.get_running_tasks() if task.id not in before]
+    findings += overheard.findings
+
+
+def _left(task: anyio.TaskInfo) -> Finding:
+    name = "a task" if NUMBERED.fullmatch(str(task.name)) else f"the task {task.name}"
+    return Finding("left-behind", f"{name} outlives the server", seen_from_here(await_point(task.coro)))
 
 
 async def _rest() -> None:
