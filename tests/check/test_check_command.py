@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -95,6 +96,28 @@ def test_chaos(name: str, kind: str, point: str) -> None:
     assert again["findings"][0] == found["findings"][0]
     assert again["backends"][0]["rounds"] < found["backends"][0]["rounds"]
     assert report_of(f"{name}:mended", "--chaos")["findings"] == []
+
+
+RIGHT = ["hello_asgi:app", "hello_fastapi:app", "send_files:app", "chat:app", "trioserve.demo:app"]
+
+
+@pytest.mark.parametrize("app", RIGHT)
+def test_nothing_is_found_in_what_is_right(app: str) -> None:
+    done = run_check(app, "--app-dir", "docs/examples", "--chaos", "--json")
+    report = json.loads(done.stdout)
+    assert (done.returncode, report["findings"]) == (0, [])
+    assert [outcome["answers"] for outcome in report["backends"]] == [{"GET /": "200"}] * 2
+    assert all(outcome["rounds"] >= 3 for outcome in report["backends"])
+
+
+def test_the_json_is_as_the_guide_says() -> None:
+    guide = (ROOT / "docs/guides/check.md").read_text("utf-8").partition("## As JSON")[2]
+    report = report_of("wrong_messages:text")
+    rows = dict(re.findall(r"^\| `(\w+)` \| (.*) \|$", guide, re.MULTILINE))
+    assert list(rows) == list(report)
+    assert set(re.findall(r"`(\w+)`", rows["backends"])) == set(report["backends"][0])
+    assert set(re.findall(r"`(\w+)`", rows["findings"])) == set(report["findings"][0])
+    assert report["version"] == 1
 
 
 # Other applications.
