@@ -144,3 +144,21 @@ async def test_httpx_is_an_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     async with open_test_server(hello) as server:
         with pytest.raises(RuntimeError, match=r"httpcore is not installed: install trioserve\[testing\]"):
             server.client()
+
+
+async def test_an_upload_that_nobody_takes_meets_the_timeout_of_the_client() -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await anyio.sleep(60)
+
+    async with (
+        open_test_server(app, lifespan="off", in_flight_bytes=1000, timeout_body=None) as server,
+        server.client(timeout=7) as client,
+    ):
+        with seconds_passed() as elapsed, pytest.raises(httpx.WriteTimeout):
+            await client.post("/", content=bytes(1_000_000))
+        assert elapsed.seconds == 7
+
+
+async def test_a_refusal_reaches_a_client_that_still_sends() -> None:
+    async with open_test_server(hello, lifespan="off", in_flight_bytes=1000) as server, server.client() as client:
+        assert (await client.get("/", headers={"x": "y" * 300_000})).status_code == 431

@@ -134,3 +134,37 @@ async def test_a_reset_of_the_server_is_an_abnormal_end() -> None:
         with pytest.raises(WebSocketClosed) as closed:
             await websocket.receive()
         assert closed.value.code == 1002
+
+
+async def test_an_end_without_a_close_frame_is_1006() -> None:
+    async def floods(scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()
+        await send({"type": "websocket.accept"})
+        while True:
+            await send({"type": "websocket.send", "bytes": bytes(1000)})
+
+    async with (
+        open_test_server(floods, lifespan="off", timeout_write=20, in_flight_bytes=100) as server,
+        server.websocket() as websocket,
+    ):
+        websocket.connection.stop_reading()
+        await anyio.sleep(60)
+        with pytest.raises(WebSocketClosed) as closed:
+            await websocket.send("is anybody there?")
+        assert closed.value.code == 1006
+        with pytest.raises(WebSocketClosed, match="1006"):
+            await websocket.receive()
+
+
+async def test_an_end_without_a_close_frame_while_it_listens() -> None:
+    async def accepts(scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()
+        await send({"type": "websocket.accept"})
+        await receive()
+
+    async with open_test_server(accepts, lifespan="off") as server, server.websocket() as websocket:
+        websocket.connection.stop_reading()
+        async with anyio.create_task_group() as nursery:
+            nursery.start_soon(server.shutdown)
+            with pytest.raises(WebSocketClosed, match="1006"):
+                await websocket.receive()

@@ -1,6 +1,5 @@
 """A transport for httpx whose connections are the memory server's: with its pool, its keep-alive and its HTTP/2."""
 
-import ssl
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any
@@ -79,9 +78,6 @@ class _MemoryNetwork(httpcore.AsyncNetworkBackend):
         except ConnectionRefusedError as exc:
             raise httpcore.ConnectError(str(exc)) from exc
 
-    async def sleep(self, seconds: float) -> None:
-        await anyio.sleep(seconds)
-
 
 class _MemoryNetworkStream(httpcore.AsyncNetworkStream):
     def __init__(self, client: RawClient) -> None:
@@ -100,11 +96,6 @@ class _MemoryNetworkStream(httpcore.AsyncNetworkStream):
 
     async def aclose(self) -> None:
         await self._client.aclose()
-
-    async def start_tls(
-        self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None,  # noqa: ASYNC109
-    ) -> httpcore.AsyncNetworkStream:  # fmt: skip
-        raise httpcore.UnsupportedProtocol("connections in memory have no TLS")
 
     def get_extra_info(self, info: str) -> Any:
         """What the pool asks for: whether an idle connection has been closed by the server."""
