@@ -19,10 +19,10 @@ DEADLINE_SECONDS = 30.0
 
 
 async def app(scope: Any, receive: Any, send: Any) -> None:
+    if scope["type"] == "lifespan":
+        return await lifespan(receive, send)
     if scope["type"] == "websocket":
         return await updates(receive, send)
-    if scope["type"] != "http":
-        raise NotImplementedError(scope["type"])
     seconds = float(parse_qs(scope["query_string"].decode()).get("seconds", ["5"])[0])
     match scope["path"]:
         case "/offers":
@@ -36,6 +36,22 @@ async def app(scope: Any, receive: Any, send: Any) -> None:
             await reserve_stock()
         case _:
             await answer(send, b"hello\n")
+
+
+async def lifespan(receive: Any, send: Any) -> None:
+    """Fetch the prices again and again, as long as the shop is open."""
+    await receive()
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(refresh_prices, name="refresh prices")
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        tasks.cancel_scope.cancel()
+    await send({"type": "lifespan.shutdown.complete"})
+
+
+async def refresh_prices() -> None:
+    for _ in range(1_000_000):
+        await anyio.sleep(60)  # the prices of this shop are always the same
 
 
 async def answer(send: Any, body: bytes) -> None:

@@ -421,6 +421,27 @@ async def test_tasks_of_asyncios_own_are_under_the_request_that_started_them() -
     assert after["cannot_show"]
 
 
+@pytest.mark.parametrize("anyio_backend", [virtual_backend("asyncio")], ids=["asyncio"])
+async def test_with_very_many_tasks_their_parents_are_not_looked_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    from trioserve._streams import on_asyncio_tasks
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(with_children, scope, receive, send, name="parent")
+
+    async with serving(app, **SHOWN) as site:
+        await ask(site, get("/"))
+        few = await look(site)
+        monkeypatch.setattr(on_asyncio_tasks, "MOST_ASKED", 1)
+        many = await look(site)
+    [request] = find(few, kind="request")
+    assert children(request) == [("task", "parent")]
+    [request] = find(many, kind="request")
+    assert sorted(children(request)) == [
+        ("task", "parent"), ("task", f"{OF_HERE}.ask_bank"), ("task", f"{OF_HERE}.ask_shop")]
+    assert len(many["cannot_show"]) == len(few["cannot_show"]) + 1
+
+
 # -- many ------------------------------------------------------------------------------------------------------------
 
 

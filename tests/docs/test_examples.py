@@ -129,6 +129,25 @@ async def test_streaming_goes_on_until_the_client_leaves(capsys: pytest.CaptureF
 
 
 @pytest.mark.anyio
+async def test_shop_to_watch() -> None:
+    def watch_prices(url: str) -> str | bytes:
+        with open_websocket(f"{url}/updates") as socket:
+            return socket.recv(WAIT_SECONDS)
+
+    async with client_of(load("shop_to_watch").app) as client:
+        assert (await client.get("/")).text == "hello\n"
+        offers = (await client.get("/offers?seconds=0")).text
+        assert sorted(offers.strip().split(", ")) == ["prices", "reviews", "stock"]
+        assert (await client.post("/orders?seconds=0")).text == "thank you\n"
+        async with await anyio.connect_tcp(client.base_url.host, client.base_url.port or 80) as stream:
+            await stream.send(b"GET /export HTTP/1.0\r\n\r\n")
+            received = b""
+            while b"1,hat,25.00\n" not in received:
+                received += await stream.receive()
+        assert await anyio.to_thread.run_sync(watch_prices, ws_url(client)) == "hat 25"
+
+
+@pytest.mark.anyio
 async def test_mutual_tls(tmp_path: Path) -> None:
     certificate, key = files_of(server_certificate(), tmp_path)
     (tmp_path / "ca.pem").write_bytes(authority().cert_pem.bytes())

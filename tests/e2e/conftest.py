@@ -1,11 +1,15 @@
 """Fixtures of the end-to-end tests: real processes, real sockets, in each flavour of the server."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import pytest
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
-from tests.helpers.server_process import EVERY_FLAVOUR, FLAVOURS, LOOPS, Flavour
+from tests.helpers.server_process import EVERY_FLAVOUR, FLAVOURS, LOOPS, WAIT_SECONDS, Flavour
+from tests.helpers.system_programs import system_program
+
+expect.set_options(timeout=WAIT_SECONDS * 1000)
 
 
 def params_of(flavours: Iterable[Flavour]) -> list[Any]:
@@ -37,3 +41,24 @@ def loop(request: pytest.FixtureRequest) -> Flavour:
     """All three event loops."""
     found: Flavour = request.param
     return found
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """Debian's, not one that playwright would download."""
+    chromium = system_program("chromium", package="chromium")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page(browser: Browser) -> Iterator[Page]:
+    """Whatever the page complains of fails the test."""
+    complaints: list[str] = []
+    page = browser.new_page()
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    yield page
+    page.close()
+    assert complaints == []

@@ -5,36 +5,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 
-from tests.helpers.server_process import STRICT, WAIT_SECONDS, Flavour, ServerProcess, running, serve
-from tests.helpers.system_programs import system_program
+from tests.helpers.server_process import STRICT, Flavour, ServerProcess, running, serve
 
 EXAMPLES = Path(__file__).parents[2] / "docs" / "examples"
-
-expect.set_options(timeout=WAIT_SECONDS * 1000)
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """Debian's, not one that playwright would download."""
-    chromium = system_program("chromium", package="chromium")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])
-        yield browser
-        browser.close()
-
-
-@pytest.fixture
-def page(browser: Browser) -> Iterator[Page]:
-    """Whatever the page complains of fails the test."""
-    complaints: list[str] = []
-    page = browser.new_page()
-    page.on("pageerror", lambda error: complaints.append(str(error)))
-    yield page
-    page.close()
-    assert complaints == []
-
 
 @pytest.fixture
 def chat_server(loop: Flavour) -> Iterator[ServerProcess]:

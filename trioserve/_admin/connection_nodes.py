@@ -1,23 +1,18 @@
 """A connection with its requests as nodes."""
 
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Sequence
+from typing import Any, Final
 
 from trioserve._addresses import HostPort
 from trioserve._admin.drawing import Drawing, Node
 from trioserve._admin.marks import MARK, Mark
 from trioserve._admin.task_nodes import add_stack, add_started, add_tasks, take_host, task_node
 from trioserve._connection import Look, RequestLook, Served
-from trioserve._streams import Address, TaskView, TaskViews, is_tls
+from trioserve._streams import Address, CancellableNursery, TaskView, TaskViews, is_tls
 
-__all__ = ["Seen", "connection_node", "contains", "mark_of", "shown_client"]
+__all__ = ["BUSY", "connection_node", "contains", "mark_of", "nurseries_of", "shown_client"]
 
-
-class Seen(NamedTuple):
-    """A connection, and how it looks now."""
-
-    connection: Served
-    look: Look
+BUSY: Final = ("APP", "AFTER")  # phases in which there are requests
 
 
 def shown_client(address: Address | None) -> str:
@@ -28,26 +23,31 @@ def shown_client(address: Address | None) -> str:
     return host if port is None else str(HostPort(host, port))
 
 
+def nurseries_of(connections: Iterable[Served]) -> list[CancellableNursery]:
+    """Of those that have begun and not ended."""
+    return [nursery for connection in connections if (nursery := connection.nursery) is not None]
+
+
 def mark_of(request: RequestLook) -> Mark | None:
     """The mark of its call of the application, if calls are marked."""
     context = request.request.context
     return context.get(MARK) if context is not None else None
 
 
-def contains(seen: Seen, text: str) -> bool:
+def contains(connection: Served, text: str) -> bool:
     """``text``, in lower case, occurs in what is shown of the connection."""
-    look = seen.look
-    words = [shown_client(look.stream.peer), look.phase, _protocol(look)]
-    for shown in look.requests:
-        words += [shown.request.masked_line, shown.request.id() or "", shown.request.end_reason]
+    words = [shown_client(connection.peer), connection.phase]
+    if connection.phase in BUSY:
+        for shown in connection.look().requests:
+            words += [shown.request.masked_line, shown.request.id() or "", shown.request.end_reason]
     return any(text in word.lower() for word in words)
 
 
-def connection_node(drawing: Drawing, seen: Seen, tasks: TaskViews) -> Node:
+def connection_node(drawing: Drawing, connection: Served, tasks: TaskViews) -> Node:
     """With its requests, and the tasks that it has beside those that run them."""
-    look = seen.look
+    look = connection.look()
     node = drawing.node(
-        seen.connection, "connection", shown_client(look.stream.peer),
+        connection, "connection", shown_client(look.stream.peer),
         cancellable=True,
         state=look.phase,
         detail=_protocol(look),

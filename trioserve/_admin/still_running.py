@@ -5,7 +5,7 @@ from typing import Final
 
 import anyio
 
-from trioserve._admin.connection_nodes import Seen, connection_node
+from trioserve._admin.connection_nodes import connection_node, nurseries_of
 from trioserve._admin.drawing import Drawing
 from trioserve._admin.handles import Handles
 from trioserve._admin.marks import MARK
@@ -21,9 +21,9 @@ SHOWN: Final = 20  # connections, and children of each node
 
 def still_running(connections: Iterable[Served]) -> list[str]:
     """Connections with requests whose application runs, the oldest first, each with its tasks and where they stand."""
-    seen = [Seen(connection, connection.look()) for connection in connections]
-    tasks = look_at_tasks([look.nursery for _, look in seen if look.nursery is not None], MARK)
-    busy = sorted((one for one in seen if one.look.requests), key=lambda one: -one.look.age)
+    connections = list(connections)
+    tasks = look_at_tasks(nurseries_of(connections), MARK)
+    busy = sorted((one for one in connections if one.look().requests), key=lambda one: one.began)
     drawing = Drawing(View(limit=SHOWN), Handles(), anyio.current_time())
     lines = [line for one in busy[:SHOWN] for line in node_lines(connection_node(drawing, one, tasks))]
     return lines + ([f"... {len(busy) - SHOWN:,} more"] if len(busy) > SHOWN else [])

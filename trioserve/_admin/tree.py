@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 import anyio
 
-from trioserve._admin.connection_nodes import Seen, connection_node, contains, mark_of
+from trioserve._admin.connection_nodes import BUSY, connection_node, contains, mark_of, nurseries_of
 from trioserve._admin.drawing import MOST_NODES, Drawing, Node
 from trioserve._admin.handles import Handles
 from trioserve._admin.history import History
@@ -83,21 +83,20 @@ class Tree:
 
     def snapshot(self, view: View, most_nodes: int = MOST_NODES) -> dict[str, Any]:
         """What docs/reference/tree.md describes. To be called in the server's event loop."""
-        seen = [Seen(connection, connection.look()) for connection in self._server.connections]
-        tasks = look_at_tasks([look.nursery for _, look in seen if look.nursery is not None], MARK)
+        tasks = look_at_tasks(nurseries_of(self._server.connections), MARK)
         drawing = Drawing(view, self.handles, anyio.current_time(), most_nodes)
         ended = self._history.entries() if self._history is not None else []
-        return snapshot_of(self._root(drawing, seen, tasks), view, ended, tasks.cannot_show)
+        return snapshot_of(self._root(drawing, tasks), view, ended, tasks.cannot_show)
 
-    def _root(self, drawing: Drawing, seen: list[Seen], tasks: TaskViews) -> Node:
+    def _root(self, drawing: Drawing, tasks: TaskViews) -> Node:
         state = self._server.state()
         root = drawing.node(self, "server", "trioserve", state=state.phase, detail=state.detail)
         root["age"] = round(state.age, 3)
         others = list(tasks.others())
         root["children"] = [
             self._listeners_node(drawing, state.listeners), self._lifespan_node(drawing, state.lifespan, tasks),
-            self._connections_node(drawing, seen, tasks), *self._background_nodes(drawing, others),
-            self._tasks_node(drawing, seen, tasks, others),
+            self._connections_node(drawing, tasks), *self._background_nodes(drawing, others),
+            self._tasks_node(drawing, tasks, others),
         ]  # fmt: skip
         return root
 
@@ -114,16 +113,18 @@ class Tree:
             add_started(drawing, node, task, task.coro, cancellable=False)
         return node
 
-    def _connections_node(self, drawing: Drawing, seen: list[Seen], tasks: TaskViews) -> Node:
-        if text := drawing.view.filter.lower():
-            seen = [one for one in seen if contains(one, text)]
-        phases = Counter(one.look.phase for one in seen)
+    def _connections_node(self, drawing: Drawing, tasks: TaskViews) -> Node:
+        """There may be many: only those that are shown are looked at closely."""
+        text = drawing.view.filter.lower()
+        found = [one for one in self._server.connections if not text or contains(one, text)]
+        phases = [one.phase for one in found]
+        counts = Counter(phases)
         node = drawing.node(self._connections, "connections", "connections")
-        node["counts"] = {phase: phases[phase] for phase in PHASES if phases[phase]}
+        node["counts"] = {phase: counts[phase] for phase in PHASES if counts[phase]}
         order = {phase: position for position, phase in enumerate(PHASES)}
-        seen = sorted(seen, key=lambda one: (order[one.look.phase], -one.look.age))
+        ordered = sorted(zip(phases, found, strict=True), key=lambda pair: (order[pair[0]], pair[1].began))
         drawing.add_children(
-            node, seen, lambda one: connection_node(drawing, one, tasks), offset=drawing.view.offset)
+            node, ordered, lambda pair: connection_node(drawing, pair[1], tasks), offset=drawing.view.offset)
         return node
 
     def _background_nodes(self, drawing: Drawing, others: list[TaskView]) -> list[Node]:
@@ -136,20 +137,23 @@ class Tree:
             node, background, lambda task: background_node(drawing, task, take_host(others, task.coro)))
         return [node]
 
-    def _tasks_node(
-        self, drawing: Drawing, seen: list[Seen], tasks: TaskViews, others: list[TaskView]
-    ) -> Node:
+    def _tasks_node(self, drawing: Drawing, tasks: TaskViews, others: list[TaskView]) -> Node:
         node = drawing.node(self._tasks, "tasks", "other tasks")
-        live = {mark_of(request) for one in seen for request in one.look.requests}
-        left_behind: list[tuple[Mark, TaskView]] = [
-            (mark, task) for mark in tasks.marks() if isinstance(mark, Mark) and mark not in live
-            and not mark.is_lifespan for task in tasks.marked(mark)]
+        left_behind = [(mark, task) for mark in self._marks_left_behind(tasks) for task in tasks.marked(mark)]
         drawing.add_children(node, left_behind, lambda pair: task_node(
             drawing, pair[1], cancellable=True, detail=f"started by {pair[0].line}, which has ended"))
         drawing.add_children(
             node, drawing.in_order(others), lambda task: lone_task_node(drawing, task),
             first=len(left_behind))
         return node
+
+    def _marks_left_behind(self, tasks: TaskViews) -> list[Mark]:
+        """Of calls of the application that have ended before their tasks."""
+        marks = {mark for mark in tasks.marks() if isinstance(mark, Mark) and not mark.is_lifespan}
+        if marks:
+            busy = [one for one in self._server.connections if one.phase in BUSY]
+            marks -= {mark_of(request) for one in busy for request in one.look().requests}
+        return sorted(marks, key=lambda mark: mark.line)
 
 
 def snapshot_of(

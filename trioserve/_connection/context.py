@@ -11,7 +11,7 @@ from trioserve._asgi import Dated, ProxyHeaders
 from trioserve._connection.deadline_header import DeadlineHeader
 from trioserve._connection.deadlines import Deadlines
 from trioserve._connection.event_streams import EventStreams
-from trioserve._connection.look import Look
+from trioserve._connection.look import Look, Phase
 from trioserve._connection.recorders import Recorder
 from trioserve._connection.request_ids import RequestIds
 from trioserve._connection.shields import Shields
@@ -19,6 +19,7 @@ from trioserve._connection.timeouts import Timeout
 from trioserve._connection.turnstile import Turnstile
 from trioserve._connection.websocket_limits import WebSocketLimits
 from trioserve._protocol import Http1Codec
+from trioserve._streams import Address, CancellableNursery
 from trioserve._types import CoroutineApp
 from trioserve.extensions import BackgroundTask, StartTask
 
@@ -42,6 +43,22 @@ class Served(Protocol):
 
     def unfinished(self) -> list[tuple[str, float]]:
         """What is in progress, each as a request line and its age in seconds; work after a response, too."""
+
+    @property
+    def phase(self) -> Phase:
+        """What it is busy with."""
+
+    @property
+    def peer(self) -> Address | None:
+        """The client."""
+
+    @property
+    def began(self) -> float:
+        """When, in ``perf_counter`` seconds."""
+
+    @property
+    def nursery(self) -> CancellableNursery | None:
+        """Its tasks."""
 
     def look(self) -> Look:
         """What can be seen of it now."""

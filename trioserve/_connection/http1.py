@@ -302,6 +302,8 @@ class Http1Connection:
     def _running(self) -> list["Http1Answer"]:
         """Requests whose application has not ended."""
         last = self.exchange
+        if last is None and not self._going_on:
+            return []
         has_ended = last is None or last in self._going_on or last.request.app_has_ended
         return [*self._going_on, *([] if last is None or has_ended else [last])]
 

@@ -8,10 +8,10 @@ from trioserve._asgi import ScopeFactory, tls_extension
 from trioserve._complaints import complain
 from trioserve._connection.context import ServerContext
 from trioserve._connection.http1 import Http1Connection
-from trioserve._connection.look import Look, awaited
+from trioserve._connection.look import Look, Phase, awaited
 from trioserve._errors import ClientDisconnected
 from trioserve._protocol.http2_frames import PREFACE
-from trioserve._streams import CONNECTION, ByteStream, CancellableNursery, Nursery, is_tls, tls_facts
+from trioserve._streams import CONNECTION, Address, ByteStream, CancellableNursery, Nursery, is_tls, tls_facts
 
 if TYPE_CHECKING:
     from trioserve._connection.http2 import Http2Connection
@@ -154,6 +154,22 @@ class Connection:
     def unfinished(self) -> list[tuple[str, float]]:
         requests = self._protocol.unfinished() if self._protocol is not None else []
         return [(request.line, request.age) for request in requests]
+
+    @property
+    def phase(self) -> Phase:
+        return "OPENING" if self._protocol is None else self._protocol.phase
+
+    @property
+    def peer(self) -> Address | None:
+        return self._stream.peer
+
+    @property
+    def began(self) -> float:
+        return self._began
+
+    @property
+    def nursery(self) -> CancellableNursery | None:
+        return self._nursery
 
     def look(self) -> Look:
         protocol, age = self._protocol, perf_counter() - self._began

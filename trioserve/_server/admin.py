@@ -1,6 +1,7 @@
 """What a server has with ``--admin`` or ``--admin-path``: a history of what has ended, and answers about its tree."""
 
-from collections.abc import Awaitable, Callable
+import logging
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final
 
 from trioserve._admin.app import AdminApp
@@ -10,13 +11,17 @@ from trioserve._admin.history import History
 from trioserve._admin.marks import marking
 from trioserve._admin.tree import Tree
 from trioserve._admin.view import View
+from trioserve._complaints import complain
 from trioserve._config import Config
 from trioserve._server.admin_listener import serve_beside
 from trioserve._server.mounting import mounted
 from trioserve._server.standing import Standing
+from trioserve._streams import tasks_are_in_nurseries
 from trioserve._types import App
 
 __all__ = ["Admin", "OwnProcess"]
+
+log = logging.getLogger("trioserve")
 
 NOT_READY: Final = {"STARTING": "starting", "DELAY": "shutdown-delay", "DRAINING": "draining", "STOPPING": "draining"}
 
@@ -62,8 +67,19 @@ class Admin:
 
     def wrapped(self, app: App) -> App:
         """``app``, whose tasks can be told apart, and beside it the admin application if it has a path there."""
-        app = marking(app)
+        if not tasks_are_in_nurseries():
+            app = marking(app)
         return app if self._config.admin_path is None else mounted(self._config.admin_path, self._app, app)
+
+    def announce(self, addresses: Sequence[str]) -> None:
+        """Say where the page is on the main listeners, whose ``addresses`` are as people see them."""
+        path = self._config.admin_path
+        for address in addresses if path is not None else ():
+            if address.startswith("unix:"):
+                complain(log, "Admin page on %s under %s/ (token %s)", address, path, self._app.token,
+                         level=logging.INFO)
+            else:
+                complain(log, "Admin page: %s%s/#token=%s", address, path, self._app.token, level=logging.INFO)
 
     async def serve_beside(self, run: Callable[[], Awaitable[None]]) -> None:
         """Run the server, with the admin listener beside it if it is ours. May raise BindFailed."""

@@ -234,6 +234,8 @@ class Server:
         standing.shown = [shown_listener(listener) for listener in listeners]
         if self._how_to_stop is not None:
             announce(listeners, engine, self._how_to_stop)
+            if self._admin is not None:
+                self._admin.announce(standing.shown)
         self._ready.set()
 
 

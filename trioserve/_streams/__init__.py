@@ -26,6 +26,7 @@ from trioserve._streams.task_views import (
     TaskView,
     TaskViews,
     look_at_tasks,
+    tasks_are_in_nurseries,
 )
 from trioserve._streams.tls import TlsListener, is_tls, tls_facts
 from trioserve._streams.tls_facts import ServerIdentity, TlsFacts
@@ -59,5 +60,6 @@ __all__ = [
     "look_at_tasks",
     "open_network",
     "running_backend",
+    "tasks_are_in_nurseries",
     "tls_facts",
 ]  # fmt: skip

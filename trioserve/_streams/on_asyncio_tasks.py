@@ -9,7 +9,7 @@ import gc
 import re
 import sys
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextvars import Context, ContextVar
 from functools import partial
 from typing import Any, Final, TypeAlias
@@ -23,6 +23,10 @@ from trioserve._streams.task_views import BACKGROUND, CONNECTION, LIFESPAN, Nurs
 __all__ = ["AsyncioTasks"]
 
 AnyTask: TypeAlias = "asyncio.Task[Any]"
+
+MOST_ASKED: Final = 2000  # tasks; anyio tells of all parents or of none, for 20 us a task
+WITHOUT_PARENTS: Final = (
+    f"There are more than {MOST_ASKED:,} tasks: which of them has started which is not shown, only for which request.")
 
 _UNNAMED: Final = re.compile(r"Task-[0-9]+")  # what asyncio calls a task that nobody has given a name
 
@@ -59,7 +63,7 @@ class AsyncioTaskView:
 class AsyncioTasks:
     """Of the running event loop."""
 
-    cannot_show = (
+    cannot_show: tuple[str, ...] = (
         "asyncio does not keep a tree of tasks: a task is shown under the request that has started it, or that has "
         "started its parent.",
         "Of cancel scopes, those of anyio and asyncio.timeout are shown which a task waits in.",
@@ -70,6 +74,8 @@ class AsyncioTasks:
         for nursery in connections:
             self._owned.update(_tasks_of(nursery))
         all_tasks = asyncio.all_tasks()
+        if len(all_tasks) > MOST_ASKED:
+            self.cannot_show = (*self.cannot_show, WITHOUT_PARENTS)
         free = [task for task in all_tasks if task not in self._owned and task.get_name() != CONNECTION]
         self._parents = _parents_of(free, all_tasks)
         self._marks = {
@@ -135,9 +141,9 @@ def _tasks_of(nursery: CancellableNursery) -> list[AnyTask]:
     return nursery.tasks()
 
 
-def _parents_of(tasks: Sequence[AnyTask], all_tasks: Iterable[AnyTask]) -> dict[AnyTask, AnyTask]:
+def _parents_of(tasks: Sequence[AnyTask], all_tasks: Collection[AnyTask]) -> dict[AnyTask, AnyTask]:
     """Who has started whom in a task group, as anyio tells by the ids of both."""
-    if not tasks:
+    if len(all_tasks) > MOST_ASKED:
         return {}
     by_id = {id(task): task for task in all_tasks}
     parents = {info.id: info.parent_id for info in anyio.get_running_tasks() if info.parent_id is not None}

@@ -4,12 +4,14 @@ from collections.abc import Callable, Iterable, Sequence
 from contextvars import ContextVar
 from typing import Any, Final, Protocol
 
+import sniffio
+
 from trioserve._streams.interface import CancellableNursery
 from trioserve._streams.running import running_backend
 
 __all__ = [
     "BACKGROUND", "CONNECTION", "LIFESPAN", "NurseryView", "ScopeView", "TaskView", "TaskViews", "function_of",
-    "look_at_tasks",
+    "look_at_tasks", "tasks_are_in_nurseries",
 ]
 
 CONNECTION: Final = "trioserve connection"  # names of tasks
@@ -92,6 +94,14 @@ class TaskViews(Protocol):
 
     def others(self) -> Sequence[TaskView]:
         """Tasks that belong to no connection and not to the lifespan, all of them in one list."""
+
+
+def tasks_are_in_nurseries() -> bool:
+    """The event loop keeps the tree of tasks itself, so that nobody has to mark them; false if none runs yet."""
+    try:
+        return running_backend() == "trio"
+    except sniffio.AsyncLibraryNotFoundError:
+        return False
 
 
 def function_of(coro: Any) -> str:

@@ -91,7 +91,7 @@ def _received(numbers: tuple[signal.Signals, ...], afterwards: Handler) -> "Iter
     before = {number: signal.getsignal(number) for number in numbers}
     restored = restore_in_forks(before)
     if afterwards is not None:
-        before = {number: afterwards if number in STOP_SIGNALS else _do_nothing for number in numbers}
+        before = {number: _last_handler(number, handler, afterwards) for number, handler in before.items()}
     with ExitStack() as held:
         try:
             with anyio.open_signal_receiver(*numbers) as received:
@@ -105,6 +105,13 @@ def _received(numbers: tuple[signal.Signals, ...], afterwards: Handler) -> "Iter
                     signal.signal(number, handler)
             if afterwards is None:
                 forget_in_forks(restored)
+
+
+def _last_handler(number: signal.Signals, handler: Handler, afterwards: Handler) -> Handler:
+    """Of a process that is about to end."""
+    if number in STOP_SIGNALS:
+        return afterwards
+    return handler if isinstance(handler, _Survivor) else _do_nothing
 
 
 @contextmanager

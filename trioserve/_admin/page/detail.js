@@ -2,7 +2,7 @@
 
 import {$, facts, make, setText} from "./dom.js";
 import {canCancel} from "./cancel.js";
-import {amount, left, stateOf, ticking} from "./words.js";
+import {amount, counted, left, shortFile, shortName, shortPlace, stateOf, ticking} from "./words.js";
 
 export class Detail {
   constructor(nodes, askToCancel) {
@@ -46,7 +46,7 @@ export class Detail {
       ["received", node.bytes ? amount(node.bytes.received) : ""],
       ["sent", node.bytes ? amount(node.bytes.sent) : ""],
       ["request id", node.request_id],
-      ["waits at", node.where],
+      ["waits at", node.stack ? "" : shortPlace(node.where ?? "")],
       ["id", node.id],
     ]);
   }
@@ -59,20 +59,33 @@ export class Detail {
     setText(this.note, STACKLESS.has(node.kind) ? "A node of this kind has no await stack. Its requests and tasks have." : "No await stack is known.");
     if (this.stack.dataset.key === key) return;
     this.stack.dataset.key = key;
-    const innermostFirst = frames.toReversed();
-    const here = innermostFirst.find((frame) => !frame.machinery);
-    this.stack.replaceChildren(...innermostFirst.map((frame) => drawFrame(frame, frame === here)));
+    this.stack.replaceChildren(...drawFrames(frames.toReversed()));
   }
 }
 
 const STACKLESS = new Set(["supervisor", "server", "listeners", "listener", "connections", "connection", "tasks", "scope"]);
 
-function drawFrame(frame, isHere) {
-  const item = make("li", frame.machinery ? "machinery" : "", make("span", "function", frame.function));
-  if (isHere) {
-    item.className = "here";
-    item.append(make("span", "tag", "waits here"));
+/** An item for each frame of the application. Frames of the machinery between two of them share an item, folded. */
+function drawFrames(innermostFirst) {
+  const runs = [];
+  for (const frame of innermostFirst) {
+    const run = runs.at(-1);
+    if (frame.machinery && run?.[0].machinery) run.push(frame);
+    else runs.push([frame]);
   }
-  item.append(make("span", "place", `${frame.file}:${frame.line}`));
-  return item;
+  const here = innermostFirst.find((frame) => !frame.machinery);
+  return runs.map((run) => run[0].machinery ? drawMachinery(run) : drawOwn(run[0], run[0] === here));
+}
+
+const drawMachinery = (frames) => make("li", "machinery", make("details", "",
+  make("summary", "", counted(frames.length, "frame of the machinery", "frames of the machinery")),
+  ...frames.map((frame) => make("p", "", make("span", "function", shortName(frame.function)), placeOf(frame)))));
+
+const drawOwn = (frame, isHere) => make("li", isHere ? "here" : "",
+  make("span", "function", shortName(frame.function)), isHere ? make("span", "tag", "waits here") : "", placeOf(frame));
+
+function placeOf({file, line}) {
+  const place = make("span", "place", `${shortFile(file)}:${line}`);
+  place.title = `${file}:${line}`;
+  return place;
 }

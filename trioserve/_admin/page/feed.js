@@ -2,12 +2,13 @@
 
 const AGAIN_MS = 2000;      // until a server that has stopped, or that refuses, is asked again
 
-/** Calls `onSnapshot` with each snapshot, and `onStatus` when `status` changes. */
+/** Calls `onSnapshot` with each snapshot, and `onStatus` when `status` or `why` has changed. */
 export class Feed {
   constructor({onSnapshot, onStatus}) {
     this.onSnapshot = onSnapshot;
     this.onStatus = onStatus;
-    this.status = "connecting";     // then live, paused, lost or stopped
+    this.status = "connecting";     // then live, paused, lost, refused or stopped
+    this.why = "";                  // in the server's words, when it has refused
     this.paused = false;
     this.hidden = false;
     this.query = null;
@@ -41,10 +42,10 @@ export class Feed {
 
   _listen() {
     this._stop();
-    const source = this.source = new EventSource(`tree/events?${this.query}`);
+    const source = this.source = new EventSource(this._url);
     source.addEventListener("tree", (event) => {
       if (this.paused) this._stop();
-      else this._say("live");
+      this._say(this.paused ? "paused" : "live");
       this.onSnapshot(JSON.parse(event.data));
     });
     source.addEventListener("end", () => {
@@ -52,10 +53,30 @@ export class Feed {
       this._listenAgain();
     });
     source.addEventListener("error", () => {
-      if (!this.paused && this.status !== "stopped") this._say("lost");
-      if (source.readyState === EventSource.CLOSED) this._listenAgain();
+      if (source.readyState === EventSource.CLOSED) this._explain();
+      else this._lose();
     });
   }
+
+  /** Nobody answers. Of a paused page nobody expects it, and of a server that has stopped it is known. */
+  _lose() {
+    if (!this.paused && this.status !== "stopped") this._say("lost");
+  }
+
+  /** The answer was no event stream. What it was, an EventSource does not tell. */
+  async _explain() {
+    this._listenAgain();
+    const asking = new AbortController();
+    try {
+      const answer = await fetch(this._url, {signal: asking.signal});
+      if (answer.ok) asking.abort();          // it would have no end; the next try will hear it
+      else this._say("refused", await answer.text());
+    } catch {
+      this._lose();
+    }
+  }
+
+  get _url() { return `tree/events?${this.query}`; }
 
   _listenAgain() {
     this._stop();
@@ -68,9 +89,10 @@ export class Feed {
     this.source = null;
   }
 
-  _say(status) {
+  _say(status, why = "") {
     if (this.status === status) return;
     this.status = status;
-    this.onStatus(status);
+    this.why = why;
+    this.onStatus();
   }
 }

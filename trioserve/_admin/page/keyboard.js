@@ -5,22 +5,35 @@ const TYPEAHEAD_MS = 700;   // letters typed faster than this are one beginning 
 
 /** `outline` says which rows there are; `acts` has go(row), fold(row, folded), choose(row) and cancel(row). */
 export function walkTree(element, outline, acts) {
-  const typed = {text: "", at: 0};
+  const beginning = new Beginning();
   element.addEventListener("keydown", (event) => {
-    if (event.altKey || event.ctrlKey || event.metaKey) return;
-    const rows = outline.rows;
-    const at = rows.findIndex((row) => row.id === outline.current);
-    if (at < 0) return;
-    const row = rows[at];
-    if (event.key in STEPS) acts.go(rows[Math.min(rows.length - 1, Math.max(0, at + STEPS[event.key]))]);
+    const rows = outline.rows, at = rows.findIndex((row) => row.id === outline.current);
+    if (at < 0 || event.altKey || event.ctrlKey || event.metaKey) return;
+    if (beginning.goesOn(event)) goTo(rows, at, beginning.text, acts);      // a space and a slash are letters then
+    else if (event.key in STEPS) acts.go(rows[Math.min(rows.length - 1, Math.max(0, at + STEPS[event.key]))]);
     else if (event.key === "ArrowRight") goIn(rows, at, acts);
     else if (event.key === "ArrowLeft") goOut(rows, at, acts);
-    else if (event.key === "Enter" || event.key === " ") acts.choose(row);
-    else if (event.key === "Delete") acts.cancel(row);
-    else if (/^[\p{L}\p{N}]$/u.test(event.key)) goTo(rows, at, event, typed, acts);
+    else if (event.key === "Enter" || event.key === " ") acts.choose(rows[at]);
+    else if (event.key === "Delete") acts.cancel(rows[at]);
     else return;
     event.preventDefault();
+    event.stopPropagation();
   });
+}
+
+/** Of a name, as far as somebody has typed it. */
+class Beginning {
+  text = "";
+  at = -Infinity;
+
+  /** Whether the key belongs to it. A letter or a digit may begin a new one; a key of another kind ends it. */
+  goesOn({key, timeStamp}) {
+    const continues = timeStamp - this.at < TYPEAHEAD_MS;
+    const belongs = continues ? key.length === 1 : /^[\p{L}\p{N}]$/u.test(key);
+    this.text = belongs ? (continues ? this.text : "") + key.toLowerCase() : "";
+    this.at = belongs ? timeStamp : -Infinity;
+    return belongs;
+  }
 }
 
 function goIn(rows, at, acts) {
@@ -38,12 +51,9 @@ function goOut(rows, at, acts) {
   }
 }
 
-function goTo(rows, at, event, typed, acts) {
-  const again = event.timeStamp - typed.at < TYPEAHEAD_MS;
-  typed.text = (again ? typed.text : "") + event.key.toLowerCase();
-  typed.at = event.timeStamp;
-  const from = at + (typed.text.length === 1 ? 1 : 0);
-  const found = [...rows.slice(from), ...rows.slice(0, from)].find((row) => row.text.toLowerCase().startsWith(typed.text));
+function goTo(rows, at, beginning, acts) {
+  const from = beginning.length === 1 ? at + 1 : at;
+  const found = [...rows.slice(from), ...rows.slice(0, from)].find((row) => row.text.toLowerCase().startsWith(beginning));
   if (found) acts.go(found);
 }
 

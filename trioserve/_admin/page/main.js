@@ -9,7 +9,8 @@ import {shortcuts, walkTree} from "./keyboard.js";
 import {Nodes} from "./nodes.js";
 import {Outline} from "./outline.js";
 import {Rows} from "./rows.js";
-import {drawEmptiness, drawFigures, drawLimits, drawNotice, drawStates} from "./summary.js";
+import {drawEmptiness, drawFigures, drawLimits, drawNotice, drawStaleness, drawStates} from "./summary.js";
+import {counted} from "./words.js";
 
 const PAGE_CONNECTIONS = 50;
 const INTERVAL_SECONDS = 0.5;   // from one snapshot to the next
@@ -18,9 +19,10 @@ const TYPING_MS = 250;          // a filter is asked for when nobody has typed f
 
 const nodes = new Nodes(), outline = new Outline();
 const rows = new Rows($("tree"), nodes), detail = new Detail(nodes, askToCancel);
-const feed = new Feed({onSnapshot: take, onStatus: (status) => drawNotice(status, nodes)});
+const feed = new Feed({onSnapshot: take, onStatus: () => drawNotice(feed, nodes)});
 const view = {offset: 0, limit: PAGE_CONNECTIONS, filter: "", stack: ""};
 let snapshot = null;
+let toldFilter = "";            // what it found has been said to who cannot see it
 
 const now = () => performance.now() / 1000;
 
@@ -35,16 +37,20 @@ function take(latest) {
   snapshot = latest;
   nodes.take(latest, now());
   draw();
+  if (toldFilter !== latest.view.filter) {
+    toldFilter = latest.view.filter;
+    speak(counted(nodes.connections(), "connection"));
+  }
 }
 
 function draw() {
   if (!snapshot) return;
-  outline.lay(nodes, view);
+  outline.lay(nodes, snapshot.view);
   rows.draw(outline, now());
   detail.show(selectedNode(), now());
   drawFigures(nodes, snapshot, now());
   drawStates(nodes, view.filter);
-  drawNotice(feed.status, nodes);
+  drawNotice(feed, nodes);
   drawEmptiness(nodes, view.filter);
   drawLimits(snapshot.cannot_show);
   drawHistory(snapshot.ended, view.filter);
@@ -63,6 +69,7 @@ function choose(id) {
   if (id) outline.current = id;
   view.stack = id ?? "";
   draw();
+  rows.reveal(outline);           // the details may lie above it now
   look();
 }
 
@@ -110,6 +117,11 @@ $("tree").addEventListener("click", (event) => {
   else acts.choose(row);
 });
 
+$("tree").addEventListener("focusin", (event) => {     // a mouse or a screen reader has put the focus there
+  outline.current = event.target.dataset.id;
+  rows.draw(outline, now());
+});
+
 function togglePause() {
   if (feed.paused) feed.resume();
   else feed.pause();
@@ -137,6 +149,7 @@ document.addEventListener("visibilitychange", () => feed.hide(document.hidden));
 
 setInterval(() => {
   if (!snapshot || feed.status !== "live") return;
+  drawStaleness(now() - nodes.takenAt);
   rows.tick(now());
   detail.tick(now());
 }, TICK_MS);

@@ -20,8 +20,9 @@ export class Nodes {
     this.byId = new Map();
     this.takenAt = now;
     this.root = this._add(snapshot.root, null, before);
-    for (const node of before.values()) this._keepGhost(node, before, now);
-    for (const id of this.spans.keys()) if (!this.byId.has(id)) this.spans.delete(id);
+    for (const node of before.values()) this._keepGhost(node, now);
+    forget(this.spans, this.byId);
+    forget(this.watched, this.byId);
     this.isFirst = false;
   }
 
@@ -33,15 +34,15 @@ export class Nodes {
     return node;
   }
 
-  /** A watched node that is missing has ended. It stays for a while, at its place, below a parent that is there. */
-  _keepGhost(old, before, now) {
-    const parent = old.parent && this.byId.get(old.parent.id);
-    if (this.byId.has(old.id) || !parent || !this._isWatched(old)) return;
+  /** A watched node that is missing has ended. It stays for a while at its place, with what ended around it. */
+  _keepGhost(old, now) {
+    const parent = old.parent && this.byId.get(old.parent.id), isCancelled = this._isWatched(old);
+    if (this.byId.has(old.id) || !parent || !(isCancelled || this._holdsWatched(old))) return;
     const endedAt = old.endedAt ?? now;
     if (now - endedAt > GHOST_SECONDS || this._ghosts() >= MOST_GHOSTS) return;
-    const ghost = {...old, parent, endedAt, ended: true, isNew: false, cancelled: true, cancellable: false, children: []};
-    const at = old.parent.children.indexOf(old);
-    parent.children.splice(Math.min(at, parent.children.length), 0, ghost);
+    const reason = isCancelled ? old.reason ?? (parent.ended ? parent.reason : undefined) ?? "admin" : undefined;
+    const ghost = {...old, parent, endedAt, reason, ended: true, cancelled: isCancelled, isNew: false, cancellable: false, children: []};
+    parent.children.splice(Math.min(old.parent.children.indexOf(old), parent.children.length), 0, ghost);
     this.byId.set(ghost.id, ghost);
   }
 
@@ -56,6 +57,8 @@ export class Nodes {
     return false;
   }
 
+  _holdsWatched(node) { return node.children.some((child) => this.watched.has(child.id) || this._holdsWatched(child)); }
+
   /** Show the end of this node and of all below it. */
   watch(id) { this.watched.add(id); }
 
@@ -64,9 +67,9 @@ export class Nodes {
     return node.age === undefined ? undefined : node.age + this._since(node, now);
   }
 
-  /** Seconds until its deadline, below 0 when that has passed. */
+  /** Seconds until its deadline, below 0 when that has passed; undefined without one. */
   left(node, now) {
-    return node.deadline && node.deadline.seconds - this._since(node, now);
+    return node.deadline && !node.ended ? node.deadline.seconds - this._since(node, now) : undefined;
   }
 
   /** How much is left of its deadline, from 1 when this page saw it first to 0. */
@@ -79,6 +82,13 @@ export class Nodes {
 
   ofKind(kind) { return [...this.byId.values()].filter((node) => node.kind === kind); }
 
+  /** How many connections there are, shown or not. */
+  connections() {
+    let sum = 0;
+    for (const number of this.counts().values()) sum += number;
+    return sum;
+  }
+
   /** How many connections are in each state, of all workers together. */
   counts() {
     const sums = new Map();
@@ -87,4 +97,9 @@ export class Nodes {
     }
     return sums;
   }
+}
+
+/** Keep only what is about nodes that are there. */
+function forget(kept, byId) {
+  for (const id of kept.keys()) if (!byId.has(id)) kept.delete(id);
 }

@@ -1,7 +1,7 @@
 /* Which rows the tree has: nodes that are not folded away, in order, and the rows that turn pages. Knows nothing of the
    document. */
 
-import {count, counted} from "./words.js";
+import {count, counted, shortName} from "./words.js";
 
 const FOLDED_AT_FIRST = new Set(["tasks"]);     // the server's own housekeeping
 
@@ -38,7 +38,7 @@ export class Outline {
 
   _addRow(node, depth, position, size, page) {
     const expanded = node.children.length ? !this.isFolded(node) : null;
-    this.rows.push({id: node.id, node, depth, position, size, expanded, text: node.name});
+    this.rows.push({id: node.id, node, depth, position, size, expanded, text: shortName(node.name)});
     if (!expanded) return;
     const before = node.kind === "connections" && page.offset > 0 ? 1 : 0, after = hiddenAfter(node, page) > 0 ? 1 : 0;
     const inside = before + node.children.length + after;

@@ -1,7 +1,7 @@
 /* Draws the rows of an Outline. An element lives as long as its row, so focus, hover and a screen reader's place stay. */
 
 import {icon, make, setAttribute, setText} from "./dom.js";
-import {amount, called, left, shortPlace, stateOf, ticking} from "./words.js";
+import {amount, called, count, left, shortPlace, stateOf, ticking} from "./words.js";
 
 const SOON_SECONDS = 5;     // a deadline nearer than this is marked
 
@@ -34,6 +34,9 @@ export class Rows {
 
   focus(outline) { this.drawn.get(outline.current)?.row.focus(); }
 
+  /** Scroll until the current row can be seen. */
+  reveal(outline) { this.drawn.get(outline.current)?.row.scrollIntoView({block: "nearest"}); }
+
   _parts(row) {
     let parts = this.drawn.get(row.id);
     if (!parts) this.drawn.set(row.id, parts = row.node ? makeNodeRow(row) : makeTurnRow(row));
@@ -63,6 +66,7 @@ export class Rows {
       setText(parts.left, seconds === undefined ? "" : left(seconds));
       parts.deadline.classList.toggle("soon", seconds < SOON_SECONDS);
       parts.deadline.classList.toggle("passed", seconds < 0);
+      parts.bar.hidden = seconds === undefined;
       if (seconds !== undefined) parts.bar.style.setProperty("--left", this.nodes.fraction(parts.node, now));
     }
   }
@@ -96,17 +100,18 @@ function drawNode(parts, node) {
   row.classList.toggle("cancelling", Boolean(node.cancelled) && !node.ended);
   row.classList.toggle("ended", node.ended);
   setAttribute(row, "aria-label", called(node));
-  setText(parts.detail, node.detail ?? "");
+  setText(parts.detail, detailOf(node));
   setText(parts.where, shortPlace(node.where ?? ""));
-  parts.detail.hidden = !node.detail;
+  parts.detail.hidden = !detailOf(node);
   parts.shield.hidden = !node.shield;
   parts.where.title = node.where ?? "";
   parts.text.title = node.name;
   drawState(parts.state, state);
   setText(parts.bytes, node.bytes ? `${amount(node.bytes.received)} / ${amount(node.bytes.sent)}` : "");
-  parts.bar.hidden = !node.deadline;
   parts.deadline.title = node.deadline?.of ?? "";
 }
+
+const detailOf = (node) => node.detail ?? (node.counts ? count(Object.values(node.counts).reduce((sum, number) => sum + number, 0)) : "");
 
 /** A symbol and a word; also in the details. */
 export function drawState(element, state) {

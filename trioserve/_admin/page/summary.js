@@ -6,8 +6,10 @@ import {count, ticking} from "./words.js";
 const STATES = ["APP", "AFTER", "HEAD", "OPENING", "FAREWELL", "IDLE"];
 
 const STATUS = {
-  connecting: "connecting", live: "live", paused: "paused", lost: "connection lost", stopped: "server stopped",
+  connecting: "connecting", live: "live", paused: "paused", lost: "connection lost", refused: "refused", stopped: "server stopped",
 };
+
+const OLD_SECONDS = 3;
 
 const PHASES = {
   STARTING: "is starting: it does not accept connections yet.",
@@ -19,12 +21,10 @@ const PHASES = {
 
 export function drawFigures(nodes, {trioserve}, now) {
   const {root} = nodes;
-  let connections = 0;
-  for (const number of nodes.counts().values()) connections += number;
+  setText($("version"), trioserve);
   facts($("figures"), [
-    ["trioserve", trioserve],
-    [root.kind === "supervisor" ? "workers" : "server", root.detail],
-    ["connections", count(connections)],
+    [root.kind, root.detail],
+    ["connections", count(nodes.connections())],
     ["up", ticking(nodes.age(root, now) ?? 0)],
   ]);
 }
@@ -53,16 +53,22 @@ function makeStateButtons() {
 }
 
 /** Whether this page is up to date, and which server is not simply serving. */
-export function drawNotice(status, nodes) {
+export function drawNotice({status, why}, nodes) {
   setText($("status"), STATUS[status]);
   $("status").dataset.status = status;
-  const lines = STALE[status] ? [STALE[status]] : phases(nodes);
+  const lines = status in STALE ? [STALE[status], why] : phases(nodes);
   $("notice").hidden = !lines.length;
   setText($("notice"), lines.join(" "));
 }
 
+/** A large tree comes less often: one should know how old it is. `seconds` is its age. */
+export function drawStaleness(seconds) {
+  setText($("status"), seconds < OLD_SECONDS ? STATUS.live : `live, ${Math.floor(seconds)} s old`);
+}
+
 const STALE = {
   lost: "The server does not answer. What stands here is old; this page goes on trying.",
+  refused: "The server refuses to show its tree; this page goes on trying.",
   stopped: "The server has stopped. What stands here is its last state; this page goes on trying.",
 };
 

@@ -1,13 +1,16 @@
 /* Light or dark: as the system says, until somebody presses the button. Not a module, because it runs before the
    first paint. */
 
-const THEMES = {auto: "Colours: system", light: "Colours: light", dark: "Colours: dark"};
+const THEMES = {auto: "system", light: "light", dark: "dark"};
 const THEME_KEY = "trioserve.theme";
 
 function useTheme(theme) {
   document.documentElement.dataset.theme = theme;
   const button = document.getElementById("theme");
-  if (button) button.textContent = THEMES[theme];
+  if (button) {
+    button.lastElementChild.textContent = THEMES[theme];
+    button.ariaLabel = `Colours: ${THEMES[theme]}`;
+  }
 }
 
 function nextTheme() {

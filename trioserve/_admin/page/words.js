@@ -2,15 +2,16 @@
 
 const UNITS = ["B", "KiB", "MiB", "GiB", "TiB"];
 
-/** Seconds: "1.1 ms", "0.42 s", "12.3 s", "4 min 05 s", "3 h 12 min". */
+/** Seconds: "1.1 ms", "0.42 s", "12.3 s", "4:05 min", "3:12 h", "2 d 03 h". */
 export function duration(seconds) {
+  if (seconds < .00005) return "< 0.1 ms";
   if (seconds < .0995) return `${(seconds * 1000).toFixed(seconds < .00995 ? 1 : 0)} ms`;
   if (seconds < 9.995) return `${seconds.toFixed(2)} s`;
   if (seconds < 59.95) return `${seconds.toFixed(1)} s`;
   const whole = Math.floor(seconds);
   const two = (number) => String(number).padStart(2, "0");
-  if (whole < 3600) return `${Math.floor(whole / 60)} min ${two(whole % 60)} s`;
-  if (whole < 86400) return `${Math.floor(whole / 3600)} h ${two(Math.floor(whole / 60) % 60)} min`;
+  if (whole < 3600) return `${Math.floor(whole / 60)}:${two(whole % 60)} min`;
+  if (whole < 86400) return `${Math.floor(whole / 3600)}:${two(Math.floor(whole / 60) % 60)} h`;
   return `${Math.floor(whole / 86400)} d ${two(Math.floor(whole / 3600) % 24)} h`;
 }
 
@@ -31,7 +32,8 @@ export const counted = (number, one, many = `${one}s`) => `${count(number)} ${nu
 
 /** What a node's state column says, with the symbol and the colour for it: {word, symbol}. */
 export function stateOf(node) {
-  if (node.cancelled) return {word: node.ended ? `ended: ${node.reason ?? "cancelled"}` : node.reason ?? "cancelled", symbol: "cancelled"};
+  if (node.ended) return node.cancelled ? {word: `ended: ${node.reason}`, symbol: "cancelled"} : {word: "ended", symbol: "finished"};
+  if (node.cancelled) return {word: node.reason ?? "cancelled", symbol: "cancelled"};
   if (node.state) return {word: node.state, symbol: SYMBOLS[node.state] ?? node.state};
   return null;
 }
@@ -41,8 +43,17 @@ const SYMBOLS = {                   // of states that no connection has
   STOPPING: "FAREWELL", SILENT: "failed", ENDED: "IDLE",
 };
 
-/** Of "/srv/site/main.py:12 (index)" what comes after the folders. */
-export const shortPlace = (where) => where.replace(/^.*\/(?=[^/]*:\d)/, "");
+/** "/srv/site/main.py:12 (outer.<locals>.inner)" becomes "inner, main.py:12". */
+export function shortPlace(where) {
+  const [, line, name] = where.match(/([^/]+:\d+) \((.*)\)$/) ?? [];
+  return line ? `${shortName(name)}, ${line}` : where;
+}
+
+/** Without the functions around a function, and without the folders of trioserve's own tasks. */
+export const shortName = (name) => name.replace(/^.*<locals>\./, "").replace(/^trioserve\.(?:\w+\.)*(?=\w+\.\w+$)/, "");
+
+/** A library's file with its package; otherwise the file with its folder. */
+export const shortFile = (file) => file.match(/site-packages\/(.+)$/)?.[1] ?? file.split("/").slice(-2).join("/");
 
 /** How a person would call the node: for screen readers, and for what is said about it. */
 export function called(node) {
