@@ -52,8 +52,8 @@ _TLS_NAMES: Final = {
 }  # fmt: skip
 """The same for TLS, unless gunicorn's hook ``ssl_context`` makes the context."""
 
-_OF_THE_ARBITER: Final = {"Binding", "Processes", "Development"}
-"""Groups of options about what gunicorn does itself."""
+_OF_THE_ARBITER: Final = {"Binding", "Processes", "Development", "Admin"}
+"""Groups of options about what gunicorn does itself, or what would need an arbiter of ours: one address for all."""
 
 
 class TrioWorker(Worker):  # type: ignore[misc]  # it has no types

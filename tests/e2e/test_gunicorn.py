@@ -194,7 +194,7 @@ def variables(**values: str) -> list[str]:
 
 def test_variables_are_options(worker_class: str) -> None:
     given = variables(SERVER_HEADER="no", HEADER="x-a: 1\nx-b: 2", LIMIT_REQUEST_BODY="5", TIMEOUT_HEADER="1m")
-    of_the_arbiter = variables(PORT="1", WORKERS="3", RELOAD="yes")
+    of_the_arbiter = variables(PORT="1", WORKERS="3", RELOAD="yes", ADMIN="no address")
     with gunicorn(worker_class, *given, *of_the_arbiter) as server:
         booted(server)
         answer = fetch(server.address, "/hello")

@@ -58,11 +58,13 @@ class WsgiApp:
         async with anyio.create_task_group() as nursery:
             errands = _Errands(nursery)
             call = _Call(scope, receive, send, errands)
+            _open_errands.add(errands)
             try:
                 await anyio.to_thread.run_sync(call.run, self._app, abandon_on_cancel=True, limiter=self._threads)
             except (Exception, SystemExit) as exc:  # raised below, where no task group wraps it
                 failure = exc
             finally:
+                _open_errands.discard(errands)
                 errands.end()
         try:
             if failure is not None:
