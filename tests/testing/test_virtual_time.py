@@ -3,6 +3,7 @@
 import asyncio
 import threading
 import time
+from typing import Any
 
 import anyio
 import anyio.to_thread
@@ -148,3 +149,47 @@ def test_the_block_of_a_server_that_is_stuck_is_cancelled(monkeypatch: pytest.Mo
     with pytest.raises(VirtualTimeStuck):
         trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0))  # as pytest-trio has one
     never.set()
+
+
+def hello_wsgi(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+    """Reads the body, and takes its time."""
+    data = environ["wsgi.input"].read()
+    time.sleep(0.05)
+    start_response("200 OK", [("content-type", "text/plain")])
+    return [f"{len(data)} bytes".encode()]
+
+
+async def test_the_threads_of_wsgi_take_no_time() -> None:
+    async with open_test_server(hello_wsgi) as server, server.client() as client:
+        with seconds_passed() as elapsed:
+            answer = await client.post("/", content=bytes(100_000), timeout=1)
+        assert answer.text == "100000 bytes"
+        assert elapsed.seconds == 0
+
+
+async def test_a_thread_of_wsgi_that_waits_for_its_client_lets_time_pass() -> None:
+    async with open_test_server(hello_wsgi) as server:
+        client = server.connect()
+        request = raw_request("POST", "/", bytes(3000), headers={"connection": "close"})
+        with seconds_passed() as elapsed:
+            await client.send_slowly(request, bytes_per_second=1000)
+            assert b"3000 bytes" in await client.receive_rest()
+        assert elapsed.seconds == 3
+
+
+@pytest.mark.parametrize("backend", ["trio", "asyncio"])
+def test_a_thread_of_wsgi_that_does_not_end_is_an_error(backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(virtual_loop, "REAL_SECONDS", 0.05)
+    ended = threading.Event()
+
+    def hangs(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+        ended.wait()
+        return []
+
+    async def main() -> None:
+        async with open_test_server(hangs) as server, server.client() as client:
+            await client.get("/", timeout=None)
+
+    with pytest.raises(VirtualTimeStuck, match="1 threads work"):
+        run_in_virtual_time(main, backend=backend)
+    ended.set()

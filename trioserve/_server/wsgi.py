@@ -82,6 +82,7 @@ class _Errands:
         self._thread = threading.get_ident()  # the event loop's
         self._in_progress = 0
         self._ended = False
+        _open_errands.add(self)
 
     def run(self, function: Callable[..., Awaitable[T]], *args: object) -> T:
         """Wait, in any thread, until the event loop has awaited ``function(*args)``; what that raises is raised here.
@@ -120,11 +121,25 @@ class _Errands:
         finally:
             self._in_progress -= 1
 
+    @property
+    def is_waited_for(self) -> bool:
+        """The event loop of this thread waits for the application, which does not wait for the loop."""
+        return self._thread == threading.get_ident() and not self._in_progress
+
     def end(self) -> None:
         """The request has ended: nothing begins any more, and who still waits is told."""
+        _open_errands.discard(self)
         self._ended = True
         if self._in_progress:
             self._nursery.cancel_scope.cancel()
+
+
+_open_errands: set[_Errands] = set()
+
+
+def threads_at_work() -> int:
+    """How many threads of applications this thread's event loop waits for. For the virtual clocks of tests."""
+    return sum(errands.is_waited_for for errands in _open_errands)
 
 
 def _request_ended() -> ClientDisconnected:

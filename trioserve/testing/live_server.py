@@ -60,7 +60,7 @@ async def serve_background(
     Raises:
         RuntimeError: the clock of the event loop is virtual. Real sockets would not wait for it.
         ConfigError, BindFailed, StartupFailed: the server could not start.
-        LifespanDied: at the end of the block, the application's lifespan died in between.
+        LifespanDied, TaskCrashed: at the end of the block, the lifespan or a background task died in between.
     """
     if clock_is_virtual():
         raise RuntimeError("a real socket does not wait for a virtual clock: take open_test_server, or a real clock")
@@ -109,7 +109,7 @@ class ServerInThread:
         """Stop it gracefully, and wait for its end. Twice is no mistake.
 
         Raises:
-            LifespanDied: the application's lifespan died while it was running.
+            LifespanDied, TaskCrashed: the application's lifespan or a background task died while it was running.
         """
         self._end()
         error, self._error = self._error, None

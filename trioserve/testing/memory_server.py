@@ -59,7 +59,7 @@ class MemoryServer:
         self._phase_begun = anyio.Event()
         self._clients: list[RawClient] = []
 
-    # Its clients.
+    # What can be seen of it.
 
     @property
     def connections(self) -> int:
@@ -72,6 +72,8 @@ class MemoryServer:
         ``stack`` is the id of a node that gets its await stack.
         """
         return self._server.look().snapshot(replace(EVERYTHING, stack=stack))
+
+    # Its clients.
 
     def connect(self, address: tuple[str, int] = CLIENT_ADDRESS) -> RawClient:
         """A new connection of a client at ``address``. Raises ConnectionRefusedError once the server stops."""
@@ -189,7 +191,7 @@ async def open_test_server(
     Raises:
         ConfigError: an option is unknown or has a value it cannot have.
         StartupFailed: the application's lifespan failed.
-        LifespanDied: at the end of the block, the application's lifespan died in between.
+        LifespanDied, TaskCrashed: at the end of the block, the lifespan or a background task died in between.
     """
     server = MemoryServer(app, Config.from_options(options), in_flight_bytes, ssl_context)
     with real_waits_bounded(), recorded_log(server.log):

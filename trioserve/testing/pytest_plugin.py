@@ -62,7 +62,7 @@ def _trioserve_app(request: pytest.FixtureRequest) -> "Any":
     """
     for mark in request.node.iter_markers("trioserve"):
         if mark.args or "app" in mark.kwargs:
-            return mark.kwargs.get("app") or mark.args[0]
+            return mark.kwargs["app"] if "app" in mark.kwargs else mark.args[0]
     try:
         return request.getfixturevalue("app")
     except pytest.FixtureLookupError as exc:

@@ -15,6 +15,7 @@ import trio
 import trio.abc
 import trio.testing
 
+from trioserve._server.wsgi import threads_at_work
 from trioserve.testing import virtual_loop
 from trioserve.testing.virtual_loop import VirtualTimeStuck
 
@@ -29,8 +30,9 @@ _watch_of_run: trio.lowlevel.RunVar["_Watch"] = trio.lowlevel.RunVar("trioserve_
 
 @contextmanager
 def threads_stop_the_clock(clock: trio.testing.MockClock, on_stuck: OnStuck) -> Iterator[None]:
-    """For the length of a block ``clock`` jumps only while no thread works in ``trio.to_thread``, with its limiter.
+    """For the length of a block ``clock`` jumps only while no thread works.
 
+    Seen are those of WSGI applications and, with the usual limiter, of ``trio.to_thread`` and ``anyio.to_thread``.
     ``on_stuck`` is called when nothing has happened for too long. Blocks may overlap.
     """
     try:
@@ -64,6 +66,7 @@ class _Watch(trio.abc.Instrument):
         self._token = trio.lowlevel.current_trio_token()
         self._patience: threading.Timer | None = None  # while threads work
         self._idle_since: float | None = None  # real time
+        self._has_given_up = False  # what has been cancelled needs its deadlines, whatever threads do
 
     def begin(self) -> None:
         trio.lowlevel.add_instrument(self)
@@ -74,7 +77,7 @@ class _Watch(trio.abc.Instrument):
 
     def after_task_step(self, task: trio.lowlevel.Task) -> None:
         self._idle_since = None
-        if self._limiter.borrowed_tokens > 0:
+        if not self._has_given_up and (self._limiter.borrowed_tokens or threads_at_work()):
             self._hold()
         else:
             self._release()
@@ -106,7 +109,8 @@ class _Watch(trio.abc.Instrument):
             self._token.run_sync_soon(self._say_stuck)
 
     def _say_stuck(self) -> None:
-        stuck = VirtualTimeStuck(self._limiter.borrowed_tokens)
+        self._has_given_up = True
+        stuck = VirtualTimeStuck(self._limiter.borrowed_tokens + threads_at_work())
         log.critical("%s", stuck)  # the error itself waits until the thread has ended
         for tell in list(self.listeners):
             tell(stuck)

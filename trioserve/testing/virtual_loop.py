@@ -14,6 +14,8 @@ from typing import Any, Final
 import anyio.to_thread
 import sniffio
 
+from trioserve._server.wsgi import threads_at_work
+
 __all__ = ["REAL_SECONDS", "VirtualClockLoop", "VirtualTimeStuck"]
 
 REAL_SECONDS: Final = 10.0  # of waiting for a thread or a socket; a test that needs more has no use for virtual time
@@ -35,8 +37,8 @@ class VirtualClockLoop(asyncio.SelectorEventLoop):
     """Its ``time()`` stands still while there is something to do. Then it jumps to the next deadline.
 
     It is what ``asyncio.Runner(loop_factory=VirtualClockLoop)`` takes. The time stands still as well while a thread
-    works in ``run_in_executor``, ``asyncio.to_thread`` or, with the usual limiter, in ``anyio.to_thread``: so what a
-    thread takes is no time at all. Real sockets do not stop the clock.
+    works in ``run_in_executor``, ``asyncio.to_thread``, for a WSGI application or, with the usual limiter, in
+    ``anyio.to_thread``: so what a thread takes is no time at all. Real sockets do not stop the clock.
 
     Raises:
         VirtualTimeStuck: out of ``run_until_complete``, when nothing can happen any more.
@@ -89,7 +91,8 @@ class VirtualClockLoop(asyncio.SelectorEventLoop):
     def threads_at_work(self) -> int:
         """How many threads the tasks of this loop wait for, as far as can be known."""
         limiter = self._context.run(anyio.to_thread.current_default_thread_limiter)
-        return self._in_executors + int(self._context.run(lambda: limiter.borrowed_tokens))
+        in_limiter = self._context.run(lambda: limiter.borrowed_tokens)
+        return self._in_executors + int(in_limiter) + threads_at_work()
 
 
 class _JumpingSelector(selectors.BaseSelector):
@@ -98,17 +101,19 @@ class _JumpingSelector(selectors.BaseSelector):
     def __init__(self, loop: VirtualClockLoop) -> None:
         self._loop = loop
         self._real = selectors.DefaultSelector()
+        self._has_given_up = False  # what is cancelled then needs its deadlines, whatever threads do
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         ready = self._real.select(0)
         if ready or timeout == 0 or self._loop.wake_settled():
             return ready
         threads = self._loop.threads_at_work()
-        if timeout is not None and not threads:
+        if timeout is not None and (not threads or self._has_given_up):
             self._loop.now += timeout
             return []
         ready = self._real.select(REAL_SECONDS)
         if not ready:
+            self._has_given_up = True
             raise VirtualTimeStuck(threads)
         return ready
 
