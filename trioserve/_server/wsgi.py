@@ -82,7 +82,6 @@ class _Errands:
         self._thread = threading.get_ident()  # the event loop's
         self._in_progress = 0
         self._ended = False
-        _open_errands.add(self)
 
     def run(self, function: Callable[..., Awaitable[T]], *args: object) -> T:
         """Wait, in any thread, until the event loop has awaited ``function(*args)``; what that raises is raised here.
@@ -128,7 +127,6 @@ class _Errands:
 
     def end(self) -> None:
         """The request has ended: nothing begins any more, and who still waits is told."""
-        _open_errands.discard(self)
         self._ended = True
         if self._in_progress:
             self._nursery.cancel_scope.cancel()
