@@ -18,6 +18,7 @@ from typing import Any, Final, Literal, TypeAlias, TypeVar
 from trioserve._addresses import BindSpec, Descriptor, HostPort, UnixPath, is_loopback, parse_bind
 from trioserve._errors import ConfigError
 from trioserve._host_names import HostNames, NamedCertificate, parse_named_certificate
+from trioserve._points import seed_or_point
 from trioserve._root_path import read_prefix
 from trioserve._trust import TrustedPeers, believed_fields
 from trioserve._values import Option, can_be_none, nearest, read_value, switch_of
@@ -259,6 +260,9 @@ class Config:
     warn_blocked: Seconds = seconds(
         None, "Log where the event loop stands when it stands still for longer than this; with --reload it is 100ms.",
         minimum=0.01, group="Development")
+    chaos: str | None = option(
+        None, "Development", "Cancel, leave, hold up and slow down requests, as this seed says, or all of them at one "
+        "point, such as cancel@3.", metavar="SEED|POINT")
 
     log_level: Literal["critical", "error", "warning", "info", "debug", "trace"] = option(
         "info", "Logging", "Least severe level that is logged.", aliases=_LEVELS)
@@ -368,6 +372,10 @@ class Config:
             raise ConfigError("workers", f"{self.workers} workers cannot be reloaded: reload runs one, choose either")
         if self.teach and self.workers > 1:
             raise ConfigError("teach", f"timelines of {self.workers} workers would be mixed: use --workers 1")
+        if self.chaos is not None:
+            _translate("chaos", seed_or_point, self.chaos)
+            if self.workers > 1:
+                raise ConfigError("chaos", f"it needs one process, to be repeatable, and not {self.workers} workers")
         for line in self.header:
             if not _HEADER.fullmatch(line):
                 raise ConfigError("header", f"{line!r} is not of the form Name:Value")

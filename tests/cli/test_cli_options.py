@@ -67,6 +67,7 @@ EXAMPLES: Final[dict[str, tuple[str, Any]]] = {  # of options whose values have 
     "server_name": ("*.example.com", ("*.example.com",)),
     "uds_permissions": ("660", "660"),
     "umask": ("027", "027"),
+    "chaos": ("cancel@3", "cancel@3"),
     "loop": ("uvloop", "uvloop"),
 }
 

@@ -141,6 +141,7 @@ def test_numbers(name: str, known: Option) -> None:
 
 
 WITH_A_FORM: Final = {
+    "chaos": "7",
     "root_path": "/api", "uds_permissions": "660", "umask": "027", "forwarded_allow_ips": "::1",
     "forwarded_headers": "forwarded", "loop": "uvloop", "admin": "unix:/run/admin.sock", "admin_path": "/-/admin",
 }  # fmt: skip

@@ -410,6 +410,10 @@ def test_zero_loss(backend: str) -> None:
     assert int(lines[1].removesuffix(" answered")) >= 4000
 
 
+def test_chaos_test() -> None:
+    assert run_program("chaos_test") == ["trio: 18 rounds, nothing found", "asyncio: 18 rounds, nothing found"]
+
+
 def test_every_example_has_a_test() -> None:
     tested = {name.removeprefix("test_") for name in globals() if name.startswith("test_")}
     for path in EXAMPLES.glob("*.*"):

@@ -6,6 +6,7 @@ from trioserve._asgi.response import MESSAGE_COST, RUN_BYTES, Dated, Response, e
 from trioserve._asgi.scope import ASGI_VERSION, ScopeFactory
 from trioserve._asgi.states import BODY, COMPLETE, FIRST_BODY, START, State
 from trioserve._asgi.tls import tls_extension
+from trioserve._asgi.tolerated import ResponseWatch
 
 __all__ = [
     "ASGI_VERSION",
@@ -19,6 +20,7 @@ __all__ = [
     "FileMessage",
     "ProxyHeaders",
     "Response",
+    "ResponseWatch",
     "ScopeFactory",
     "State",
     "error_body",

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
 __all__ = ["COMMANDS", "load_command"]
 
 COMMANDS: Final = {
+    "check": "Try an application on both backends, and say what is wrong with it.",
     "tree": "Show the task tree of a server that runs with --admin.",
 }
 """Name and summary of each; the module of the same name has its ``command``."""

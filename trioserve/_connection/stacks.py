@@ -2,16 +2,18 @@
 
 import gc
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import AsyncGeneratorType, CoroutineType, FrameType, GeneratorType
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from trioserve._connection.inline import continue_as_it_is, continue_inline
 
-__all__ = ["await_chain", "await_frames", "await_point", "is_machinery", "place_of", "point_of"]
+__all__ = ["await_chain", "await_frames", "await_point", "drives_coro", "is_machinery", "place_of", "point_of"]
+
+F = TypeVar("F", bound=Callable[..., object])
 
 _MACHINERY: Final = frozenset(("trioserve", "anyio", "trio", "asyncio", "uvloop", "outcome"))
-_DRIVERS: Final = (continue_inline.__code__, continue_as_it_is.__code__)  # each runs a ``coro`` that it does not await
+_DRIVERS: Final = {continue_inline.__code__, continue_as_it_is.__code__}  # each runs a ``coro`` that it does not await
 _STEPS: Final = ("async_generator_asend", "async_generator_athrow")  # what an asynchronous generator is awaited through
 
 
@@ -37,6 +39,12 @@ def await_chain(outermost: object) -> Iterator[tuple[object, FrameType | None]]:
         if frame is not None and frame.f_code in _DRIVERS:
             inner = frame.f_locals.get("coro")
         waiting = inner
+
+
+def drives_coro(function: F) -> F:
+    """Say of a generator function that it runs a ``coro`` which it does not await; the chain passes through it, too."""
+    _DRIVERS.add(function.__code__)
+    return function
 
 
 def await_frames(outermost: object) -> list[FrameType]:

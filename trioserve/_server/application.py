@@ -1,18 +1,20 @@
 """From what is given to what is served: one interface, and around it what the configuration asks for."""
 
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
 from functools import partial
+from typing import cast
 
 from trioserve._config import Config
 from trioserve._host_names import HostNames
 from trioserve._server.interface import adapt
 from trioserve._server.only_hosts import only_for_hosts
 from trioserve._server.opened_app import OpenedApp
-from trioserve._server.openers import is_opener
+from trioserve._server.openers import is_opener, open_with
 from trioserve._server.trace import traced
 from trioserve._types import AnyApp, App
 
-__all__ = ["application_of"]
+__all__ = ["application_of", "surrounded"]
 
 
 def application_of(
@@ -25,6 +27,22 @@ def application_of(
     if is_opener(app):
         return OpenedApp(app, partial(_prepare, config=config, around=around), config.lifespan)
     return _prepare(app, config, around)
+
+
+def surrounded(app: AnyApp, config: Config, around: Callable[[App], App]) -> AnyApp:
+    """``app`` with ``around`` around what it serves; a context manager stays one.
+
+    Raises AppNotFound as ``adapt`` does.
+    """
+    if not is_opener(app):
+        return around(adapt(app, config))
+
+    @asynccontextmanager
+    async def opened() -> AsyncGenerator[App, None]:
+        async with open_with(app) as yielded:
+            yield around(adapt(yielded, config))
+
+    return cast("AnyApp", opened)
 
 
 def _prepare(app: AnyApp, config: Config, around: Callable[[App], App] | None) -> App:

@@ -16,7 +16,7 @@ from trioserve._config import Config
 from trioserve._connection import Lifetime, Recorder
 from trioserve._errors import LifespanDied, TrioserveError
 from trioserve._server.announcing import announce, shown_listener
-from trioserve._server.application import application_of
+from trioserve._server.application import application_of, surrounded
 from trioserve._server.connections import Connections
 from trioserve._server.engine import choose_engine
 from trioserve._server.lifespan import Lifespan
@@ -79,6 +79,10 @@ class Server:
         if config.admin is not None or config.admin_path is not None:
             self._admin = self._make_admin(listens=serves_admin)
             recorders = (*recorders, *self._admin.recorders)
+        if config.chaos is not None:
+            from trioserve._server.chaos import under_chaos  # somebody asks; nobody else pays for it
+
+            app = surrounded(app, config, partial(under_chaos, text=config.chaos, stop=self.request_shutdown))
         self._app = application_of(app, config, self._admin.wrapped if self._admin is not None else None)
         self._connections = Connections(
             config, self._lifetime, self._shutdown, on_spent or self.request_shutdown, recorders)

@@ -7,6 +7,8 @@ TYPE_CHECKING = False  # a type checker takes it for True; importing typing woul
 
 _HOMES = {
     "BackgroundServer": "live_server",
+    "ChaosFailed": "chaos_rounds",
+    "ChaosReport": "chaos_rounds",
     "MemoryServer": "memory_server",
     "MemoryTransport": "http",
     "RawClient": "raw_client",
@@ -16,6 +18,7 @@ _HOMES = {
     "WebSocketClient": "websocket_client",
     "WebSocketClosed": "websocket_client",
     "WebSocketRefused": "websocket_client",
+    "chaos": "chaos_rounds",
     "clock_is_virtual": "virtual_time",
     "open_test_server": "memory_server",
     "raw_request": "raw_client",
@@ -28,13 +31,14 @@ _HOMES = {
 }
 
 __all__ = [
-    "BackgroundServer", "MemoryServer", "MemoryTransport", "RawClient", "ServerInThread", "VirtualClockLoop",
-    "VirtualTimeStuck", "WebSocketClient", "WebSocketClosed", "WebSocketRefused", "clock_is_virtual",
-    "open_test_server", "raw_request", "run_in_virtual_time", "seconds_passed", "serve_background",
+    "BackgroundServer", "ChaosFailed", "ChaosReport", "MemoryServer", "MemoryTransport", "RawClient", "ServerInThread",
+    "VirtualClockLoop", "VirtualTimeStuck", "WebSocketClient", "WebSocketClosed", "WebSocketRefused", "chaos",
+    "clock_is_virtual", "open_test_server", "raw_request", "run_in_virtual_time", "seconds_passed", "serve_background",
     "serve_in_thread", "settled", "virtual_backend",
 ]  # fmt: skip
 
 if TYPE_CHECKING:
+    from trioserve.testing.chaos_rounds import ChaosFailed, ChaosReport, chaos
     from trioserve.testing.http import MemoryTransport
     from trioserve.testing.live_server import BackgroundServer, ServerInThread, serve_background, serve_in_thread
     from trioserve.testing.memory_server import MemoryServer, open_test_server

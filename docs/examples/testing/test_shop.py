@@ -6,7 +6,7 @@ import anyio
 import pytest
 from shop import app
 
-from trioserve.testing import raw_request, seconds_passed
+from trioserve.testing import chaos, raw_request, seconds_passed
 
 pytestmark = [pytest.mark.anyio, pytest.mark.trioserve(timeout_request=30)]
 
@@ -92,3 +92,7 @@ async def test_a_websocket(trioserve_server):
     async with trioserve_server.websocket("/chat") as websocket:
         await websocket.send("hello")
         assert await websocket.receive() == "you said hello"
+
+
+async def test_whatever_is_cancelled_whenever():
+    await chaos(app, ["GET /price?seconds=1", "PUT /upload hats"])

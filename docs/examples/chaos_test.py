@@ -1,0 +1,43 @@
+"""A shop under chaos, on both backends and in virtual time.
+
+    python docs/examples/chaos_test.py
+"""
+
+from collections.abc import AsyncIterator
+
+import anyio
+from fastapi import Depends, FastAPI
+
+from trioserve.testing import ChaosReport, chaos, run_in_virtual_time
+
+app = FastAPI()
+
+
+async def transaction() -> AsyncIterator[None]:
+    try:
+        yield
+    finally:
+        with anyio.move_on_after(5, shield=True):  # without the shield chaos finds that the rollback is cut
+            await anyio.sleep(0.01)
+
+
+@app.get("/hats", dependencies=[Depends(transaction)])
+async def hats() -> list[str]:
+    await anyio.sleep(0.1)
+    return ["bowler", "fez"]
+
+
+@app.post("/orders", dependencies=[Depends(transaction)])
+async def order(hat: str) -> str:
+    await anyio.sleep(0.1)
+    return f"a {hat}"
+
+
+async def test_the_shop() -> ChaosReport:
+    return await chaos(app, ["GET /hats", "POST /orders?hat=fez"])
+
+
+if __name__ == "__main__":
+    for backend in ("trio", "asyncio"):
+        report = run_in_virtual_time(test_the_shop, backend=backend)
+        print(f"{backend}: {report.rounds} rounds, nothing found")

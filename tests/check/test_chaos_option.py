@@ -1,0 +1,128 @@
+"""``--chaos``: requests of a running server are struck as a seed says, and what is found names its point."""
+
+
+import random
+
+import anyio
+import pytest
+
+from tests.check.zoo import load_zoo
+from tests.helpers.apps import read_body, reply
+from trioserve import Config
+from trioserve._errors import ConfigError
+from trioserve._points import Point, random_point
+from trioserve._types import Receive, Scope, Send
+from trioserve.testing import open_test_server, raw_request
+
+GET = raw_request()
+
+
+def chaos_lines(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [record.getMessage() for record in caplog.records if record.getMessage().lower().startswith("chaos")]
+
+
+async def waiting(scope: Scope, receive: Receive, send: Send) -> None:
+    assert scope["type"] == "http"
+    for _ in range(3):
+        await anyio.sleep(0.1)
+    await reply(send)
+
+
+async def test_a_finding_names_its_point(caplog: pytest.LogCaptureFixture) -> None:
+    async with open_test_server(load_zoo("unshielded_finally").app, chaos="cancel@1") as server:
+        client = server.connect()
+        await client.send(GET)
+        await client.receive_rest()
+    loud, struck, found = chaos_lines(caplog)
+    assert loud.startswith("CHAOS, point cancel@1: ") and loud.endswith("Not for production")
+    assert struck == "chaos: GET / was struck at cancel@1"
+    assert found.startswith("chaos: cut: it was cancelled, and what it still had to do then was cancelled as well, at ")
+    assert "Seats.give_back" in found and found.endswith("See it again with --chaos cancel@1")
+    assert [record.levelname for record in caplog.records if record.getMessage().lower().startswith("chaos")] == [
+        "WARNING", "WARNING", "ERROR"]
+
+
+async def lines_of(seed: str, requests: int, caplog: pytest.LogCaptureFixture) -> list[str]:
+    caplog.clear()
+    async with open_test_server(waiting, chaos=seed) as server:
+        for _ in range(requests):
+            client = server.connect()
+            await client.send(raw_request(headers={"connection": "close"}))
+            with anyio.move_on_after(100):
+                await client.receive_rest()
+            await client.aclose()
+    return chaos_lines(caplog)
+
+
+async def test_a_seed_strikes_at_the_same_points_again(caplog: pytest.LogCaptureFixture) -> None:
+    first = await lines_of("1", 10, caplog)
+    assert await lines_of("1", 10, caplog) == first
+    assert await lines_of("2", 10, caplog) != first
+    assert 3 <= len(first) <= 11
+
+
+async def test_a_client_that_is_made_to_leave(caplog: pytest.LogCaptureFixture) -> None:
+    seen = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        assert scope["type"] == "http"
+        await receive()
+        seen.append((await receive())["type"])
+        with pytest.raises(OSError, match="the client has left"):
+            await reply(send)
+
+    async with open_test_server(app, chaos="leave@1") as server:
+        client = server.connect()
+        await client.send(GET)
+        await client.receive()
+    assert seen == ["http.disconnect"]
+
+
+async def test_a_slow_client(caplog: pytest.LogCaptureFixture) -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        assert scope["type"] == "http"
+        await read_body(receive)
+        await reply(send)
+
+    async with open_test_server(app, chaos="slow@1") as server:
+        client = server.connect()
+        began = anyio.current_time()
+        await client.send(GET)
+        assert (await client.receive()).startswith(b"HTTP/1.1 200")
+        assert anyio.current_time() - began == pytest.approx(2.0)
+
+
+async def test_a_shutdown_in_the_middle(caplog: pytest.LogCaptureFixture) -> None:
+    async with open_test_server(waiting, chaos="shutdown@1") as server:
+        client = server.connect()
+        await client.send(GET)
+        assert (await client.receive_rest()).startswith(b"HTTP/1.1 200")  # it is finished first
+        await server.reached("STOPPED")
+    assert any(record.getMessage() == "Shutting down (chaos)" for record in caplog.records)
+
+
+async def test_without_it_nothing_is_wrapped() -> None:
+    async with open_test_server(waiting) as server:
+        client = server.connect()
+        await client.send(GET)
+        assert (await client.receive()).startswith(b"HTTP/1.1 200")
+
+
+@pytest.mark.parametrize("text", ["seven", "-1", "cancel", "stop@1", ""])
+def test_what_is_neither_seed_nor_point(text: str) -> None:
+    with pytest.raises(ConfigError, match=r"chaos: .* is neither a seed, such as 7, nor a point"):
+        Config(chaos=text)
+
+
+def test_several_workers_cannot_be_repeated() -> None:
+    with pytest.raises(ConfigError, match="chaos: it needs one process"):
+        Config(chaos="7", workers=2)
+
+
+def test_shutdowns_are_rare() -> None:
+
+
+    points = [random_point(random.Random(seed)) for seed in range(1000)]
+    assert 1 <= sum(point.kind == "shutdown" for point in points) <= 50
+    assert {point.kind for point in points} == {"cancel", "leave", "pause", "slow", "shutdown"}
+    assert Point.parse(str(points[0])) == points[0]

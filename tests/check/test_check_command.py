@@ -1,0 +1,243 @@
+"""``trioserve check`` as a person runs it: two processes, a report, an exit code."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.check.zoo import REQUESTS, ZOO, line_of
+
+ROOT = ZOO.parents[1]
+
+
+def run_check(*arguments: str | Path, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "trioserve", "check", *arguments], stdin=subprocess.DEVNULL, capture_output=True,
+        text=True, timeout=50, cwd=cwd, env=os.environ | {"PYTHONPATH": str(ROOT)})
+
+
+def report_of(name: str, *arguments: str) -> dict[str, Any]:
+    """What it finds in the zoo, as JSON. The exit code says whether it has found something."""
+    module = name.partition(":")[0]
+    requests = [word for text in REQUESTS.get(module, []) for word in ("--request", text)]
+    done = run_check(name, "--app-dir", str(ZOO), "--json", *requests, *arguments)
+    assert done.returncode in (0, 1), done.stderr
+    report: dict[str, Any] = json.loads(done.stdout)
+    assert done.returncode == (1 if report["findings"] else 0)
+    assert done.stderr == ""
+    return report
+
+
+FAULTS = [  # application, kind, text, where
+    ("asyncio_only:app", "backend", "works on asyncio and not on trio: RuntimeError: no running event loop",
+     "async with asyncio.timeout(5)"),
+    ("blocking_call:app", "blocking", "time.sleep(0.2) stops the event loop", "time.sleep(0.2)"),
+    ("deaf_lifespan:app", "lifespan", "has caught FileNotFoundError", 'prices["hat"] = read_price("no'),
+    ("forgotten_await:app", "warning", "coroutine 'remember' was never awaited", None),
+    ("wrong_messages:body_first", "asgi", "'http.response.body' sent where http.response.start is expected",
+     '"http.response.body", "body": b"Hello'),
+    ("wrong_messages:two_starts", "asgi", "'http.response.start' sent where http.response.body is expected", "201"),
+    ("wrong_messages:no_end", "asgi", "it returns before its response is complete", None),
+    ("wrong_messages:text", "asgi", "the body of http.response.body is bytes, not str", '"body": "Hello'),
+]
+
+
+@pytest.mark.parametrize(("app", "kind", "text", "code"), FAULTS, ids=[fault[0] for fault in FAULTS])
+def test_a_planted_fault_is_found(app: str, kind: str, text: str, code: str | None) -> None:
+    report = report_of(app)
+    [finding] = report["findings"]
+    assert finding["kind"] == kind
+    assert text in finding["text"]
+    if code is not None:
+        assert finding["where"].startswith(line_of(app.partition(":")[0], code))
+    assert finding["advice"]
+
+
+TWINS = ["asyncio_only", "blocking_call", "deaf_lifespan", "forgotten_await", "wrong_messages"]
+
+
+@pytest.mark.parametrize("name", TWINS)
+def test_its_twin_is_right(name: str) -> None:
+    report = report_of(f"{name}:mended")
+    assert [outcome["backend"] for outcome in report["backends"]] == ["trio", "asyncio"]
+    assert [outcome["answers"] for outcome in report["backends"]] == [{"GET /": "200"}] * 2
+
+
+def test_what_others_tolerate_less() -> None:
+    texts = [finding["text"] for finding in report_of("wrong_messages:tolerated")["findings"]]
+    assert texts == [
+        "it sends the header b'Content-Type': names are in lower case",
+        "it sends a body of type bytearray: it is bytes",
+        "it sends http.response.body after the end of the response, which is ignored",
+    ]
+
+
+def test_a_task_of_nobody() -> None:
+    [finding] = report_of("leaked_task:app", "--backend", "asyncio")["findings"]
+    assert (finding["kind"], finding["backend"]) == ("left-behind", "asyncio")
+    assert finding["where"].startswith(line_of("leaked_task", "await asyncio.sleep(5)"))
+    assert report_of("leaked_task:mended", "--backend", "asyncio")["findings"] == []
+
+
+@pytest.mark.parametrize(("name", "kind", "point"), [
+    ("swallowed_cancellation", "swallowed", "cancel@0"), ("unshielded_finally", "cut", "cancel@1"),
+    ("shared_state", "overtaken", "pause@0")])  # fmt: skip
+def test_chaos(name: str, kind: str, point: str) -> None:
+    found = report_of(f"{name}:app", "--chaos")
+    assert {finding["kind"] for finding in found["findings"]} == {kind}
+    assert found["findings"][0]["point"] == point
+    assert found["findings"][0]["backend"] == ""  # both have shown it
+    again = report_of(f"{name}:app", "--point", point)
+    assert again["findings"][0] == found["findings"][0]
+    assert again["backends"][0]["rounds"] < found["backends"][0]["rounds"]
+    assert report_of(f"{name}:mended", "--chaos")["findings"] == []
+
+
+RIGHT = ["hello_asgi:app", "hello_fastapi:app", "send_files:app", "chat:app", "trioserve.demo:app"]
+
+
+@pytest.mark.parametrize("app", RIGHT)
+def test_nothing_is_found_in_what_is_right(app: str) -> None:
+    done = run_check(app, "--app-dir", "docs/examples", "--chaos", "--json")
+    report = json.loads(done.stdout)
+    assert (done.returncode, report["findings"]) == (0, [])
+    assert [outcome["answers"] for outcome in report["backends"]] == [{"GET /": "200"}] * 2
+    assert all(outcome["rounds"] >= 3 for outcome in report["backends"])
+
+
+def test_the_json_is_as_the_guide_says() -> None:
+    guide = (ROOT / "docs/guides/check.md").read_text("utf-8").partition("## As JSON")[2]
+    report = report_of("wrong_messages:text")
+    rows = dict(re.findall(r"^\| `(\w+)` \| (.*) \|$", guide, re.MULTILINE))
+    assert list(rows) == list(report)
+    assert set(re.findall(r"`(\w+)`", rows["backends"])) == set(report["backends"][0])
+    assert set(re.findall(r"`(\w+)`", rows["findings"])) == set(report["findings"][0])
+    assert report["version"] == 1
+
+
+# Other applications.
+
+
+def test_what_is_left_behind(tmp_path: Path) -> None:
+    (tmp_path / "main.py").write_text("""
+import socket, threading
+
+kept = []
+
+async def app(scope, receive, send):
+    assert scope["type"] == "http"
+    kept.append(socket.socket())
+    threading.Thread(target=threading.Event().wait, name="poller", daemon=True).start()
+    await send({"type": "http.response.start", "status": 200})
+    await send({"type": "http.response.body"})
+""")
+    done = run_check("main:app", "--json", cwd=tmp_path)
+    found = [(finding["text"], finding["where"]) for finding in json.loads(done.stdout)["findings"]]
+    assert found == [
+        ("a socket is still open after the shutdown", "main.py:8 (app)"),
+        ("the thread poller runs on after the shutdown", ""),
+    ]
+
+
+def test_blocking_calls_that_python_reports(tmp_path: Path) -> None:
+    (tmp_path / "main.py").write_text("""
+import socket, subprocess, sys
+
+async def app(scope, receive, send):
+    assert scope["type"] == "http"
+    subprocess.run([sys.executable, "-c", "pass"])
+    socket.getaddrinfo("127.0.0.1", 80)
+    with socket.create_server(("127.0.0.1", 0)) as server, socket.socket() as client:
+        client.connect(server.getsockname())
+    await send({"type": "http.response.start", "status": 200})
+    await send({"type": "http.response.body"})
+""")
+    done = run_check("main:app", "--json", cwd=tmp_path)
+    findings = json.loads(done.stdout)["findings"]
+    assert {finding["kind"] for finding in findings} == {"blocking"}
+    assert [finding["where"] for finding in findings] == [f"main.py:{line} (app)" for line in (6, 7, 9)]
+
+
+def test_lifespans(tmp_path: Path) -> None:
+    (tmp_path / "main.py").write_text("""
+async def without(scope, receive, send):
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"x-path", scope["path"].encode())]})
+    await send({"type": "http.response.body"})
+
+async def accident(scope, receive, send):
+    scope["method"]
+    await without(scope, receive, send)
+
+async def silent(scope, receive, send):
+    if scope["type"] == "lifespan":
+        await receive()
+    else:
+        await without(scope, receive, send)
+
+async def refusing(scope, receive, send):
+    if scope["type"] == "lifespan":
+        await receive()
+        raise OSError("no database")
+    await without(scope, receive, send)
+""")
+    def found(app: str) -> list[tuple[str, str, str]]:
+        report = json.loads(run_check(f"main:{app}", "--json", cwd=tmp_path).stdout)
+        return [(finding["kind"], finding["text"], finding["where"]) for finding in report["findings"]]
+
+    [(kind, text, where)] = found("accident")
+    assert (kind, where) == ("lifespan", "main.py:7 (accident)")
+    assert text.startswith("called for its lifespan, it fails by accident: KeyError: 'method'")
+    [(kind, text, where)] = found("silent")
+    assert kind == "lifespan" and text.startswith("it asks for lifespan.startup and returns without an answer")
+    [(kind, text, where)] = found("refusing")
+    assert (kind, where) == ("start", "main.py:19 (refusing)")
+
+
+def test_a_trial_that_does_not_end(tmp_path: Path) -> None:
+    (tmp_path / "main.py").write_text("""
+async def app(scope, receive, send):
+    assert scope["type"] == "http"
+    while True:
+        pass
+""")
+    done = run_check("main:app", "--backend", "trio", "--timeout", "3", "--json", cwd=tmp_path)
+    [finding] = json.loads(done.stdout)["findings"]
+    assert (done.returncode, finding["kind"]) == (1, "silent")
+    assert finding["text"] == "the trial did not end within 3 s"
+    assert 'main.py", line ' in finding["where"] and finding["where"].endswith("in app")
+
+
+def test_the_report_for_a_person() -> None:
+    done = run_check("asyncio_only:app", "--app-dir", "docs/zoo")
+    lines = done.stdout.splitlines()
+    assert done.returncode == 1
+    assert lines[0] == "asyncio_only:app"
+    assert lines[1].startswith("  trio     imported in ") and lines[1].endswith(" ms, GET / -> 500")
+    assert lines[4:] == [
+        "backend      it works on asyncio and not on trio: RuntimeError: no running event loop",
+        f"             at     {line_of('asyncio_only', 'asyncio.timeout')}(app)",
+        "             during GET /, trio",
+        "             do     Serve it with --backend of the one it was written for, or use anyio, which runs on both.",
+        "",
+        "1 found.",
+    ]
+    done = run_check("asyncio_only:mended", "--app-dir", "docs/zoo", "--request", "POST / {}")
+    assert (done.returncode, done.stdout.splitlines()[-1]) == (0, "Nothing found.")
+
+
+@pytest.mark.parametrize(("arguments", "text"), [
+    (["no_such_module:app"], "Error: 'no_such_module:app': there is no module 'no_such_module' in"),
+    (["asyncio_only:app", "--request", "/"], "'/' is no request: METHOD PATH [BODY]"),
+    (["asyncio_only:app", "--point", "here"], "'here' is no point: KIND@NUMBER, such as cancel@3"),
+    ([], "Missing argument 'APP'"),
+])  # fmt: skip
+def test_what_cannot_run(arguments: list[str], text: str) -> None:
+    done = run_check(*arguments, "--app-dir", "docs/zoo")
+    assert done.returncode == 2
+    assert text in done.stderr
+    assert done.stdout == ""

@@ -1,0 +1,75 @@
+"""Whose code a frame is, and how its place is written. Knows the layout of an installation, and no event loop."""
+
+import os
+import sysconfig
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from types import CodeType, FrameType, TracebackType
+from typing import Final, TypeAlias
+
+from trioserve._connection import await_frames
+
+__all__ = ["Step", "is_own", "place_of_error", "place_of_frame", "seen_from_here", "steps_of_error", "steps_of_wait",
+           "written"]  # fmt: skip
+
+Step: TypeAlias = tuple[CodeType, int]
+"""A function and the line in it where it called, or awaited, the next one."""
+
+_OTHERS: Final = tuple(
+    os.path.join(os.path.realpath(path), "")
+    for path in (
+        *(sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")),
+        str(Path(__file__).parents[1]),
+    ))  # fmt: skip
+
+
+def is_own(code: CodeType) -> bool:
+    """The application's own: neither Python's, nor an installed package's, nor ours."""
+    return not code.co_filename.startswith("<") and not os.path.realpath(code.co_filename).startswith(_OTHERS)
+
+
+def steps_of_error(exc: BaseException) -> list[Step]:
+    """The way that an exception has come, from the outermost function to where it was raised."""
+    steps: list[Step] = []
+    traceback: TracebackType | None = exc.__traceback__
+    while traceback is not None:
+        steps.append((traceback.tb_frame.f_code, traceback.tb_lineno))
+        traceback = traceback.tb_next
+    return steps
+
+
+def steps_of_wait(coro: object) -> list[Step]:
+    """The awaits of a coroutine that is suspended, from the outermost on."""
+    return [(frame.f_code, frame.f_lineno) for frame in await_frames(coro)]
+
+
+def place_of_error(exc: BaseException) -> str:
+    """The application's last line before the exception; with none of its own, that of whatever was called."""
+    while isinstance(exc, BaseExceptionGroup):
+        exc = exc.exceptions[0]
+    return _innermost(steps_of_error(exc))
+
+
+def place_of_frame(frame: FrameType | None) -> str:
+    """The same for code that runs."""
+    steps: list[Step] = []
+    while frame is not None:
+        steps.append((frame.f_code, frame.f_lineno))
+        frame = frame.f_back
+    return _innermost(steps[::-1], or_else=False)
+
+
+def _innermost(steps: Sequence[Step], *, or_else: bool = True) -> str:
+    own: Iterable[Step] = [step for step in steps if is_own(step[0])] or (steps if or_else else ())
+    return written([*own][-1]) if own else ""
+
+
+def written(step: Step) -> str:
+    """``file:line (function)``."""
+    code, line = step
+    return seen_from_here(f"{code.co_filename}:{line} ({code.co_qualname})")
+
+
+def seen_from_here(place: str) -> str:
+    """The same place, with a file below the current directory as it is seen from there."""
+    return place.removeprefix(os.path.join(os.getcwd(), ""))
