@@ -290,7 +290,9 @@ class Http1Connection:
         last = self.exchange
         return (last,) if last is not None and last.in_progress else ()
 
-    version = "1.1"
+    @property
+    def version(self) -> str:
+        return "1.1"
 
     @property
     def phase(self) -> Phase:

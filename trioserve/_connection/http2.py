@@ -6,7 +6,6 @@ it, and a successor holds the connection.
 """
 
 import logging
-from collections import deque
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -23,6 +22,7 @@ from trioserve._connection.http2_body import Http2Inlet
 from trioserve._connection.http2_goodbye import Goodbye
 from trioserve._connection.http2_sender import Sender
 from trioserve._connection.http2_stream import Http2Stream
+from trioserve._connection.http2_streams import Http2Streams
 from trioserve._connection.http2_terms import Http2Terms
 from trioserve._connection.inline import continue_as_it_is
 from trioserve._connection.look import Awaited, Phase, RequestLook, awaited
@@ -53,8 +53,8 @@ class Http2Connection:
     """
 
     __slots__ = (
-        "_going_on", "_goodbye", "_holder", "_nursery", "_patience", "_streams", "_terms", "_turn", "_waiting",
-        "client_left", "codec", "ctx", "scopes", "sender", "stream",
+        "_goodbye", "_holder", "_nursery", "_patience", "_streams", "_terms", "_turn", "client_left", "codec", "ctx",
+        "scopes", "sender", "stream",
     )  # fmt: skip
 
     def __init__(
@@ -70,9 +70,7 @@ class Http2Connection:
         self._nursery = nursery
         self._holder: Cancellable = nursery
         self._turn = 0  # of the relay: who began with another one does not hold the connection any more
-        self._streams: dict[int, Http2Stream] = {}  # that are open for the client
-        self._going_on: set[Http2Stream] = set()  # whose applications run, although they are not
-        self._waiting: deque[Http2Stream] = deque()  # requests that have come and not begun
+        self._streams = Http2Streams()
         self._patience = Patience(stream, ctx, self._on_stuck)
         self.sender = stream.observer = Sender(stream, self.codec, self._patience, self._on_over)
         self._goodbye = Goodbye(stream, self.sender)
@@ -110,11 +108,10 @@ class Http2Connection:
     async def _begin_waiting(self) -> bool:
         """Begin the requests that wait, as far as there is room; false when somebody else holds the connection now."""
         pace = Turn()
-        while self._waiting and self._running < self._terms.max_streams:
-            stream = self._waiting.popleft()
+        while (stream := self._streams.take_waiting(self._terms.max_streams)) is not None:
             if self.ctx.task_per_request:
                 stream.run_in(self._nursery.start_soon(stream.run))
-                if not self._waiting:
+                if not self._streams.waiting:
                     await anyio.lowlevel.checkpoint()  # they run, and what they answer leaves together
                 continue
             running = stream.run()
@@ -128,10 +125,6 @@ class Http2Connection:
                 await continue_as_it_is(running, trap)
                 return False
         return True
-
-    @property
-    def _running(self) -> int:
-        return len(self._streams) - len(self._waiting) + len(self._going_on)
 
     def _hand_on(self, stream: Http2Stream) -> None:
         """Its application waits, in the task of the holder. A successor receives what comes meanwhile."""
@@ -167,7 +160,7 @@ class Http2Connection:
             if patience.expects is not timeouts.header:
                 patience.stop()
                 patience.expect(timeouts.header)
-        elif self._streams or self._going_on:
+        elif self._streams:
             patience.stop()
         elif not self.codec.guard.has_begun:
             patience.expect(timeouts.header)
@@ -181,12 +174,12 @@ class Http2Connection:
 
     @property
     def _has_finished(self) -> bool:
-        return self._patience.is_over or (self._goodbye.is_final and not self._streams and not self._going_on)
+        return self._patience.is_over or (self._goodbye.is_final and not self._streams)
 
     # What the engine tells.
 
     def on_request(self, stream_id: int, fields: Fields, ends: bool) -> None:
-        is_one_too_many = len(self._streams) >= self._terms.max_streams
+        is_one_too_many = self._streams.open_count >= self._terms.max_streams
         if self._goodbye.refuses(stream_id) or is_one_too_many:
             self.ctx.lifetime.strike("limit_http2_streams" if is_one_too_many else "")
             self._reset(stream_id, REFUSED_STREAM)
@@ -201,14 +194,11 @@ class Http2Connection:
             self._refuse(stream, fields, exc, ends=ends)
             return
         if not ends:
-            stream.inlet = self._new_inlet(stream, head)
+            stream.expect_body(head, self._terms.limits.body)
         stream.response = response = Http2Response(head, self._terms.standing_fields)
         stream.answer = self._new_answer(head, response, stream)
-        self._streams[stream_id] = stream
-        self._waiting.append(stream)
-
-    def _new_inlet(self, stream: Http2Stream, head: RequestHead) -> Http2Inlet:
-        return Http2Inlet(stream, self.ctx, head.meaning, self._terms.limits.body)
+        self._streams.add(stream)
+        self._streams.waiting.append(stream)
 
     def _new_answer(self, head: RequestHead, response: Http2Response, stream: Http2Stream) -> "Http2Answer":
         if head.meaning.offers_websocket and self.ctx.websockets is not None:
@@ -227,10 +217,10 @@ class Http2Connection:
         else:
             head = RequestHead("", b"", "", b"", b"", [], Meaning("2", True, None, False, False))
             if not ends:
-                stream.inlet = self._new_inlet(stream, head)
+                stream.expect_body(head, self._terms.limits.body)
             stream.response = Http2Response(head, self._terms.standing_fields)
             stream.is_running = False
-            self._streams[stream.id] = stream
+            self._streams.add(stream)
             stream.answer_refusal(refusal, with_body=(b":method", b"HEAD") not in fields)
         if self.ctx.recorder is not None:
             self.ctx.recorder.refused(Refused.from_fields(fields, refusal, self.stream.peer))
@@ -248,14 +238,12 @@ class Http2Connection:
             self.codec.engine.acknowledge_received_data(len(data), stream_id)
 
     def is_open(self, stream_id: int) -> bool:
-        return stream_id in self._streams
+        return self._streams.get(stream_id) is not None
 
     def on_reset(self, stream_id: int, *, provoked: bool) -> None:
         stream = self._streams.get(stream_id)
         if stream is not None:
-            if stream in self._waiting:
-                self._waiting.remove(stream)
-                stream.is_running = False
+            self._streams.drop_waiting(stream)
             stream.inlet.stop_waiting()
             stream.on_lost()
         if provoked:
@@ -271,23 +259,17 @@ class Http2Connection:
     # What the streams tell and ask.
 
     def on_stream_sent(self, stream: Http2Stream) -> None:
-        self._streams.pop(stream.id, None)
-        if stream.is_running:
-            self._going_on.add(stream)
-        else:
-            stream.forget()
+        self._streams.on_sent(stream)
         self._see_what_is_left()
 
     def on_stream_ended(self, stream: Http2Stream) -> None:
-        if stream.id not in self._streams:
-            self._going_on.discard(stream)
-            stream.forget()
+        self._streams.on_ended(stream)
         self._see_what_is_left()
 
     def _see_what_is_left(self) -> None:
-        if self._waiting:
+        if self._streams.waiting:
             self.stream.interrupt()  # there may be room for one more
-        elif not self._streams and not self._going_on:
+        elif not self._streams:
             self._on_empty()
 
     def _on_empty(self) -> None:
@@ -315,9 +297,7 @@ class Http2Connection:
         """Streams in progress are finished; then the connection is closed."""
         self.announce_end()
         self._leave_soon()
-        for stream in (*self._streams.values(), *self._going_on):
-            if stream.answer is not None and stream.answer.in_progress:
-                stream.answer.drain()
+        self._streams.drain()
 
     def _leave_soon(self) -> None:
         if not self._goodbye.is_leaving:
@@ -326,43 +306,38 @@ class Http2Connection:
 
     async def _leave(self) -> None:
         await self._goodbye.say()
-        if not self._streams and not self._going_on:
+        if not self._streams:
             self.stream.interrupt()
 
     def cancel_all(self, reason: str) -> None:
         """End everything on the connection, and name in the log what is still running."""
-        for stream in (*self._streams.values(), *self._going_on):
-            if stream.is_running and stream.answer is not None:
-                stream.answer.request.say_end(reason)
+        self._streams.say_end(reason)
         self._goodbye.hurry()
         self._nursery.cancel()
 
     def unfinished(self) -> list[Request]:
         """What is still running."""
-        return [stream.answer.request for stream in self._busy if stream.answer is not None]
-
-    @property
-    def _busy(self) -> list[Http2Stream]:
-        """Streams whose application has not ended."""
-        return [stream for stream in (*self._streams.values(), *self._going_on) if stream.is_running]
+        return [stream.answer.request for stream in self._streams.busy if stream.answer is not None]
 
     # What whoever looks at the tree, or counts, asks.
 
     def in_progress(self) -> Sequence[InProgress]:
-        return [stream.answer for stream in self._busy if stream.answer is not None and stream.in_progress]
+        return self._streams.in_progress()
 
-    version = "2"
+    @property
+    def version(self) -> str:
+        return "2"
 
     @property
     def phase(self) -> Phase:
-        if busy := self._busy:
+        if busy := self._streams.busy:
             return "APP" if any(stream.in_progress for stream in busy) else "AFTER"
         if self._goodbye.is_leaving or self._goodbye.is_final or self.client_left:
             return "FAREWELL"
         return "HEAD" if self.codec.guard.in_field_section else "IDLE"
 
     def requests(self) -> list[RequestLook]:
-        return [look for stream in self._busy if (look := stream.look()) is not None]
+        return [look for stream in self._streams.busy if (look := stream.look()) is not None]
 
     @property
     def awaited(self) -> Awaited | None:
@@ -374,11 +349,7 @@ class Http2Connection:
         """It has finished sending. What it has asked for is still answered, as far as its windows allow."""
         self.client_left = True
         self.sender.flush()
-        for stream in tuple(self._streams.values()):
-            if stream.unsent:
-                stream.on_lost()
-            else:
-                stream.on_left()
+        self._streams.on_client_left()
 
     def _fail(self, error: Http2Error) -> None:
         """The client broke the protocol."""
@@ -388,19 +359,19 @@ class Http2Connection:
         if not self.codec.engine.is_over:
             self._goodbye.say_last(error.code)
         self.sender.stop()
-        self._lose_streams()
+        self._streams.lose()
 
     def _on_over(self) -> None:
         """The engine has had its last word, which was a GOAWAY of its own, or an answer to a client that has left."""
         self._goodbye.is_final = True
-        self._lose_streams()
+        self._streams.lose()
         self.stream.interrupt()
 
     async def _end(self) -> None:
         """Say what is left to say, whatever ended the connection, and close it."""
         self._patience.stop()
         try:
-            if self.client_left and not self.stream.lost and (self._streams or self._going_on):
+            if self.client_left and not self.stream.lost and self._streams:
                 await self._goodbye.wait_until_empty()
         finally:
             try:
@@ -413,15 +384,7 @@ class Http2Connection:
         """Nothing can be sent any more."""
         self.sender.stop()
         self.stream.abort()
-        self._lose_streams()
-
-    def _lose_streams(self) -> None:
-        """Whatever their applications do, no answer leaves any more, and those that wait need not begin."""
-        while self._waiting:
-            self._waiting.popleft().is_running = False
-        for stream in (*self._streams.values(), *self._going_on):
-            if not stream.lost:
-                stream.on_lost()
+        self._streams.lose()
 
     def forget(self) -> None:
         """All tasks have ended: let go of whatever knows this connection, so that no cycle stays."""
@@ -431,7 +394,6 @@ class Http2Connection:
     def _on_stuck(self) -> None:
         """The client has taken nothing for the whole write timeout."""
         complain(log, "write-timeout: %s does not read its responses", self.stream.peer, level=logging.WARNING)
-        for stream in tuple(self._streams.values()):
-            if stream.is_running and stream.answer is not None:
-                stream.answer.request.say_end("write-timeout")
+        for answer in self._streams.in_progress():
+            answer.request.say_end("write-timeout")
         self._break()

@@ -19,6 +19,7 @@ from trioserve._connection.patience import Patience
 from trioserve._connection.request_body import NO_BODY
 from trioserve._connection.turnstile import RETRY_AFTER_SECONDS
 from trioserve._errors import ClientDisconnected, PeerError
+from trioserve._protocol import RequestHead
 from trioserve._protocol.http2 import Http2Codec
 from trioserve._protocol.http2_frames import CANCEL, ENHANCE_YOUR_CALM, INTERNAL_ERROR, NO_ERROR
 from trioserve._streams import Address, ByteStream, Cancellable, TaskFunction
@@ -77,7 +78,6 @@ class Http2Stream:
         "answer", "congested", "id", "inlet", "is_running", "lost", "response",
     )  # fmt: skip
 
-    file_outlet = None  # files are framed as any other body
     response: Http2Response
     inlet: "Http2Inlet | Inlet"
 
@@ -96,6 +96,14 @@ class Http2Stream:
         self._drained: anyio.Event | None = None  # made when somebody waits for it
         self._left: anyio.Event | None = None  # likewise
         self._watch: Callable[[], object] | None = None  # starts the task that ends a request without a client
+
+    @property
+    def file_outlet(self) -> None:
+        """Files are framed as any other body."""
+
+    def expect_body(self, head: RequestHead, limit: int | None) -> None:
+        """The request has one; ``limit``: its bytes at most."""
+        self.inlet = Http2Inlet(self, self.ctx, head.meaning, limit)
 
     # The task of the stream.
 

@@ -16,7 +16,13 @@ from trioserve._streams.interface import (
     TaskFunction,
 )
 from trioserve._streams.proxied import ProxiedListener
-from trioserve._streams.running import open_network, running_backend, watch_tasks
+from trioserve._streams.running import (
+    look_at_tasks,
+    open_network,
+    running_backend,
+    tasks_are_in_nurseries,
+    watch_tasks,
+)
 from trioserve._streams.task_views import (
     BACKGROUND,
     CONNECTION,
@@ -25,8 +31,6 @@ from trioserve._streams.task_views import (
     ScopeView,
     TaskView,
     TaskViews,
-    look_at_tasks,
-    tasks_are_in_nurseries,
 )
 from trioserve._streams.task_watch import SeenScope, SeenTask, TaskWatch
 from trioserve._streams.tls import TlsListener, is_tls, tls_facts

@@ -13,110 +13,13 @@ import anyio
 
 from trioserve._errors import ClientDisconnected
 from trioserve._streams.interface import RECEIVE_BYTES, Address, ByteStream, Corked, SendObserver
+from trioserve._streams.memory_pipe import MemoryPipe
 
 __all__ = ["MemoryClient", "MemoryListener", "MemoryStream", "memory_stream_pair"]
 
 IN_FLIGHT_BYTES: Final = 64 * 1024  # in each direction; real ones hold more, which only makes tests larger
 CLIENT_ADDRESS: Final = ("192.0.2.1", 50000)  # TEST-NET-1 (RFC 5737): nobody's
 SERVER_ADDRESS: Final = ("192.0.2.80", 80)
-
-
-class _Pipe:
-    """One direction. Pieces stay as they were sent: one ``send`` is one ``receive``, unless room or a bound cuts it.
-
-    Attributes:
-        finished: the writer will send no more; the reader sees that when it has taken everything.
-        held_bytes: in the network, and not taken by the reader.
-        waiting_bytes: handed over by the writer, beyond what the network holds.
-    """
-
-    __slots__ = (
-        "_capacity", "_changed", "_held", "_waiting", "_writer", "finished", "held_bytes", "waiting_bytes",
-    )  # fmt: skip
-
-    def __init__(self, capacity: int, writer: "MemoryStream") -> None:
-        self._capacity = capacity
-        self._writer = writer
-        self._held: deque[bytes] = deque()
-        self.held_bytes = 0
-        self._waiting: deque[bytes] = deque()
-        self._changed = anyio.Event()
-        self.waiting_bytes = 0
-        self.finished = False
-
-    def put(self, data: bytes) -> None:
-        self._waiting.append(data)
-        self.waiting_bytes += len(data)
-        self._move()
-
-    def take(self, max_bytes: int) -> bytes:
-        """The oldest piece, or as much of it as is wanted; ``b""`` when there is none."""
-        if not self._held:
-            return b""
-        data = self._held.popleft()
-        if len(data) > max_bytes:
-            self._held.appendleft(data[max_bytes:])
-            data = data[:max_bytes]
-        self.held_bytes -= len(data)
-        self._move()
-        return data
-
-    def put_back(self, data: bytes) -> None:
-        """Let ``data`` be the next to be taken."""
-        if data:
-            self._held.appendleft(data)
-            self.held_bytes += len(data)
-
-    def _move(self) -> None:
-        """Let the network take what it has room for."""
-        while self._waiting and (room := self._capacity - self.held_bytes) > 0:
-            data = self._waiting.popleft()
-            if len(data) > room:
-                self._waiting.appendleft(data[room:])
-                data = data[:room]
-            self.waiting_bytes -= len(data)
-            self._held.append(data)
-            self.held_bytes += len(data)
-        self.notify()
-        self._writer._set_congested(bool(self._waiting))
-
-    def close_window(self) -> None:
-        """From now on the network takes nothing; what it holds can still be taken from it."""
-        self._capacity = 0
-
-    @property
-    def is_empty(self) -> bool:
-        return not self._held and not self._waiting
-
-    @property
-    def has_arrived(self) -> bool:
-        """There is something to take."""
-        return bool(self._held)
-
-    @property
-    def end_has_arrived(self) -> bool:
-        """The reader can know that the writer has finished, although there may be bytes to take before the end."""
-        return self.finished and not self._waiting
-
-    def drop_waiting(self) -> None:
-        self._waiting.clear()
-        self.waiting_bytes = 0
-        self.notify()
-        self._writer._set_congested(False)
-
-    def drop_all(self) -> None:
-        self._held.clear()
-        self.held_bytes = 0
-        self.drop_waiting()
-
-    def notify(self) -> None:
-        """Wake whoever waits at either end."""
-        self._changed.set()
-        self._changed = anyio.Event()
-        self._writer._other.look()
-
-    async def wait_for_change(self) -> None:
-        await self._changed.wait()
 
 
 class MemoryStream:
@@ -127,8 +30,8 @@ class MemoryStream:
         "lost", "observer", "peer",
     )  # fmt: skip
 
-    _incoming: _Pipe  # these three belong to both ends: see memory_stream_pair
-    _outgoing: _Pipe
+    _incoming: MemoryPipe  # these three belong to both ends: see memory_stream_pair
+    _outgoing: MemoryPipe
     _other: "MemoryStream"
 
     def __init__(self, peer: Address | None, local: Address | None) -> None:
@@ -365,8 +268,8 @@ def memory_stream_pair(
     """
     near, far = MemoryClient(peer=server, local=client), MemoryStream(peer=client, local=server)
     near._other, far._other = far, near
-    near._outgoing = far._incoming = _Pipe(capacity, writer=near)
-    far._outgoing = near._incoming = _Pipe(capacity, writer=far)
+    near._outgoing = far._incoming = MemoryPipe(capacity, near._set_congested, far.look)
+    far._outgoing = near._incoming = MemoryPipe(capacity, far._set_congested, near.look)
     return near, far
 
 

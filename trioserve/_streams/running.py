@@ -1,11 +1,16 @@
-"""Which backend is running, and its network."""
+"""Which backend is running, its network, and its tasks; only the running event loop's own library is imported."""
+
+from collections.abc import Iterable
+from contextvars import ContextVar
+from typing import Any
 
 import sniffio
 
-from trioserve._streams.interface import Network
+from trioserve._streams.interface import CancellableNursery, Network
+from trioserve._streams.task_views import TaskViews
 from trioserve._streams.task_watch import TaskListener, TaskWatch
 
-__all__ = ["open_network", "running_backend", "watch_tasks"]
+__all__ = ["look_at_tasks", "open_network", "running_backend", "tasks_are_in_nurseries", "watch_tasks"]
 
 
 def running_backend() -> str:
@@ -14,7 +19,7 @@ def running_backend() -> str:
 
 
 def open_network() -> Network:
-    """The network of the running event loop; only that loop's own library is imported."""
+    """The network of the running event loop."""
     if running_backend() == "trio":
         from trioserve._streams.on_trio import TrioNetwork
 
@@ -33,3 +38,22 @@ def watch_tasks(listener: TaskListener) -> TaskWatch:
     from trioserve._streams.on_asyncio_steps import AsyncioTaskWatch
 
     return AsyncioTaskWatch(listener)
+
+
+def tasks_are_in_nurseries() -> bool:
+    """The event loop keeps the tree of tasks itself, so that nobody has to mark them; false if none runs yet."""
+    try:
+        return running_backend() == "trio"
+    except sniffio.AsyncLibraryNotFoundError:
+        return False
+
+
+def look_at_tasks(connections: Iterable[CancellableNursery], variable: ContextVar[Any]) -> TaskViews:
+    """Of the running event loop. ``connections`` are the nurseries of all connections; ``variable`` marks tasks."""
+    if running_backend() == "trio":
+        from trioserve._streams.on_trio_tasks import TrioTasks
+
+        return TrioTasks()
+    from trioserve._streams.on_asyncio_tasks import AsyncioTasks
+
+    return AsyncioTasks(connections, variable)

@@ -1,17 +1,12 @@
 """The tasks of a process as they can be seen from outside, the same way for every event loop."""
 
-from collections.abc import Callable, Iterable, Sequence
-from contextvars import ContextVar
+from collections.abc import Callable, Sequence
 from typing import Any, Final, Protocol
 
-import sniffio
-
 from trioserve._streams.interface import CancellableNursery
-from trioserve._streams.running import running_backend
 
 __all__ = [
     "BACKGROUND", "CONNECTION", "LIFESPAN", "NurseryView", "ScopeView", "TaskView", "TaskViews", "function_of",
-    "look_at_tasks", "tasks_are_in_nurseries",
 ]
 
 CONNECTION: Final = "trioserve connection"  # names of tasks
@@ -96,27 +91,8 @@ class TaskViews(Protocol):
         """Tasks that belong to no connection and not to the lifespan, all of them in one list."""
 
 
-def tasks_are_in_nurseries() -> bool:
-    """The event loop keeps the tree of tasks itself, so that nobody has to mark them; false if none runs yet."""
-    try:
-        return running_backend() == "trio"
-    except sniffio.AsyncLibraryNotFoundError:
-        return False
-
-
 def function_of(coro: Any) -> str:
     """The name of the function that it is a call of, with its module."""
     frame = getattr(coro, "cr_frame", None)
     module = frame.f_globals.get("__name__", "") + "." if frame is not None else ""
     return module + str(getattr(coro, "__qualname__", type(coro).__qualname__))
-
-
-def look_at_tasks(connections: Iterable[CancellableNursery], variable: ContextVar[Any]) -> TaskViews:
-    """Of the running event loop. ``connections`` are the nurseries of all connections; ``variable`` marks tasks."""
-    if running_backend() == "trio":
-        from trioserve._streams.on_trio_tasks import TrioTasks
-
-        return TrioTasks()
-    from trioserve._streams.on_asyncio_tasks import AsyncioTasks
-
-    return AsyncioTasks(connections, variable)
