@@ -7,73 +7,23 @@ binding happen in the layers that need them.
 """
 
 import dataclasses
-import functools
 import math
-import re
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final, Literal, TypeAlias, TypeVar
+from typing import Any, Final, Literal
 
+from trioserve import _forms as forms
 from trioserve._addresses import BindSpec, Descriptor, HostPort, UnixPath, is_loopback, parse_bind
+from trioserve._declaring import KIBIBYTE, LEVELS, MEBIBYTE, Count, Seconds, option, refuses_unknown_names, seconds
 from trioserve._errors import ConfigError
-from trioserve._host_names import HostNames, NamedCertificate, parse_named_certificate
-from trioserve._points import seed_or_point
-from trioserve._root_path import read_prefix
-from trioserve._trust import TrustedPeers, believed_fields
-from trioserve._values import Option, can_be_none, nearest, read_value, switch_of
+from trioserve._host_names import NamedCertificate, parse_named_certificate
+from trioserve._implied import implied
+from trioserve._values import Option, can_be_none, read_value
 
-__all__ = ["Config", "Option", "Seconds", "implied", "options"]
+__all__ = ["Config", "Option", "Seconds", "options"]
 
-Seconds: TypeAlias = float | None
-"""A length of time; ``None`` (everywhere else: ``off``) switches the timeout off. Every fraction is one."""
-
-Count: TypeAlias = int | None
-"""A limit; ``None`` (everywhere else: ``off``) means no limit."""
-
-T = TypeVar("T")
-
-KIBIBYTE: Final = 1024
-MEBIBYTE: Final = 1024 * KIBIBYTE
-BLOCKED_SECONDS: Final = 0.1  # that an event loop may stand still in development: so long a person notices
 DEFAULT_ACCESS_FORMAT: Final = '%(client)s - "%(r)s" %(s)s %(st)s %(B)s B %(ms)s ms'
-
-
-def option(
-    default: Any, group: str, help: str, *, minimum: float = -math.inf, maximum: float = math.inf,
-    metavar: str | None = None, environment: str | None = None, secret: bool = False,
-    aliases: tuple[tuple[str | float, str], ...] = (), comma_separated: bool = False,
-) -> Any:
-    """A field of ``Config`` with what the command line and the reference say about it."""
-    known = Option(help, group, minimum, maximum, metavar, environment, secret, aliases, comma_separated)
-    return dataclasses.field(default=default, repr=not secret, metadata={"option": known})
-
-
-def seconds(default: Seconds, help: str, *, minimum: float = 0.001, group: str = "Timeouts") -> Any:
-    """A timeout. Most cannot be 0, which could mean "at once" as well as "never"; the latter is spelled ``off``."""
-    metavar = "SECONDS|off" if default is not None else "SECONDS"
-    return option(default, group, help, minimum=minimum, metavar=metavar)
-
-
-def refuses_unknown_names(cls: type[T]) -> type[T]:
-    """The class of options, whose unknown keywords are a ConfigError that says what is meant."""
-    init = cls.__init__
-
-    @functools.wraps(init)
-    def __init__(self: T, **given: Any) -> None:
-        for name in given:
-            if name not in OPTIONS:
-                raise ConfigError(name, _unknown(name))
-        init(self, **given)
-
-    cls.__init__ = __init__  # type: ignore[assignment]  # a wrapped function has the signature of what it wraps
-    return cls
-
-
-_LEVELS: Final[tuple[tuple[str | float, str], ...]] = (
-    (50, "critical"), (40, "error"), (30, "warning"), (20, "info"), (10, "debug"), (5, "trace"), ("warn", "warning"),
-    *((level.upper(), level) for level in ("critical", "error", "warning", "info", "debug", "trace")),
-)  # the numbers of the module logging, and names as others write them
 
 
 @refuses_unknown_names
@@ -103,27 +53,29 @@ class Config:
     lifespan: Literal["auto", "on", "off"] = option(
         "auto", "Application", "Run the application's lifespan: when it has one, always, or never.")
     root_path: str = option(
-        "", "Application", "Path prefix, such as /api, under which a proxy mounts the application.", metavar="PATH")
+        "", "Application", "Path prefix, such as /api, under which a proxy mounts the application.", metavar="PATH",
+        form=forms.read_prefix)
 
     host: str = option(
         "127.0.0.1", "Binding", "Address or name to listen on, in all its IPv4 and IPv6 addresses; * for all addresses "
-        "of the machine.")
+        "of the machine.", form=forms.host)
     port: int = option(
         8000, "Binding", "Port to listen on; 0 takes a free one and prints it.", minimum=0, maximum=65535,
         metavar="PORT", environment="PORT")
-    uds: str | None = option(None, "Binding", "Listen on a unix socket instead.", metavar="PATH")
+    uds: str | None = option(None, "Binding", "Listen on a unix socket instead.", metavar="PATH",
+        form=forms.socket_path)
     fd: int | None = option(
         None, "Binding", "Listen on the inherited socket that is open as this file descriptor instead.", minimum=0,
         metavar="NUMBER")
     bind: tuple[str, ...] = option(
         (), "Binding",
         "Listen on this address instead: HOST:PORT, [IPV6]:PORT, *:PORT, unix:PATH or fd://N; repeatable, in the "
-        "environment one per line.", metavar="ADDRESS")
+        "environment one per line.", metavar="ADDRESS", form=forms.parse_bind)
     insecure_bind: tuple[str, ...] = option(
         (), "Binding", "Where there are certificates, listen on this address as well, but without TLS; written like "
-        "--bind, repeatable.", metavar="ADDRESS")
+        "--bind, repeatable.", metavar="ADDRESS", form=forms.parse_bind)
     uds_permissions: str = option(
-        "666", "Binding", "Permissions of a unix socket, in octal.", metavar="MODE")
+        "666", "Binding", "Permissions of a unix socket, in octal.", metavar="MODE", form=forms.octal("660"))
     backlog: int = option(2048, "Binding", "Connections the kernel queues before they are accepted.", minimum=1,
                           maximum=2**31 - 1)
 
@@ -144,7 +96,7 @@ class Config:
         None, "TLS", "Client certificates that their authorities have revoked (CRLs), in PEM.", metavar="FILE")
     ssl_sni: tuple[str, ...] = option(
         (), "TLS", "Another certificate, for clients that ask for this host or, *.example.com, one below it: "
-        "HOST=CERTFILE or HOST=CERTFILE,KEYFILE; repeatable.", metavar="HOST=FILES")
+        "HOST=CERTFILE or HOST=CERTFILE,KEYFILE; repeatable.", metavar="HOST=FILES", form=forms.parse_named_certificate)
     ssl_ciphers: str = option(
         "ECDHE+AESGCM:ECDHE+CHACHA20", "TLS", "Ciphers of TLS 1.2, as OpenSSL writes them; TLS 1.3 chooses its own.",
         metavar="CIPHERS")
@@ -155,7 +107,7 @@ class Config:
     backend: Literal["trio", "asyncio"] = option("trio", "Event loop", "Event loop family that runs the application.")
     loop: str = option(
         "auto", "Event loop", "Event loop of --backend asyncio: auto takes uvloop when it is installed; or a function "
-        "without parameters that makes one.", metavar="auto|asyncio|uvloop|MODULE:FUNCTION")
+        "without parameters that makes one.", metavar="auto|asyncio|uvloop|MODULE:FUNCTION", form=forms.event_loop)
     http: Literal["auto", "h11", "httptools"] = option(
         "auto", "HTTP", "Parser of request heads; auto takes httptools when it is installed.")
     http2: bool | None = option(
@@ -165,12 +117,12 @@ class Config:
         "auto", "HTTP", "Engine of HTTP/2; auto takes ngh2 when it is installed, then h2.")
     server_name: tuple[str, ...] = option(
         (), "HTTP", "Serve requests for this host, *.example.com for all hosts below it; repeatable. Others get 421 "
-        "(default: every host).", metavar="HOST")
+        "(default: every host).", metavar="HOST", form=forms.server_name)
     server_header: bool = option(True, "HTTP", "Send a Server header.")
     date_header: bool = option(True, "HTTP", "Send a Date header.")
     header: tuple[str, ...] = option(
         (), "HTTP", "Extra response header, as Name:Value; repeatable, in the environment one per line.",
-        metavar="NAME:VALUE")
+        metavar="NAME:VALUE", form=forms.field_line)
     on_disconnect: Literal["auto", "notify", "cancel"] = option(
         "auto", "HTTP",
         "When a client leaves before its response is complete: notify tells the application by http.disconnect, cancel "
@@ -203,11 +155,12 @@ class Config:
         "127.0.0.1,::1,unix", "Proxies",
         "Proxies that are trusted: IP addresses, networks, unix (peers on unix sockets), the path of one unix socket, "
         "and * (everybody), separated by commas.",
-        metavar="LIST", environment="FORWARDED_ALLOW_IPS", comma_separated=True)
+        metavar="LIST", environment="FORWARDED_ALLOW_IPS", comma_separated=True, form=forms.trusted_peers)
     forwarded_headers: str = option(
         "x-forwarded-for,x-forwarded-proto", "Proxies",
         "Header fields that the trusted proxies set, and that are therefore believed, separated by commas: forwarded, "
-        "or any of x-forwarded-for, -proto, -host, -port, -prefix.", metavar="LIST", comma_separated=True)
+        "or any of x-forwarded-for, -proto, -host, -port, -prefix.", metavar="LIST", comma_separated=True,
+        form=forms.trusted_fields)
     deadline_header: Literal[
         "off", "request-timeout", "grpc-timeout", "x-request-deadline", "x-envoy-expected-rq-timeout-ms"
     ] = option(
@@ -229,7 +182,7 @@ class Config:
         metavar="NAME")
     umask: str | None = option(
         None, "Processes", "Permissions that files and directories made by the application do not get, in octal, such "
-        "as 027 (default: as the process has it).", metavar="MASK")
+        "as 027 (default: as the process has it).", metavar="MASK", form=forms.octal("027"))
     when_ready: str | None = option(
         None, "Processes", "Call this function when the server, with all of its workers, is ready.",
         metavar="MODULE:FUNCTION")
@@ -262,10 +215,10 @@ class Config:
         minimum=0.01, group="Development")
     chaos: str | None = option(
         None, "Development", "Cancel, leave, hold up and slow down requests, as this seed says, or all of them at one "
-        "point, such as cancel@3.", metavar="SEED|POINT")
+        "point, such as cancel@3.", metavar="SEED|POINT", form=forms.seed_or_point)
 
     log_level: Literal["critical", "error", "warning", "info", "debug", "trace"] = option(
-        "info", "Logging", "Least severe level that is logged.", aliases=_LEVELS)
+        "info", "Logging", "Least severe level that is logged.", aliases=LEVELS)
     access_log: bool = option(True, "Logging", "Log one line for each response.")
     use_colors: bool | None = option(
         None, "Logging", "Colour the log (default: on a terminal only, unless NO_COLOR or FORCE_COLOR is in the "
@@ -283,11 +236,12 @@ class Config:
         "exporters up.")
     request_id_header: str = option(
         "x-request-id", "Logging",
-        "Header field in which a trusted proxy names a request; off: requests have no names.", metavar="NAME|off")
+        "Header field in which a trusted proxy names a request; off: requests have no names.", metavar="NAME|off",
+        form=forms.field_name)
 
     admin: str | None = option(
         None, "Admin", "Show the task tree of the running server on this address, HOST:PORT or unix:PATH; the start "
-        "line has the token that is needed to cancel something.", metavar="ADDRESS")
+        "line has the token that is needed to cancel something.", metavar="ADDRESS", form=forms.parse_bind)
     admin_public: bool = option(
         False, "Admin", "Let --admin be an address that other machines reach; who connects sees every path that is "
         "asked for.")
@@ -296,7 +250,7 @@ class Config:
         metavar="HOST")
     admin_path: str | None = option(
         None, "Admin", "Show the same to everybody under this path of the main listeners, such as /-/admin.",
-        metavar="PATH")
+        metavar="PATH", form=forms.admin_path)
 
     timeout_header: Seconds = seconds(
         10.0, "The whole request head must arrive in this time, counted from its first byte.")
@@ -360,35 +314,14 @@ class Config:
             value = getattr(self, name)
             given = default if value is None and not can_be_none(hint) else value
             object.__setattr__(self, name, read_value(name, given, hint, known))
-        if not _FIELD_NAME.fullmatch(self.request_id_header):
-            raise ConfigError("request_id_header", f"{self.request_id_header!r} is no name of a header field")
-        if self.loop not in _LOOPS and ":" not in self.loop:
-            raise ConfigError(
-                "loop", f"{self.loop!r} is none of {', '.join(_LOOPS)}, and no function, MODULE:FUNCTION"
-                f"{nearest(self.loop, _LOOPS)}")
-        if self.umask is not None and not _OCTAL.fullmatch(self.umask):
-            raise ConfigError("umask", f"{self.umask!r} is no octal number such as 027")
         if self.reload and self.workers > 1:
             raise ConfigError("workers", f"{self.workers} workers cannot be reloaded: reload runs one, choose either")
         if self.teach and self.workers > 1:
             raise ConfigError("teach", f"timelines of {self.workers} workers would be mixed: use --workers 1")
-        if self.chaos is not None:
-            _translate("chaos", seed_or_point, self.chaos)
-            if self.workers > 1:
-                raise ConfigError("chaos", f"it needs one process, to be repeatable, and not {self.workers} workers")
-        for line in self.header:
-            if not _HEADER.fullmatch(line):
-                raise ConfigError("header", f"{line!r} is not of the form Name:Value")
-            if (name := line.partition(":")[0]).lower() in _OF_EACH_RESPONSE:
-                raise ConfigError("header", f"{name} is different for each response, so the server writes it")
+        if self.chaos is not None and self.workers > 1:
+            raise ConfigError("chaos", f"it needs one process, to be repeatable, and not {self.workers} workers")
         _check_binding(self)
         _check_admin(self)
-        object.__setattr__(self, "root_path", _translate("root_path", read_prefix, self.root_path))
-        for text in self.ssl_sni:
-            _translate("ssl_sni", parse_named_certificate, text)
-        _translate("server_name", HostNames, self.server_name)
-        _translate("forwarded_allow_ips", TrustedPeers, self.forwarded_allow_ips)
-        _translate("forwarded_headers", believed_fields, self.forwarded_headers)
 
     @classmethod
     def from_options(cls, given: Mapping[str, Any]) -> "Config":
@@ -433,101 +366,33 @@ class Config:
         return Config.from_options({name: getattr(self, name) for name in OPTIONS} | changes)
 
 
-_HOST_WITH_PORT = re.compile(r"(?:\[(?P<v6>[^\]]+)\]|(?P<host>[^:]+)):(?P<port>[0-9]+)")
-_LOOPS: Final = ("auto", "asyncio", "uvloop")
-_FIELD_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110 §5.1
-_HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+:[\t\x20-\x7e\x80-\xff]*")  # RFC 9110 §5.1, §5.5
-_OCTAL = re.compile(r"(?:0o?)?[0-7]{1,3}")
-_OF_EACH_RESPONSE: Final = frozenset(("connection", "content-length", "date", "transfer-encoding"))
-
 OPTIONS: Final[dict[str, Option]] = {field.name: field.metadata["option"] for field in dataclasses.fields(Config)}
 
 
 def options() -> list[tuple[str, Any, Any, Option]]:
     """Each option as (name, type, default, what is known of it), in the order of the reference."""
-    hints = _field_types()
+    hints = typing.get_type_hints(Config)
     return [(field.name, hints[field.name], field.default, OPTIONS[field.name]) for field in dataclasses.fields(Config)]
 
 
-def implied(given: Mapping[str, Any]) -> dict[str, tuple[Any, str]]:
-    """What is meant besides what was given: each option with its value and the option that implies it."""
-    meant: dict[str, tuple[Any, str]] = {}
-    if given.get("loop") not in (None, "auto") and given.get("backend") is None:
-        meant["backend"] = ("asyncio", "loop")
-    reload = given.get("reload")
-    if "warn_blocked" not in given and (switch_of(reload) if isinstance(reload, str) else reload) is True:
-        meant["warn_blocked"] = (BLOCKED_SECONDS, "reload")
-    return meant
-
-
-def _unknown(name: str) -> str:
-    """What is wrong with the name of an option; other servers' names are known together with what they are here."""
-    from trioserve._peers import advice_on  # only needed for an error message
-
-    if advice := advice_on(name, _as_keyword):
-        return f"no such option: {advice}"
-    return "no such option" + nearest(name, OPTIONS)
-
-
-def _as_keyword(name: str, value: str) -> str:
-    """``ws='none'``, ``server_header=False``, ``port``."""
-    return name + {"": "", "true": "=True", "false": "=False", "0": "=0"}.get(value, f"={value!r}")
-
-
 def _check_binding(config: Config) -> None:
-    """Every address can be read, those in lists are there once, and nothing contradicts (``Config.bind_specs``)."""
-    if not _OCTAL.fullmatch(config.uds_permissions):
-        raise ConfigError("uds_permissions", f"{config.uds_permissions!r} is no octal number such as 660")
-    if config.uds is not None and (not config.uds or "\0" in config.uds):
-        raise ConfigError("uds", f"{config.uds!r} is no path")
-    for name in ("bind", "insecure_bind"):
-        for text in getattr(config, name):
-            _translate(name, parse_bind, text)
-    if match := _HOST_WITH_PORT.fullmatch(config.host):
-        host, port = match["v6"] or match["host"], match["port"]
-        raise ConfigError("host", f"{config.host!r} has a port in it: use --host {host} --port {port}")
+    """Addresses are there once, and nothing contradicts (``Config.bind_specs``)."""
     seen: list[BindSpec] = []
     if not config.binds_by_default:
         for name in ("host", "port"):
             if getattr(config, name) != Config.__dataclass_fields__[name].default:
                 raise ConfigError(name, "cannot be combined with bind, uds or fd; write it as another bind HOST:PORT")
-        seen = _each_once("bind", config.bind_specs, seen)
-    _each_once("insecure_bind", config.insecure_bind_specs, seen)
+        seen = forms.each_once("bind", config.bind_specs, seen)
+    forms.each_once("insecure_bind", config.insecure_bind_specs, seen)
 
 
 def _check_admin(config: Config) -> None:
-    """The admin listener is out of reach for other machines unless that is wanted, and its path is one."""
+    """The admin listener is out of reach for other machines unless that is wanted."""
     if config.admin is not None:
-        spec = _translate("admin", parse_bind, config.admin)
+        spec = parse_bind(config.admin)
         if not (isinstance(spec, UnixPath) or is_loopback(spec) or config.admin_public):
             raise ConfigError("admin", f"{config.admin!r} can be reached from other machines: use 127.0.0.1, [::1] or "
                               "unix:PATH, or say admin_public as well")
-    if config.admin_path is not None:
-        path = _translate("admin_path", read_prefix, config.admin_path)
-        if not path:
-            raise ConfigError("admin_path", f"{config.admin_path!r} leaves nothing to the application")
-        if config.workers > 1 or config.reload:
-            raise ConfigError("admin_path", "shows one process only, so it cannot be combined with workers or reload: "
-                              "use admin, which shows all of them")
-        object.__setattr__(config, "admin_path", path)
-
-
-def _each_once(name: str, specs: list[BindSpec], seen: list[BindSpec]) -> list[BindSpec]:
-    """``seen`` and ``specs``, which have no address in common; port 0 is another one each time."""
-    for spec in specs:
-        if spec in seen and not (isinstance(spec, HostPort) and spec.port == 0):
-            raise ConfigError(name, f"'{spec}' is there twice")
-        seen = [*seen, spec]
-    return seen
-
-
-def _translate(name: str, read: Callable[[Any], Any], text: Any) -> Any:
-    """What ``read`` makes of the value; its ValueError becomes a ConfigError."""
-    try:
-        return read(text)
-    except ValueError as exc:
-        raise ConfigError(name, str(exc)) from None
-
-
-def _field_types() -> dict[str, Any]:
-    return typing.get_type_hints(Config)
+    if config.admin_path is not None and (config.workers > 1 or config.reload):
+        raise ConfigError("admin_path", "shows one process only, so it cannot be combined with workers or reload: "
+                          "use admin, which shows all of them")

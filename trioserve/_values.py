@@ -8,7 +8,7 @@ import os
 import re
 import types
 import typing
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
@@ -44,6 +44,8 @@ class Option:
     """Other spellings of its choices, each with the choice."""
     comma_separated: bool = False
     """The text is a list, which may also be given as one."""
+    form: Callable[[str], Any] | None = None
+    """Reads a text of it, or an item; its ValueError says what is wrong. A text that it returns is what counts."""
 
 
 def kind_of(hint: Any) -> Any:
@@ -64,6 +66,15 @@ def read_value(name: str, value: Any, hint: Any, known: Option) -> Any:
     Raises:
         ConfigError: the option cannot have this value.
     """
+    read = _read(name, value, hint, known)
+    if known.form is None or read is None:
+        return read
+    if isinstance(read, tuple):
+        return tuple(_in_form(name, item, known.form) for item in read)
+    return _in_form(name, read, known.form)
+
+
+def _read(name: str, value: Any, hint: Any, known: Option) -> Any:
     if isinstance(value, os.PathLike):
         value = os.fspath(value)
     kind = kind_of(hint)
@@ -166,6 +177,14 @@ def _in_bounds(name: str, value: Any, kind: type, hint: Any, known: Option) -> A
         shown = f"{value:.12g}" if kind is float else value
         raise ConfigError(name, f"{shown} is out of range, it must be {_range(known)}{_or_off(kind, hint)}")
     return value
+
+
+def _in_form(name: str, text: str, form: Callable[[str], Any]) -> str:
+    try:
+        read = form(text)
+    except ValueError as exc:
+        raise ConfigError(name, str(exc)) from None
+    return read if isinstance(read, str) else text
 
 
 def _or_off(kind: type, hint: Any) -> str:

@@ -12,8 +12,9 @@ import click
 from click.core import ParameterSource
 
 from trioserve._commands import COMMANDS, load_command
-from trioserve._config import OPTIONS, Config, Option, implied, options
+from trioserve._config import OPTIONS, Config, Option, options
 from trioserve._errors import ConfigError
+from trioserve._implied import implied
 from trioserve._ineffective import options_without_effect, variables_without_effect
 from trioserve._sources import APP, PREFIX, Given, as_toml, find_file, misspelt_table, read_file, variables_of
 from trioserve._values import kind_of, lines_of, switch_of

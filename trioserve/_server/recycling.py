@@ -10,7 +10,8 @@ import anyio
 import anyio.abc
 
 from trioserve._complaints import complain
-from trioserve._config import MEBIBYTE, Config
+from trioserve._config import Config
+from trioserve._declaring import MEBIBYTE
 from trioserve._errors import ConfigError
 
 __all__ = ["check_recycling", "start_recycling"]
