@@ -21,6 +21,7 @@ from trioserve._server.engine import choose_engine
 from trioserve._server.lifespan import Lifespan
 from trioserve._server.opening import Listeners
 from trioserve._server.shutdown import Shutdown
+from trioserve._server.stalls import StallCounts
 from trioserve._server.tasks import BackgroundTasks
 from trioserve._streams import open_network, running_backend
 
@@ -70,7 +71,7 @@ async def _serve_admin(
     network = open_network()
     tasks = BackgroundTasks(_ignore)  # which has no nursery, because nobody starts one
     lifetime = Lifetime(tasks.start, tasks.running, room=anyio.Semaphore(MOST_CONNECTIONS))
-    connections = Connections(own, lifetime, Shutdown(own, lifetime), _ignore, recorders=())
+    connections = Connections(own, lifetime, Shutdown(own, lifetime), _ignore, (), StallCounts())
     lifespan = Lifespan(app, own, running_backend(), {}, _ignore)  # is never run: it has none
     try:
         await listeners.bind()

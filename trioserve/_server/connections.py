@@ -29,11 +29,10 @@ class Connections:
     """Serves the application of a lifespan on listeners, for one run.
 
     ``on_spent`` is called when the process has served for long enough, with the option that says so. ``recorders`` are
-    told what the access log is told.
+    told what the access log is told. ``stalls`` count when the event loop is watched.
 
     Attributes:
         http2_engine: that speaks HTTP/2, once it listens; empty when no client can.
-        stalls: how often the event loop stood still for longer than ``warn_blocked``.
 
     Raises:
         ConfigError: the format of the access log has something in it that is no atom, the system cannot tell how much
@@ -42,15 +41,15 @@ class Connections:
 
     def __init__(
         self, config: Config, lifetime: Lifetime, shutdown: Shutdown, on_spent: Callable[[str], None],
-        recorders: Sequence[Recorder],
+        recorders: Sequence[Recorder], stalls: StallCounts,
     ) -> None:  # fmt: skip
         self._config = config
         self._lifetime = lifetime
         self._shutdown = shutdown
         self._on_spent = on_spent
         self._recorders = recorders
+        self._stalls = stalls
         self.http2_engine = ""
-        self.stalls = StallCounts()
         self._access_log = AccessLogger(config) if config.access_log else None
         check_recycling(config)
         check_observers(config)
@@ -72,7 +71,7 @@ class Connections:
                     services.start_soon(self._access_log.run)
                 start_recycling(self._config, services, self._on_spent)
                 if self._config.warn_blocked is not None:
-                    services.start_soon(LoopGuard(self._config.warn_blocked, network, Stalls(self.stalls)).run)
+                    services.start_soon(LoopGuard(self._config.warn_blocked, network, Stalls(self._stalls)).run)
                 try:
                     await self._accept(listeners, ctx, connections, on_listening)
                 finally:

@@ -85,7 +85,8 @@ class Server:
             app = surrounded(app, config, partial(under_chaos, text=config.chaos, stop=self.request_shutdown))
         self._app = application_of(app, config, self._admin.wrapped if self._admin is not None else None)
         self._connections = Connections(
-            config, self._lifetime, self._shutdown, on_spent or self.request_shutdown, recorders)
+            config, self._lifetime, self._shutdown, on_spent or self.request_shutdown, recorders,
+            self._standing.stalls)
         self._listeners = Listeners(
             config, sockets=sockets, get_sockets=get_sockets, ready=listeners, ssl_context=ssl_context)
         self._core = anyio.CancelScope()
@@ -103,7 +104,7 @@ class Server:
     @property
     def stalls(self) -> StallCounts:
         """How often the event loop stood still for longer than ``warn_blocked``, if that is watched."""
-        return self._connections.stalls
+        return self._standing.stalls
 
     def request_shutdown(self, reason: str, *, settle: float = 0.0, within: float | None = None) -> None:
         """Stop gracefully; before the application has started, stop at once. Later calls change nothing.

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from trioserve._connection import Lifetime, Served
 from trioserve._server.shutdown import Shutdown
+from trioserve._server.stalls import StallCounts
 from trioserve._server.tasks import BackgroundTasks, RunningTask
 from trioserve._streams import Address, running_backend
 
@@ -28,6 +29,7 @@ class Standing:
         shown: the same for people.
         engine: the parser of request heads, once it listens.
         http2_engine: likewise; empty when HTTP/2 is not spoken.
+        stalls: how often the event loop stood still for longer than ``warn_blocked``, if that is watched.
     """
 
     def __init__(self, lifetime: Lifetime, shutdown: Shutdown, tasks: BackgroundTasks) -> None:
@@ -40,6 +42,7 @@ class Standing:
         self.shown: Sequence[str] = ()
         self.engine = ""
         self.http2_engine = ""
+        self.stalls = StallCounts()
 
     @property
     def phase(self) -> str:

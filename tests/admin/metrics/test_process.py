@@ -17,6 +17,7 @@ from tests.helpers.ws_client import echo, open_websocket
 from trioserve._admin.metrics.families import FAMILIES, OPTIONS
 from trioserve._admin.metrics.process import Facts, ProcessMetrics
 from trioserve._connection import Lifetime
+from trioserve._server.stalls import StallCounts
 from trioserve._types import Receive, Scope, Send
 from trioserve.testing import settled
 
@@ -39,6 +40,11 @@ class Measured:
     def lifetime(self) -> Lifetime:
         assert self.site is not None
         return self.site.server._lifetime
+
+    @property
+    def stalls(self) -> StallCounts:
+        assert self.site is not None
+        return self.site.server.stalls
 
     def facts(self) -> Facts:
         return Facts("trio", "httptools", "")
@@ -149,6 +155,14 @@ async def test_a_websocket_whose_application_has_returned_is_counted_until_it_is
         await client.close(1000)
         await settled()
         assert (server.value(WEBSOCKETS), server.values(MESSAGES)) == (0, {("received",): 1})
+
+
+async def test_times_in_which_the_loop_stood_still() -> None:
+    async with measured(hello) as (site, server):
+        site.server.stalls.add(0.5)
+        site.server.stalls.add(0.25)
+        assert server.value("trioserve_event_loop_stalls_total") == 2
+        assert server.value("trioserve_event_loop_stalled_seconds_total") == 0.75
 
 
 async def test_limits_that_struck() -> None:

@@ -96,6 +96,10 @@ _FAMILIES: Final = (
     Family(
         "trioserve_event_loop_lag_seconds", "histogram",
         "How late the event loop calls a task that sleeps; sampled ten times a second.", (), LAG_BUCKETS),
+    _counter(
+        "trioserve_event_loop_stalls_total",
+        "How often the event loop stood still for longer than --warn-blocked, without which nobody watches it."),
+    _counter("trioserve_event_loop_stalled_seconds_total", "How long the event loop stood still at these times."),
     _gauge("trioserve_lifespans", "Processes, by the state of the application's lifespan.", "state"),
     _gauge("trioserve_workers", "Processes that serve; a silent one did not answer this time.", "state"),
     _counter("trioserve_worker_starts_total", "Worker processes that were started and were ready."),

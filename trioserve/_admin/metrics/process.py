@@ -27,8 +27,20 @@ class Facts(NamedTuple):
     http2: str
 
 
+class CountedStalls(Protocol):
+    """How often the event loop stood still, and for how many seconds together."""
+
+    @property
+    def count(self) -> int: ...
+    @property
+    def seconds(self) -> float: ...
+
+
 class MeasuredServer(Protocol):
     """A server of this process."""
+
+    @property
+    def stalls(self) -> CountedStalls: ...
 
     @property
     def lifetime(self) -> Lifetime: ...
@@ -57,6 +69,8 @@ class ProcessMetrics:
             self._census(lifetime.connections),
             _facts(server.facts()),
             {
+                "trioserve_event_loop_stalls_total": [Sample((), [server.stalls.count])],
+                "trioserve_event_loop_stalled_seconds_total": [Sample((), [server.stalls.seconds])],
                 "trioserve_connections_accepted_total": [Sample((), [lifetime.accepted_connections])],
                 "trioserve_limits_struck_total": [
                     Sample((option,), [lifetime.strikes[option]]) for option in OPTIONS],
