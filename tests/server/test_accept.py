@@ -4,8 +4,10 @@ import errno
 import logging
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
+from typing import Any
 
 import anyio
+import fastapi
 import pytest
 
 from tests.helpers.apps import hello
@@ -151,3 +153,23 @@ async def test_what_is_said_when_it_listens(caplog: pytest.LogCaptureFixture, an
     lines = [record.getMessage() for record in caplog.records]
     assert lines[0].startswith(f"Listening on http://192.0.2.1:80 ({anyio_backend_name}, ")
     assert lines[1].startswith("Listening on http://[2001:db8::1]:80 (")
+
+
+PAGES = ["The API is documented at http://192.0.2.1:80/docs"]
+
+
+@pytest.mark.parametrize(("app", "options", "said"), [
+    (fastapi.FastAPI(), {"reload": True}, PAGES),
+    (fastapi.FastAPI(docs_url=None), {"reload": True}, []),
+    (hello, {"reload": True}, []),
+    (fastapi.FastAPI(), {}, []),
+    (fastapi.FastAPI(), {"reload": True, "root_path": "/api"}, []),
+], ids=["FastAPI", "without pages", "another application", "no reload", "behind a proxy"])
+async def test_fastapi_is_documented(
+    app: Any, options: dict[str, Any], said: list[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "trioserve")
+    config = Config(lifespan="off", **options)
+    async with running(Server(app, config, listeners=[MemoryListener(("192.0.2.1", 80))])):
+        pass
+    assert [message for message in caplog.messages if "documented" in message] == said

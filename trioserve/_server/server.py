@@ -15,7 +15,7 @@ from trioserve._complaints import complain
 from trioserve._config import Config
 from trioserve._connection import Lifetime, Recorder
 from trioserve._errors import LifespanDied, TrioserveError
-from trioserve._server.announcing import announce, shown_listener
+from trioserve._server.announcing import announce, announce_pages, shown_listener
 from trioserve._server.application import application_of, surrounded
 from trioserve._server.connections import Connections
 from trioserve._server.engine import choose_engine
@@ -65,6 +65,7 @@ class Server:
         recorders: Sequence[Recorder] = (), announce: bool = True, how_to_stop: str = "", serves_admin: bool = True,
     ) -> None:  # fmt: skip
         limit = config.limit_connections
+        self._given = app  # as it was, for who looks at what it is
         self._config = config
         self._how_to_stop = how_to_stop if announce else None
         self._tasks = BackgroundTasks(self.request_shutdown)
@@ -249,6 +250,8 @@ class Server:
         standing.shown = [shown_listener(listener) for listener in listeners]
         if self._how_to_stop is not None:
             announce(listeners, engine, self._how_to_stop)
+            if self._config.reload and not self._config.root_path:
+                announce_pages(listeners, self._given)
             if self._admin is not None:
                 self._admin.announce(standing.shown)
         self._ready.set()
