@@ -9,16 +9,18 @@ from fastapi import FastAPI
 
 log = logging.getLogger(__name__)
 prices: dict[str, str] = {}
+PRICE = Path(__file__).with_name("prices.txt")
+MISSING = Path("no-such-file.txt")
 
 
-def read_price(name: str) -> str:
-    return Path(__file__).with_name(name).read_text("utf-8").strip()
+def price_in(path: Path) -> str:
+    return path.read_text("utf-8").strip()
 
 
 @asynccontextmanager
 async def forgiving(app: FastAPI) -> AsyncIterator[None]:
     try:
-        prices["hat"] = read_price("no-such-file.txt")
+        prices["hat"] = price_in(MISSING)
     except Exception:
         log.warning("no prices")  # and every request will find none
     yield
@@ -26,7 +28,7 @@ async def forgiving(app: FastAPI) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def strict(app: FastAPI) -> AsyncIterator[None]:
-    prices["hat"] = read_price("prices.txt")
+    prices["hat"] = price_in(PRICE)
     yield
 
 

@@ -2,18 +2,13 @@
 
 import gc
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from types import AsyncGeneratorType, CoroutineType, FrameType, GeneratorType
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
-from trioserve._connection.inline import continue_as_it_is, continue_inline
-
-__all__ = ["await_chain", "await_frames", "await_point", "drives_coro", "is_machinery", "place_of", "point_of"]
-
-F = TypeVar("F", bound=Callable[..., object])
+__all__ = ["await_chain", "await_frames", "await_point", "is_machinery", "place_of", "point_of"]
 
 _MACHINERY: Final = frozenset(("trioserve", "anyio", "trio", "asyncio", "uvloop", "outcome"))
-_DRIVERS: Final = {continue_inline.__code__, continue_as_it_is.__code__}  # each runs a ``coro`` that it does not await
 _STEPS: Final = ("async_generator_asend", "async_generator_athrow")  # what an asynchronous generator is awaited through
 
 
@@ -30,21 +25,21 @@ def await_chain(outermost: object) -> Iterator[tuple[object, FrameType | None]]:
         if isinstance(waiting, CoroutineType):
             frame, inner = waiting.cr_frame, waiting.cr_await
         elif isinstance(waiting, GeneratorType):
-            frame, inner = waiting.gi_frame, waiting.gi_yieldfrom
+            frame = waiting.gi_frame
+            inner = _driven_in(frame) or waiting.gi_yieldfrom
         elif isinstance(waiting, AsyncGeneratorType):
             frame, inner = waiting.ag_frame, waiting.ag_await
         else:
             return
         yield waiting, frame
-        if frame is not None and frame.f_code in _DRIVERS:
-            inner = frame.f_locals.get("coro")
         waiting = inner
 
 
-def drives_coro(function: F) -> F:
-    """Say of a generator function that it runs a ``coro`` which it does not await; the chain passes through it, too."""
-    _DRIVERS.add(function.__code__)
-    return function
+def _driven_in(frame: FrameType | None) -> Any:
+    """What a generator of ours runs step by step, without awaiting it: its ``coro``."""
+    if frame is None or not frame.f_globals.get("__name__", "").startswith("trioserve."):
+        return None
+    return frame.f_locals.get("coro")
 
 
 def await_frames(outermost: object) -> list[FrameType]:

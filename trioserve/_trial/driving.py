@@ -6,8 +6,6 @@ from typing import Any, Protocol, TypeVar
 
 import outcome
 
-from trioserve._connection import drives_coro
-
 __all__ = ["Onlooker", "drive"]
 
 T = TypeVar("T")
@@ -32,7 +30,6 @@ class Onlooker(Protocol):
         """The coroutine shall not go on any more, whatever becomes of it."""
 
 
-@drives_coro
 @types.coroutine
 def drive(coro: Coroutine[Any, Any, T], onlooker: Onlooker) -> Generator[Any, Any, T | None]:
     """Await ``coro``; returns what it returns, and ``None`` when it was given up."""
