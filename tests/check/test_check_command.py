@@ -37,7 +37,7 @@ FAULTS = [  # application, kind, text, where
     ("asyncio_only:app", "backend", "works on asyncio and not on trio: RuntimeError: no running event loop",
      "async with asyncio.timeout(5)"),
     ("blocking_call:app", "blocking", "time.sleep(0.2) stops the event loop", "time.sleep(0.2)"),
-    ("deaf_lifespan:app", "lifespan", "has caught FileNotFoundError", 'prices["hat"] = read_price("no'),
+    ("deaf_lifespan:app", "lifespan", "has caught FileNotFoundError", 'prices["hat"] = price_in(MISSING)'),
     ("forgotten_await:app", "warning", "coroutine 'remember' was never awaited", None),
     ("wrong_messages:body_first", "asgi", "'http.response.body' sent where http.response.start is expected",
      '"http.response.body", "body": b"Hello'),
