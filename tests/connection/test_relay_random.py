@@ -12,6 +12,8 @@ from tests.helpers.transcripts import receive_response, status_of
 from trioserve._types import Receive, Scope, Send
 from trioserve.testing import settled
 
+pytestmark = pytest.mark.no_cover  # what they reach other tests reach, and tracing would double their time
+
 REQUESTS = 30
 
 

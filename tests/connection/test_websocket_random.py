@@ -13,6 +13,8 @@ from tests.helpers.ws_frames import CLOSE, CONTINUATION, PING, PONG, TEXT, close
 from trioserve import ClientDisconnected
 from trioserve._types import Receive, Scope, Send
 
+pytestmark = pytest.mark.no_cover  # what they reach other tests reach, and tracing would double their time
+
 MESSAGES = 60
 PAUSES = (0.0, 0.0, 0.01, 0.09, 0.1, 0.11, 0.3, 1.0)
 

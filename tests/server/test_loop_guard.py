@@ -18,7 +18,8 @@ from tests.helpers.serving import serving
 from tests.helpers.transcripts import get
 from trioserve._server.loop_clocks import Cause, Clocks, Moment, cause_of
 from trioserve._server.loop_guard import LoopGuard
-from trioserve._server.stalls import StallCounts, Stalls
+from trioserve._server.stall_counts import StallCounts
+from trioserve._server.stalls import Stalls
 from trioserve._server.standstill import NOWHERE, standstill_at
 from trioserve._streams import open_network
 from trioserve._threads import OURS

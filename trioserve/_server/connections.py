@@ -1,7 +1,8 @@
 """The middle of the tree of tasks: accept, serve connections until the shutdown, let them finish."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from functools import partial
+from typing import Any
 
 import anyio
 import anyio.abc
@@ -13,12 +14,11 @@ from trioserve._server.accept import accept_loop, accept_rest
 from trioserve._server.access_log import AccessLogger
 from trioserve._server.context import make_context
 from trioserve._server.lifespan import Lifespan
-from trioserve._server.loop_guard import LoopGuard
 from trioserve._server.observed import Observed, check_observers, observed
 from trioserve._server.opening import Listeners
 from trioserve._server.recycling import check_recycling, start_recycling
 from trioserve._server.shutdown import Shutdown
-from trioserve._server.stalls import StallCounts, Stalls
+from trioserve._server.stall_counts import StallCounts
 from trioserve._server.waiting import keep_saying
 from trioserve._streams import ByteStream, Network, Nursery
 
@@ -70,8 +70,8 @@ class Connections:
                 if self._access_log is not None:
                     services.start_soon(self._access_log.run)
                 start_recycling(self._config, services, self._on_spent)
-                if self._config.warn_blocked is not None:
-                    services.start_soon(LoopGuard(self._config.warn_blocked, network, Stalls(self._stalls)).run)
+                if (seconds := self._config.warn_blocked) is not None:
+                    services.start_soon(_guard_of(seconds, network, self._stalls))
                 try:
                     await self._accept(listeners, ctx, connections, on_listening)
                 finally:
@@ -127,6 +127,14 @@ class Connections:
         """The access log comes last: filters and handlers of the application's may raise."""
         access_log = self._access_log
         return [*self._recorders, *([access_log] if access_log is not None and access_log.enabled else [])]
+
+
+def _guard_of(seconds: float, network: Network, counts: StallCounts) -> Callable[[], Coroutine[Any, Any, None]]:
+    """A task that watches the event loop."""
+    from trioserve._server.loop_guard import LoopGuard  # nobody else pays for it
+    from trioserve._server.stalls import Stalls
+
+    return LoopGuard(seconds, network, Stalls(counts)).run
 
 
 def _start_services(services: anyio.abc.TaskGroup, listeners: Listeners, ctx: ServerContext) -> None:

@@ -23,7 +23,7 @@ from trioserve._server.lifespan import Lifespan
 from trioserve._server.listeners import Bound
 from trioserve._server.opening import Listeners
 from trioserve._server.shutdown import Phase, Shutdown
-from trioserve._server.stalls import StallCounts
+from trioserve._server.stall_counts import StallCounts
 from trioserve._server.standing import Standing
 from trioserve._server.tasks import BackgroundTasks
 from trioserve._server.waiting import keep_saying

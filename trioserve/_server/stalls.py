@@ -4,40 +4,20 @@ import logging
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from types import FrameType
 from typing import Final
 
 from trioserve._complaints import complain
 from trioserve._server.lengths import shown_length
 from trioserve._server.loop_clocks import Cause, Moment
+from trioserve._server.stall_counts import StallCounts
 from trioserve._server.standstill import Standstill, standstill_at
 
-__all__ = ["StallCounts", "Stalls"]
+__all__ = ["Stalls"]
 
 QUIET_SECONDS: Final = 10.0  # a function, or a cause, that was named is not named again for so long
 
 log = logging.getLogger("trioserve")
-
-
-@dataclass(slots=True)
-class StallCounts:
-    """Since the server's start; whoever stood while a debugger had the program does not count.
-
-    Attributes:
-        count: how often the event loop stood still for longer than it may.
-        seconds: how long, together.
-        longest: in seconds.
-    """
-
-    count: int = 0
-    seconds: float = 0.0
-    longest: float = 0.0
-
-    def add(self, seconds: float) -> None:
-        self.count += 1
-        self.seconds += seconds
-        self.longest = max(self.longest, seconds)
 
 
 class Stalls:

@@ -6,28 +6,20 @@ Otherwise nothing is wrapped, and no message passes through anything here.
 A line is indented by connection and request. An arrow gives the direction: ``->`` to the application, ``<-`` from it.
 """
 
-import logging
 from functools import update_wrapper
 from time import perf_counter
-from typing import Final
 
 from trioserve._server.trace.calls import listened_to
+from trioserve._server.trace.level import TRACE, log
 from trioserve._server.trace.shown import shown_client, shown_error, shown_fields, shown_message, shown_request
 from trioserve._server.trace.transcript import Transcript
 from trioserve._types import App, Message, Receive, Scope, Send
 
-__all__ = ["TRACE", "name_of_request", "traced"]
-
-TRACE: Final = 5  # below DEBUG (10), as in uvicorn
-
-log = logging.getLogger("trioserve.asgi")
+__all__ = ["name_of_request", "with_lines"]
 
 
-def traced(app: App) -> App:
-    """``app`` itself, or what calls it and logs its messages, if anybody wants to see them."""
-    if not log.isEnabledFor(TRACE):
-        return app
-    logging.addLevelName(TRACE, "TRACE")
+def with_lines(app: App) -> App:
+    """What calls ``app`` and logs its messages."""
     transcript = Transcript(log, TRACE)
 
     async def call(scope: Scope, receive: Receive, send: Send) -> None:
