@@ -32,7 +32,7 @@ def _formatted(message: str, args: tuple[object, ...]) -> str:
     """As logging does it; the bare message if that is what raises."""
     try:
         return message % args if args else message
-    except Exception:
+    except Exception:  # an argument's own code may raise anything
         return message
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Final
 
-__all__ = ["backend_hint", "backend_hint_in_words"]
+__all__ = ["backend_hint", "backend_hint_in_words", "related"]
 
 # What asyncio and trio say, word for word, when code that is written for them runs on the other one. Each entry is a
 # type and a part of the text: the type alone is too common, and the text alone might be an application's own.
@@ -43,7 +43,7 @@ def backend_hint_in_words(text: str, backend: str) -> str | None:
 
 
 def _mentions(exc: BaseException, signs: tuple[tuple[type[Exception], str], ...]) -> bool:
-    return any(isinstance(found, kind) and _says(found, text) for found in _related(exc) for kind, text in signs)
+    return any(isinstance(found, kind) and _says(found, text) for found in related(exc) for kind, text in signs)
 
 
 def _says(exc: BaseException, text: str) -> bool:
@@ -51,7 +51,7 @@ def _says(exc: BaseException, text: str) -> bool:
     return any(isinstance(arg, str) and text in arg for arg in exc.args)
 
 
-def _related(exc: BaseException) -> Iterator[BaseException]:
+def related(exc: BaseException | None) -> Iterator[BaseException]:
     """``exc`` and every exception behind it, each once."""
     seen: set[int] = set()
     waiting: list[BaseException | None] = [exc]

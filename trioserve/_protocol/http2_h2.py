@@ -102,7 +102,7 @@ class _Connection(H2Connection):
     def _begin_new_stream(self, stream_id: int, allowed_ids: AllowedStreamIDs) -> H2Stream:
         """A body of another length than its head says would be the end of the connection. It is noticed outside."""
         stream = super()._begin_new_stream(stream_id, allowed_ids)
-        stream._initialize_content_length = _expect_any_length  # type: ignore[method-assign]
+        stream._initialize_content_length = _expect_any_length  # type: ignore[method-assign]  # of this stream only
         return stream
 
 

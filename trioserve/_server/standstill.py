@@ -1,7 +1,5 @@
 """Where a thread stands, as far as its application is concerned, from its frames."""
 
-import os
-import sysconfig
 import traceback
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -9,14 +7,13 @@ from types import FrameType
 from typing import Final
 
 from trioserve._connection import place_of, point_of
+from trioserve._installed import is_installed
 
 __all__ = ["Standstill", "standstill_at"]
 
 STACK_CALLS: Final = 12  # the innermost ones of the application
 NOWHERE: Final = "an unknown place"
 
-_LIBRARIES: Final = tuple(
-    {sysconfig.get_path(name) + os.sep for name in ("stdlib", "platstdlib", "purelib", "platlib")} | {"<frozen "})
 _EVENT_LOOPS: Final = (  # what runs tasks; outside of it is the program that runs the loop
     ("trio._core._run", "unrolled_run"), ("asyncio.events", "_run"), ("asyncio.base_events", "_run_once"),
     ("asyncio.runners", "run"),
@@ -50,7 +47,7 @@ def standstill_at(innermost: FrameType | None) -> Standstill:
         if point is None:
             continue
         calls.append((frame, frame.f_lineno))
-        is_library = frame.f_code.co_filename.startswith(_LIBRARIES)
+        is_library = is_installed(frame.f_code.co_filename)
         if own is None and not is_library:
             own, function = point, _function_of(frame)
         library = library or point

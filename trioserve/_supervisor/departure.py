@@ -91,7 +91,7 @@ class Departure:
             self._budget_ends = math.inf
         if self._is_expected:
             # Called before threads are joined, which atexit functions are not.
-            threading._register_atexit(self._python_ends)  # type: ignore[attr-defined]
+            threading._register_atexit(self._python_ends)  # type: ignore[attr-defined]  # private to Python
 
     @property
     def _is_expected(self) -> bool:

@@ -1,13 +1,13 @@
 """Whose code a frame is, and how its place is written. Knows the layout of an installation, and no event loop."""
 
 import os
-import sysconfig
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from types import CodeType, FrameType, TracebackType
 from typing import Final, TypeAlias
 
 from trioserve._connection import await_frames
+from trioserve._installed import is_installed
 
 __all__ = ["Step", "is_own", "place_of_error", "place_of_frame", "seen_from_here", "steps_of_error", "steps_of_wait",
            "written"]  # fmt: skip
@@ -15,17 +15,13 @@ __all__ = ["Step", "is_own", "place_of_error", "place_of_frame", "seen_from_here
 Step: TypeAlias = tuple[CodeType, int]
 """A function and the line in it where it called, or awaited, the next one."""
 
-_OTHERS: Final = tuple(
-    os.path.join(os.path.realpath(path), "")
-    for path in (
-        *(sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")),
-        str(Path(__file__).parents[1]),
-    ))  # fmt: skip
+_OURS: Final = os.path.join(os.path.realpath(Path(__file__).parents[1]), "")
 
 
 def is_own(code: CodeType) -> bool:
     """The application's own: neither Python's, nor an installed package's, nor ours."""
-    return not code.co_filename.startswith("<") and not os.path.realpath(code.co_filename).startswith(_OTHERS)
+    filename = code.co_filename
+    return not (filename.startswith("<") or is_installed(filename) or os.path.realpath(filename).startswith(_OURS))
 
 
 def steps_of_error(exc: BaseException) -> list[Step]:

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from trioserve._hints import related
 from trioserve._trial.findings import Finding
 from trioserve._trial.places import Step, is_own, place_of_error, steps_of_error, written
 
@@ -42,7 +43,7 @@ def verdict(met: Sequence[Met], ended_with: BaseException | None) -> Iterator[Fi
     """
     if not met:
         return  # it was shielded, or its children were cancelled in its place
-    known = {id(exc): exc for exc in _with_contexts(ended_with)}
+    known = {id(exc): exc for exc in related(ended_with)}
     first = met[0].exc
     if ended_with is None:
         yield Finding("swallowed", "it was cancelled, and went on to its end as if it had not been", _caught_at(first))
@@ -88,18 +89,3 @@ def _members(exc: BaseException | None) -> Iterator[BaseException]:
             yield from _members(member)
     elif exc is not None:
         yield exc
-
-
-def _with_contexts(exc: BaseException | None) -> Iterator[BaseException]:
-    """``exc`` and all that led to it, each once."""
-    seen: set[int] = set()
-    waiting = [exc]
-    while waiting:
-        found = waiting.pop()
-        if found is None or id(found) in seen:
-            continue
-        seen.add(id(found))
-        yield found
-        waiting += [found.__cause__, found.__context__]
-        if isinstance(found, BaseExceptionGroup):
-            waiting += found.exceptions

@@ -59,7 +59,7 @@ def _metric(family: Family, samples: Iterable[Sample]) -> Metric:
         metric = kind(family.name, family.help, labels=family.labels)
         for labels, (value,) in samples:
             metric.add_metric(labels, value)
-    return metric  # type: ignore[no-any-return]
+    return metric  # type: ignore[no-any-return]  # the library's classes have no types for their arguments
 
 
 def _cumulative(bounds: Iterable[float], counts: Iterable[float]) -> list[tuple[str, float]]:
