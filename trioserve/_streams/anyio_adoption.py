@@ -2,7 +2,7 @@
 
 anyio offers cancel scopes to the task that enters them. To enter one costs 4 us, and on asyncio each request is a task
 of its own: that would be a third of a small request, for a cancellation that hardly ever comes. So such a task enters
-nothing, and is put under the scope of its nursery when that is cancelled.
+nothing, and is put under a scope when it is cancelled: that of its nursery, or one made for the occasion.
 
 All of that is private to anyio: the table of task states, what a scope knows of its tasks and children, and how it is
 given another parent and delivers a cancellation. It is used here only, and looked at when this module is imported. If

@@ -204,7 +204,7 @@ class Nursery(Protocol):
     """
 
     def start_soon(self, function: TaskFunction, *args: object) -> Cancellable:
-        """Start a task in a cancel scope of its own."""
+        """Start a task that can be cancelled by itself."""
 
     def start_inside(self, function: TaskFunction, *args: object) -> None:
         """Start a task that is cancelled together with the nursery only: cheaper, for what is started often."""
