@@ -62,6 +62,18 @@ async def test_the_scope_and_the_first_event() -> None:
     assert "method" not in scope
 
 
+async def test_the_first_event_comes_first_to_an_application_that_has_already_accepted() -> None:
+    events: list[Message] = []
+
+    async def app(receive: Receive, send: Send) -> None:
+        await send({"type": "websocket.accept"})
+        events.extend([await receive(), await receive()])
+
+    async with serving(app_of(app)) as site:
+        await site.everything_after(handshake() + frame(TEXT, b"early"))
+    assert events == [{"type": "websocket.connect"}, {"type": "websocket.receive", "text": "early"}]
+
+
 async def test_what_a_trusted_proxy_says_about_it() -> None:
     seen: list[Scope] = []
 

@@ -134,6 +134,8 @@ BROWSER = b"permessage-deflate; client_max_window_bits"
             b"permessage-deflate; server_no_context_takeover; client_no_context_takeover; server_max_window_bits=15",
         ),
         (b"x-other; a=b, permessage-deflate", b"permessage-deflate"),
+        (b", permessage-deflate,", b"permessage-deflate"),
+        (b"permessage-deflate ;\tserver_max_window_bits = 9", b"permessage-deflate; server_max_window_bits=9"),
         (b"permessage-deflate; server_max_window_bits=8, permessage-deflate", b"permessage-deflate"),
         (b"permessage-deflate; unheard-of, " + BROWSER, b"permessage-deflate; client_max_window_bits=12"),
     ],
@@ -147,18 +149,29 @@ def test_the_first_offer_that_can_be_met_is_taken(offer: bytes, answer: bytes) -
 @pytest.mark.parametrize(
     "offer",
     [
-        b"", b"x-webkit-deflate-frame", b"permessage-deflate; unheard-of", b"permessage-deflate;",
-        b"permessage-deflate; server_max_window_bits", b"permessage-deflate; server_max_window_bits=",
+        b"x-webkit-deflate-frame", b"permessage-deflate; unheard-of", b"permessage-deflate; server_max_window_bits",
         b"permessage-deflate; server_max_window_bits=8", b"permessage-deflate; server_max_window_bits=16",
         b"permessage-deflate; server_max_window_bits=09", b"permessage-deflate; server_max_window_bits=abc",
-        b"permessage-deflate; client_max_window_bits=7", b"permessage-deflate; client_max_window_bits=",
-        b"permessage-deflate; server_no_context_takeover=1", b"permessage-deflate; client_no_context_takeover=",
+        b"permessage-deflate; client_max_window_bits=7", b"permessage-deflate; server_no_context_takeover=1",
         b"permessage-deflate; client_max_window_bits; client_max_window_bits",
         b"permessage-deflate; server_no_context_takeover; server_no_context_takeover",
     ],
 )
 def test_an_offer_that_cannot_be_met_is_declined(offer: bytes) -> None:  # RFC 7692 §7.1
     assert read_handshake(handshake_head((EXTENSIONS, offer)), deflate=True).deflate is None
+
+
+@pytest.mark.parametrize("deflate", [True, False])
+@pytest.mark.parametrize(
+    "value",
+    [
+        b"", b",", b";", b"a;", b"a; ;b", b"a b", b"a=b", b"@", b"a;b=", b"a;=b", b"a; b c", b"a;b=c d", b'a;b="',
+        b'a;b=""', b'a;b="c d"', b'a;b="c,d"', b"permessage-deflate, \xe9",
+    ],
+)
+def test_malformed_extensions(value: bytes, deflate: bool) -> None:  # RFC 6455 §9.1
+    with pytest.raises(PeerError, match="400: malformed Sec-WebSocket-Extensions"):
+        read_handshake(handshake_head((EXTENSIONS, value)), deflate=deflate)
 
 
 def test_what_the_terms_mean() -> None:

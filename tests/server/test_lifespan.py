@@ -35,6 +35,12 @@ async def raises_before_receive(receive: Receive, send: Send) -> None:
     raise AssertionError("only http here")
 
 
+async def answers(receive: Receive, send: Send) -> None:
+    """As an application does that does not look at the type of its scope."""
+    await receive()
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+
+
 async def raises_after_receive(receive: Receive, send: Send) -> None:
     await receive()
     raise ValueError("no database")
@@ -77,6 +83,7 @@ MODES: list[Any] = [
     ("auto", supported, SERVES), ("on", supported, SERVES), ("off", supported, SERVES),
     ("auto", raises_before_receive, SERVES), ("on", raises_before_receive, REFUSES),
     ("off", raises_before_receive, SERVES),
+    ("auto", answers, SERVES), ("on", answers, REFUSES), ("off", answers, SERVES),
     ("auto", raises_after_receive, REFUSES), ("on", raises_after_receive, REFUSES),
     ("off", raises_after_receive, SERVES),
     ("auto", fails, REFUSES), ("on", fails, REFUSES), ("off", fails, SERVES),
@@ -107,9 +114,12 @@ async def test_off_does_not_call_the_application() -> None:
     assert app.events == []
 
 
-async def test_unsupported_is_one_line_and_no_traceback(caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize("lifespan", [raises_before_receive, answers])
+async def test_unsupported_is_one_line_and_no_traceback(
+    lifespan: LifespanFunction, caplog: pytest.LogCaptureFixture
+) -> None:
     caplog.set_level(logging.INFO, "trioserve")
-    async with serving(with_lifespan(raises_before_receive), lifespan="auto"):
+    async with serving(with_lifespan(lifespan), lifespan="auto"):
         pass
     [record] = [record for record in caplog.records if "lifespan" in record.getMessage()]
     assert record.levelname == "INFO"

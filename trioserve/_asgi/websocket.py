@@ -93,7 +93,7 @@ class WebSocketSession:
         handshake = self._handshake
         fields: list[Pair] = []
         subprotocol = message.get("subprotocol")
-        if subprotocol is not None:
+        if subprotocol not in (None, ""):
             if subprotocol not in handshake.subprotocols:
                 raise AppError(f"the client did not offer the subprotocol {subprotocol!r:.100}")
             fields.append((b"sec-websocket-protocol", subprotocol.encode()))

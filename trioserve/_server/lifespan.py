@@ -141,13 +141,16 @@ class Lifespan:
             self._on_death("lifespan-died")
         elif isinstance(exc, TrioserveError):
             self.failure = exc  # it says all itself
-        elif self._received_startup or self._mode == "on" or not isinstance(exc, Exception):
+        elif self._mode == "on" or not self._says_no_lifespan(exc):
             complain(log, "The application's lifespan failed during startup", exc_info=exc)
             self.failure = StartupFailed("the application's lifespan raised during startup")
         else:
-            # It never asked for an event: the exception is how an application without lifespan says so.
             complain(log, "The application has no lifespan (%s)", type(exc).__name__, level=logging.INFO)
         self._advise(backend_hint(exc, self._backend))
+
+    def _says_no_lifespan(self, exc: BaseException) -> bool:
+        """It never asked for an event, or it took the start-up for a request."""
+        return isinstance(exc, _TakenForRequest) or (isinstance(exc, Exception) and not self._received_startup)
 
     def _advise(self, hint: str | None) -> None:
         if hint is not None:
@@ -182,7 +185,12 @@ class Lifespan:
             self.shutdown_failed = True
             self._shutdown_finished.set()
         else:
-            raise AppError(f"{kind!r} sent where the lifespan protocol does not expect it")
+            error = AppError if not starting or str(kind).startswith("lifespan.") else _TakenForRequest
+            raise error(f"{kind!r} sent where the lifespan protocol does not expect it")
+
+
+class _TakenForRequest(AppError):
+    """During start-up the application sent a message that belongs to no lifespan: it does not look at its scope."""
 
 
 def _in_one_line(text: str) -> str:

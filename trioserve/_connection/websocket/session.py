@@ -143,8 +143,11 @@ class WebSocket(Answer[ResponseT]):
 
     async def receive(self) -> Message:
         """ASGI ``receive``. A message that is already there is returned without a checkpoint."""
-        if self._frames is None and (early := await self._receive_before_accept()) is not None:
-            return early
+        if not self._connect_given:
+            self._connect_given = True
+            return {"type": "websocket.connect"}
+        if self._frames is None and (end := await self._wait_before_accept()) is not None:
+            return end
         frames, ahead = self._frames, self._ahead
         assert frames is not None and ahead is not None, "accepted, perhaps meanwhile by another task"
         data = ahead.take()
@@ -160,11 +163,8 @@ class WebSocket(Answer[ResponseT]):
             return self.session.disconnect()
         return {"type": "websocket.receive", "text" if type(data) is str else "bytes": data}
 
-    async def _receive_before_accept(self) -> Message | None:
-        """``websocket.connect``, later the end of it; ``None`` when the handshake has been accepted meanwhile."""
-        if not self._connect_given:
-            self._connect_given = True
-            return {"type": "websocket.connect"}
+    async def _wait_before_accept(self) -> Message | None:
+        """The end of the handshake; ``None`` when it has been accepted meanwhile."""
         if not self.client_left and not self._stream.is_disconnected():
             await self._wait_for_end()
         if self._frames is not None:

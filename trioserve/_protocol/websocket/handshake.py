@@ -19,6 +19,10 @@ _KEY: Final = re.compile(rb"[A-Za-z0-9+/]{22}==")  # 16 bytes in base64
 _GUID: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 _OTHER_VERSION: Final = ((b"upgrade", b"websocket"), (b"connection", b"upgrade"), (b"sec-websocket-version", b"13"))
 
+# One extension that is offered. White space may stand around separators, where RFC 6455 §9.1 implies it.
+_PARAMETER: Final = rb'%b(?:[ \t]*=[ \t]*(?:%b|"%b"))?' % ((TOKEN.pattern,) * 3)
+_EXTENSION: Final = re.compile(rb"%b(?:[ \t]*;[ \t]*%b)*" % (TOKEN.pattern, _PARAMETER))
+
 CLIENT_WINDOW_BITS: Final = 12  # what we ask for: 4 KiB of memory for an idle client instead of 32 KiB
 _FLAGS: Final = ("server_no_context_takeover", "client_no_context_takeover")
 _BITS: Final = frozenset(str(bits) for bits in range(8, 16))
@@ -78,7 +82,9 @@ def read_handshake(head: RequestHead, *, deflate: bool) -> Handshake:
         fields = _OTHER_VERSION if head.meaning.http_version == "1.1" else _OTHER_VERSION[2:]
         raise PeerError(426, "only version 13 of WebSocket is served", fields)
     accept_key = _accept_key(head) if head.meaning.http_version == "1.1" else b""
-    return Handshake(accept_key, _subprotocols(head), _agree_on_deflate(head) if deflate else None)
+    subprotocols = _elements(head, "Sec-WebSocket-Protocol", TOKEN)
+    offers = _elements(head, "Sec-WebSocket-Extensions", _EXTENSION)
+    return Handshake(accept_key, tuple(subprotocols), _agree_on_deflate(offers) if deflate else None)
 
 
 def _accept_key(head: RequestHead) -> bytes:
@@ -92,22 +98,24 @@ def _values(head: RequestHead, wanted: bytes) -> list[bytes]:
     return [value for name, value in head.headers if name == wanted]
 
 
-def _subprotocols(head: RequestHead) -> tuple[str, ...]:
-    """A list's empty elements count for nothing (RFC 9110 §5.6.1.2); one other at least is required (RFC 6455 §4.3)."""
-    values = _values(head, b"sec-websocket-protocol")
-    offered = [name for value in values for element in value.split(b",") if (name := element.strip(b" \t"))]
-    if (values and not offered) or not all(map(TOKEN.fullmatch, offered)):
-        raise PeerError(400, "malformed Sec-WebSocket-Protocol")
-    return tuple(name.decode("ascii") for name in offered)
+def _elements(head: RequestHead, name: str, form: re.Pattern[bytes]) -> list[str]:
+    """Those of a list, each of the given form.
+
+    Empty elements count for nothing (RFC 9110 §5.6.1.2); one other at least is required (RFC 6455 §4.3, §9.1).
+    """
+    values = _values(head, name.lower().encode())
+    elements = [element for value in values for part in value.split(b",") if (element := part.strip(b" \t"))]
+    if (values and not elements) or not all(map(form.fullmatch, elements)):
+        raise PeerError(400, f"malformed {name}")
+    return [element.decode("ascii") for element in elements]
 
 
-def _agree_on_deflate(head: RequestHead) -> DeflateTerms | None:
+def _agree_on_deflate(offers: list[str]) -> DeflateTerms | None:
     """The first offer that can be met; every other extension is declined by not being mentioned (RFC 6455 §9.1)."""
-    for value in _values(head, b"sec-websocket-extensions"):
-        for offer in value.decode("latin-1").split(","):
-            name, *parameters = (part.strip() for part in offer.split(";"))
-            if name == "permessage-deflate" and (terms := _terms(parameters)) is not None:
-                return terms
+    for offer in offers:
+        name, *parameters = (part.strip() for part in offer.split(";"))
+        if name == "permessage-deflate" and (terms := _terms(parameters)) is not None:
+            return terms
     return None
 
 
@@ -115,7 +123,7 @@ def _terms(parameters: list[str]) -> DeflateTerms | None:
     """What to answer to one offer; ``None`` declines it: unknown, repeated or invalid parameters (RFC 7692 §7.1)."""
     given: dict[str, str | None] = {}
     for parameter in parameters:
-        name, equals, value = parameter.partition("=")
+        name, equals, value = (part.strip() for part in parameter.partition("="))
         bits = value.strip('"') if equals else None
         if name in given or bits not in _OFFERED.get(name, ()):
             return None
