@@ -9,12 +9,13 @@ import pytest
 from h2.events import ResponseReceived, StreamEnded, TrailersReceived
 from hpack import Decoder
 
+from tests.helpers.http2_transcript import GOAWAY, split_frames
 from trioserve._protocol import Http1Limits
 from trioserve._protocol.http2 import Http2Codec
 from trioserve._protocol.http2_engine import NewEngine
-from trioserve._protocol.http2_frames import NO_ERROR, Http2Error, settings_frame
+from trioserve._protocol.http2_frames import NO_ERROR, PROTOCOL_ERROR, SETTINGS, Http2Error, settings_frame
 from trioserve._protocol.http2_guard import Allowance
-from trioserve._protocol.http2_h2 import H2Engine
+from trioserve._protocol.http2_h2 import PRIORITY_UPDATE, H2Engine
 from trioserve._protocol.http2_ngh2 import Ngh2Engine
 from trioserve._types import Fields
 
@@ -234,3 +235,28 @@ def test_a_field_section_after_trailers_without_a_window(new_engine: NewEngine) 
         events = connection.receive_data(engine.data_to_send(100_000))
         assert [event.headers for event in events if isinstance(event, ResponseReceived | TrailersReceived)] == [
             [(b":status", b"200"), (b"x-sum", b"1")], [(b"x-sum", b"2")]]
+
+
+def frame(kind: int, stream_id: int, payload: bytes) -> bytes:
+    return len(payload).to_bytes(3, "big") + bytes((kind, 0)) + stream_id.to_bytes(4, "big") + payload
+
+
+@pytest.mark.parametrize("new_engine", ENGINES)
+@pytest.mark.parametrize("wrong", [
+    frame(PRIORITY_UPDATE, 0, b"\0\0\0\0u=1"), frame(PRIORITY_UPDATE, 0, b"\0\0\0\2u=1"),
+    frame(PRIORITY_UPDATE, 1, b"\0\0\0\1u=1"), frame(SETTINGS, 0, b"\0\x09\0\0\0\2"),
+], ids=["of stream 0", "of a stream of the server", "on a stream", "setting"])  # fmt: skip
+def test_a_wrong_priority_ends_the_connection(new_engine: NewEngine, wrong: bytes) -> None:  # RFC 9218 §2.1, §7.1
+    listener = Told(new_engine)
+    listener.receive(client().data_to_send())
+    assert breaks(listener, wrong)
+
+
+def breaks(listener: Told, data: bytes) -> bool:
+    """The engine tells the client so, or whoever asked it."""
+    try:
+        listener.receive(data)
+    except Http2Error as exc:
+        return exc.code == PROTOCOL_ERROR
+    *_, (kind, _, _, payload) = split_frames(listener.codec.engine.data_to_send(1000))
+    return listener.codec.engine.is_over and kind == GOAWAY and payload[7] == PROTOCOL_ERROR

@@ -85,6 +85,8 @@ class Ngh2Engine:
                     events.on_reset(event.stream_id, provoked=True)
             elif kind is ngh2.PingAcknowledged:
                 events.on_pong()
+            elif kind is ngh2.PriorityUpdateReceived and not event.prioritized_stream_id:
+                raise Http2Error(PROTOCOL_ERROR, "a priority of stream 0, which is the connection's")  # RFC 9218 §7.1
 
     @property
     def is_over(self) -> bool:
