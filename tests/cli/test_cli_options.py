@@ -286,7 +286,7 @@ def mistake(*arguments: str, **environment: str) -> str:
     ("log_level", "loud", "'loud' is not one of critical, error, warning, info, debug, trace"),
     ("header", "no colon", "'no colon' is not of the form Name:Value"),
     ("bind", "localhost", "'localhost' is not of the form HOST:PORT, [IPV6]:PORT, unix:PATH or fd://N"),
-    ("insecure_bind", "http://a", "'http://a' is not of the form HOST:PORT, [IPV6]:PORT, unix:PATH or fd://N"),
+    ("insecure_bind", "http://a", "'http://a' is not of the form HOST:PORT, [IPV6]:PORT, unix:PATH or fd://N; leave http:// out"),
     ("fd", "three", "'three' is not a whole number or off"),
     ("uds_permissions", "rw", "'rw' is no octal number such as 660"),
     ("forwarded_allow_ips", "proxy.example", "'proxy.example' is no IP address, network, unix, path or *"),

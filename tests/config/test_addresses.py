@@ -45,9 +45,31 @@ def test_what_is_no_address(text: str) -> None:
     assert "\n" not in error.value.problem
 
 
-def test_an_ipv6_address_without_brackets_gets_advice() -> None:
-    with pytest.raises(ConfigError, match="in brackets"):
-        Config(bind=("::1:8000",))
+@pytest.mark.parametrize(("text", "advice"), [
+    ("::1:8000", "; an IPv6 address is written in brackets"),
+    ("http://0.0.0.0:80", "; leave http:// out"),
+    ("127.0.0.1:80,[::1]:80", "; each address is given by itself"),
+    ("localhost", "fd://N"),
+])
+def test_what_is_nearly_an_address_gets_advice(text: str, advice: str) -> None:
+    with pytest.raises(ConfigError) as error:
+        Config(bind=(text,))
+    assert error.value.problem.endswith(advice)
+
+
+def test_a_host_may_have_brackets() -> None:
+    assert Config(host="[::1]").bind_specs == [HostPort("::1", 8000)]
+
+
+@pytest.mark.parametrize(("text", "advice"), [
+    ("http://localhost", "a URL: use --host localhost"),
+    ("https://[::1]/", "a URL: use --host [::1]"),
+    ("http://localhost:80/", "a port in it: use --host localhost --port 80"),
+])
+def test_what_is_nearly_a_host_gets_advice(text: str, advice: str) -> None:
+    with pytest.raises(ConfigError) as error:
+        Config(host=text)
+    assert error.value.problem.endswith(advice)
 
 
 @given(st.text())
@@ -113,6 +135,8 @@ def test_what_is_listened_on_without_tls(
     ({"insecure_bind": ["a:1", "a:1"]}, "insecure_bind", "'a:1' is there twice"),
     ({"bind": ["a:1"], "insecure_bind": ["a:2", "a:1"]}, "insecure_bind", "'a:1' is there twice"),
     ({"uds": "a", "insecure_bind": ["unix:a"]}, "insecure_bind", "'unix:a' is there twice"),
+    ({"admin": "127.0.0.1:8000"}, "admin", "is where the application listens"),
+    ({"admin": "unix:a", "insecure_bind": ["unix:a"]}, "admin", "is where the application listens"),
     ({"insecure_bind": ["443"]}, "insecure_bind", "'443' is not of the form"),
     ({"uds": ""}, "uds", "'' is no path"),
     ({"uds": "a\0b"}, "uds", "is no path"),

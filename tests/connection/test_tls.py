@@ -268,10 +268,15 @@ async def test_a_client_that_is_refused_learns_why() -> None:
     assert app.scopes == []
 
 
-async def test_plain_http_is_closed_without_an_answer(caplog: pytest.LogCaptureFixture) -> None:
+async def test_plain_http_is_told_so(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("DEBUG", "trioserve")
-    async with serving_tls(hello) as site:
-        assert b"HTTP" not in await site.everything_after(get())
+    app = Recorder()
+    async with serving_tls(app) as site:
+        head, body = (await site.everything_after(get())).split(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 400 Bad Request\r\n")
+    assert b"\r\ncontent-length: %d\r\n" % len(body) in head
+    assert b"https://" in body
+    assert app.scopes == []
     assert "the client speaks plain HTTP" in caplog.text
 
 

@@ -6,17 +6,20 @@ from typing import Any
 import h2.config
 import h2.connection
 import pytest
+from h2.events import ResponseReceived, StreamEnded, TrailersReceived
 from hpack import Decoder
 
+from tests.helpers.http2_transcript import GOAWAY, split_frames
 from trioserve._protocol import Http1Limits
 from trioserve._protocol.http2.codec import Http2Codec
 from trioserve._protocol.http2.engine import NewEngine
-from trioserve._protocol.http2.engine_h2 import H2Engine
-from trioserve._protocol.http2.engine_ngh2 import Ngh2Engine
-from trioserve._protocol.http2.frames import NO_ERROR, Http2Error
+from trioserve._protocol.http2.frames import NO_ERROR, PROTOCOL_ERROR, SETTINGS, Http2Error, settings_frame
 from trioserve._protocol.http2.guard import Allowance
+from trioserve._protocol.http2.engine_h2 import PRIORITY_UPDATE, H2Engine
+from trioserve._protocol.http2.engine_ngh2 import Ngh2Engine
 from trioserve._types import Fields
 
+HEADER_TABLE_SIZE, INITIAL_WINDOW_SIZE = 1, 4
 ENGINES: list[NewEngine] = [Ngh2Engine, H2Engine]
 FIELDS: Fields = [(b":method", b"POST"), (b":scheme", b"http"), (b":authority", b"a"), (b":path", b"/")]
 
@@ -186,3 +189,74 @@ def test_a_table_of_fields_stays_small(new_engine: NewEngine) -> None:  # RFC 75
         listener.codec.engine.send_response(
             stream_id, [(b":status", b"200"), (b"x-new", b"%d" % number * 50)], end_stream=True)
         decoder.decode(listener.codec.engine.data_to_send(65536)[9:])
+
+
+@pytest.mark.parametrize("new_engine", ENGINES)
+@pytest.mark.parametrize("body", [0, 100, 150])
+@pytest.mark.parametrize("table_bytes", [4096, 0])
+def test_trailers_need_no_window(new_engine: NewEngine, body: int, table_bytes: int) -> None:  # RFC 9113 §6.9.1
+    """A body of 100 bytes uses the window up; of a longer one they follow when the client has made room for it."""
+    listener = Told(new_engine, answers=False)
+    connection = client()
+    connection.send_headers(1, FIELDS, end_stream=True)
+    connection.update_settings({INITIAL_WINDOW_SIZE: 100, HEADER_TABLE_SIZE: table_bytes})
+    listener.receive(connection.data_to_send())
+    connection.receive_data(settings_frame({}))
+    engine = listener.codec.engine
+    engine.send_response(1, [(b":status", b"200"), (b"x-sum", b"1")])
+    engine.send_data(1, bytes(body))
+    trailers = [(b"x-sum", b"1"), (b"x-long", b"2" * 20_000)]
+    engine.send_trailers(1, trailers)
+    events = connection.receive_data(engine.data_to_send(100_000))
+    if body > 100:
+        assert not any(isinstance(event, TrailersReceived) for event in events)
+        connection.increment_flow_control_window(body - 100, 1)
+        listener.receive(connection.data_to_send())
+        events = connection.receive_data(engine.data_to_send(100_000))
+    [told] = [event for event in events if isinstance(event, TrailersReceived)]
+    assert told.headers == trailers
+    assert any(isinstance(event, StreamEnded) for event in events)
+
+
+@pytest.mark.parametrize("new_engine", ENGINES)
+def test_a_field_section_after_trailers_without_a_window(new_engine: NewEngine) -> None:
+    """Both sides still have the same table of fields (RFC 7541 §2.3.2), which the client has made smaller."""
+    listener = Told(new_engine, answers=False)
+    connection = client()
+    connection.receive_data(settings_frame({}))
+    for _ in range(3):
+        stream_id = connection.get_next_available_stream_id()
+        connection.send_headers(stream_id, FIELDS, end_stream=True)
+        connection.update_settings({INITIAL_WINDOW_SIZE: 0, HEADER_TABLE_SIZE: 2000 - 500 * stream_id % 1500})
+        listener.receive(connection.data_to_send())
+        engine = listener.codec.engine
+        engine.send_response(stream_id, [(b":status", b"200"), (b"x-sum", b"1")])
+        engine.send_trailers(stream_id, [(b"x-sum", b"2")])
+        events = connection.receive_data(engine.data_to_send(100_000))
+        assert [event.headers for event in events if isinstance(event, ResponseReceived | TrailersReceived)] == [
+            [(b":status", b"200"), (b"x-sum", b"1")], [(b"x-sum", b"2")]]
+
+
+def frame(kind: int, stream_id: int, payload: bytes) -> bytes:
+    return len(payload).to_bytes(3, "big") + bytes((kind, 0)) + stream_id.to_bytes(4, "big") + payload
+
+
+@pytest.mark.parametrize("new_engine", ENGINES)
+@pytest.mark.parametrize("wrong", [
+    frame(PRIORITY_UPDATE, 0, b"\0\0\0\0u=1"), frame(PRIORITY_UPDATE, 0, b"\0\0\0\2u=1"),
+    frame(PRIORITY_UPDATE, 1, b"\0\0\0\1u=1"), frame(SETTINGS, 0, b"\0\x09\0\0\0\2"),
+], ids=["of stream 0", "of a stream of the server", "on a stream", "setting"])  # fmt: skip
+def test_a_wrong_priority_ends_the_connection(new_engine: NewEngine, wrong: bytes) -> None:  # RFC 9218 §2.1, §7.1
+    listener = Told(new_engine)
+    listener.receive(client().data_to_send())
+    assert breaks(listener, wrong)
+
+
+def breaks(listener: Told, data: bytes) -> bool:
+    """The engine tells the client so, or whoever asked it."""
+    try:
+        listener.receive(data)
+    except Http2Error as exc:
+        return exc.code == PROTOCOL_ERROR
+    *_, (kind, _, _, payload) = split_frames(listener.codec.engine.data_to_send(1000))
+    return listener.codec.engine.is_over and kind == GOAWAY and payload[7] == PROTOCOL_ERROR

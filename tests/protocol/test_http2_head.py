@@ -43,6 +43,12 @@ def test_8_2_3_cookie_crumbs_are_joined() -> None:
 def test_8_3_1_host_in_place_of_the_authority() -> None:
     assert reader().read([*without(b":authority"), (b"host", b"b")], ends=True).headers == [(b"host", b"b")]
     assert reader().read([*GET, (b"host", b"a:1")], ends=True).headers == [(b"host", b"a:1")]
+    assert reader().read([*GET, (b"host", b"A:1")], ends=True).headers == [(b"host", b"a:1")]
+
+
+def test_the_case_of_a_scheme_and_of_te_means_nothing() -> None:  # RFC 3986 §3.1, RFC 9110 §10.1.4
+    fields = [GET[0], (b":scheme", b"HTTPS"), *GET[2:], (b"te", b"Trailers")]
+    assert reader().read(fields, ends=True).path == "/p"
 
 
 def test_8_3_1_options_for_the_whole_server() -> None:
@@ -61,6 +67,9 @@ MALFORMED: dict[str, Fields] = {
     "8.3.1 a path with a space": [*without(b":path"), (b":path", b"/ ")],
     "8.3.1 the path of OPTIONS with GET": [*without(b":path"), (b":path", b"*")],
     "8.3.1 no authority": without(b":authority"),
+    "8.3.1 an empty authority": [*without(b":authority"), (b":authority", b"")],
+    "8.3.1 an empty authority of a tunnel": [*without(b":authority", CONNECT), (b":authority", b""),
+                                             (b":protocol", b"websocket")],
     "8.3.1 an authority with user information": [*without(b":authority"), (b":authority", b"u@a")],
     "8.3.1 Host is another": [*GET, (b"host", b"b")],
     "8.3 a pseudo-header field twice": [*GET, (b":path", b"/")],

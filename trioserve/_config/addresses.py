@@ -59,11 +59,21 @@ def parse_bind(text: str) -> BindSpec:
         return Descriptor(int(number))
     match = _HOST_PORT.fullmatch(text)
     if match is None:
-        hint = "; an IPv6 address is written in brackets" if text.count(":") > 1 and "[" not in text else ""
-        raise ValueError(f"{text!r} is not of the form {_FORMS}{hint}")
+        raise ValueError(f"{text!r} is not of the form {_FORMS}{_hint(text)}")
     if int(match["port"]) > 65535:
         raise ValueError(f"{text!r} has a port over 65535")
     return HostPort(match["v6"] or match["host"], int(match["port"]))
+
+
+def _hint(text: str) -> str:
+    """What to do about a text that is no address, if that can be guessed."""
+    if "," in text:
+        return "; each address is given by itself"
+    if "://" in text:
+        return f"; leave {text.partition('://')[0]}:// out"
+    if text.count(":") > 1 and "[" not in text:
+        return "; an IPv6 address is written in brackets"
+    return ""
 
 
 def is_loopback(spec: BindSpec) -> bool:

@@ -17,7 +17,7 @@ from trioserve._root_path import read_prefix
 from trioserve._trust import TrustedPeers, believed_fields
 
 __all__ = [
-    "admin_path", "each_once", "event_loop", "field_line", "field_name", "host", "octal", "parse_bind",
+    "admin_path", "each_once", "event_loop", "field_line", "field_name", "host", "is_free", "octal", "parse_bind",
     "parse_named_certificate", "read_prefix", "seed_or_point", "server_name", "socket_path", "trusted_fields",
     "trusted_peers",
 ]
@@ -25,6 +25,7 @@ __all__ = [
 LOOPS: Final = ("auto", "asyncio", "uvloop")
 
 _HOST_WITH_PORT: Final = re.compile(r"(?:\[(?P<v6>[^\]]+)\]|(?P<host>[^:]+)):(?P<port>[0-9]+)")
+_IN_BRACKETS: Final = re.compile(r"\[[^\[\]]*:[^\[\]]*\]")
 _FIELD_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110 §5.1
 _FIELD_LINE: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+:[\t\x20-\x7e\x80-\xff]*")  # RFC 9110 §5.1, §5.5
 _OCTAL: Final = re.compile(r"(?:0o?)?[0-7]{1,3}")
@@ -49,9 +50,14 @@ def socket_path(text: str) -> None:
         raise ValueError(f"{text!r} is no path")
 
 
-def host(text: str) -> None:
-    if match := _HOST_WITH_PORT.fullmatch(text):
+def host(text: str) -> str:
+    """An IPv6 address may have its brackets."""
+    plain = text.partition("://")[2].rstrip("/") or text
+    if match := _HOST_WITH_PORT.fullmatch(plain):
         raise ValueError(f"{text!r} has a port in it: use --host {match['v6'] or match['host']} --port {match['port']}")
+    if plain != text:
+        raise ValueError(f"{text!r} is no host but a URL: use --host {plain}")
+    return text[1:-1] if _IN_BRACKETS.fullmatch(text) else text
 
 
 def server_name(text: str) -> None:
@@ -83,10 +89,15 @@ def admin_path(text: str) -> str:
     return path
 
 
+def is_free(spec: BindSpec) -> bool:
+    """It is another address each time: that of port 0."""
+    return isinstance(spec, HostPort) and spec.port == 0
+
+
 def each_once(name: str, specs: list[BindSpec], seen: list[BindSpec]) -> list[BindSpec]:
-    """``seen`` and ``specs``, which have no address in common; port 0 is another one each time."""
+    """``seen`` and ``specs``, which have no address in common."""
     for spec in specs:
-        if spec in seen and not (isinstance(spec, HostPort) and spec.port == 0):
+        if spec in seen and not is_free(spec):
             raise ConfigError(name, f"'{spec}' is there twice")
         seen = [*seen, spec]
     return seen

@@ -29,6 +29,13 @@ RECORD_BYTES: Final = 16 * 1024  # plaintext of one record at most (RFC 8446 §5
 ENCRYPT_BYTES: Final = 256 * 1024  # at once: OpenSSL's buffer stays as large as it has ever been
 READ_AHEAD_BYTES: Final = 64 * 1024  # kept for receive_some while somebody watches for the peer to leave
 LINGER_SECONDS: Final = 2.0  # for a client to read why its handshake was refused
+PLAIN_HTTP: Final = "HTTP_REQUEST"  # OpenSSL's reason, for GET, HEAD, POST and PUT
+
+_NO_TLS: Final = b"this port speaks TLS: its addresses begin with https://\n"
+PLAIN_HTTP_ANSWER: Final = (
+    b"HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain; charset=utf-8\r\ncontent-length: %d\r\n"
+    b"connection: close\r\n\r\n%b" % (len(_NO_TLS), _NO_TLS)
+)
 
 # What can be sent: nothing yet, everything, nothing any more; and a session that neither sends nor receives.
 HANDSHAKE, OPEN, FINISHED, BROKEN = range(4)
@@ -119,7 +126,10 @@ class TlsStream:
     async def _refuse(self, error: ssl.SSLError) -> None:
         """Let the client know: bytes of it that nobody has read would make the kernel send a reset instead."""
         complain(log, "TLS handshake with %s failed: %s", self.peer, _reason(error), level=logging.DEBUG)
-        self._flush()
+        if error.reason == PLAIN_HTTP:
+            self._inner.send_nowait(PLAIN_HTTP_ANSWER)  # a person may have typed http:// for https://
+        else:
+            self._flush()
         self._state = BROKEN
         self._inner.send_eof()
         with anyio.move_on_after(LINGER_SECONDS):
@@ -348,6 +358,6 @@ def _reason(error: ssl.SSLError) -> str:
     """What went wrong, for a log: OpenSSL's words, without the place in its source."""
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"the client's certificate is not accepted: {error.verify_message}"
-    if error.reason == "HTTP_REQUEST":
+    if error.reason == PLAIN_HTTP:
         return "the client speaks plain HTTP"
     return (error.reason or str(error)).replace("_", " ").lower()

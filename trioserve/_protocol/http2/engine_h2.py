@@ -14,6 +14,7 @@ from h2.events import (
     DataReceived,
     Event,
     PingAckReceived,
+    RemoteSettingsChanged,
     RequestReceived,
     StreamReset,
     TrailersReceived,
@@ -42,6 +43,7 @@ __all__ = ["H2Engine"]
 
 TABLE_BYTES: Final = 4096  # RFC 7541 §4.2, RFC 9113 §6.5.2
 DEFAULT_URGENCY: Final = 3  # RFC 9218 §4.1
+NO_RFC7540_PRIORITIES: Final = 9  # RFC 9218 §2.1
 PRIORITY_UPDATE: Final = 0x10  # RFC 9218 §7.1
 STREAM_ID_BYTES: Final = 4
 _URGENCY: Final = re.compile(rb"(?:^|[ ,])u=([0-7])(?=[ ,;]|$)")
@@ -181,6 +183,10 @@ class H2Engine:
             events.on_reset(event.stream_id, provoked=not event.remote_reset)
         elif isinstance(event, PingAckReceived):
             events.on_pong()
+        elif isinstance(event, RemoteSettingsChanged):
+            old_priorities = event.changed_settings.get(NO_RFC7540_PRIORITIES)
+            if old_priorities is not None and old_priorities.new_value not in (0, 1):
+                raise Http2Error(PROTOCOL_ERROR, "a setting that is neither 0 nor 1")  # RFC 9218 §2.1
         elif isinstance(event, UnknownFrameReceived) and event.frame.type == PRIORITY_UPDATE:
             self._update_priority(event.frame)
 
@@ -294,7 +300,7 @@ class H2Engine:
         stream_id = int.from_bytes(payload[:4], "big")
         if len(payload) < STREAM_ID_BYTES:
             raise Http2Error(FRAME_SIZE_ERROR, "a priority without a stream")
-        if frame.stream_id or (stream_id and stream_id % 2 == 0):
+        if frame.stream_id or stream_id % 2 == 0:
             raise Http2Error(PROTOCOL_ERROR, "a priority that comes on a stream, or is of none of the client's")
         if stream_id in self._connection.streams:
             self._priorities[stream_id] = _parse_priority(payload[4:])

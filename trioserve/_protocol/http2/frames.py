@@ -3,12 +3,14 @@
 from typing import Final
 
 from trioserve._errors import PeerError
+from trioserve._types import Fields
 
 __all__ = [
     "ACK", "CANCEL", "COMPRESSION_ERROR", "CONTINUATION", "DATA", "END_HEADERS", "END_STREAM", "ENHANCE_YOUR_CALM",
-    "FRAME_HEADER_BYTES", "FRAME_SIZE_ERROR", "HEADERS", "HIGHEST_STREAM_ID", "INTERNAL_ERROR", "NO_ERROR", "PREFACE",
-    "PRIORITY", "PROTOCOL_ERROR", "REFUSED_STREAM", "RST_STREAM", "SETTINGS", "STREAM_CLOSED", "Http2Error",
-    "end_stream_frame", "goaway_frame", "ping_frame", "settings_frame", "window_update_frame",
+    "FRAME_BYTES", "FRAME_HEADER_BYTES", "FRAME_SIZE_ERROR", "HEADERS", "HIGHEST_STREAM_ID", "INTERNAL_ERROR",
+    "NO_ERROR", "PREFACE", "PRIORITY", "PROTOCOL_ERROR", "REFUSED_STREAM", "RST_STREAM", "SETTINGS", "STREAM_CLOSED",
+    "Http2Error", "end_stream_frame", "goaway_frame", "ping_frame", "settings_frame", "trailers_frames",
+    "window_update_frame",
 ]  # fmt: skip
 
 PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"  # RFC 9113 §3.4
@@ -19,10 +21,12 @@ END_STREAM = ACK = 0x1
 END_HEADERS: Final = 0x4
 FRAME_HEADER_BYTES: Final = 9
 HIGHEST_STREAM_ID: Final = 2**31 - 1
+FRAME_BYTES: Final = 2**14  # of a payload, which every peer takes (RFC 9113 §6.5.2)
 
 # RFC 9113 §7
 NO_ERROR, PROTOCOL_ERROR, INTERNAL_ERROR, STREAM_CLOSED, FRAME_SIZE_ERROR = 0, 1, 2, 5, 6
 REFUSED_STREAM, CANCEL, COMPRESSION_ERROR, ENHANCE_YOUR_CALM = 7, 8, 9, 11
+
 
 class Http2Error(PeerError):
     """The connection is only good for a GOAWAY with ``code`` (RFC 9113 §5.4.1)."""
@@ -60,3 +64,34 @@ def goaway_frame(last_stream_id: int, code: int) -> bytes:
 def end_stream_frame(stream_id: int) -> bytes:
     """DATA without data (RFC 9113 §6.1)."""
     return _frame(DATA, stream_id, b"", END_STREAM)
+
+
+def trailers_frames(stream_id: int, fields: Fields, table_bytes: int) -> bytes:
+    """The end of a stream with trailer fields; the tables of names stay as they are (RFC 7541 §6.2.2).
+
+    ``table_bytes``: the size of our table. It is said again, because the client may have asked for another one, which
+    the next field section has to confirm (RFC 7541 §4.2).
+    """
+    texts = [b"\x00" + _text(name) + _text(value) for name, value in fields]
+    block = _integer(table_bytes, 5, 0x20) + b"".join(texts)
+    parts = [block[at : at + FRAME_BYTES] for at in range(0, len(block), FRAME_BYTES)]
+    kinds = [(HEADERS, END_STREAM)] + [(CONTINUATION, 0)] * (len(parts) - 1)
+    kinds[-1] = kinds[-1][0], kinds[-1][1] | END_HEADERS
+    return b"".join(_frame(kind, stream_id, part, flags) for (kind, flags), part in zip(kinds, parts, strict=True))
+
+
+def _text(text: bytes) -> bytes:
+    """Without Huffman's code (RFC 7541 §5.2)."""
+    return _integer(len(text), 7) + text
+
+
+def _integer(value: int, bits: int, first: int = 0) -> bytes:
+    """RFC 7541 §5.1; ``first``: the bits before it in its first byte."""
+    most = (1 << bits) - 1
+    if value < most:
+        return bytes((first | value,))
+    octets, value = [first | most], value - most
+    while value >= 0x80:
+        octets.append(value & 0x7F | 0x80)
+        value >>= 7
+    return bytes((*octets, value))

@@ -14,6 +14,7 @@ from trioserve._protocol.http2.frames import (
     END_HEADERS,
     END_STREAM,
     ENHANCE_YOUR_CALM,
+    FRAME_BYTES,
     FRAME_HEADER_BYTES,
     FRAME_SIZE_ERROR,
     HEADERS,
@@ -32,7 +33,6 @@ _FRAME_HEADER: Final = struct.Struct(">IBI")  # size and kind, flags, stream (RF
 
 _FIELD_SECTIONS: Final = frozenset((HEADERS, CONTINUATION))
 
-FRAME_BYTES: Final = 2**14  # of a payload, as nobody has told the client that it may be more (RFC 9113 §6.5.2)
 CONTINUATIONS: Final = 64  # of one field section: 16 KiB each are far more than a head may have
 
 

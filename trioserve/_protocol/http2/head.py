@@ -19,6 +19,7 @@ __all__ = ["HeadReader", "check_trailers"]
 REMEMBERED_BYTES: Final = 1024  # of a head that its client may repeat; longer ones are rarely the same again
 
 _PATH: Final = re.compile(rb"(/[\x21\x22\x24-\x3e\x40-\x7e]*)(?:\?([\x21\x22\x24-\x7e]*))?")
+_SCHEMES: Final = (b"http", b"https")
 _METHODS: Final = {name.encode(): name for name in ("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH")}
 _WITHOUT_BODY, _WITH_BODY = (
     Meaning("2", keep_alive=True, content_length=length, expects_continue=False, accepts_trailers=True)
@@ -84,9 +85,11 @@ class HeadReader:
         else:
             method, scheme, target = self._read_unusual(fields[: known.pseudo])
         name = _METHODS.get(method) or self._read_method(method, is_tunnel=is_tunnel, ends=ends)
-        if scheme not in (b"http", b"https"):
+        if scheme not in _SCHEMES and scheme.lower() not in _SCHEMES:
             raise PeerError(400, "no scheme, or an unknown one")
         path, query = self._split_target(method, target)
+        if known.authority >= 0 and not values[known.authority]:
+            raise PeerError(400, "an empty authority")  # RFC 9110 §4.2.1
         if known.is_ordinary and not is_tunnel:
             check_host(authority := values[known.authority])
             meaning = _WITHOUT_BODY if ends else _WITH_BODY
@@ -125,7 +128,7 @@ class HeadReader:
             meaning.content_length = None
         elif ends and meaning.content_length:
             raise PeerError(400, "a Content-Length without a body")
-        if any(name == b"te" and value != b"trailers" for name, value in headers):
+        if any(name == b"te" and value.lower() != b"trailers" for name, value in headers):
             raise PeerError(400, "a transfer coding in HTTP/2")
         if (limit := self._limits.body) is not None and (meaning.content_length or 0) > limit:
             raise PeerError(413, f"request body over the limit of {limit} bytes", limit="limit_request_body")
@@ -178,7 +181,7 @@ def _as_in_http1(fields: Sequence[tuple[bytes, bytes]], values: tuple[bytes, ...
     for field in fields[known.pseudo :]:
         name = field[0]
         if name == b"host" and authority is not None:
-            if field[1] != authority:
+            if field[1].lower() != authority.lower():
                 raise PeerError(400, "Host is not the authority")
         elif name != b"cookie":
             headers.append(field)
