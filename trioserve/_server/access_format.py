@@ -12,10 +12,10 @@ from typing import Any, Final, TypeAlias
 
 from trioserve._asgi import FIRST_BODY
 from trioserve._config import DEFAULT_ACCESS_FORMAT
+from trioserve._config.values import nearest
 from trioserve._connection.records import Answered, ClosedWebSocket, Recorded
 from trioserve._errors import ConfigError
 from trioserve._protocol.reasons import REASON_PHRASES
-from trioserve._values import nearest
 
 __all__ = [
     "ATOM", "Format", "access_fields", "access_line", "close_fields", "close_line", "compile_format", "escaped",

@@ -10,10 +10,10 @@ from functools import partial
 import anyio
 import anyio.abc
 
-from trioserve._addresses import shown, shown_here
 from trioserve._admin.app import AdminApp
 from trioserve._complaints import complain
 from trioserve._config import Config
+from trioserve._config.addresses import shown, shown_here
 from trioserve._connection import Lifetime
 from trioserve._errors import TrioserveError
 from trioserve._server.connections import Connections

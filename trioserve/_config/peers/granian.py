@@ -1,6 +1,6 @@
 """Granian's options, and the arguments of its class."""
 
-from trioserve._peers.table import peer
+from trioserve._config.peers.table import peer
 
 __all__ = ["GRANIAN"]
 

@@ -1,6 +1,6 @@
 """gunicorn's options, and the settings of its file."""
 
-from trioserve._peers.table import peer
+from trioserve._config.peers.table import peer
 
 __all__ = ["GUNICORN"]
 

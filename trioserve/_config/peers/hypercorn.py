@@ -1,6 +1,6 @@
 """hypercorn's options, and the names in its ``Config`` and in its file."""
 
-from trioserve._peers.table import peer
+from trioserve._config.peers.table import peer
 
 __all__ = ["HYPERCORN"]
 

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Any, Final
 
-from trioserve._config import OPTIONS, Config, Option, options
+from trioserve._config.config import OPTIONS, Config, Option, options
+from trioserve._config.values import can_be_none, kind_of, nearest
 from trioserve._errors import ConfigError
-from trioserve._values import can_be_none, kind_of, nearest
 
 __all__ = [
     "APP", "PREFIX", "Given", "as_toml", "find_file", "misspelt_table", "read_environment", "read_file", "variable_of",
@@ -131,7 +131,7 @@ def read_file(path: str) -> dict[str, Given]:
 
 
 def _unknown(key: str, value: Any) -> str:
-    from trioserve._peers import advice_on  # only needed for an error message
+    from trioserve._config.peers import advice_on  # only needed for an error message
 
     if isinstance(value, dict):
         return "no such option; options stand at the top of the file, not in tables"

@@ -4,9 +4,9 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from trioserve._addresses import UnixPath
-from trioserve._config import OPTIONS, Config
-from trioserve._sources import APP, PREFIX, variable_of
+from trioserve._config.addresses import UnixPath
+from trioserve._config.config import OPTIONS, Config
+from trioserve._config.sources import APP, PREFIX, variable_of
 
 __all__ = ["Rule", "options_without_effect", "variables_without_effect"]
 
@@ -88,9 +88,9 @@ def variables_without_effect(environment: Mapping[str, str]) -> Iterator[str]:
         if variable.startswith(PREFIX) and (meant := _meant_by(variable)):
             yield f"{variable} in the environment is no option; did you mean {meant}?"
     if any(variable.startswith(PREFIXES_OF_OTHERS) for variable in environment):
-        from trioserve import _peers  # only needed here
+        from trioserve._config import peers  # only needed here
 
-        yield from _peers.variables_without_effect(environment, variable_of)
+        yield from peers.variables_without_effect(environment, variable_of)
 
 
 def _meant_by(variable: str) -> str | None:

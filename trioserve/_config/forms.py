@@ -8,13 +8,13 @@ import re
 from collections.abc import Callable
 from typing import Any, Final
 
-from trioserve._addresses import BindSpec, HostPort, parse_bind
+from trioserve._config.addresses import BindSpec, HostPort, parse_bind
+from trioserve._config.values import nearest
 from trioserve._errors import ConfigError
 from trioserve._host_names import HostNames, parse_named_certificate
 from trioserve._points import seed_or_point
 from trioserve._root_path import read_prefix
 from trioserve._trust import TrustedPeers, believed_fields
-from trioserve._values import nearest
 
 __all__ = [
     "admin_path", "each_once", "event_loop", "field_line", "field_name", "host", "octal", "parse_bind",

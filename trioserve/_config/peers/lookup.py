@@ -5,12 +5,12 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Final, TypeAlias
 
-from trioserve._peers.daphne import DAPHNE
-from trioserve._peers.granian import GRANIAN
-from trioserve._peers.gunicorn import GUNICORN
-from trioserve._peers.hypercorn import HYPERCORN
-from trioserve._peers.table import Row
-from trioserve._peers.uvicorn import UVICORN
+from trioserve._config.peers.daphne import DAPHNE
+from trioserve._config.peers.granian import GRANIAN
+from trioserve._config.peers.gunicorn import GUNICORN
+from trioserve._config.peers.hypercorn import HYPERCORN
+from trioserve._config.peers.table import Row
+from trioserve._config.peers.uvicorn import UVICORN
 
 __all__ = ["PEERS", "Spell", "advice_on", "variables_without_effect"]
 

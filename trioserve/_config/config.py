@@ -13,15 +13,24 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
-from trioserve import _forms as forms
-from trioserve._addresses import BindSpec, Descriptor, HostPort, UnixPath, is_loopback, parse_bind
-from trioserve._declaring import KIBIBYTE, LEVELS, MEBIBYTE, Count, Seconds, option, refuses_unknown_names, seconds
+from trioserve._config import forms
+from trioserve._config.addresses import BindSpec, Descriptor, HostPort, UnixPath, is_loopback, parse_bind
+from trioserve._config.declaring import (
+    KIBIBYTE,
+    LEVELS,
+    MEBIBYTE,
+    Count,
+    Seconds,
+    option,
+    refuses_unknown_names,
+    seconds,
+)
+from trioserve._config.implied import implied
+from trioserve._config.values import Option, can_be_none, read_value
 from trioserve._errors import ConfigError
 from trioserve._host_names import NamedCertificate, parse_named_certificate
-from trioserve._implied import implied
-from trioserve._values import Option, can_be_none, read_value
 
-__all__ = ["Config", "Option", "Seconds", "options"]
+__all__ = ["DEFAULT_ACCESS_FORMAT", "OPTIONS", "Config", "Option", "options"]
 
 DEFAULT_ACCESS_FORMAT: Final = '%(client)s - "%(r)s" %(s)s %(st)s %(B)s B %(ms)s ms'
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
-from trioserve._values import switch_of
+from trioserve._config.values import switch_of
 
 __all__ = ["implied"]
 

@@ -6,8 +6,8 @@ import math
 from collections.abc import Callable
 from typing import Any, Final, TypeAlias, TypeVar
 
+from trioserve._config.values import Option, nearest
 from trioserve._errors import ConfigError
-from trioserve._values import Option, nearest
 
 __all__ = ["KIBIBYTE", "LEVELS", "MEBIBYTE", "Count", "Seconds", "option", "refuses_unknown_names", "seconds"]
 
@@ -62,7 +62,7 @@ def refuses_unknown_names(cls: type[T]) -> type[T]:
 
 def _unknown(name: str, known: list[str]) -> str:
     """What is wrong with the name of an option; other servers' names are known together with what they are here."""
-    from trioserve._peers import advice_on  # only needed for an error message
+    from trioserve._config.peers import advice_on  # only needed for an error message
 
     if advice := advice_on(name, _as_keyword):
         return f"no such option: {advice}"

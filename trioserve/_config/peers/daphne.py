@@ -1,6 +1,6 @@
 """daphne's options."""
 
-from trioserve._peers.table import peer
+from trioserve._config.peers.table import peer
 
 __all__ = ["DAPHNE"]
 
