@@ -1,6 +1,11 @@
-"""One application in two places, in memory and on a real socket, for clients that do not know in which they are."""
+"""One application in two places, in memory and on a real socket, for clients that do not know in which they are.
+
+What comes of it is the same in both, but for ports and times.
+"""
 
 import importlib.util
+import logging
+import re
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -16,7 +21,7 @@ from trioserve._types import AnyApp
 from trioserve.testing import MemoryTransport, RawClient, open_test_server, serve_background
 from trioserve.testing.server_log import recorded_log
 
-__all__ = ["PLACES", "Place", "load_app"]
+__all__ = ["PLACES", "Place", "Saying", "load_app", "talk"]
 
 APPS: Final = Path(__file__).parents[1] / "e2e" / "apps"
 CLIENT_ADDRESS: Final = ("127.0.0.1", 50000)  # in memory; on the socket clients have the same host
@@ -41,7 +46,7 @@ class Place:
     Attributes:
         connect: a new connection, its bytes as they are on the wire.
         client: see ``MakeClient``.
-        lines: of the access log; all of them when the server has stopped.
+        lines: of the access log, without ports and times; all of them when the server has stopped.
     """
 
     connect: Callable[[], Awaitable[ByteStream]]
@@ -67,12 +72,12 @@ async def in_memory(app: AnyApp, **options: Any) -> AsyncIterator[Place]:
 
         place = Place(connect, client)
         yield place
-    place.lines += [record.getMessage() for record in server.log if record.name == "trioserve.access"]
+    place.lines += access_lines(server.log)
 
 
 @asynccontextmanager
 async def on_socket(app: AnyApp, **options: Any) -> AsyncIterator[Place]:
-    records: list[Any] = []
+    records: list[logging.LogRecord] = []
     with recorded_log(records):
         async with serve_background(app, **OPTIONS | options) as server:
             host, port = server.addresses[0]
@@ -90,10 +95,54 @@ async def on_socket(app: AnyApp, **options: Any) -> AsyncIterator[Place]:
 
             place = Place(connect, client)
             yield place
-    place.lines += [record.getMessage() for record in records if record.name == "trioserve.access"]
+    place.lines += access_lines(records)
+
+
+def access_lines(records: list[logging.LogRecord]) -> list[str]:
+    """The format of ``OPTIONS`` says nothing of WebSockets, whose lines begin with a port and end with a time."""
+    lines = [record.getMessage() for record in records if record.name == "trioserve.access"]
+    return [re.sub(r"^([\d.]+):\d+|[\d.]+ s$", r"\1", line) for line in lines]
 
 
 PLACES: Final[tuple[Callable[..., AbstractAsyncContextManager[Place]], ...]] = (in_memory, on_socket)
+
+
+@dataclass(frozen=True)
+class Saying:
+    """What a client sends: ``data``, and then perhaps no more. ``options`` are the server's."""
+
+    data: bytes
+    half_closes: bool = False
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+async def talk(place: Place, saying: Saying) -> tuple[bytes, bool]:
+    """Say it on a new connection. Returns all that comes until the end, and whether the end was a reset."""
+    async with await place.connect() as stream, anyio.create_task_group() as nursery:
+        nursery.start_soon(say, stream, saying)
+        heard = await hear(stream)
+        nursery.cancel_scope.cancel()
+    return heard
+
+
+async def say(stream: ByteStream, saying: Saying) -> None:
+    try:
+        await stream.send(saying.data)
+        if saying.half_closes:
+            await stream.send_eof()
+    except anyio.BrokenResourceError:
+        return  # the server has refused the request, and does not read the rest
+
+
+async def hear(stream: ByteStream) -> tuple[bytes, bool]:
+    received = b""
+    try:
+        while True:
+            received += await stream.receive()
+    except anyio.EndOfStream:
+        return received, False
+    except anyio.BrokenResourceError:
+        return received, True
 
 
 def load_app(name: str) -> AnyApp:

@@ -1,17 +1,15 @@
 """The same bytes over memory and over a real socket: the answers are the same, and so are the ends and access lines."""
 
 import re
-from dataclasses import dataclass, field
-from typing import Any, Final
+from dataclasses import dataclass
+from typing import Final
 
-import anyio
 import h2.config
 import h2.connection
 import pytest
-from anyio.abc import ByteStream
 
 from tests.helpers.http2_transcript import Http2Transcript
-from tests.helpers.places import PLACES, load_app
+from tests.helpers.places import PLACES, Saying, load_app, talk
 from tests.helpers.transcripts import get, post
 from tests.helpers.ws_client import handshake
 from tests.helpers.ws_frames import BINARY, CONTINUATION, PING, TEXT, close_frame, frame
@@ -23,60 +21,23 @@ CHUNKED: Final = "transfer-encoding: chunked"
 
 
 @dataclass
-class Saying:
-    """What a client sends: ``data``, and then perhaps no more. ``options`` are the server's."""
-
-    data: bytes
-    half_closes: bool = False
-    options: dict[str, Any] = field(default_factory=dict)
-
-
-@dataclass
 class Heard:
-    """What comes of it: all bytes until the end, whether that was a reset, and the access lines."""
+    """All bytes until the end, whether that was a reset, and the access lines."""
 
     data: bytes
     reset: bool
     lines: list[str]
 
 
-async def hear(stream: ByteStream) -> tuple[bytes, bool]:
-    """Until the end. Ports are the client's, and differ."""
-    received = b""
-    try:
-        while True:
-            received += await stream.receive()
-    except (anyio.EndOfStream, anyio.BrokenResourceError) as exc:
-        return re.sub(rb"x-client-port: \d+", b"x-client-port: 1", received), not isinstance(exc, anyio.EndOfStream)
-
-
-async def say(stream: ByteStream, saying: Saying) -> None:
-    try:
-        await stream.send(saying.data)
-        if saying.half_closes:
-            await stream.send_eof()
-    except anyio.BrokenResourceError:
-        return  # the server has refused the request, and does not read the rest
-
-
 async def heard_in_both(saying: Saying) -> list[Heard]:
     """In memory, and over a socket."""
     heard = []
     for serve in PLACES:
-        async with (
-            serve(load_app("probe:app"), **saying.options) as place, await place.connect() as stream,
-            anyio.create_task_group() as nursery,
-        ):
-            nursery.start_soon(say, stream, saying)
-            data, reset = await hear(stream)
-            nursery.cancel_scope.cancel()
-        heard.append(Heard(data, reset, [without_port_and_time(line) for line in place.lines]))
+        async with serve(load_app("probe:app"), **saying.options) as place:
+            data, reset = await talk(place, saying)
+        data = re.sub(rb"x-client-port: \d+", b"x-client-port: 1", data)
+        heard.append(Heard(data, reset, place.lines))
     return heard
-
-
-def without_port_and_time(line: str) -> str:
-    """The format of options says nothing of WebSockets: their lines have both."""
-    return re.sub(r"^([\d.]+):\d+|[\d.]+ s$", r"\1", line)
 
 
 # -- HTTP/1.1 and WebSockets -----------------------------------------------------------------------------------------

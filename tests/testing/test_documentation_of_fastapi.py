@@ -1,8 +1,8 @@
 """What the documentation of FastAPI shows works the same in memory and over a real socket, to the last field.
 
-Its examples and their tests come from FastAPI's source distribution, which is no dependency of any test environment:
-it is downloaded on its own. The tests run twice, each time in a pytest of their own, where their client asks a server
-of ours. Their assertions judge the answers, and the answers of both runs are compared here.
+Its examples and their tests come from FastAPI's source distribution. The tests run twice, each time in a pytest of
+their own, where their client asks a server of ours. Their assertions judge the answers, and the answers of both runs
+are compared here.
 """
 
 import json
@@ -16,13 +16,7 @@ from typing import Any, Final
 
 import pytest
 
-import trioserve
-from tests.helpers.system_programs import without
-
-DIRECTORY: Final = Path(__file__).parent / "documentation"
-ROOT: Final = Path(trioserve.__file__).parents[1]
-DOWNLOAD: Final = "python -m pip download --no-deps --dest {0}/sources --requirement {0}/requirements.txt".format(
-    DIRECTORY.relative_to(ROOT).as_posix())
+from tests.helpers.documentation import DIRECTORY, ROOT, source_distribution
 
 CHAPTERS: Final = (
     "additional_status_codes", "authentication_error_status_code", "bigger_applications", "body", "body_fields",
@@ -43,14 +37,11 @@ CHAPTERS: Final = (
 @pytest.fixture(scope="module")
 def documentation(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A directory with the examples, ``docs_src``, and with the tests of ``CHAPTERS``; the rest stays packed."""
-    found = sorted((DIRECTORY / "sources").glob("fastapi-*.tar.gz"))
-    if not found:
-        without("the documentation of FastAPI", DOWNLOAD)
     directory = tmp_path_factory.mktemp("fastapi")
     wanted = (
         "docs_src/", "tests/__init__.py", "tests/utils.py", "tests/test_tutorial/__init__.py",
         *(f"tests/test_tutorial/test_{chapter}/" for chapter in CHAPTERS))
-    with tarfile.open(found[-1]) as archive:
+    with tarfile.open(source_distribution("fastapi")) as archive:
         for member in archive.getmembers():
             member.name = member.name.partition("/")[2]
             if member.name.startswith(wanted):
