@@ -1,4 +1,9 @@
-"""What all tests share: the backends they run on, each with a virtual clock, and loggers as they were before."""
+"""What all tests share: the backends they run on, each with a virtual clock, and loggers as they were before.
+
+Two plugins run async tests, and no test belongs to both. A test that is marked ``trio`` is pytest-trio's: it is about
+trio alone, and takes its clock and its nursery from the fixtures ``autojump_clock`` and ``nursery``. Every other async
+test is anyio's, which runs it on both backends.
+"""
 
 import functools
 import gc
@@ -31,6 +36,20 @@ def pytest_configure(config: pytest.Config) -> None:
     if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
         signal.signal(signal.SIGHUP, signal.SIG_DFL)
     config.addinivalue_line("markers", "real_clock: run on the backends' own clocks, because real sockets take part")
+
+
+@pytest.hookimpl(tryfirst=True)  # before anyio's plugin, which looks for the mark
+def pytest_pycollect_makeitem(collector: pytest.Module | pytest.Class, name: str, obj: object) -> None:
+    """Mark async tests for anyio, unless they, or their module, are marked for pytest-trio.
+
+    The mode "auto" of anyio's plugin would take those, too, and run them on asyncio as well.
+    """
+    test = getattr(getattr(obj, "hypothesis", None), "inner_test", obj)
+    if not collector.istestfunction(obj, name) or not inspect.iscoroutinefunction(test):
+        return
+    marks = [*collector.iter_markers("trio"), *getattr(obj, "pytestmark", ())]
+    if not any(mark.name == "trio" for mark in marks):
+        pytest.mark.anyio(obj)
 
 
 @pytest.hookimpl(optionalhook=True)  # xdist may be switched off

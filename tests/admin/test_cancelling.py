@@ -6,6 +6,7 @@ from typing import Any
 import anyio
 import pytest
 import sniffio
+from trio.testing import MockClock
 
 from tests.admin.test_tree import ask, ask_bank, hang, with_children
 from tests.helpers.admin import SHOWN, find, look, walk
@@ -16,7 +17,7 @@ from tests.helpers.serving import Site, serving
 from tests.helpers.transcripts import get
 from tests.helpers.ws_client import accept, open_websocket
 from trioserve._types import Receive, Scope, Send
-from trioserve.testing import settled, virtual_backend
+from trioserve.testing import settled
 
 
 async def cancel(site: Site, id: str) -> tuple[int, dict[str, Any]]:
@@ -123,8 +124,8 @@ async def test_a_scope() -> None:
         assert anyio.current_time() < 2000
 
 
-@pytest.mark.parametrize("anyio_backend", [virtual_backend("trio")], ids=["trio"])
-async def test_a_task_of_trios_cannot_be_cancelled_alone() -> None:
+@pytest.mark.trio
+async def test_a_task_of_trios_cannot_be_cancelled_alone(autojump_clock: MockClock) -> None:
     async with serving(with_children, **SHOWN) as site:
         await ask(site, get("/"))
         [request] = find(await look(site), kind="request")

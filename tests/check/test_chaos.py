@@ -7,6 +7,7 @@ from typing import Any
 import anyio
 import anyio.to_thread
 import pytest
+import trio
 from fastapi import BackgroundTasks, Depends, FastAPI, Request
 from fastapi.responses import StreamingResponse
 from litestar import Litestar, get
@@ -15,6 +16,7 @@ from starlette.middleware.base import BaseHTTPMiddleware, RequestResponseEndpoin
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
+from trio.testing import MockClock
 
 from tests.check.zoo import REQUESTS, line_of, load_zoo
 from tests.helpers.apps import hello, part, read_body, reply, start
@@ -66,10 +68,8 @@ async def test_a_task_of_nobody_is_found() -> None:
     assert (await chaos(load_zoo("leaked_task").mended)).rounds == 6
 
 
-@pytest.mark.parametrize("anyio_backend", ["trio"], indirect=True)
-async def test_a_system_task_of_trio_is_found() -> None:
-    import trio
-
+@pytest.mark.trio
+async def test_a_system_task_of_trio_is_found(autojump_clock: MockClock) -> None:
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         assert scope["type"] == "http"
         trio.lowlevel.spawn_system_task(trio.sleep, 1000)

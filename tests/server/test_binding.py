@@ -73,14 +73,10 @@ async def test_start_returns_the_bound_address() -> None:
         nursery.cancel_scope.cancel()
 
 
-def test_start_of_a_native_nursery_returns_the_bound_address() -> None:
-    async def main() -> None:
-        async with trio.open_nursery() as nursery:
-            [(host, port)] = await nursery.start(trioserve.serve, addresses_app, Config(port=0))
-            assert await fetch(host, port)
-            nursery.cancel_scope.cancel()
-
-    trio.run(main)
+@pytest.mark.trio
+async def test_start_of_a_native_nursery_returns_the_bound_address(nursery: trio.Nursery) -> None:
+    [(host, port)] = await nursery.start(trioserve.serve, addresses_app, Config(port=0))
+    assert await fetch(host, port)
 
 
 async def test_options_override_the_config() -> None:

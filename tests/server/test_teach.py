@@ -11,6 +11,7 @@ import anyio
 import pytest
 import sniffio
 import trio
+import trio.testing
 
 from tests.helpers.apps import echo, hello, read_body, reply
 from tests.helpers.http2_client import http2_client
@@ -310,8 +311,10 @@ async def test_send_that_fails(lines: Callable[[], list[str]]) -> None:
 # -- what one backend has ----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("anyio_backend", ["trio"], indirect=True)
-async def test_nurseries_and_scopes_of_trios_own(lines: Callable[[], list[str]]) -> None:
+@pytest.mark.trio
+async def test_nurseries_and_scopes_of_trios_own(
+    lines: Callable[[], list[str]], autojump_clock: trio.testing.MockClock
+) -> None:
     async def fetch() -> None:
         await trio.sleep(1)
 

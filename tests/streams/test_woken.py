@@ -5,14 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.helpers.stream_pairs import KINDS, Kind
 from trioserve._streams.on_trio.edge import Woken
-
-
-@pytest.fixture(params=[kind for kind in KINDS if kind.name == "trio-edge"], ids=str)
-def kind(request: pytest.FixtureRequest) -> Kind:
-    kind: Kind = request.param
-    return kind
 
 
 def counting() -> Generator[int, object, str]:
@@ -36,6 +29,7 @@ def test_it_is_sent_any_number_of_times() -> None:
             woken.send(generator)
 
 
+@pytest.mark.trio
 async def test_it_is_sent_to_what_is_asynchronous() -> None:
     async def counting() -> AsyncGenerator[int, None]:
         for number in range(3):

@@ -16,7 +16,7 @@ EXAMPLES = Path(trioserve.__file__).parents[1] / "docs" / "examples"
 
 def test_the_suite_of_the_guide(pytester: pytest.Pytester) -> None:
     pytester.copy_example(str(EXAMPLES / "testing"))
-    run_suite(pytester, plugins=(ANYIO, TRIO)).assert_outcomes(passed=25)
+    run_suite(pytester, plugins=(ANYIO, TRIO)).assert_outcomes(passed=29)
 
 
 def test_the_server_without_fixtures() -> None:

@@ -1,215 +1,211 @@
-"""The same requests over memory and over a real socket: the answers are the same, to the byte where bytes are compared.
+"""The same bytes over memory and over a real socket: the answers are the same, and so are the ends and access lines."""
 
-The applications are those of the end-to-end tests: one that behaves as a path says, one with what FastAPI's tutorial
-teaches, one with Starlette's responses, requests and middleware.
-"""
-
-import importlib.util
 import re
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from pathlib import Path
-from typing import Any, Final
+from dataclasses import dataclass
+from typing import Final
 
-import anyio
-import anyio.abc
-import httpx
+import h2.config
+import h2.connection
 import pytest
 
+from tests.helpers.http2_transcript import Http2Transcript
+from tests.helpers.places import PLACES, Saying, load_app, talk
 from tests.helpers.transcripts import get, post
 from tests.helpers.ws_client import handshake
-from tests.helpers.ws_frames import BINARY, PING, TEXT, close_frame, frame
-from trioserve.testing import RawClient, open_test_server, serve_background
+from tests.helpers.ws_frames import BINARY, CONTINUATION, PING, TEXT, close_frame, frame
 
 pytestmark = pytest.mark.real_clock
 
-APPS: Final = Path(__file__).parents[1] / "e2e" / "apps"
-OPTIONS: Final[dict[str, Any]] = {"date_header": False, "access_log": False}
 LAST: Final = "connection: close"
-HEADERS: Final = {"host": "shop", "user-agent": "test"}
+CHUNKED: Final = "transfer-encoding: chunked"
 
 
-def load(name: str) -> Any:
-    """``module:attribute``, freshly imported."""
-    module_name, _, attribute = name.partition(":")
-    spec = importlib.util.spec_from_file_location(f"differential_{module_name}", APPS / f"{module_name}.py")
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return getattr(module, attribute)
+@dataclass
+class Heard:
+    """All bytes until the end, whether that was a reset, and the access lines."""
+
+    data: bytes
+    reset: bool
+    lines: list[str]
 
 
-# -- bytes -----------------------------------------------------------------------------------------------------------
+async def heard_in_both(saying: Saying) -> list[Heard]:
+    """In memory, and over a socket."""
+    heard = []
+    for serve in PLACES:
+        async with serve(load_app("probe:app"), **saying.options) as place:
+            data, reset = await talk(place, saying)
+        data = re.sub(rb"x-client-port: \d+", b"x-client-port: 1", data)
+        heard.append(Heard(data, reset, place.lines))
+    return heard
 
-RAW: Final = {
-    "a response": get("/hello", LAST),
-    "HEAD": get("/hello", LAST, method="HEAD"),
-    "HTTP/1.0": get("/hello", version="1.0"),
-    "two requests at once": get("/echo", method="POST") + get("/nowhere", LAST),
-    "a body with a length": post(b"abc", LAST, target="/echo"),
-    "a chunked body": get("/echo", "transfer-encoding: chunked", LAST, method="POST") + b"3\r\nabc\r\n0\r\n\r\n",
-    "a body that is longer than is held in memory": post(bytes(300_000), LAST, target="/digest"),
-    "100-continue": get("/echo", "expect: 100-continue", "content-length: 3", LAST, method="POST") + b"abc",
-    "a query": get("/hello?a=1&b=%20", LAST),
-    "no host": b"GET /hello HTTP/1.1\r\n\r\n",
-    "two lengths": get("/echo", "content-length: 3", "content-length: 4", method="POST"),
-    "a length and chunks": get("/echo", "content-length: 3", "transfer-encoding: chunked", method="POST"),
-    "a bad chunk": get("/echo", "transfer-encoding: chunked", method="POST") + b"xyz\r\n",
-    "no version": b"GET /hello\r\n\r\n",
-    "another version": get("/hello", version="3.0"),
-    "a head that is too large": get("/hello", "x: " + "y" * 100_000),
-    "no HTTP": b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n",
-    "TRACE": get("/hello", LAST, method="TRACE"),
-    "an application that raises": get("/fail", LAST),
-    "an application that raises in a group": get("/fail_in_group", LAST),
-    "an application that returns without an answer": get("/return_early", LAST),
-    "an answer that is too short": get("/return_short"),
-    **{f"nonsense: {kind}": get(f"/nonsense?kind={kind}", LAST) for kind in (
+
+# -- HTTP/1.1 and WebSockets -----------------------------------------------------------------------------------------
+
+HTTP1: Final = {
+    "a response": Saying(get("/hello", LAST)),
+    "HEAD": Saying(get("/hello", LAST, method="HEAD")),
+    "HTTP/1.0": Saying(get("/hello", version="1.0")),
+    "two requests at once": Saying(get("/echo", method="POST") + get("/nowhere", LAST)),
+    "a body with a length": Saying(post(b"abc", LAST, target="/echo")),
+    "a chunked body": Saying(get("/echo", CHUNKED, LAST, method="POST") + b"3\r\nabc\r\n0\r\n\r\n"),
+    "a body that is longer than is held in memory": Saying(post(bytes(300_000), LAST, target="/digest")),
+    "an answer of one part": Saying(get("/parts?count=1", LAST)),  # of several parts, time decides what is a chunk
+    "an answer in many parts to HTTP/1.0": Saying(get("/parts?count=200", version="1.0")),
+    "100-continue": Saying(get("/echo", "expect: 100-continue", "content-length: 3", LAST, method="POST") + b"abc"),
+    "a query": Saying(get("/hello?a=1&b=%20", LAST)),
+    "no host": Saying(b"GET /hello HTTP/1.1\r\n\r\n"),
+    "two lengths": Saying(get("/echo", "content-length: 3", "content-length: 4", method="POST")),
+    "a length and chunks": Saying(get("/echo", "content-length: 3", CHUNKED, method="POST")),
+    "a bad chunk": Saying(get("/echo", CHUNKED, method="POST") + b"xyz\r\n"),
+    "no version": Saying(b"GET /hello\r\n\r\n"),
+    "another version": Saying(get("/hello", version="3.0")),
+    "a head that is too large": Saying(get("/hello", "x: " + "y" * 100_000)),
+    "no HTTP": Saying(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n"),
+    "TRACE": Saying(get("/hello", LAST, method="TRACE")),
+    "a limit of requests": Saying(get("/hello") * 3, options={"limit_requests_per_connection": 2}),
+}
+EARLY: Final = {
+    "an answer before a short body": Saying(post(b"abc", LAST, target="/hello")),
+    "an answer before a long body": Saying(post(bytes(300_000), LAST, target="/hello")),
+    "an answer before a long body, and the next request": Saying(
+        post(bytes(300_000), target="/hello") + get("/nowhere", LAST)),
+    "an answer before the rest of a body": Saying(post(b"abc", LAST, target="/hello", length=10)),
+    "an answer before the rest of a chunked body": Saying(
+        get("/hello", CHUNKED, LAST, method="POST") + b"3\r\nabc\r\n"),
+    "a body that is not waited for": Saying(get("/hello", "expect: 100-continue", "content-length: 3", method="POST")),
+    "a body that is too large": Saying(
+        post(bytes(300_000), target="/echo"), options={"limit_request_body": 1000}),
+    "a chunked body that is too large": Saying(
+        get("/echo", CHUNKED, method="POST") + b"800\r\n" + bytes(2048) + b"\r\n",
+        options={"limit_request_body": 1000}),
+    "an answer that takes too long": Saying(get("/hang", LAST), options={"timeout_request": 0.05}),
+    "a body that stops": Saying(post(b"abc", target="/echo", length=10), options={"timeout_body": 0.05}),
+}
+HALF_CLOSED: Final = {
+    f"{name}, and no more": Saying(saying.data, half_closes=True, options=saying.options) for name, saying in {
+        "nothing": Saying(b""),
+        "half a head": Saying(b"GET /hello HTTP/1.1\r\nhos"),
+        "a request": Saying(get("/hello")),
+        "a last request": Saying(get("/hello", LAST)),
+        "two requests": Saying(get("/hello") + get("/nowhere")),
+        "a request and a half": Saying(get("/hello") + b"GET /"),
+        "a body": Saying(post(b"abc", target="/echo")),
+        "half a body": Saying(post(b"abc", target="/echo", length=10)),
+        "half a body that nobody reads": Saying(post(b"abc", target="/hello", length=10)),
+        "half a chunk": Saying(get("/echo", CHUNKED, method="POST") + b"5\r\nab"),
+        "a request that waits": Saying(get("/hang"), options={"on_disconnect": "cancel"}),
+        "a request whose answer has begun": Saying(get("/watch")),
+        "a handshake": Saying(handshake(target="/undecided")),
+        "a WebSocket": Saying(handshake(target="/echo") + frame(TEXT, b"hello")),
+    }.items()
+}
+FAILING: Final = {
+    "an application that raises": Saying(get("/fail", LAST)),
+    "an application that raises, and the next request": Saying(get("/fail") + get("/hello", LAST)),
+    "an application that raises in a group": Saying(get("/fail_in_group", LAST)),
+    "an application that raises after the head": Saying(get("/fail_midway")),
+    "an application that raises after the head of HTTP/1.0": Saying(get("/fail_midway", version="1.0")),
+    "an application that raises with a body to come": Saying(post(b"abc", target="/fail", length=10)),
+    "an application that returns without an answer": Saying(get("/return_early", LAST)),
+    "an application that returns after the head": Saying(get("/return_midway")),
+    "an answer that is too short": Saying(get("/return_short")),
+    **{f"nonsense: {kind}": Saying(get(f"/nonsense?kind={kind}", LAST)) for kind in (
         "not-a-dict", "no-type", "unknown-type", "body-first", "start-twice", "status-text", "status-interim",
         "header-text", "header-injection", "header-name", "body-text", "body-too-long", "body-too-short", "websocket")},
-    "a WebSocket": handshake(target="/echo") + frame(TEXT, b"hello") + frame(BINARY, bytes(70_000)) + close_frame(1000),
-    "a WebSocket that pings": handshake(target="/echo") + frame(PING, b"there?") + close_frame(4000, b"bye"),
-    "a WebSocket with a bad frame": handshake(target="/echo") + b"\xff\x80\x00\x00\x00\x00",
-    "a WebSocket that the application closes": handshake(target="/close?code=4001&reason=over") + close_frame(4001),
-    "a WebSocket that is refused": handshake(target="/refuse"),
-    "a WebSocket that is denied": handshake(target="/deny"),
-    "a WebSocket of another version": handshake(target="/echo", version="7"),
+}
+DEFLATE: Final = "sec-websocket-extensions: permessage-deflate"
+WEBSOCKETS: Final = {
+    "messages": Saying(
+        handshake(target="/echo") + frame(TEXT, b"hello") + frame(BINARY, bytes(70_000)) + close_frame(1000)),
+    "a ping": Saying(handshake(target="/echo") + frame(PING, b"there?") + close_frame(4000, b"bye")),
+    "fragments": Saying(
+        handshake(target="/echo") + frame(TEXT, b"he", fin=False) + frame(PING) + frame(CONTINUATION, b"llo")
+        + close_frame()),
+    "compression": Saying(handshake(DEFLATE, target="/echo") + frame(TEXT, b"hello" * 100) + close_frame(1000)),
+    "subprotocols": Saying(handshake("sec-websocket-protocol: chat, talk", target="/scope?a=1") + close_frame(1000)),
+    "a bad frame": Saying(handshake(target="/echo") + b"\xff\x80\x00\x00\x00\x00"),
+    "a frame without a mask": Saying(handshake(target="/echo") + frame(TEXT, b"hello", mask=None)),
+    "no UTF-8": Saying(handshake(target="/echo") + frame(TEXT, b"\xff")),
+    "a message that is too large": Saying(
+        handshake(target="/echo") + frame(TEXT, bytes(2000)), options={"ws_max_size": 1000}),
+    "an end by the application": Saying(handshake(target="/close?code=4001&reason=over") + close_frame(4001)),
+    "an application that raises": Saying(handshake(target="/fail") + frame(TEXT, b"hello") + close_frame(1011)),
+    "a refusal": Saying(handshake(target="/refuse")),
+    "a denial": Saying(handshake(target="/deny")),
+    "no such path": Saying(handshake(target="/nowhere")),
+    "another version": Saying(handshake(target="/echo", version="7")),
+    "no key": Saying(get("/echo", "connection: upgrade", "upgrade: websocket", "sec-websocket-version: 13")),
 }
 
 
-async def receive_all(stream: anyio.abc.ByteStream) -> bytes:
-    """Until the end. Ports are the client's, and differ."""
-    received = b""
-    try:
-        while True:
-            received += await stream.receive()
-    except (anyio.EndOfStream, anyio.BrokenResourceError):
-        return re.sub(rb"x-client-port: \d+", b"x-client-port: 1", received)
+@pytest.mark.parametrize("saying", [
+    *(pytest.param(saying, id=f"{kind}: {name}") for kind, sayings in {
+        "HTTP/1.1": HTTP1, "early": EARLY, "half-closed": HALF_CLOSED, "failing": FAILING, "WebSocket": WEBSOCKETS,
+    }.items() for name, saying in sayings.items())])
+async def test_bytes(saying: Saying) -> None:
+    in_memory, on_socket = await heard_in_both(saying)
+    assert in_memory == on_socket
 
 
-@asynccontextmanager
-async def raw_servers() -> AsyncIterator[tuple[Any, Any]]:
-    """How to connect: in memory, and over a socket."""
-    app = load("probe:app")
-    async with open_test_server(app, **OPTIONS) as memory, serve_background(app, **OPTIONS) as background:
-        host, port = background.addresses[0]
-        assert port is not None
-
-        async def connect_in_memory() -> RawClient:
-            return memory.connect()
-
-        async def connect() -> anyio.abc.ByteStream:
-            return await anyio.connect_tcp(host, port)
-
-        yield connect_in_memory, connect
+async def test_a_case_is_heard() -> None:
+    """What the comparison compares is there."""
+    for heard in await heard_in_both(HTTP1["two requests at once"]):
+        assert heard.data.count(b"HTTP/1.1 ") == 2
+        assert not heard.reset
+        assert heard.lines == ['127.0.0.1 "POST /echo HTTP/1.1" 200 0 -', '127.0.0.1 "GET /nowhere HTTP/1.1" 404 17 -']
 
 
-@pytest.mark.parametrize("name", RAW)
-async def test_bytes(name: str) -> None:
-    answers = []
-    async with raw_servers() as connects:
-        for connect in connects:
-            async with await connect() as stream, anyio.create_task_group() as nursery:
-                nursery.start_soon(send, stream, RAW[name])
-                answers.append(await receive_all(stream))
-                nursery.cancel_scope.cancel()
-    assert answers[0] == answers[1]
-    assert answers[0].startswith(b"HTTP/1.1 ")
+# -- HTTP/2 ----------------------------------------------------------------------------------------------------------
 
 
-async def send(stream: anyio.abc.ByteStream, data: bytes) -> None:
-    try:
-        await stream.send(data)
-    except anyio.BrokenResourceError:
-        return  # the server has refused the request, and does not read the rest
+class Script:
+    """The bytes of a client of HTTP/2 that does not listen (RFC 9113 §3.4)."""
+
+    def __init__(self) -> None:
+        self._h2 = h2.connection.H2Connection(h2.config.H2Configuration(client_side=True))
+        self._h2.initiate_connection()
+        self._h2.increment_flow_control_window(1 << 20)
+
+    def ask(self, path: str, body: bytes | None = None, *, ends: bool = True, method: str = "GET") -> "Script":
+        stream = self._h2.get_next_available_stream_id()
+        head = [(":method", method), (":scheme", "http"), (":authority", "a"), (":path", path)]
+        self._h2.send_headers(stream, head, end_stream=ends and body is None)
+        if body is not None:
+            self._h2.send_data(stream, body, end_stream=ends)
+        return self
+
+    def reset(self, stream: int) -> "Script":
+        self._h2.reset_stream(stream, 8)
+        return self
+
+    def goodbye(self) -> bytes:
+        self._h2.close_connection()
+        return self._h2.data_to_send()
 
 
-# -- requests of httpx, on one connection ----------------------------------------------------------------------------
-
-PICTURE: Final = bytes(range(256)) * 5000
-Request = tuple[str, str, dict[str, Any]]
-
-FASTAPI: Final[list[Request]] = [
-    ("GET", "/items/7", {"params": {"q": "ein Wort, größer"}}),
-    ("GET", "/items/seven", {}),
-    ("GET", "/items/404", {}),
-    ("DELETE", "/items/7", {}),
-    ("POST", "/items", {"json": {"name": "kettle", "price": 3, "tags": ["kitchen"]}}),
-    ("POST", "/items", {"json": {"name": "kettle", "price": -1}}),
-    ("POST", "/items", {"content": b"{"}),
-    ("POST", "/form", {"data": {"name": "picture"}, "files": {"upload": ("a.bin", PICTURE)}}),
-    ("GET", "/source", {}),
-    ("GET", "/source", {"headers": {"range": "bytes=3-9"}}),
-    ("HEAD", "/source", {}),
-    ("GET", "/stream", {}),
-    ("GET", "/sync", {}),
-    ("GET", "/dependency", {"params": {"token": "a"}}),
-    ("GET", "/state", {}),
-    ("GET", "/fail", {}),
-    ("GET", "/openapi.json", {}),
-    ("GET", "/docs", {}),
-    ("GET", "/nowhere", {}),
-]
-STARLETTE: Final[list[Request]] = [
-    ("GET", "/file", {}),
-    ("GET", "/file", {"headers": {"range": "bytes=100-"}}),
-    ("HEAD", "/file", {}),
-    ("GET", "/missing", {}),
-    ("GET", "/static/file.bin", {}),
-    ("GET", "/static/nothing", {}),
-    ("GET", "/stream", {}),
-    ("GET", "/fail", {}),
-    ("GET", "/fail_midway", {}),
-    ("POST", "/read_stream", {"content": PICTURE}),
-    ("GET", "/read_stream", {}),
-    ("GET", "/text", {}),
-    ("GET", "/text", {"headers": {"accept-encoding": "gzip"}}),
-    ("GET", "/nowhere", {}),
-]
-OF_A_FILE_THAT_IS_MADE_ANEW: Final = {"etag", "last-modified"}
+HTTP2: Final = {
+    "a response": Script().ask("/hello").goodbye(),
+    "two at once": Script().ask("/hello").ask("/nowhere").goodbye(),
+    "a body": Script().ask("/echo", b"abc", method="POST").goodbye(),
+    "an answer in many parts": Script().ask("/parts?count=20").goodbye(),
+    "HEAD": Script().ask("/hello", method="HEAD").goodbye(),
+    "an answer before the rest of a body": Script().ask("/hello", b"abc", ends=False, method="POST").goodbye(),
+    "an application that raises": Script().ask("/fail").goodbye(),
+    "an application that raises after the head": Script().ask("/fail_midway").ask("/hello").goodbye(),
+    "an answer that is too short": Script().ask("/return_short").goodbye(),
+    "a stream that is reset": Script().ask("/hang").reset(1).ask("/hello").goodbye(),
+    "no such method": Script().ask("/hello", method="a b").goodbye(),
+}
 
 
-async def answers_to(requests: list[Request], client: httpx.AsyncClient) -> list[Any]:
-    """Status, fields and body of each answer, or what is raised instead."""
-    answers: list[Any] = []
-    for method, url, arguments in requests:
-        try:
-            answer = await client.request(method, url, **arguments)
-        except httpx.HTTPError as exc:
-            answers.append(type(exc))
-        else:
-            fields = [pair for pair in answer.headers.multi_items() if pair[0] not in OF_A_FILE_THAT_IS_MADE_ANEW]
-            answers.append((answer.http_version, answer.status_code, fields, answer.content))
-    return answers
-
-
-@pytest.mark.parametrize("name", ["fastapi_app:app", "starlette_app:app", "starlette_app:wrapped",
-                                  "starlette_app:compressing"])
-async def test_frameworks(name: str) -> None:
-    requests = FASTAPI if name.startswith("fastapi") else STARLETTE
-    async with open_test_server(load(name), **OPTIONS) as memory, memory.client(headers=HEADERS, timeout=30) as client:
-        in_memory = await answers_to(requests, client)
-    async with (
-        serve_background(load(name), **OPTIONS) as background,
-        httpx.AsyncClient(base_url=background.url, trust_env=False, headers=HEADERS, timeout=30) as client,
-    ):
-        on_socket = await answers_to(requests, client)
-    for request, one, other in zip(requests, in_memory, on_socket, strict=True):
-        assert one == other, request
-
-
-async def test_frameworks_over_http_2() -> None:
-    app = load("fastapi_app:app")
-    async with (
-        open_test_server(app, http2=True, **OPTIONS) as memory,
-        memory.client(http2=True, headers=HEADERS, timeout=30) as client,
-    ):
-        in_memory = await answers_to(FASTAPI, client)
-    async with (
-        serve_background(app, http2=True, **OPTIONS) as background,
-        httpx.AsyncClient(
-            base_url=background.url, trust_env=False, http1=False, http2=True, headers=HEADERS, timeout=30) as client,
-    ):
-        on_socket = await answers_to(FASTAPI, client)
-    for request, one, other in zip(FASTAPI, in_memory, on_socket, strict=True):
-        assert one == other, request
+@pytest.mark.parametrize("engine", ["ngh2", "h2"])
+@pytest.mark.parametrize("name", HTTP2)
+async def test_http_2(name: str, engine: str) -> None:
+    saying = Saying(HTTP2[name], half_closes=True, options={"http2": True, "http2_engine": engine})
+    in_memory, on_socket = await heard_in_both(saying)
+    transcript = Http2Transcript.of(in_memory.data)
+    assert transcript == Http2Transcript.of(on_socket.data)
+    assert transcript.statuses or transcript.resets
+    assert in_memory.reset == on_socket.reset
+    assert sorted(in_memory.lines) == sorted(on_socket.lines)  # requests that are served at the same time

@@ -138,16 +138,15 @@ async def test_servers_share_the_watch_over_threads() -> None:
     await anyio.sleep(1)
 
 
-def test_the_block_of_a_server_that_is_stuck_is_cancelled(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.trio
+async def test_the_block_of_a_server_that_is_stuck_is_cancelled(
+    autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(virtual_loop, "REAL_SECONDS", 0.05)
     never = threading.Event()
-
-    async def main() -> None:
+    with pytest.raises(VirtualTimeStuck):
         async with open_test_server(hello, lifespan="off"):
             await trio.to_thread.run_sync(never.wait, abandon_on_cancel=True)
-
-    with pytest.raises(VirtualTimeStuck):
-        trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0))  # as pytest-trio has one
     never.set()
 
 

@@ -1,35 +1,52 @@
 """A transport for httpx whose connections are the memory server's: with its pool, its keep-alive and its HTTP/2."""
 
+import ssl
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from typing import Any
+from typing import Any, Final
 
 import anyio
 import httpcore
 import httpx
+from anyio.abc import SocketAttribute
+from anyio.streams.tls import TLSAttribute, TLSStream
 
 from trioserve.testing.raw_client import RawClient
+from trioserve.testing.tls_client import begin_tls
 
 __all__ = ["MemoryTransport"]
+
+ATTRIBUTES: Final = {  # what httpcore asks a stream for, and how anyio names it
+    "client_addr": SocketAttribute.local_address,
+    "server_addr": SocketAttribute.remote_address,
+    "ssl_object": TLSAttribute.ssl_object,
+}
 
 
 class MemoryTransport(httpx.AsyncBaseTransport):
     """As ``httpx.AsyncHTTPTransport``, over connections that ``connect`` makes. Host and port of a URL go nowhere.
 
     Args:
-        http2: speak HTTP/2 with prior knowledge (RFC 9113 §3.3), to a server with the option ``http2``.
+        http1, http2: the versions of HTTP that it speaks. With TLS the server chooses one of them (RFC 7301). Without
+            TLS it is HTTP/1.1, or HTTP/2 with prior knowledge if it is the only one (RFC 9113 §3.3).
+        ssl_context: with it the connections begin with TLS. httpcore sets its protocols of ALPN.
     """
 
-    def __init__(self, connect: Callable[[], RawClient], *, http2: bool = False) -> None:
+    def __init__(
+        self, connect: Callable[[], RawClient], *, http1: bool = True, http2: bool = False,
+        ssl_context: ssl.SSLContext | None = None,
+    ) -> None:  # fmt: skip
+        self._scheme = "http" if ssl_context is None else "https"
         self._pool = httpcore.AsyncConnectionPool(
-            max_connections=100, max_keepalive_connections=20, http1=not http2, http2=http2,
+            ssl_context, max_connections=100, max_keepalive_connections=20, http1=http1, http2=http2,
             network_backend=_MemoryNetwork(connect))
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """One request, on a new or an idle connection. Raises what httpx raises, such as ``httpx.ReadTimeout``."""
         url = request.url
-        if url.scheme != "http":
-            raise httpx.UnsupportedProtocol(f"connections in memory have no TLS: take http:// in place of {url}")
+        if url.scheme != self._scheme:
+            has = "no TLS" if self._scheme == "http" else "TLS"
+            raise httpx.UnsupportedProtocol(f"the server has {has}: take {self._scheme}:// in place of {url}")
         assert isinstance(request.stream, httpx.AsyncByteStream)
         async with _closing(aiter(request.stream)) as body:
             with _errors_of_httpx():
@@ -80,32 +97,37 @@ class _MemoryNetwork(httpcore.AsyncNetworkBackend):
 
 
 class _MemoryNetworkStream(httpcore.AsyncNetworkStream):
-    def __init__(self, client: RawClient) -> None:
+    """``stream`` is the connection of ``client``, or TLS over it."""
+
+    def __init__(self, client: RawClient, stream: RawClient | TLSStream | None = None) -> None:
         self._client = client
+        self._stream = stream or client
 
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ASYNC109
         with _errors_of_httpcore(httpcore.ReadTimeout, httpcore.ReadError), anyio.fail_after(timeout):
             try:
-                return await self._client.receive(max_bytes)
+                return await self._stream.receive(max_bytes)
             except anyio.EndOfStream:
                 return b""
 
     async def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ASYNC109
         with _errors_of_httpcore(httpcore.WriteTimeout, httpcore.WriteError), anyio.fail_after(timeout):
-            await self._client.send(buffer)
+            await self._stream.send(buffer)
 
     async def aclose(self) -> None:
-        await self._client.aclose()
+        await self._stream.aclose()
+
+    async def start_tls(
+        self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None  # noqa: ASYNC109
+    ) -> httpcore.AsyncNetworkStream:
+        with _errors_of_httpcore(httpcore.ConnectTimeout, httpcore.ConnectError), anyio.fail_after(timeout):
+            return _MemoryNetworkStream(self._client, await begin_tls(self._client, ssl_context, server_hostname))
 
     def get_extra_info(self, info: str) -> Any:
-        """What the pool asks for: whether an idle connection has been closed by the server."""
-        attributes = {
-            "client_addr": anyio.abc.SocketAttribute.local_address,
-            "server_addr": anyio.abc.SocketAttribute.remote_address,
-        }
+        """What the pool asks for: whether the server has closed an idle connection, what ALPN has chosen."""
         if info == "is_readable":
             return self._client.has_input
-        return self._client.extra(attributes[info], None) if info in attributes else None
+        return self._stream.extra(ATTRIBUTES[info], None) if info in ATTRIBUTES else None
 
 
 @asynccontextmanager
@@ -124,7 +146,7 @@ def _errors_of_httpcore(on_timeout: type[Exception], on_break: type[Exception]) 
         yield
     except TimeoutError as exc:
         raise on_timeout(exc) from exc
-    except (anyio.BrokenResourceError, anyio.ClosedResourceError) as exc:
+    except (anyio.BrokenResourceError, anyio.ClosedResourceError, ssl.SSLError) as exc:
         raise on_break(exc) from exc
 
 

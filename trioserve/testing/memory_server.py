@@ -1,5 +1,6 @@
 """The real server over connections in memory, for the length of a block."""
 
+import importlib.util
 import ssl
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -18,6 +19,7 @@ from trioserve._types import AnyApp
 from trioserve.testing.raw_client import RawClient
 from trioserve.testing.running import running
 from trioserve.testing.server_log import recorded_log
+from trioserve.testing.tls_client import begin_tls, trusting_context
 from trioserve.testing.virtual_time import clock_is_virtual, real_waits_bounded
 from trioserve.testing.websocket_client import WebSocketClient, open_websocket
 
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     import logging
 
     import httpx
+    from anyio.streams.tls import TLSStream
 
     from trioserve.testing.http import MemoryTransport
 
@@ -32,6 +35,7 @@ __all__ = ["MemoryServer", "open_test_server"]
 
 LAST_REAL_SECONDS: Final = 1.0  # for requests that the test has abandoned
 PHASES: Final = ("READY", "DELAY", "DRAINING", "STOPPING", "STOPPED")
+HOST: Final = "test"
 CLIENT_ADDRESS: Final = ("192.0.2.1", 50000)  # TEST-NET-1 (RFC 5737): nobody's
 
 
@@ -39,7 +43,8 @@ class MemoryServer:
     """A running server without a socket. ``open_test_server`` makes it.
 
     Attributes:
-        url: what URLs begin with; where they lead is always this server.
+        url: what URLs begin with, ``http://test`` or, with certificates, ``https://test``. Where they lead is always
+            this server.
         log: the records of ``trioserve`` and ``trioserve.access`` since the start, of level INFO and above. The loggers
             belong to the process: servers that run at the same time see each other's records.
         phases: those that have begun, in their order: ``READY``, then those of a :doc:`shutdown </concepts/shutdown>`,
@@ -47,11 +52,11 @@ class MemoryServer:
             then ``STOPPED``.
     """
 
-    url: Final = "http://test"
-
     def __init__(self, app: AnyApp, config: Config, capacity: int, ssl_context: ssl.SSLContext | None) -> None:
         self.log: list[logging.LogRecord] = []
         self.phases: list[str] = ["READY"]
+        self._has_tls = ssl_context is not None or config.ssl_certfile is not None
+        self.url = f"{'https' if self._has_tls else 'http'}://{HOST}"
         self._config = config
         self._listener = MemoryListener(capacity=capacity)
         self._server = Server(
@@ -76,49 +81,87 @@ class MemoryServer:
     # Its clients.
 
     def connect(self, address: tuple[str, int] = CLIENT_ADDRESS) -> RawClient:
-        """A new connection of a client at ``address``. Raises ConnectionRefusedError once the server stops."""
+        """A new connection of a client at ``address``. Raises ConnectionRefusedError once the server stops.
+
+        Its bytes are those of the wire: where the server has TLS, those of TLS.
+        """
         client = RawClient(self._listener.connect(address))
         self._clients.append(client)
         return client
 
+    async def connect_tls(
+        self, address: tuple[str, int] = CLIENT_ADDRESS, *, hostname: str = HOST, alpn: Iterable[str] = ("http/1.1",),
+        ssl_context: ssl.SSLContext | None = None,
+    ) -> "TLSStream":  # fmt: skip
+        """A new connection with TLS, once its handshake is done: a ``TLSStream`` of anyio's over a ``RawClient``.
+
+        The latter is its ``transport_stream``, for a client that misbehaves.
+
+        Args:
+            hostname: the server that the client asks for (RFC 6066 §3).
+            alpn: protocols that the client speaks, the best first (RFC 7301).
+            ssl_context: the client's settings and its certificate, if it has one. It gets ``alpn``. By default the
+                client has no certificate, and takes any from the server.
+
+        Raises:
+            ConfigError: the server has no TLS.
+            ConnectionRefusedError: the server stops.
+            ssl.SSLError: the handshake has failed. With TLS 1.3 a refused client certificate is seen when the client
+                receives.
+        """
+        return await self._begin_tls(self.connect(address), ssl_context, hostname, alpn)
+
     @cached_property
     def http(self) -> "MemoryTransport":
-        """A transport for httpx, with a pool of connections, which are kept alive. Needs ``trioserve[testing]``."""
-        return self._transport(http2=False)
+        """A transport for httpx, with a pool of connections, which are kept alive. Needs ``trioserve[testing]``.
+
+        Without TLS it speaks HTTP/1.1. With TLS it speaks HTTP/2, too, if h2 is installed: the server chooses.
+        """
+        return self._transport()
 
     @cached_property
     def http2(self) -> "MemoryTransport":
-        """The same with HTTP/2, with prior knowledge. Needs the option ``http2=True`` and ``trioserve[http2]``, too."""
-        if not self._config.http2:
-            raise ConfigError("http2", "the server speaks HTTP/2 without TLS only with http2=True")
+        """The same with HTTP/2 alone. Needs ``trioserve[http2]``, too, and without TLS the option ``http2=True``."""
         return self._transport(http2=True)
 
-    def client(self, *, http2: bool = False, **options: Any) -> "httpx.AsyncClient":
-        """An ``httpx.AsyncClient`` on ``http``, or on ``http2``, with ``url`` as its base URL.
+    def client(
+        self, *, http2: bool | None = None, ssl_context: ssl.SSLContext | None = None, **options: Any
+    ) -> "httpx.AsyncClient":
+        """An ``httpx.AsyncClient`` with connections of its own, and with ``url`` as its base URL.
 
-        ``options`` are those of ``httpx.AsyncClient``.
+        Args:
+            http2: true for HTTP/2, false for HTTP/1.1, ``None`` for what ``http`` speaks.
+            ssl_context: the client's settings for TLS and its certificate, if it has one. By default the client has no
+                certificate, and takes any from the server.
+            options: those of ``httpx.AsyncClient``.
         """
-        transport = self.http2 if http2 else self.http
+        transport = self._transport(http2, ssl_context)
         import httpx  # an extra
 
         return httpx.AsyncClient(transport=transport, base_url=self.url, **options)
 
-    def websocket(
+    @asynccontextmanager
+    async def websocket(
         self, target: str = "/", *, headers: Mapping[str, str] | None = None, subprotocols: Iterable[str] = (),
-        deflate: bool = False,
-    ) -> AbstractAsyncContextManager[WebSocketClient]:  # fmt: skip
+        deflate: bool = False, ssl_context: ssl.SSLContext | None = None,
+    ) -> AsyncIterator[WebSocketClient]:  # fmt: skip
         """A WebSocket, closed at the end of its block: ``async with server.websocket("/chat") as websocket: ...``.
 
         Args:
             headers: further fields of the handshake.
             subprotocols: those that the client speaks, the best first (RFC 6455 §1.9).
             deflate: offer compression (RFC 7692).
+            ssl_context: see ``connect_tls``.
 
         Raises:
             WebSocketRefused: the answer to the handshake was not 101.
             WebSocketClosed: the connection ended instead of an answer.
         """
-        return open_websocket(self.connect(), target, headers or {}, subprotocols, deflate)
+        connection = self.connect()
+        has_tls = self._has_tls or ssl_context is not None
+        stream = await self._begin_tls(connection, ssl_context) if has_tls else connection
+        async with open_websocket(connection, stream, target, headers or {}, subprotocols, deflate) as websocket:
+            yield websocket
 
     # Its end.
 
@@ -151,12 +194,35 @@ class MemoryServer:
         self._phase_begun.set()
         self._phase_begun = anyio.Event()
 
-    def _transport(self, *, http2: bool) -> "MemoryTransport":
+    async def _begin_tls(
+        self, connection: RawClient, context: ssl.SSLContext | None, hostname: str = HOST,
+        alpn: Iterable[str] = ("http/1.1",),
+    ) -> "TLSStream":  # fmt: skip
+        self._check_tls()
+        context = context or trusting_context()
+        context.set_alpn_protocols(list(alpn))
+        return await begin_tls(connection, context, hostname)
+
+    def _check_tls(self) -> None:
+        if not self._has_tls:
+            raise ConfigError("ssl_certfile", "the server has no TLS: give it ssl_certfile and ssl_keyfile")
+
+    def _transport(self, http2: bool | None = None, ssl_context: ssl.SSLContext | None = None) -> "MemoryTransport":
+        server_has_http2 = self._has_tls if self._config.http2 is None else self._config.http2
+        if http2 and not server_has_http2:
+            raise ConfigError("http2", "the server speaks HTTP/2 only with http2=True, and over TLS by default")
+        if ssl_context is not None:
+            self._check_tls()
         try:
             from trioserve.testing.http import MemoryTransport
         except ModuleNotFoundError as exc:
             raise RuntimeError(f"{exc.name} is not installed: install trioserve[testing]") from exc
-        return MemoryTransport(self.connect, http2=http2)
+        if not self._has_tls:
+            return MemoryTransport(self.connect, http1=not http2, http2=bool(http2))
+        has_h2 = importlib.util.find_spec("h2") is not None
+        return MemoryTransport(
+            self.connect, http1=not http2, http2=has_h2 if http2 is None else http2,
+            ssl_context=ssl_context or trusting_context())
 
     # For ``open_test_server``.
 
@@ -185,7 +251,7 @@ async def open_test_server(
     Args:
         app: ASGI 3, ASGI 2 or WSGI.
         in_flight_bytes: how much the network holds in each direction of a connection.
-        ssl_context: the server speaks TLS with it.
+        ssl_context: the server speaks TLS with it. So it does with the option ``ssl_certfile``.
         options: fields of ``trioserve.Config``. Those about addresses have no effect.
 
     Raises:

@@ -3,7 +3,7 @@
 from collections import deque
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import anyio
 import wsproto
@@ -11,6 +11,9 @@ from wsproto import events
 from wsproto.extensions import PerMessageDeflate
 
 from trioserve.testing.raw_client import RawClient
+
+if TYPE_CHECKING:
+    from anyio.abc import ByteStream
 
 __all__ = ["WebSocketClient", "WebSocketClosed", "WebSocketRefused", "open_websocket"]
 
@@ -56,8 +59,9 @@ class WebSocketClient:
         connection: the bytes below, for a client that misbehaves: ``websocket.connection.vanish()``.
     """
 
-    def __init__(self, connection: RawClient) -> None:
+    def __init__(self, connection: RawClient, stream: "ByteStream") -> None:
         self.connection = connection
+        self._stream = stream  # the connection, or TLS over it
         self.subprotocol: str | None = None
         self.headers: list[tuple[bytes, bytes]] = []
         self._frames = wsproto.WSConnection(wsproto.ConnectionType.CLIENT)
@@ -96,7 +100,7 @@ class WebSocketClient:
             await self._say(events.CloseConnection(code, reason))
         while self._closed is None:
             await self._listen()
-        await self.connection.aclose()
+        await self._stream.aclose()
 
     async def leave(self) -> None:
         """Close, unless the connection has been closed, reset or left in silence already."""
@@ -107,7 +111,7 @@ class WebSocketClient:
         if self._closed is not None:
             raise self._closed
         try:
-            await self.connection.send(self._frames.send(event))
+            await self._stream.send(self._frames.send(event))
         except anyio.BrokenResourceError as exc:
             self._closed = WebSocketClosed(ABNORMAL, "")
             raise self._closed from exc
@@ -115,7 +119,7 @@ class WebSocketClient:
     async def _listen(self) -> None:
         """Take one piece of what the server sends."""
         try:
-            data = await self.connection.receive()
+            data = await self._stream.receive()
         except (anyio.EndOfStream, anyio.BrokenResourceError):
             self._closed = self._closed or WebSocketClosed(ABNORMAL, "")
             return
@@ -148,10 +152,11 @@ class WebSocketClient:
 
 @asynccontextmanager
 async def open_websocket(
-    connection: RawClient, target: str, headers: Mapping[str, str], subprotocols: Iterable[str], deflate: bool
-) -> AsyncIterator[WebSocketClient]:
-    """See ``MemoryServer.websocket``."""
-    websocket = WebSocketClient(connection)
+    connection: RawClient, stream: "ByteStream", target: str, headers: Mapping[str, str], subprotocols: Iterable[str],
+    deflate: bool,
+) -> AsyncIterator[WebSocketClient]:  # fmt: skip
+    """See ``MemoryServer.websocket``. ``stream`` is ``connection``, or TLS over it."""
+    websocket = WebSocketClient(connection, stream)
     extra_headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
     request = events.Request(
         host="test", target=target, extra_headers=extra_headers, subprotocols=list(subprotocols),
