@@ -26,7 +26,7 @@ from gunicorn.workers.base import Worker  # type: ignore[import-untyped]
 from trioserve._config import OPTIONS, Config
 from trioserve._errors import ConfigError, StartupFailed, TrioserveError
 from trioserve._server import Server
-from trioserve._server.tls import protocols
+from trioserve._server.engine import protocols
 from trioserve._sources import Given, read_environment
 from trioserve._supervisor.attended import attended
 from trioserve._supervisor.event_loop import backend_options
