@@ -15,6 +15,7 @@ PYTHONS = python_versions(PROJECT)          # of the classifiers
 nox.options.sessions = ["lint", "types", "tests", "tests_minimal", "docs"]
 nox.options.reuse_existing_virtualenvs = True
 
+OF_CONTRIBUTORS = {"test", "dev", "docs"}    # the other extras are for users
 OPTIONAL = ["httptools", "python-dotenv", "uvloop", "watchfiles"]   # of the extra `standard`: trioserve runs without
 
 
@@ -102,12 +103,13 @@ def bench(session: nox.Session) -> None:
 def lowest_versions() -> dict[str, Version]:
     """Of each package that a user installs with trioserve; what only tests need may ask for more of it."""
     project = PROJECT["project"]
-    extras = project["optional-dependencies"]
-    ours = [Requirement(text) for text in (*project["dependencies"], *extras["standard"], *extras["testing"])]
-    lowest = {requirement.name: Version("0") for requirement in ours}
+    extras: dict[str, list[str]] = project["optional-dependencies"]
+    of_users = [Requirement(text) for extra in extras.keys() - OF_CONTRIBUTORS for text in extras[extra]]
+    ours = [*map(Requirement, project["dependencies"]), *of_users]
+    lowest = {requirement.name: Version("0") for requirement in ours if requirement.name != project["name"]}
     for requirement in (*ours, *map(Requirement, extras["test"])):
         for bound in requirement.specifier:
-            if requirement.name in lowest:
+            if requirement.name in lowest and bound.operator == ">=":
                 lowest[requirement.name] = max(lowest[requirement.name], Version(bound.version))
     return lowest
 
