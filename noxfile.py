@@ -68,6 +68,19 @@ def lowest(session: nox.Session) -> None:
 
 
 @nox.session
+def wheels(session: nox.Session) -> None:
+    """Ask the package index, through pip, for a wheel of all that ``[standard]`` needs, on each supported Python."""
+    session.install("hatchling")
+    directory = Path(session.create_tmp()).resolve()
+    session.run("hatchling", "build", "--target", "wheel", "--directory", str(directory / "ours"))
+    [ours] = (directory / "ours").iterdir()
+    for version in PYTHONS:
+        session.run(
+            "python", "-m", "pip", "download", "--quiet", "--only-binary", ":all:", "--python-version", version,
+            "--dest", str(directory / version), f"trioserve[standard] @ {ours.as_uri()}")
+
+
+@nox.session
 def coverage(session: nox.Session) -> None:
     """The tests with branch coverage, servers in child processes included; fails below the floor in pyproject.toml."""
     session.install("-e", ".[test]")
