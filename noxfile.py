@@ -15,6 +15,7 @@ PYTHONS = python_versions(PROJECT)          # of the classifiers
 nox.options.sessions = ["lint", "types", "tests", "tests_minimal", "docs"]
 nox.options.reuse_existing_virtualenvs = True
 
+OF_CONTRIBUTORS = {"test", "dev", "docs"}    # the other extras are for users
 OPTIONAL = ["httptools", "python-dotenv", "uvloop", "watchfiles"]   # of the extra `standard`: trioserve runs without
 
 
@@ -67,6 +68,19 @@ def lowest(session: nox.Session) -> None:
 
 
 @nox.session
+def wheels(session: nox.Session) -> None:
+    """Ask the package index, through pip, for a wheel of all that ``[standard]`` needs, on each supported Python."""
+    session.install("hatchling")
+    directory = Path(session.create_tmp()).resolve()
+    session.run("hatchling", "build", "--target", "wheel", "--directory", str(directory / "ours"))
+    [ours] = (directory / "ours").iterdir()
+    for version in PYTHONS:
+        session.run(
+            "python", "-m", "pip", "download", "--quiet", "--only-binary", ":all:", "--python-version", version,
+            "--dest", str(directory / version), f"trioserve[standard] @ {ours.as_uri()}")
+
+
+@nox.session
 def coverage(session: nox.Session) -> None:
     """The tests with branch coverage, servers in child processes included; fails below the floor in pyproject.toml."""
     session.install("-e", ".[test]")
@@ -102,12 +116,13 @@ def bench(session: nox.Session) -> None:
 def lowest_versions() -> dict[str, Version]:
     """Of each package that a user installs with trioserve; what only tests need may ask for more of it."""
     project = PROJECT["project"]
-    extras = project["optional-dependencies"]
-    ours = [Requirement(text) for text in (*project["dependencies"], *extras["standard"], *extras["testing"])]
-    lowest = {requirement.name: Version("0") for requirement in ours}
+    extras: dict[str, list[str]] = project["optional-dependencies"]
+    of_users = [Requirement(text) for extra in extras.keys() - OF_CONTRIBUTORS for text in extras[extra]]
+    ours = [*map(Requirement, project["dependencies"]), *of_users]
+    lowest = {requirement.name: Version("0") for requirement in ours if requirement.name != project["name"]}
     for requirement in (*ours, *map(Requirement, extras["test"])):
         for bound in requirement.specifier:
-            if requirement.name in lowest:
+            if requirement.name in lowest and bound.operator == ">=":
                 lowest[requirement.name] = max(lowest[requirement.name], Version(bound.version))
     return lowest
 

@@ -6,13 +6,12 @@
 import ipaddress
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 __all__ = ["HostNames", "NamedCertificate", "parse_named_certificate"]
 
 _LABEL: Final = r"[a-z0-9_](?:[a-z0-9_-]*[a-z0-9_])?"
-_NAME: Final = re.compile(rf"(?:\*\.)?{_LABEL}(?:\.{_LABEL})*", re.IGNORECASE)
+_NAME: Final = rf"(?:\*\.)?{_LABEL}(?:\.{_LABEL})*"
 
 
 class HostNames:
@@ -35,13 +34,12 @@ def _read(text: str) -> str:
     try:
         return str(ipaddress.ip_address(text.strip("[]")))
     except ValueError:
-        if not _NAME.fullmatch(text.removesuffix(".")):
+        if not re.fullmatch(_NAME, text.removesuffix("."), re.IGNORECASE):
             raise ValueError(f"{text!r} is no name of a host, such as example.com or *.example.com") from None
     return text.removesuffix(".").lower()
 
 
-@dataclass(frozen=True, slots=True)
-class NamedCertificate:
+class NamedCertificate(NamedTuple):
     """What a client gets to see that asks for one of ``hosts``.
 
     Attributes:

@@ -8,11 +8,11 @@ from urllib.parse import quote, unquote
 __all__ = ["decode_prefix", "read_prefix"]
 
 _REMEMBERED: Final = 1024  # prefixes; a server has one, proxies in front of it may name a few more
-_URL: Final = re.compile("[A-Za-z][A-Za-z0-9+.-]*://")
-_BARE_PERCENT: Final = re.compile("%(?![0-9A-Fa-f]{2})")
-_NO_PATH: Final = re.compile(r"[?#\s\ud800-\udfff]")
+_URL: Final = "[A-Za-z][A-Za-z0-9+.-]*://"
+_BARE_PERCENT: Final = "%(?![0-9A-Fa-f]{2})"
+_NO_PATH: Final = r"[?#\s\ud800-\udfff]"
 # Also when they are percent-encoded: they end up in redirects, where browsers take a backslash for a slash.
-_NEVER: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\\]")
+_NEVER: Final = r"[\x00-\x1f\x7f-\x9f\\]"
 _PATH_CHARACTERS: Final = "/!$&'()*+,;=:@"  # besides those that ``quote`` leaves alone
 
 
@@ -24,18 +24,18 @@ def read_prefix(text: str) -> str:
     Raises:
         ValueError: it is no path, or one that a client could not ask for; the text says why.
     """
-    if _URL.match(text):
+    if re.match(_URL, text):
         raise ValueError(f"{text!r} is a URL, only its path is wanted")
-    if (found := _NO_PATH.search(text)) is not None:
+    if (found := re.search(_NO_PATH, text)) is not None:
         raise ValueError(f"{text!r} is no path, {found[0]!r} cannot stand in it")
-    if _BARE_PERCENT.search(text):
+    if re.search(_BARE_PERCENT, text):
         raise ValueError(f"{text!r} has a % that begins no percent-encoding, write %25")
     path = "/" + text.rstrip("/").removeprefix("/")
     try:
         decoded = unquote(path, errors="strict")
     except UnicodeDecodeError:
         raise ValueError(f"{text!r} is not percent-encoded UTF-8") from None
-    if (found := _NEVER.search(decoded)) is not None:
+    if (found := re.search(_NEVER, decoded)) is not None:
         raise ValueError(f"{text!r} is no path, {found[0]!r} cannot stand in it")
     if path == "/":
         return ""

@@ -1,6 +1,5 @@
 """Files of options, and the outcome written as one."""
 
-import dataclasses
 import os
 import tomllib
 from pathlib import Path
@@ -256,7 +255,7 @@ def test_without_an_application() -> None:
 
 
 def test_a_secret_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
-    fields = [(name, hint, default, dataclasses.replace(known, secret=name == "root_path"))
+    fields = [(name, hint, default, known._replace(secret=name == "root_path"))
               for name, hint, default, known in options()]
     monkeypatch.setattr(sources, "options", lambda: fields)
     assert tomllib.loads(as_toml(None, Config(root_path="/hidden"), {}))["root-path"] == "***"

@@ -15,8 +15,9 @@ import pytest
 
 from tests.helpers.certificates import client_context, identity
 from trioserve import ClientDisconnected
-from trioserve._streams import ByteStream, Listener, Network, ProxiedListener
+from trioserve._streams import ByteStream, Listener, Network
 from trioserve._streams.memory import MemoryClient, MemoryListener
+from trioserve._streams.proxied import ProxiedListener
 from trioserve._streams.tls import TlsListener
 from trioserve._trust import TrustedPeers
 from trioserve.testing import virtual_backend

@@ -22,7 +22,8 @@ from tests.helpers.serving import serving
 from tests.helpers.stream_pairs import MemoryPeer, TlsPeer
 from tests.helpers.transcripts import get, ok
 from trioserve import Config, ConfigError
-from trioserve._server.tls import LOOK_SECONDS, Certificates, load_certificates
+from trioserve._server.certificates import LOOK_SECONDS, Certificates
+from trioserve._server.tls import load_certificates
 from trioserve._streams.memory import MemoryClient
 
 

@@ -18,7 +18,8 @@ from tests.helpers.transcripts import get, receive_response, status_of
 from trioserve import Config, LifespanDied, StartupFailed
 from trioserve._complaints import complain
 from trioserve._server import Server
-from trioserve._server.tls import LOOK_SECONDS, load_certificates
+from trioserve._server.certificates import LOOK_SECONDS
+from trioserve._server.tls import load_certificates
 from trioserve._streams import ByteStream
 from trioserve._streams.memory import MemoryListener
 from trioserve._types import AnyApp, Receive, Send

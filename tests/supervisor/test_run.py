@@ -376,9 +376,13 @@ def test_a_system_without_such_processes(options: dict[str, Any], monkeypatch: p
         trioserve.run("main:app", **options)
 
 
-def test_a_single_process_imports_nothing_of_the_supervisor(module: Any) -> None:
+def test_a_start_imports_nothing_that_nobody_has_asked_for() -> None:
     code = "import trioserve._supervisor.run, sys; print(*sys.modules)"
     imported = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout.split()
-    package = "trioserve._supervisor"
-    assert f"{package}.run" in imported
-    assert not {f"{package}.supervisor", f"{package}.control", f"{package}.slots"} & set(imported)
+    of_workers = {f"trioserve._supervisor.{name}" for name in ("supervisor", "control", "slots")}
+    of_tls = {"trioserve._server.certificates"}
+    of_proxies = {"trioserve._streams.proxied", "trioserve._protocol.proxy_line"}
+    of_websockets = {"trioserve._connection.websocket", "trioserve._protocol.websocket.handshake"}
+    of_http2 = {"trioserve._connection.http2", "trioserve._protocol.http2.engine"}
+    assert "trioserve._supervisor.run" in imported
+    assert not (of_workers | of_tls | of_proxies | of_websockets | of_http2) & set(imported)

@@ -1,7 +1,7 @@
 """The bytes of one response in HTTP/1.1: status line, field lines, framing, and whether the connection persists."""
 
 from collections.abc import Callable, Iterable
-from typing import Final, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from trioserve._asgi.fields import Pair, field_lines
 from trioserve._asgi.response import Dated, Response, error_body
@@ -9,6 +9,9 @@ from trioserve._asgi.states import BODY, COMPLETE
 from trioserve._protocol.events import RequestHead
 from trioserve._protocol.reasons import REASON_PHRASES
 from trioserve._protocol.websocket.handshake import Handshake
+
+if TYPE_CHECKING:
+    from trioserve._protocol.websocket.handshake import Handshake
 
 __all__ = ["Http1Response", "StandingFields", "error_response"]
 
@@ -104,7 +107,7 @@ class Http1Response(Response):
         if self._head.meaning.http_version == "1.1":  # HTTP/1.0 has no interim responses
             pieces.append(_STATUS_LINES[103] + field_lines(fields) + b"\r\n")
 
-    def _encode_accept(self, handshake: Handshake, pieces: list[bytes]) -> None:
+    def _encode_accept(self, handshake: "Handshake", pieces: list[bytes]) -> None:
         """RFC 6455 §4.2.2, RFC 9110 §15.2.2."""
         self.status = 101
         pieces += (

@@ -4,7 +4,7 @@ Pure: it neither waits nor sends. How the response looks on the wire is the busi
 """
 
 from collections.abc import Iterable
-from typing import Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from trioserve._asgi.fields import (
     CONNECTION,
@@ -26,8 +26,10 @@ from trioserve._asgi.file_message import FILE_TYPES, FileMessage, read_file_mess
 from trioserve._asgi.states import BODY, COMPLETE, FILE, FIRST_BODY, START, TRAILERS
 from trioserve._errors import AppError
 from trioserve._protocol.events import RequestHead
-from trioserve._protocol.websocket.handshake import Handshake
 from trioserve._types import Message
+
+if TYPE_CHECKING:
+    from trioserve._protocol.websocket.handshake import Handshake
 
 __all__ = ["MESSAGE_COST", "RUN_BYTES", "Dated", "Response", "error_body"]
 
@@ -198,7 +200,7 @@ class Response:
 
     # Other ends.
 
-    def accept(self, handshake: Handshake, fields: list[Pair], pieces: list[bytes]) -> None:
+    def accept(self, handshake: "Handshake", fields: list[Pair], pieces: list[bytes]) -> None:
         """The response accepts a WebSocket with these fields; no HTTP follows."""
         self.fields = fields
         kinds = [kind_of(name) for name, _ in fields]
@@ -362,7 +364,7 @@ class Response:
         """Append an interim response, 103, if this client knows of such."""
         raise NotImplementedError
 
-    def _encode_accept(self, handshake: Handshake, pieces: list[bytes]) -> None:
+    def _encode_accept(self, handshake: "Handshake", pieces: list[bytes]) -> None:
         """Append the response that accepts ``handshake`` with ``fields``, and set ``status``."""
         raise NotImplementedError
 

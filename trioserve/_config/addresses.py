@@ -1,15 +1,13 @@
 """What can be listened on, as people write it: ``HOST:PORT``, ``[IPV6]:PORT``, ``unix:PATH``, ``fd://N``."""
 
 import re
-from dataclasses import dataclass
 from ipaddress import ip_address
-from typing import Final, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
 __all__ = ["BindSpec", "Descriptor", "HostPort", "UnixPath", "is_loopback", "parse_bind", "shown", "shown_here"]
 
 
-@dataclass(frozen=True, slots=True)
-class HostPort:
+class HostPort(NamedTuple):
     """All addresses of ``host``, a name or a number; ``""`` and ``"*"`` are all addresses of the machine."""
 
     host: str
@@ -19,8 +17,7 @@ class HostPort:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
-@dataclass(frozen=True, slots=True)
-class UnixPath:
+class UnixPath(NamedTuple):
     """A unix socket in the file system."""
 
     path: str
@@ -29,8 +26,7 @@ class UnixPath:
         return f"unix:{self.path}"
 
 
-@dataclass(frozen=True, slots=True)
-class Descriptor:
+class Descriptor(NamedTuple):
     """A listening socket that is open already, inherited from whoever started this process."""
 
     fd: int
@@ -41,7 +37,7 @@ class Descriptor:
 
 BindSpec: TypeAlias = HostPort | UnixPath | Descriptor
 
-_HOST_PORT: Final = re.compile(r"(?:\[(?P<v6>[0-9A-Fa-f:.]*:[^\[\]/]*)\]|(?P<host>[^:\[\]/]*)):(?P<port>[0-9]{1,5})")
+_HOST_PORT: Final = r"(?:\[(?P<v6>[0-9A-Fa-f:.]*:[^\[\]/]*)\]|(?P<host>[^:\[\]/]*)):(?P<port>[0-9]{1,5})"
 _FORMS: Final = "HOST:PORT, [IPV6]:PORT, unix:PATH or fd://N"
 
 
@@ -57,7 +53,7 @@ def parse_bind(text: str) -> BindSpec:
         if not re.fullmatch("[0-9]{1,9}", number):
             raise ValueError(f"{text!r} has no number: write fd://3")
         return Descriptor(int(number))
-    match = _HOST_PORT.fullmatch(text)
+    match = re.fullmatch(_HOST_PORT, text)
     if match is None:
         raise ValueError(f"{text!r} is not of the form {_FORMS}{_hint(text)}")
     if int(match["port"]) > 65535:

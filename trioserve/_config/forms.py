@@ -24,11 +24,11 @@ __all__ = [
 
 LOOPS: Final = ("auto", "asyncio", "uvloop")
 
-_HOST_WITH_PORT: Final = re.compile(r"(?:\[(?P<v6>[^\]]+)\]|(?P<host>[^:]+)):(?P<port>[0-9]+)")
-_IN_BRACKETS: Final = re.compile(r"\[[^\[\]]*:[^\[\]]*\]")
-_FIELD_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110 §5.1
-_FIELD_LINE: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+:[\t\x20-\x7e\x80-\xff]*")  # RFC 9110 §5.1, §5.5
-_OCTAL: Final = re.compile(r"(?:0o?)?[0-7]{1,3}")
+_HOST_WITH_PORT: Final = r"(?:\[(?P<v6>[^\]]+)\]|(?P<host>[^:]+)):(?P<port>[0-9]+)"
+_IN_BRACKETS: Final = r"\[[^\[\]]*:[^\[\]]*\]"
+_FIELD_NAME: Final = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"  # RFC 9110 §5.1
+_FIELD_LINE: Final = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+:[\t\x20-\x7e\x80-\xff]*"  # RFC 9110 §5.1, §5.5
+_OCTAL: Final = r"(?:0o?)?[0-7]{1,3}"
 _OF_EACH_RESPONSE: Final = frozenset(("connection", "content-length", "date", "transfer-encoding"))
 
 trusted_peers: Final[Callable[[str], Any]] = TrustedPeers
@@ -39,7 +39,7 @@ def octal(example: str) -> Callable[[str], None]:
     """The form of an octal number; ``example`` is for who gave another one."""
 
     def check(text: str) -> None:
-        if not _OCTAL.fullmatch(text):
+        if not re.fullmatch(_OCTAL, text):
             raise ValueError(f"{text!r} is no octal number such as {example}")
 
     return check
@@ -53,11 +53,11 @@ def socket_path(text: str) -> None:
 def host(text: str) -> str:
     """An IPv6 address may have its brackets."""
     plain = text.partition("://")[2].rstrip("/") or text
-    if match := _HOST_WITH_PORT.fullmatch(plain):
+    if match := re.fullmatch(_HOST_WITH_PORT, plain):
         raise ValueError(f"{text!r} has a port in it: use --host {match['v6'] or match['host']} --port {match['port']}")
     if plain != text:
         raise ValueError(f"{text!r} is no host but a URL: use --host {plain}")
-    return text[1:-1] if _IN_BRACKETS.fullmatch(text) else text
+    return text[1:-1] if re.fullmatch(_IN_BRACKETS, text) else text
 
 
 def server_name(text: str) -> None:
@@ -65,12 +65,12 @@ def server_name(text: str) -> None:
 
 
 def field_name(text: str) -> None:
-    if not _FIELD_NAME.fullmatch(text):
+    if not re.fullmatch(_FIELD_NAME, text):
         raise ValueError(f"{text!r} is no name of a header field")
 
 
 def field_line(text: str) -> None:
-    if not _FIELD_LINE.fullmatch(text):
+    if not re.fullmatch(_FIELD_LINE, text):
         raise ValueError(f"{text!r} is not of the form Name:Value")
     if (name := text.partition(":")[0]).lower() in _OF_EACH_RESPONSE:
         raise ValueError(f"{name} is different for each response, so the server writes it")

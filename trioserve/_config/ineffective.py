@@ -1,8 +1,7 @@
 """What was given and does nothing, so that nobody relies on it unknowingly."""
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from trioserve._config.addresses import UnixPath
 from trioserve._config.config import OPTIONS, Config
@@ -16,8 +15,7 @@ PREFIXES_OF_OTHERS: Final = ("UVICORN_", "GRANIAN_", "GUNICORN_")
 # Options.
 
 
-@dataclass(frozen=True, slots=True)
-class Rule:
+class Rule(NamedTuple):
     """When options do nothing.
 
     Attributes:

@@ -5,9 +5,8 @@ A value keeps its origin, so that a mistake can be named with the place to corre
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
 from itertools import groupby
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from trioserve._config.config import OPTIONS, Config, Option, options
 from trioserve._config.values import can_be_none, kind_of, nearest
@@ -23,8 +22,7 @@ PREFIX: Final = "TRIOSERVE_"
 USUAL_FILES: Final = ("trioserve.toml", "pyproject.toml")
 
 
-@dataclass(frozen=True, slots=True)
-class Given:
+class Given(NamedTuple):
     """A value and who gave it: ``--port``, ``TRIOSERVE_PORT``, ``trioserve.toml: port``."""
 
     value: Any

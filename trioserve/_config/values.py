@@ -9,8 +9,7 @@ import re
 import types
 import typing
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, NamedTuple
 
 from trioserve._errors import ConfigError
 
@@ -18,8 +17,8 @@ __all__ = ["Option", "can_be_none", "kind_of", "lines_of", "nearest", "read_valu
 
 _SECONDS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 _BYTES: Final = {"KiB": 1024, "MiB": 1024**2, "GiB": 1024**3}
-_AMOUNT_OF_MEMORY: Final = re.compile(r"([0-9]+)(KiB|MiB|GiB)")
-_LENGTH_OF_TIME: Final = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h)")
+_AMOUNT_OF_MEMORY: Final = r"([0-9]+)(KiB|MiB|GiB)"
+_LENGTH_OF_TIME: Final = r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h)"
 _SWITCH: Final = {
     **dict.fromkeys(("1", "true", "t", "yes", "y", "on"), True),
     **dict.fromkeys(("0", "false", "f", "no", "n", "off"), False),
@@ -27,8 +26,7 @@ _SWITCH: Final = {
 _ARTICLED: Final = {bool: "true or false", int: "a whole number", float: "a number of seconds", str: "a text"}
 
 
-@dataclass(frozen=True, slots=True)
-class Option:
+class Option(NamedTuple):
     """What is known of an option besides its name, type and default."""
 
     help: str
@@ -122,9 +120,9 @@ def _value_of_text(text: str, kind: Any, hint: Any) -> Any:
         return text
     if text == "off" and can_be_none(hint):
         return None
-    if kind is float and (length := _LENGTH_OF_TIME.fullmatch(text)):
+    if kind is float and (length := re.fullmatch(_LENGTH_OF_TIME, text)):
         return float(length[1]) * _SECONDS[length[2]]
-    if kind is int and (amount := _AMOUNT_OF_MEMORY.fullmatch(text)):
+    if kind is int and (amount := re.fullmatch(_AMOUNT_OF_MEMORY, text)):
         return int(amount[1]) * _BYTES[amount[2]]
     try:
         return kind(text)

@@ -3,7 +3,6 @@
 import math
 from collections.abc import Callable, Coroutine, Sequence
 from contextvars import Context
-from dataclasses import dataclass
 from typing import Any, Final, Literal, NamedTuple, Protocol, TypeAlias
 
 from trioserve._connection.timeouts import Timeout, Waiter
@@ -40,8 +39,7 @@ class RunningRequest(Protocol):
     def id(self) -> str | None: ...
 
 
-@dataclass(frozen=True, slots=True)
-class RequestLook:
+class RequestLook(NamedTuple):
     """One request whose application runs, be it after the answer.
 
     Attributes:
@@ -59,8 +57,7 @@ class RequestLook:
     cancel: Callable[[str], None] | None
 
 
-@dataclass(frozen=True, slots=True)
-class Look:
+class Look(NamedTuple):
     """One connection at one moment.
 
     Attributes:

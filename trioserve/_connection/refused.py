@@ -1,6 +1,6 @@
 """A request that was answered without having become one: what is known of it, for the access log."""
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from trioserve._errors import PeerError
 from trioserve._protocol.grammar import ORIGIN_FORM_LINE, TOKEN
@@ -12,8 +12,7 @@ __all__ = ["Refused"]
 SHOWN_BYTES = 200  # of a line that is no request line: enough to see what it was, and no way to fill a disk
 
 
-@dataclass(frozen=True, slots=True)
-class Refused:
+class Refused(NamedTuple):
     """The head was malformed, too large or too slow.
 
     Attributes:

@@ -1,13 +1,15 @@
 """Which engine reads the request heads of HTTP/1.1, and which one speaks HTTP/2."""
 
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from trioserve._config import Config
 from trioserve._errors import ConfigError
 from trioserve._protocol import ParseFields
-from trioserve._protocol.http2.engine import NewEngine
 
-__all__ = ["choose_engine", "choose_http2_engine"]
+if TYPE_CHECKING:
+    from trioserve._protocol.http2.engine import NewEngine
+
+__all__ = ["choose_engine", "choose_http2_engine", "protocols"]
 
 
 def choose_engine(http: Literal["auto", "h11", "httptools"]) -> tuple[str, ParseFields]:
@@ -31,7 +33,7 @@ def choose_engine(http: Literal["auto", "h11", "httptools"]) -> tuple[str, Parse
     return "h11", head_h11.parse_fields
 
 
-def choose_http2_engine(config: Config) -> NewEngine | None:
+def choose_http2_engine(config: Config) -> "NewEngine | None":
     """``None`` when HTTP/2 is switched off, or wanted only if there is an engine, and there is none.
 
     Raises:
@@ -57,3 +59,8 @@ def choose_http2_engine(config: Config) -> NewEngine | None:
             raise ConfigError("http2", "no engine is installed; install trioserve[http2]") from None
         return None
     return H2Engine
+
+
+def protocols(config: Config) -> tuple[str, ...]:
+    """What is offered by ALPN, the best first (RFC 7301). Raises ConfigError."""
+    return ("http/1.1",) if choose_http2_engine(config) is None else ("h2", "http/1.1")

@@ -9,7 +9,6 @@ import stat
 import struct
 import sys
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
 from typing import Any, Final, NamedTuple
 
 import anyio
@@ -33,8 +32,7 @@ class SocketFile(NamedTuple):
     inode: int
 
 
-@dataclass(frozen=True, slots=True)
-class Bound:
+class Bound(NamedTuple):
     """A bound socket and what it was asked for.
 
     Attributes:
@@ -64,7 +62,7 @@ async def bind(config: Config, given: Sequence[socket.socket | Bound] | None = N
             for spec in config.bind_specs:
                 bound += await _bind_spec(spec, config)
         for spec in config.insecure_bind_specs:
-            bound += [replace(each, plain=True) for each in await _bind_spec(spec, config)]
+            bound += [each._replace(plain=True) for each in await _bind_spec(spec, config)]
     except BaseException:
         release(bound)
         raise

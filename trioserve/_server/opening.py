@@ -3,12 +3,16 @@
 import ssl
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from socket import socket
+from typing import TYPE_CHECKING
 
 from trioserve._config import Config
 from trioserve._server.listeners import Bound, bind, listen_on, own, refuse_new, remove_files
-from trioserve._server.tls import Certificates, load_certificates
-from trioserve._streams import Listener, Network, ProxiedListener, TlsListener
+from trioserve._server.tls import load_certificates
+from trioserve._streams import Listener, Network, TlsListener
 from trioserve._trust import TrustedPeers
+
+if TYPE_CHECKING:
+    from trioserve._server.certificates import Certificates
 
 __all__ = ["Listeners"]
 
@@ -87,10 +91,12 @@ class Listeners:
         for bound in bounds:  # those that no listener was made of
             bound.sock.close()
 
-    def _wrap(self, listener: Listener, certificates: Certificates | None) -> Listener:
+    def _wrap(self, listener: Listener, certificates: "Certificates | None") -> Listener:
         """On each connection a PROXY header comes first, then a TLS handshake, if they are asked for."""
         config = self._config
         if config.proxy_protocol:
+            from trioserve._streams.proxied import ProxiedListener  # somebody asks; nobody else pays for it
+
             listener = ProxiedListener(listener, TrustedPeers(config.forwarded_allow_ips), config.timeout_header)
         if certificates is not None:
             listener = TlsListener(listener, certificates.identity)

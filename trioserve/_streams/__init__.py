@@ -15,7 +15,6 @@ from trioserve._streams.interface import (
     SendObserver,
     TaskFunction,
 )
-from trioserve._streams.proxied import ProxiedListener
 from trioserve._streams.running import (
     look_at_tasks,
     open_network,
@@ -52,7 +51,6 @@ __all__ = [
     "Network",
     "Nursery",
     "NurseryView",
-    "ProxiedListener",
     "ScopeView",
     "SeenScope",
     "SeenTask",

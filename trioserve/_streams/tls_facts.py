@@ -3,7 +3,7 @@
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 __all__ = ["ServerIdentity", "TlsFacts"]
 
@@ -27,8 +27,7 @@ class ServerIdentity:
         self.context, self.certificate, self.others = fresh.context, fresh.certificate, fresh.others
 
 
-@dataclass(frozen=True, slots=True)
-class TlsFacts:
+class TlsFacts(NamedTuple):
     """What a handshake has settled.
 
     Attributes:

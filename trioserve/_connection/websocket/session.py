@@ -6,7 +6,6 @@ come from a queue that all connections share, and while an application does not 
 """
 
 from collections.abc import Callable
-from dataclasses import replace
 from logging import ERROR
 from typing import Final, Literal
 
@@ -293,7 +292,7 @@ class WebSocket(Answer[ResponseT]):
     ) -> RequestLook:
         state = "handshake" if self._frames is None else "open" if self.session.state == OPEN else "closing"
         shown = super().look(kind, ", ".join(filter(None, (detail, state))), cancel)
-        return replace(shown, kind="websocket")
+        return shown._replace(kind="websocket")
 
     def _traffic(self) -> tuple[int, int]:
         """Of the payloads of messages."""
