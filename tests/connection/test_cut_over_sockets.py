@@ -6,28 +6,16 @@ import anyio
 import pytest
 
 from tests.helpers.apps import part, reply, start
-from tests.helpers.stream_pairs import KINDS, Kind, Peer, skip_if_missing
+from tests.helpers.loopback import SOCKET_KINDS, fixtures_over, serving_on_loopback
+from tests.helpers.stream_pairs import Kind, Peer
 from tests.helpers.transcripts import get, post
-from tests.server.test_over_sockets import serving_on_loopback
 from trioserve._types import App, Receive, Scope, Send
-from trioserve.testing.virtual_time import Backend
 
-SOCKET_KINDS = [kind for kind in KINDS if kind.network is not None]
 PART: Final = b"x" * 100_000
 FRAMINGS = pytest.mark.parametrize("framing", ["chunked", "length", "http-1.0"])
 
 
-@pytest.fixture(params=SOCKET_KINDS, ids=str)
-def kind(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Kind:
-    kind: Kind = request.param
-    skip_if_missing(kind)
-    monkeypatch.setattr("trioserve._server.server.open_network", kind.network)
-    return kind
-
-
-@pytest.fixture
-def anyio_backend(kind: Kind) -> str | Backend:
-    return kind.backend()
+kind, anyio_backend = fixtures_over(SOCKET_KINDS)
 
 
 async def read_slowly(peer: Peer) -> tuple[bytes, bool]:

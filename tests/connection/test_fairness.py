@@ -22,7 +22,7 @@ from trioserve._protocol.websocket.frame_reader import PIECE_BYTES, PIECE_COST, 
 from trioserve._streams.memory import MemoryClient
 from trioserve._types import Receive, Scope, Send
 
-FLOODS: Final = 8
+FLOODS: Final = 4
 FLOOD_BYTES: Final = 512 * 1024
 LOOKS_PER_TURN: Final = 4
 TURNS: Final = 6  # until a request is answered; without floods it takes as many

@@ -12,13 +12,19 @@ import pytest
 
 import trioserve
 from tests.helpers.apps import part, start
-from tests.helpers.stream_pairs import KINDS, Kind, Peer, eventually, skip_if_missing
+from tests.helpers.loopback import (
+    SOCKET_KINDS,
+    Loopback,
+    fixtures_over,
+    receive_all,
+    receive_exactly,
+    serving_on_loopback,
+)
+from tests.helpers.stream_pairs import KINDS, Kind, Peer, eventually
 from tests.helpers.transcripts import get, ok, post
-from tests.server.test_over_sockets import Loopback, receive_exactly, serving_on_loopback
 from trioserve import ClientDisconnected
 from trioserve._errors import AppError
 from trioserve._types import App, Receive, Scope, Send
-from trioserve.testing.virtual_time import Backend
 
 SMALL: Final = b"a small file\n"
 LARGE: Final = os.urandom(6 << 20)  # more than the kernel takes for a client that does not read: 4 MiB at most
@@ -31,17 +37,7 @@ WHERE_THE_KERNEL_SENDS = pytest.mark.parametrize(
 )
 
 
-@pytest.fixture(params=[kind for kind in KINDS if kind.network is not None], ids=str)
-def kind(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Kind:
-    kind: Kind = request.param
-    skip_if_missing(kind)
-    monkeypatch.setattr("trioserve._server.server.open_network", kind.network)
-    return kind
-
-
-@pytest.fixture
-def anyio_backend(kind: Kind) -> str | Backend:
-    return kind.backend()
+kind, anyio_backend = fixtures_over(SOCKET_KINDS)
 
 
 @pytest.fixture
@@ -79,17 +75,6 @@ def path_app(path: Path) -> App:
         await pathsend(send, path)
 
     return app
-
-
-async def read_all(peer: Peer) -> bytes:
-    """All that comes until the end, whichever it is."""
-    received = b""
-    try:
-        while data := await peer.receive():
-            received += data
-    except ConnectionError:
-        pass
-    return received
 
 
 @pytest.fixture
@@ -130,7 +115,7 @@ async def test_http_1_0(kind: Kind, large: Path) -> None:
     async with serving_on_loopback(kind, path_app(large)) as site:
         peer = site.connect()
         await peer.send(get(version="1.0"))
-        assert await read_all(peer) == ok(LARGE, "connection: close")
+        assert await receive_all(peer) == ok(LARGE, "connection: close")
 
 
 async def test_many_clients_at_once(kind: Kind, large: Path) -> None:
@@ -234,7 +219,7 @@ async def test_a_file_that_shrinks(kind: Kind, large: Path, caplog: pytest.LogCa
         await peer.send(get())
         await receive_exactly(peer, 1000)
         os.truncate(large, 5 << 20)
-        received = await read_all(peer)
+        received = await receive_all(peer)
     assert len(received) == len(HEAD_OF_LARGE) + (5 << 20) - 1000
     assert f"{1 << 20} bytes shorter than its content-length" in caplog.text
     assert descriptors_of(large) == 0
@@ -278,7 +263,7 @@ async def test_timeouts(
     async with serving_on_loopback(kind, path_app(large), **options) as site:
         peer = await sending_to_nobody(site)
         await eventually(lambda: f"{reason}: ended GET /" in caplog.text)
-        assert len(await read_all(peer)) < len(LARGE)
+        assert len(await receive_all(peer)) < len(LARGE)
     assert descriptors_of(large) == 0
 
 
@@ -314,7 +299,7 @@ async def test_whoever_gives_up_on_a_file_has_cut_the_response(kind: Kind, large
     async with serving_on_loopback(kind, app) as site:
         peer = await sending_to_nobody(site)
         await eventually(lambda: said)
-        received = await read_all(peer)
+        received = await receive_all(peer)
     assert len(received) < len(LARGE)
     assert b"instead" not in received
     assert ("the rest of a file is expected" if kind.takes_files else "shorter than its content-length") in said[0]

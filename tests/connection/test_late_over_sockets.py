@@ -8,28 +8,16 @@ import anyio
 import pytest
 
 from tests.helpers.apps import read_body, reply
-from tests.helpers.stream_pairs import KINDS, Kind, Peer, TlsPeer, skip_if_missing
+from tests.helpers.loopback import SOCKET_KINDS, Loopback, fixtures_over, receive_exactly, serving_on_loopback
+from tests.helpers.stream_pairs import Kind, Peer, TlsPeer
 from tests.helpers.transcripts import get, ok, post
-from tests.server.test_over_sockets import Loopback, receive_exactly, serving_on_loopback
 from trioserve._types import Receive, Scope, Send
-from trioserve.testing.virtual_time import Backend
 
-SOCKET_KINDS = [kind for kind in KINDS if kind.network is not None]
 SHORT: Final = 0.15  # seconds: a timeout
 LONG: Final = 0.4  # seconds that the loop is blocked
 
 
-@pytest.fixture(params=SOCKET_KINDS, ids=str)
-def kind(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Kind:
-    kind: Kind = request.param
-    skip_if_missing(kind)
-    monkeypatch.setattr("trioserve._server.server.open_network", kind.network)
-    return kind
-
-
-@pytest.fixture
-def anyio_backend(kind: Kind) -> str | Backend:
-    return kind.backend()
+kind, anyio_backend = fixtures_over(SOCKET_KINDS)
 
 
 def send_at_once(peer: Peer, data: bytes) -> None:

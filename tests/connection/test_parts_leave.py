@@ -25,31 +25,19 @@ from starlette.routing import Route
 
 from tests.helpers.apps import part, start
 from tests.helpers.certificates import client_context
-from tests.helpers.stream_pairs import KINDS, Kind, skip_if_missing
+from tests.helpers.loopback import SOCKET_KINDS, Loopback, fixtures_over, serving_on_loopback
+from tests.helpers.stream_pairs import Kind
 from tests.helpers.transcripts import get
 from tests.helpers.ws_client import accept, handshake
-from tests.server.test_over_sockets import Loopback, serving_on_loopback
 from trioserve._types import App, Receive, Scope, Send
-from trioserve.testing.virtual_time import Backend
 
-SOCKET_KINDS = [kind for kind in KINDS if kind.network is not None]
 PATIENCE: Final = 20.0  # seconds, for what takes none
 COMPUTE_SECONDS: Final = 0.003  # longer than parts may collect
 CLOSE_FRAME: Final = b"\x88\x80\0\0\0\0"  # of a client, without a code (RFC 6455 §5.5.1)
 TOKENS: Final = [f"token-{number};" for number in range(5)]
 
 
-@pytest.fixture(params=SOCKET_KINDS, ids=str)
-def kind(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Kind:
-    kind: Kind = request.param
-    skip_if_missing(kind)
-    monkeypatch.setattr("trioserve._server.server.open_network", kind.network)
-    return kind
-
-
-@pytest.fixture
-def anyio_backend(kind: Kind) -> str | Backend:
-    return kind.backend()
+kind, anyio_backend = fixtures_over(SOCKET_KINDS)
 
 
 class Reader:

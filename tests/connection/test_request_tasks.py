@@ -6,26 +6,15 @@ from typing import Any
 import pytest
 
 from tests.helpers.apps import hello, reply
-from tests.helpers.stream_pairs import KINDS, Kind, Peer, skip_if_missing
+from tests.helpers.loopback import fixtures_over, receive_exactly, serving_on_loopback
+from tests.helpers.stream_pairs import KINDS, Kind, Peer
 from tests.helpers.transcripts import get, ok
-from tests.server.test_over_sockets import receive_exactly, serving_on_loopback
 from trioserve._types import Receive, Scope, Send
-from trioserve.testing.virtual_time import Backend
 
 LOOPS = [kind for kind in KINDS if kind.name in ("asyncio", "uvloop", "tls-asyncio", "tls-uvloop")]
 
 
-@pytest.fixture(params=LOOPS, ids=str)
-def kind(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Kind:
-    kind: Kind = request.param
-    skip_if_missing(kind)
-    monkeypatch.setattr("trioserve._server.server.open_network", kind.network)
-    return kind
-
-
-@pytest.fixture
-def anyio_backend(kind: Kind) -> str | Backend:
-    return kind.backend()
+kind, anyio_backend = fixtures_over(LOOPS)
 
 
 def current_task() -> "asyncio.Task[Any]":

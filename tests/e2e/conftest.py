@@ -1,7 +1,7 @@
 """Fixtures of the end-to-end tests: real processes, real sockets, in each flavour of the server."""
 
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import Any, Final
 
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
@@ -10,6 +10,25 @@ from tests.helpers.server_process import EVERY_FLAVOUR, FLAVOURS, LOOPS, WAIT_SE
 from tests.helpers.system_programs import system_program
 
 expect.set_options(timeout=WAIT_SECONDS * 1000)
+
+UNMEASURED: Final = frozenset({
+    "test_browser", "test_clients", "test_deployments", "test_django", "test_drawing", "test_event_streams",
+    "test_fastapi", "test_for_everybody", "test_frameworks", "test_git", "test_http2_clients", "test_http2_memory",
+    "test_litestar", "test_live", "test_many_connections", "test_misbehaving_apps", "test_mixed_traffic",
+    "test_prometheus", "test_proxies", "test_quart_trio", "test_resets", "test_room_redis", "test_slow_clients",
+    "test_sqlalchemy", "test_starlette", "test_sticky", "test_tls", "test_tls_names", "test_use",
+    "test_websocket_abuse", "test_websocket_clients", "test_wsgi",
+})
+"""They are about clients, frameworks, proxies and load. What their servers run is measured in other tests."""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def measuring(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Servers count their own lines where that pays: it makes everything slower, and their start most of all."""
+    with pytest.MonkeyPatch.context() as environment:
+        if request.path.stem in UNMEASURED:
+            environment.delenv("COVERAGE_PROCESS_CONFIG", raising=False)
+        yield
 
 
 def params_of(flavours: Iterable[Flavour]) -> list[Any]:

@@ -36,7 +36,9 @@ def test_a_chat(chat_server: ServerProcess, browser: Browser, page: Page) -> Non
     enter(page, chat_server, "Ada")
     with browser.new_page() as other:
         enter(other, chat_server, "Bob")
+        expect(lines.last).to_have_text("Bob joins")
         say(page, "größer 😀")
+        expect(lines.last).to_have_text("Ada: größer 😀")
         say(other, "long: " + "x" * 5000)       # long enough to be compressed
         for shown in (lines, other.locator("#lines li")):
             expect(shown.last).to_have_text("Bob: long: " + "x" * 5000)

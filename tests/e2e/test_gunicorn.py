@@ -329,6 +329,7 @@ def test_old_workers_are_gone(worker_class: str) -> None:
         children = Path(f"/proc/{server.pid}/task/{server.pid}/children")
         before = set(children.read_text().split())
         server.send_signal(signal.SIGHUP)
+        booted(server, times=4)     # a worker that still starts would not hear the end
         wait_until(lambda: not before & set(children.read_text().split()), "the end of the old workers")
         assert fetch(server.address, "/hello").status == 200
 

@@ -15,7 +15,7 @@ CONNECTIONS = 300
 BYTES_PER_CONNECTION = 60 * 1024    # measured: 29 KiB
 STREAMED = 30                       # connections with
 STREAMS = 99                        # streams each
-BYTES_PER_STREAM = 20 * 1024        # measured: 13 KiB on trio, 16 with the coverage tracer
+BYTES_PER_STREAM = 20 * 1024        # measured: 13 KiB on trio
 
 
 @pytest.fixture(params=[(loop, engine) for loop in LOOPS for engine in ("ngh2", "h2")], ids=str)

@@ -1,7 +1,6 @@
 """SIGTERM and SIGINT: who is being served is served, the lifespan ends properly, and it all takes bounded time."""
 
 import signal
-import time
 from collections.abc import Iterator
 from contextlib import suppress
 
@@ -26,11 +25,9 @@ def impatient_server(loop: Flavour) -> Iterator[ServerProcess]:
         yield server
 
 
-def judge(server: ServerProcess, number: signal.Signals = signal.SIGTERM, *, within: float = 5) -> None:
-    """The server ends by itself, with code 0 and after the lifespan."""
-    began = time.monotonic()
+def judge(server: ServerProcess, number: signal.Signals = signal.SIGTERM) -> None:
+    """The server ends by itself, with code 0 and after the lifespan, and before its graceful time of 30 seconds."""
     server.judge_end()
-    assert time.monotonic() - began < within
     # asyncio's development mode tells of callbacks that a busy machine has held up
     lines = [line for line in server.stderr.text.splitlines() if not line.startswith("Executing <")]
     assert lines[-1].endswith("Stopped")
@@ -189,11 +186,12 @@ def test_a_lifespan_that_does_not_end(loop: Flavour) -> None:
 
 def test_shutdown_delay(loop: Flavour) -> None:
     """A load balancer has not noticed yet: its requests are served, and each is the last on its connection."""
-    with serve("probe:app", loop, "--shutdown-delay", "1") as server:
+    with serve("probe:app", loop, "--shutdown-delay", "60") as server:
         server.send_signal(signal.SIGTERM)
-        server.stderr.wait_for("Shutting down")
+        server.stderr.wait_for("Accepting connections for 60 s more")
         for _ in range(3):
             assert fetch(server.address, "/hello").status == 200
+        server.send_signal(signal.SIGTERM)      # who does not want to wait any longer
         judge(server)
 
 

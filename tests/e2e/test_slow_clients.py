@@ -17,9 +17,9 @@ BODY = b"POST /echo?token=%s HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r
 
 @pytest.fixture(scope="module")
 def server(loop: Flavour) -> Iterator[ServerProcess]:
-    """Every timeout lasts a second."""
-    options = [f"--timeout-{name}=1" for name in ("header", "body", "write", "keep-alive")]
-    with serve("probe:app", loop, *options, "--log-level", "debug") as server:
+    """A client of these tests that goes on does so within a second, on a busy machine, too."""
+    options = ["--timeout-header=1", "--timeout-body=2", "--timeout-write=2", "--log-level=debug"]
+    with serve("probe:app", loop, *options) as server:
         yield server
 
 
@@ -31,8 +31,7 @@ def client(server: ServerProcess) -> Iterator[RawClient]:
 
 def test_header_drip(client: RawClient) -> None:
     client.send(b"GET /hello HTTP/1.1\r\n")
-    seconds = drip(client, b"X-Name: value\r\n", 0.05)
-    assert 0.9 < seconds < 5
+    assert drip(client, b"X-Name: value\r\n", 0.05) > 0.9
     response = client.receive_response()
     assert response.status == 408
     assert response.headers["connection"] == "close"
@@ -43,7 +42,7 @@ def test_header_drip_in_a_later_request(client: RawClient) -> None:
     client.get("/hello")
     assert client.receive_response().status == 200
     client.send(b"GET")
-    assert 0.9 < drip(client, b"Y" * 100, 0.05) < 5
+    assert drip(client, b"Y" * 100, 0.05) > 0.9
     assert client.receive_response().status == 408
 
 
@@ -51,18 +50,16 @@ def test_a_silent_connection_is_closed(client: RawClient) -> None:
     assert client.is_closed()
 
 
-def test_many_silent_connections_are_closed(loop: Flavour) -> None:
+def test_many_silent_connections_and_an_idle_one_are_closed(loop: Flavour) -> None:
     """Their deadlines are microseconds apart: some pass while others are being dealt with."""
-    with serve("probe:app", loop, "--timeout-header", "1", python_options=()) as server, ExitStack() as connected:
-        clients = [connected.enter_context(RawClient(server.address)) for _ in range(600)]
-        assert all(client.is_closed() for client in clients)
+    options = ("--timeout-header=1", "--timeout-keep-alive=1")
+    with serve("probe:app", loop, *options, python_options=()) as server, ExitStack() as connected:
+        idle = connected.enter_context(RawClient(server.address))
+        idle.get("/hello")
+        assert idle.receive_response().status == 200
+        silent = [connected.enter_context(RawClient(server.address)) for _ in range(600)]
+        assert all(client.is_closed() for client in (idle, *silent))
         assert fetch(server.address, "/hello").status == 200
-
-
-def test_an_idle_connection_is_closed(client: RawClient) -> None:
-    client.get("/hello")
-    assert client.receive_response().status == 200
-    assert client.is_closed()
 
 
 def test_a_body_that_does_not_come(client: RawClient, server: ServerProcess) -> None:
@@ -75,9 +72,9 @@ def test_a_body_that_does_not_come(client: RawClient, server: ServerProcess) -> 
 
 
 def test_body_drip(client: RawClient, server: ServerProcess) -> None:
-    """Never silent for a second, and slower than anybody is after the first five."""
+    """Never silent for long, and slower than anybody is after the first five seconds."""
     client.send(BODY % b"drip")
-    assert 4.9 < drip(client, b"x" * 100, 0.1) < 15
+    assert drip(client, b"x" * 100, 0.1) > 4.9
     assert client.receive_response().status == 408
     server.stderr.wait_for("drip disconnected")
 

@@ -9,12 +9,12 @@ from tests.helpers.server_process import Flavour, serve, wait_until
 
 
 def test_a_process_that_was_stopped_blames_nobody(loop: Flavour) -> None:
-    with serve("probe:app", loop, "--warn-blocked", "100ms") as server:
+    with serve("probe:app", loop, "--warn-blocked", "300ms") as server:
         assert fetch(server.address, "/hello").status == 200
         server.send_signal(signal.SIGSTOP)
         stat = Path(f"/proc/{server.pid}/stat")
         wait_until(lambda: stat.read_text().rpartition(")")[2].split()[0] == "T", "stopped")
-        time.sleep(0.5)  # what the process has missed
+        time.sleep(0.6)  # what the process has missed
         server.send_signal(signal.SIGCONT)
         server.stderr.wait_for("INFO:     This process did not run for ")
         assert fetch(server.address, "/hello").status == 200

@@ -7,16 +7,18 @@ from pathlib import Path
 from typing import Any, Final, TypeAlias
 
 import httpx
-from playwright.sync_api import Locator
+from playwright.sync_api import Locator, Page
 
 from tests.helpers.server_process import ServerProcess, wait_until
 
-__all__ = ["ASYNCIO", "TRIO", "FakeAdmin", "Snapshot", "changed", "crowd", "row", "without"]
+__all__ = ["ASYNCIO", "GHOST_MS", "TRIO", "FakeAdmin", "Snapshot", "changed", "crowd", "row", "stop_clock", "without"]
 
 Snapshot: TypeAlias = dict[str, Any]
 
 _ADMIN: Final = Path(__file__).parents[1] / "admin"
 TRIO: Final[Snapshot] = json.loads((_ADMIN / "tree_trio.json").read_text("utf-8"))
+GHOST_MS: Final = 5_000
+"""More than the time for which the page shows what a cancellation has ended."""
 ASYNCIO: Final[Snapshot] = json.loads((_ADMIN / "tree_asyncio.json").read_text("utf-8"))
 
 
@@ -49,6 +51,12 @@ class FakeAdmin:
 def row(tree: Locator, name: str) -> Locator:
     """The row that a screen reader calls so: by the kind of its node, its name, and more."""
     return tree.get_by_role("treeitem", name=name)
+
+
+def stop_clock(page: Page) -> None:
+    """On the page, which is opened after this, time passes only when ``page.clock.run_for`` says so."""
+    page.clock.install(time=0)
+    page.clock.pause_at(1)
 
 
 def nodes_of(snapshot: Snapshot) -> Iterator[dict[str, Any]]:

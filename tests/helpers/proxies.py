@@ -1,5 +1,6 @@
 """Proxies as the deployment guides configure them, as child processes on free ports."""
 
+import os
 import random
 import signal
 import socket
@@ -20,6 +21,9 @@ __all__ = ["CADDY_HTTP2", "DEPLOY", "HAPROXY_HTTP2", "Place", "Proxy", "apache",
            "haproxy", "haproxy_sticky", "nginx", "run_proxy", "traefik"]  # fmt: skip
 
 DEPLOY: Final = Path(__file__).parents[2] / "docs" / "examples" / "deploy"
+FIRST_PORT: Final = 10_000
+SHARES: Final = 16  # of the ports, for the processes of xdist
+PORTS_OF_A_SHARE: Final = 1_375
 ENDED_BY_SIGTERM: Final = (0, 128 + signal.SIGTERM, -signal.SIGTERM)
 
 # What Debian's nginx.conf has around our files. One process, so that none can be left over.
@@ -69,13 +73,25 @@ Include site.conf
 """
 
 
+def _own_ports() -> Iterator[int]:
+    """Ports below those that the kernel gives to connecting clients, from a share of them that no other process has."""
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    first = FIRST_PORT + worker % SHARES * PORTS_OF_A_SHARE
+    ports = list(range(first, first + PORTS_OF_A_SHARE))
+    random.shuffle(ports)  # what runs beside these tests, such as another run of them, tries others
+    return iter(ports)
+
+
+_ports: Final = _own_ports()
+
+
 def free_port() -> int:
-    """A port on 127.0.0.1 that nothing uses, outside the range from which the kernel serves connecting clients."""
-    while True:
-        port = random.randrange(10_000, 32_000)
+    """A port on 127.0.0.1 that nothing uses. None is given twice: a program may take it later than the next asks."""
+    for port in _ports:
         with socket.socket() as sock:
             if sock.connect_ex(("127.0.0.1", port)) != 0:
                 return port
+    raise AssertionError(f"all {PORTS_OF_A_SHARE} ports of this process are used up")
 
 
 @dataclass

@@ -33,6 +33,13 @@ def anyio_backend(kind: Kind) -> str | Backend:
     return kind.backend()
 
 
+@pytest.fixture(autouse=True)
+def short_farewells(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Clients that send what nobody reads are waited for, and not long."""
+    for bound in ("HURRY_SECONDS", "SILENCE_SECONDS"):
+        monkeypatch.setattr(f"trioserve._connection.farewell.{bound}", 0.1)
+
+
 class Application:
     """Does what the path says."""
 

@@ -2,90 +2,26 @@
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import anyio
 import pytest
 
-import trioserve
 from tests.helpers.apps import hello, read_body, reply
-from tests.helpers.certificates import client_context, identity
-from tests.helpers.stream_pairs import (
-    KINDS,
-    Kind,
-    Peer,
-    TlsPeer,
-    connect_to,
-    eventually,
-    fill_kernel,
-    skip_if_missing,
-    waits,
-)
+from tests.helpers.loopback import SOCKET_KINDS, Loopback, fixtures_over, receive_exactly, serving_on_loopback
+from tests.helpers.stream_pairs import Kind, Peer, eventually, fill_kernel, waits
 from tests.helpers.transcripts import get, ok, post
-from trioserve._server import Server
 from trioserve._streams import Network
 from trioserve._streams.cork import Cork
-from trioserve._types import App, Receive, Scope, Send
-from trioserve.testing.running import running
-from trioserve.testing.virtual_time import Backend
+from trioserve._types import Receive, Scope, Send
 
-SOCKET_KINDS = [kind for kind in KINDS if kind.network is not None]
 CLEAR_KINDS = [kind for kind in SOCKET_KINDS if not kind.tls]
 MUCH = bytes(range(256)) * 2048  # 512 KiB, several times what all buffers hold
 FDS = Path("/proc/self/fd")
 
 
-@pytest.fixture(params=SOCKET_KINDS, ids=str)
-def kind(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Kind:
-    kind: Kind = request.param
-    skip_if_missing(kind)
-    monkeypatch.setattr("trioserve._server.server.open_network", kind.network)
-    return kind
-
-
-@pytest.fixture
-def anyio_backend(kind: Kind) -> str | Backend:
-    return kind.backend()
-
-
-class Loopback:
-    """A server on loopback: makes connections to it, and can be stopped."""
-
-    def __init__(self, kind: Kind, server: Server) -> None:
-        self.kind = kind
-        self.address = server.addresses[0]
-        self.stop = partial(server.request_shutdown, "test")
-        self.peers: list[Peer] = []
-
-    def connect(self) -> Peer:
-        peer = connect_to(self.address)
-        self.peers.append(TlsPeer(peer, client_context()) if self.kind.tls else peer)
-        return self.peers[-1]
-
-
-@asynccontextmanager
-async def serving_on_loopback(kind: Kind, app: App, **options: Any) -> AsyncIterator[Loopback]:
-    quiet = {"port": 0, "access_log": False, "date_header": False, "server_header": False, "lifespan": "off"}
-    ssl_context = identity().context if kind.tls else None
-    server = Server(app, trioserve.Config.from_options(quiet | options), ssl_context=ssl_context)
-    async with running(server):
-        site = Loopback(kind, server)
-        try:
-            yield site
-        finally:
-            for peer in site.peers:
-                peer.close()
-
-
-async def receive_exactly(peer: Peer, count: int) -> bytes:
-    received = b""
-    while len(received) < count:
-        data = await peer.receive(count - len(received))
-        assert data, received
-        received += data
-    return received
+kind, anyio_backend = fixtures_over(SOCKET_KINDS)
 
 
 async def test_requests_on_one_connection(kind: Kind) -> None:

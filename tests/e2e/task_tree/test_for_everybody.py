@@ -8,16 +8,20 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe  # type: ignore[import-untyped]
 from playwright.sync_api import Browser, Locator, Page, expect
 
-from tests.helpers.fake_admin import TRIO, FakeAdmin, row, without
+from tests.helpers.fake_admin import TRIO, FakeAdmin, row, stop_clock, without
 from tests.helpers.server_process import Flavour, serve
 from trioserve._admin.page import load_page
 
 
-def test_a_server_that_stops_is_waited_for(admin: FakeAdmin, tree: Locator, page: Page) -> None:
+def test_a_server_that_stops_is_waited_for(admin: FakeAdmin, page: Page) -> None:
+    stop_clock(page)
+    page.goto(admin.server.url + "/")
+    expect(page.locator("#status")).to_have_text("live")
     admin.end_streams()
     expect(page.locator("#status")).to_have_text("server stopped")
     expect(page.locator("#notice")).to_contain_text("its last state")
-    expect(row(tree, "request, GET /slow")).to_be_visible()
+    expect(row(page.get_by_role("tree"), "request, GET /slow")).to_be_visible()
+    page.clock.run_for(2_000)
     expect(page.locator("#status")).to_have_text("live")    # it has asked again
     expect(page.locator("#notice")).to_be_hidden()
 

@@ -13,7 +13,7 @@ from playwright.sync_api import Locator, Page, expect
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
-from tests.helpers.fake_admin import row
+from tests.helpers.fake_admin import GHOST_MS, row, stop_clock
 from tests.helpers.server_process import Flavour, ServerProcess, serve
 
 EXAMPLES = Path(__file__).parents[3] / "docs" / "examples"
@@ -33,9 +33,10 @@ def tree(shop: ServerProcess, page: Page) -> Locator:
 
 
 def open_tree(shop: ServerProcess, page: Page) -> Locator:
-    """As somebody does who follows the address of the start line."""
+    """As somebody does who follows the address of the start line. The page's clock stands still."""
     address = re.search(r"its page: (\S+)", shop.stderr.wait_for("Admin listener on"))
     assert address is not None
+    stop_clock(page)
     page.goto(address[1])
     expect(page.locator("#status")).to_have_text("live")
     return page.get_by_role("tree", name="The task tree")
@@ -94,6 +95,7 @@ def test_a_hanging_request_is_cancelled(shop: ServerProcess, tree: Locator, page
         with suppress(ConnectionResetError):
             while client.recv(65536):
                 pass
+    page.clock.run_for(GHOST_MS)
     expect(request).to_have_count(0)
     shop.stdout.wait_for("GET /hang")
 
@@ -107,6 +109,8 @@ def test_a_websocket(shop: ServerProcess, tree: Locator, page: Page) -> None:
         with pytest.raises(ConnectionClosed):
             while True:
                 websocket.recv(timeout=20)
+    expect(session).to_have_class(re.compile("ended"))
+    page.clock.run_for(GHOST_MS)
     expect(session).to_have_count(0)
     expect(ended(page, "/updates")).to_contain_text("admin")
 
@@ -184,8 +188,11 @@ def test_streams_of_http2(flavour: Flavour, page: Page) -> None:
         expect(row(tree, "connection, ")).to_have_count(1)
         expect(row(tree, "connection, ")).to_contain_text("HTTP/2")
         expect(row(tree, "stream, GET /export")).to_have_count(2)
-        cancel(page, row(tree, "stream, GET /export, stream 3"))
-        expect(row(tree, "stream, GET /export, stream 3")).to_have_count(0)
+        cancelled = row(tree, "stream, GET /export, stream 3")
+        cancel(page, cancelled)
+        expect(cancelled).to_have_class(re.compile("ended"))
+        page.clock.run_for(GHOST_MS)
+        expect(cancelled).to_have_count(0)
         with pytest.raises(httpx.RemoteProtocolError):
             for _ in second.iter_bytes():
                 pass

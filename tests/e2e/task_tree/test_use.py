@@ -5,7 +5,7 @@ from typing import Any
 
 from playwright.sync_api import Locator, Page, expect
 
-from tests.helpers.fake_admin import TRIO, FakeAdmin, changed, crowd, row, without
+from tests.helpers.fake_admin import GHOST_MS, TRIO, FakeAdmin, changed, crowd, row, stop_clock, without
 from tests.helpers.server_process import wait_until
 
 
@@ -204,7 +204,7 @@ def test_what_cannot_be_cancelled_offers_nothing(tree: Locator, page: Page) -> N
 
 def test_one_sees_a_cancellation_travel(admin: FakeAdmin, page: Page) -> None:
     """First it is on its way; then what has ended stays for a few seconds, marked, and is gone."""
-    page.clock.install(time=0)
+    stop_clock(page)
     page.goto(admin.server.url + "/#token=right")
     tree = page.get_by_role("tree")
     request = row(tree, "request, GET /slow")
@@ -225,6 +225,6 @@ def test_one_sees_a_cancellation_travel(admin: FakeAdmin, page: Page) -> None:
     admin.show(without(TRIO, "4711-30"))
     expect(request).to_have_class(re.compile("ended"))
     expect(request).to_contain_text("ended: admin")
-    page.clock.run_for(5_000)
+    page.clock.run_for(GHOST_MS)
     admin.show(without(TRIO, "4711-30"))
     expect(request).to_have_count(0)
