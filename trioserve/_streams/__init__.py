@@ -14,6 +14,7 @@ from trioserve._streams.interface import (
     Nursery,
     SendObserver,
     TaskFunction,
+    WaitingTasks,
 )
 from trioserve._streams.proxied import ProxiedListener
 from trioserve._streams.running import (
@@ -64,6 +65,7 @@ __all__ = [
     "TaskWatch",
     "TlsFacts",
     "TlsListener",
+    "WaitingTasks",
     "is_tls",
     "look_at_tasks",
     "open_network",
