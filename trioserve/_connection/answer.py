@@ -1,12 +1,10 @@
 """A request on the way to its answer: what exchanges and the handshakes of WebSockets have in common."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import AbstractContextManager
 from contextvars import Context
-from typing import Any, Generic, Literal, TypeVar
-
-import anyio
+from typing import Any, Generic, Literal, Self, TypeVar
 
 from trioserve._asgi import COMPLETE, FIRST_BODY, Response, error_body
 from trioserve._connection.context import ServerContext
@@ -19,7 +17,7 @@ from trioserve._connection.supervision import Supervision
 from trioserve._connection.turnstile import Turnstile
 from trioserve._errors import PeerError
 from trioserve._protocol import RequestHead
-from trioserve._streams import Address
+from trioserve._streams import Address, WaitingTasks
 from trioserve._types import Scope
 
 __all__ = ["Answer", "ResponseT"]
@@ -37,29 +35,39 @@ class Answer(Generic[ResponseT]):
         answered: the request counts no longer, whatever the application still does.
     """
 
-    # Defaults of the class, not of each instance: most requests never touch these.
-    refusal: PeerError | None = None
-    answered = False
-    _goes_on = False  # after its answer, beside the requests that follow
-    _stopped = False  # the application has been told that nothing can be sent any more
-    _supervision: Supervision | None = None
-    _end_waits: list[anyio.CancelScope] | None = None  # of receive() calls
+    __slots__ = (
+        "_end_waits", "_goes_on", "_stopped", "_supervision", "answered", "refusal", "request", "response",
+    )  # fmt: skip
 
     def __init__(self, request: Request, response: ResponseT) -> None:
         self.request = request
         self.response = response
+        self.refusal: PeerError | None = None
+        self.answered = False
+        self._goes_on = False  # after its answer, beside the requests that follow
+        self._stopped = False  # the application has been told that nothing can be sent any more
+        self._supervision: Supervision | None = None
+        self._end_waits: WaitingTasks | None = None  # calls of receive()
 
     def _extend(self, extensions: dict[str, Any], ctx: ServerContext) -> None:
-        """Add what the server offers to a scope's extensions: plain functions, which are copied with the scope.
+        """Add what the server offers to a scope's extensions: functions, which can be copied with the scope.
 
         The first two are ``Lifetime.extensions``, key by key: a call and a merge are 0.1 us of each request.
         """
         lifetime = ctx.lifetime
         extensions["trioserve.shutdown"] = {"wait": lifetime.wait_shutdown}
         extensions["trioserve.tasks"] = {"start": lifetime.start_task, "running": lifetime.running_tasks}
-        extensions["trioserve.request"] = {"get": lambda: Control(self)}
+        extensions["trioserve.request"] = {"get": self.control}
         if ctx.request_ids is not None:
-            extensions["trioserve.request_id"] = {"get": lambda: self.request.id()}
+            extensions["trioserve.request_id"] = {"get": self.request_id}
+
+    def control(self) -> Control:
+        """The request in the hands of its application."""
+        return Control(self)
+
+    def __deepcopy__(self, memo: object) -> Self:
+        """A copied scope is of the same request."""
+        return self
 
     def _supervise(self) -> Supervision:
         if self._supervision is None:
@@ -103,26 +111,20 @@ class Answer(Generic[ResponseT]):
         """The application has ended, or will not begin."""
         raise NotImplementedError
 
-    async def _wait_for_end(self) -> None:
+    def _wait_for_end(self) -> Awaitable[None]:
         """Until the answer is finished, the request refused, or the client gone."""
         if self._end_waits is None:
-            self._end_waits = []
-        with anyio.CancelScope() as wait:
-            self._end_waits.append(wait)
-            try:
-                await self.request.outlet.wait_disconnected()
-            finally:
-                self._end_waits.remove(wait)
+            self._end_waits = self.request.owner.end_waits()
+        return self._end_waits.wait()
 
     def _end_waiting_receives(self) -> None:
-        for wait in self._end_waits or ():
-            wait.cancel()
+        if self._end_waits is not None:
+            self._end_waits.wake()
 
     def finish(self) -> None:
         """End what the request has, but for its application. Does not raise."""
         self.answered = True
-        if self._end_waits is not None:
-            self._end_waiting_receives()
+        self._end_waiting_receives()
         if self._supervision is not None:
             self._end_supervision()
         ctx = self.request.owner.ctx

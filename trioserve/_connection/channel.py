@@ -9,7 +9,7 @@ from typing import Protocol
 
 from trioserve._asgi import ScopeFactory
 from trioserve._connection.context import ServerContext
-from trioserve._streams import Address, Cancellable, FileOutlet, TaskFunction
+from trioserve._streams import Address, Cancellable, FileOutlet, TaskFunction, WaitingTasks
 
 __all__ = ["Inlet", "Outlet", "Owner", "Tunnel", "TunnelOwner"]
 
@@ -97,8 +97,11 @@ class Owner(Protocol):
     def start_child(self, function: TaskFunction, *args: object) -> Cancellable:
         """Start a task that ends with the connection, and whose bugs end nothing else."""
 
-    def start_watch(self, function: TaskFunction, *args: object) -> None:
+    def start_watch(self, function: TaskFunction) -> None:
         """The same for a task that waits for the client to leave, or only when the client has left."""
+
+    def end_waits(self) -> WaitingTasks:
+        """For those who wait until the request has its answer, or the client has left, which wakes them."""
 
     def on_early_answer(self) -> None:
         """A part of the answer will be made although the request's body is not here."""

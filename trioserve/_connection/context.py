@@ -21,7 +21,7 @@ from trioserve._connection.timeouts import Timeout
 from trioserve._connection.turnstile import Turnstile
 from trioserve._connection.websocket_limits import WebSocketLimits
 from trioserve._protocol import Http1Codec
-from trioserve._streams import Address, CancellableNursery
+from trioserve._streams import Address, CancellableNursery, WaitingTasks
 from trioserve._types import CoroutineApp
 from trioserve.extensions import BackgroundTask, StartTask
 
@@ -186,6 +186,7 @@ class ServerContext:
     timeouts: Timeouts
     standing_fields: Callable[[Dated], bytes]
     task_per_request: bool
+    new_waiting_tasks: Callable[[], WaitingTasks]
     recorder: Recorder | None
     turnstile: Turnstile | None
     websockets: WebSocketLimits | None

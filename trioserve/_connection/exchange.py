@@ -27,15 +27,15 @@ NOTHING, SOME, ALL = range(3)  # of the request's body has been given to the app
 class Exchange(Answer[ResponseT]):
     """Runs the application for one request."""
 
-    _parts: Parts | None = None  # once the response is known to have several
-    _body_given = NOTHING
+    __slots__ = ("_body_given", "_inlet", "_outlet", "_owner", "_parts")
 
     def __init__(self, head: RequestHead, response: ResponseT, outlet: Outlet, inlet: Inlet, owner: Owner) -> None:
-        self.request = Request(head, outlet, owner)
-        self.response = response
+        Answer.__init__(self, Request(head, outlet, owner), response)  # super() costs 0.1 us
         self._outlet = outlet
         self._inlet = inlet
         self._owner = owner
+        self._parts: Parts | None = None  # once the response is known to have several
+        self._body_given = NOTHING
 
     # Running the application.
 

@@ -18,6 +18,7 @@ from trioserve._asgi.http1_response import Http1Response
 from trioserve._complaints import complain
 from trioserve._connection.boundary import guarded, report_bug
 from trioserve._connection.context import ServerContext
+from trioserve._connection.end_waits import EndWaits
 from trioserve._connection.exchange import Exchange
 from trioserve._connection.farewell import Farewell
 from trioserve._connection.look import Awaited, Phase, RequestLook, awaited
@@ -220,8 +221,11 @@ class Http1Connection:
     def start_child(self, function: TaskFunction, *args: object) -> Cancellable:
         return self._nursery.start_soon(self._guard, function, *args)
 
-    def start_watch(self, function: TaskFunction, *args: object) -> None:
-        self.start_child(function, *args)
+    def start_watch(self, function: TaskFunction) -> None:
+        self.start_child(function)
+
+    def end_waits(self) -> EndWaits:
+        return EndWaits(self.stream)
 
     async def _guard(self, function: TaskFunction, *args: object) -> None:
         await guarded(function(*args), self.stream, self.stream.abort)

@@ -38,18 +38,20 @@ class Request:
         end_reason: why the request was ended before its time, as it is logged; empty otherwise.
     """
 
-    # Defaults of the class, not of each instance: most requests never touch some of these.
-    coro: Coroutine[Any, Any, None] | None = None
-    context: Context | None = None
-    app_runs = True
-    end_reason = ""
-    _id: str | None = None
+    __slots__ = (
+        "__weakref__", "_id", "app_runs", "context", "coro", "end_reason", "head", "outlet", "owner", "started",
+    )  # fmt: skip
 
     def __init__(self, head: RequestHead, outlet: Outlet, owner: Owner) -> None:
         self.head = head
         self.outlet = outlet
         self.owner = owner
         self.started = perf_counter()
+        self.coro: Coroutine[Any, Any, None] | None = None
+        self.context: Context | None = None
+        self.app_runs = True
+        self.end_reason = ""
+        self._id: str | None = None
 
     @property
     def client(self) -> Address | None:

@@ -76,10 +76,9 @@ class Supervision:
         ctx = self._owner.ctx
         if ctx.on_disconnect == "notify" or self._is_ending:
             return
-        self._is_ending = self._watches = True
         self._stop_watching()
-        self._watch = anyio.CancelScope()
-        self._owner.start_child(self._end_soon, self._watch)
+        self._is_ending = self._watches = True
+        self._owner.start_child(self._end_soon)
 
     def end(self) -> None:
         """The request has ended. May be called again."""
@@ -102,13 +101,12 @@ class Supervision:
         elif kind == "deadline":
             self._request.time_out("deadline")
         else:
-            self._watch = anyio.CancelScope()
-            self._owner.start_watch(self._watch_client, self._watch)
+            self._owner.start_watch(self._watch_client)
 
-    async def _watch_client(self, watch: anyio.CancelScope) -> None:
-        if self._has_ended:  # before this task has begun
+    async def _watch_client(self) -> None:
+        if self._has_ended or self._is_ending:  # before this task has begun
             return
-        with watch:
+        with anyio.CancelScope() as self._watch:
             await self._outlet.wait_disconnected()
             ctx = self._owner.ctx
             if ctx.disconnect_grace_seconds:  # for the application to find out by itself
@@ -118,10 +116,10 @@ class Supervision:
             if not self._has_ended:
                 self._owner.cancel("client-disconnect")
 
-    async def _end_soon(self, ending: anyio.CancelScope) -> None:
+    async def _end_soon(self) -> None:
         if self._has_ended:
             return
-        with ending:
+        with anyio.CancelScope() as self._watch:
             await anyio.sleep(GRACE_SECONDS)
             if not self._request.knows_of_end and not self._has_ended:
                 self._owner.cancel("shutdown")

@@ -115,6 +115,7 @@ class Connections:
             clock=network.clock,
             parse_fields=parse_fields,
             task_per_request=network.task_per_turn,
+            new_waiting_tasks=network.new_waiting_tasks,
             recorder=joined([*seen.recorders, *self._all_recorders()]),
             on_requests_spent=partial(self._on_spent, "limit-max-requests"),
             new_app_context=lifespan.context.copy,

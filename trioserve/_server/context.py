@@ -26,7 +26,7 @@ from trioserve._connection import (
 )
 from trioserve._protocol import HeadMemory, Http1Codec, Http1Limits, ParseFields
 from trioserve._server.engine import choose_http2_engine
-from trioserve._streams import running_backend
+from trioserve._streams import WaitingTasks, running_backend
 from trioserve._trust import TrustedPeers, believed_fields
 from trioserve._types import App, CoroutineApp, Receive, Scope, Send
 
@@ -45,6 +45,7 @@ def make_context(
     clock: Callable[[], float],
     parse_fields: ParseFields,
     task_per_request: bool,
+    new_waiting_tasks: Callable[[], WaitingTasks],
     recorder: Recorder | None,
     on_requests_spent: Callable[[], None],
     new_app_context: Callable[[], Context],
@@ -74,6 +75,7 @@ def make_context(
         timeouts=_make_timeouts(config, clock, tls=tls),
         standing_fields=standing_fields.lines_for,
         task_per_request=task_per_request,
+        new_waiting_tasks=new_waiting_tasks,
         recorder=recorder,
         turnstile=_make_turnstile(config, on_requests_spent),
         request_ids=_make_request_ids(config),

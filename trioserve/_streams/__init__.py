@@ -14,6 +14,7 @@ from trioserve._streams.interface import (
     Nursery,
     SendObserver,
     TaskFunction,
+    WaitingTasks,
 )
 from trioserve._streams.running import (
     look_at_tasks,
@@ -62,6 +63,7 @@ __all__ = [
     "TaskWatch",
     "TlsFacts",
     "TlsListener",
+    "WaitingTasks",
     "is_tls",
     "look_at_tasks",
     "open_network",

@@ -1,6 +1,6 @@
 """What the server needs of a network, and nothing more. One implementation per backend, one in memory."""
 
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import AbstractAsyncContextManager
 from types import FrameType
 from typing import Any, Final, Protocol, TypeAlias
@@ -10,7 +10,7 @@ import anyio.abc
 __all__ = ["AT_ONCE_BYTES", "GATHER_BYTES", "RECEIVE_BYTES", "Address", "ByteStream", "Cancellable",
            "CancellableNursery", "Corked", "FileOutlet", "Listener", "Network", "Nursery", "NurseryFunction",
            "SendObserver",
-           "TaskFunction"]  # fmt: skip
+           "TaskFunction", "WaitingTasks"]  # fmt: skip
 
 RECEIVE_BYTES: Final = 64 * 1024  # bytes; one syscall holds a typical request, and malloc serves it without mmap
 
@@ -240,6 +240,21 @@ class CancellableNursery(Nursery, Protocol):
 NurseryFunction: TypeAlias = Callable[[CancellableNursery], Coroutine[Any, Any, None]]
 
 
+class WaitingTasks(Protocol):
+    """Tasks that wait to be woken, all of them at once; true while there are some.
+
+    Like an event that may happen again. It is for what thousands of tasks wait for, because it needs less memory.
+    """
+
+    def __bool__(self) -> bool: ...
+
+    def wait(self) -> Awaitable[None]:
+        """Until ``wake`` is called; to be awaited at once. Always suspends."""
+
+    def wake(self) -> None:
+        """Let those go on that wait now."""
+
+
 class Network(Protocol):
     """A backend's sockets and clock, for one run of one server."""
 
@@ -263,6 +278,9 @@ class Network(Protocol):
 
     def open_nursery(self) -> AbstractAsyncContextManager[Nursery]:
         """For the tasks of connections."""
+
+    def new_waiting_tasks(self) -> WaitingTasks:
+        """None yet."""
 
     async def run(self, *, task_status: anyio.abc.TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
         """A task for the server's nursery: whatever the streams need done in the background; until ``finish``."""

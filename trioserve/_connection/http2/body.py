@@ -1,14 +1,15 @@
 """The body of an HTTP/2 request: taken from its stream as somebody asks for it, within its time."""
 
-from typing import Protocol
-
-import anyio
+from typing import TYPE_CHECKING, Protocol
 
 from trioserve._connection.context import ServerContext
 from trioserve._connection.request_body import BodyTimeout, is_drip
 from trioserve._connection.turn import Turn
 from trioserve._errors import PeerError
 from trioserve._protocol import Meaning
+
+if TYPE_CHECKING:
+    from trioserve._streams import WaitingTasks
 
 __all__ = ["Http2Inlet"]
 
@@ -36,14 +37,10 @@ class Http2Inlet:
         has_ended: the client has sent all of it.
     """
 
-    # Defaults of the class, not of each instance: most bodies never touch these.
-    _turn: Turn | None = None
-    _failure: PeerError | None = None
-    _awaited_bytes = 0
-    _awaited_seconds = 0.0
-    _total = 0  # bytes that have arrived
-    _kept = 0  # bytes in ``_parts``
-    _is_wanted = True
+    __slots__ = (
+        "_awaited_bytes", "_awaited_seconds", "_carrier", "_ctx", "_failure", "_is_wanted", "_kept", "_length",
+        "_limit", "_news", "_parts", "_total", "_turn", "awaits_continue", "has_ended",
+    )  # fmt: skip
 
     def __init__(self, carrier: Carrier, ctx: ServerContext, meaning: Meaning, limit: int | None) -> None:
         self._carrier = carrier
@@ -51,7 +48,14 @@ class Http2Inlet:
         self._length = meaning.content_length if not meaning.offers_websocket else None  # a tunnel ends when it ends
         self._limit = limit
         self._parts: list[bytes] = []
-        self._news: anyio.Event | None = None  # made when somebody waits
+        self._kept = 0  # bytes in them
+        self._total = 0  # bytes that have arrived
+        self._is_wanted = True
+        self._news: WaitingTasks | None = None  # made when somebody waits
+        self._awaited_bytes = 0
+        self._awaited_seconds = 0.0
+        self._failure: PeerError | None = None
+        self._turn: Turn | None = None
         self.awaits_continue = meaning.expects_continue
         self.has_ended = False
 
@@ -82,8 +86,7 @@ class Http2Inlet:
     def wake(self) -> None:
         """Whoever waits looks again."""
         if self._news is not None:
-            self._news.set()
-            self._news = None
+            self._news.wake()
 
     # As in ``Inlet``.
 
@@ -126,17 +129,17 @@ class Http2Inlet:
     async def _await_some(self) -> None:
         """Wait for bytes, within ``timeout_body`` and above the slowest rate that is believed."""
         timeout, clock = self._ctx.timeouts.body, self._ctx.clock
-        if self._news is not None:  # the first who waits keeps the time
+        if self._news is None:
+            self._news = self._ctx.new_waiting_tasks()
+        if self._news:  # the first who waits keeps the time
             await self._news.wait()
             return
         began, before = clock(), self._total
-        self._news = news = anyio.Event()
         timeout.arm(self)
         try:
-            await news.wait()
+            await self._news.wait()
         except BaseException:
-            if self._news is news:
-                self.wake()  # somebody else has to keep the time
+            self.wake()  # somebody else has to keep the time
             raise
         finally:
             timeout.disarm(self)

@@ -6,7 +6,7 @@ it, and a successor holds the connection.
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from typing import TYPE_CHECKING
 
 import anyio
@@ -92,8 +92,11 @@ class Http2Connection:
             try:
                 if data:
                     self._take_in(data)
-                while await self._begin_waiting() and await self._receive():
-                    pass
+                while turn == self._turn:
+                    if (begun := self._begin_waiting()) is not None:
+                        await begun
+                    elif not await self._receive():
+                        break
             except Http2Error as exc:
                 self._fail(exc)
             finally:
@@ -105,26 +108,28 @@ class Http2Connection:
             report_bug(self.stream, exc)
             self._break()
 
-    async def _begin_waiting(self) -> bool:
-        """Begin the requests that wait, as far as there is room; false when somebody else holds the connection now."""
+    def _begin_waiting(self) -> Awaitable[None] | None:
+        """Begin the requests that wait, as far as there is room; ``None`` when that is done.
+
+        What is returned has to be awaited before the others can begin. It may be the application of one of them.
+        """
         pace = Turn()
         while (stream := self._streams.take_waiting(self._terms.max_streams)) is not None:
             if self.ctx.task_per_request:
                 stream.run_in(self._nursery.start_soon(stream.run))
                 if not self._streams.waiting:
-                    await anyio.lowlevel.checkpoint()  # they run, and what they answer leaves together
+                    return anyio.lowlevel.checkpoint()  # they run, and what they answer leaves together
                 continue
             running = stream.run()
             try:
                 trap = running.send(None)
             except StopIteration:
                 if pace.is_over():
-                    await pace.give_way()
+                    return anyio.lowlevel.checkpoint()
             else:
                 self._hand_on(stream)
-                await continue_as_it_is(running, trap)
-                return False
-        return True
+                return continue_as_it_is(running, trap)
+        return None
 
     def _hand_on(self, stream: Http2Stream) -> None:
         """Its application waits, in the task of the holder. A successor receives what comes meanwhile."""

@@ -2,8 +2,7 @@
 
 import logging
 import math
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
 
 import anyio
@@ -22,7 +21,7 @@ from trioserve._errors import ClientDisconnected, PeerError
 from trioserve._protocol import RequestHead
 from trioserve._protocol.http2.codec import Http2Codec
 from trioserve._protocol.http2.frames import CANCEL, ENHANCE_YOUR_CALM, INTERNAL_ERROR, NO_ERROR
-from trioserve._streams import Address, ByteStream, Cancellable, TaskFunction
+from trioserve._streams import Address, ByteStream, Cancellable, TaskFunction, WaitingTasks
 
 if TYPE_CHECKING:
     from trioserve._connection.channel import Inlet
@@ -74,7 +73,7 @@ class Http2Stream:
     """
 
     __slots__ = (
-        "_connection", "_drained", "_has_slot", "_is_cancelled", "_left", "_patience", "_task", "_watch",
+        "_connection", "_drain_waits", "_end_waits", "_has_slot", "_is_cancelled", "_patience", "_task", "_watch",
         "answer", "congested", "id", "inlet", "is_running", "lost", "response",
     )  # fmt: skip
 
@@ -93,9 +92,9 @@ class Http2Stream:
         self._has_slot = False  # in the turnstile
         self._is_cancelled = False
         self._patience: Patience | None = None  # once the client has let it wait
-        self._drained: anyio.Event | None = None  # made when somebody waits for it
-        self._left: anyio.Event | None = None  # likewise
-        self._watch: Callable[[], object] | None = None  # starts the task that ends a request without a client
+        self._drain_waits: WaitingTasks | None = None  # made when somebody waits for it
+        self._end_waits: WaitingTasks | None = None  # likewise
+        self._watch: TaskFunction | None = None  # ends a request without a client
 
     @property
     def file_outlet(self) -> None:
@@ -225,7 +224,7 @@ class Http2Stream:
             self._patience = self._patience or Patience(self, self.ctx, self._on_stuck)
             self._patience.on_congested()
         elif not unsent:
-            if self.congested or self._drained is not None:
+            if self.congested:
                 self._note_drained()
             if self.response.ends:
                 self._finish()
@@ -235,9 +234,8 @@ class Http2Stream:
             self.congested = False
             if self._patience is not None:
                 self._patience.on_drained()
-        if self._drained is not None:
-            self._drained.set()
-            self._drained = None
+            if self._drain_waits is not None:
+                self._drain_waits.wake()
 
     def _finish(self) -> None:
         """All has been sent. What the client still has to say is not needed (RFC 9113 §8.1)."""
@@ -252,8 +250,9 @@ class Http2Stream:
 
     async def drain(self) -> None:
         while self.congested and not self.lost:
-            self._drained = self._drained or anyio.Event()
-            await self._drained.wait()
+            if self._drain_waits is None:
+                self._drain_waits = self.ctx.new_waiting_tasks()
+            await self._drain_waits.wait()
         if self.lost:
             raise ClientDisconnected("the client has gone")
 
@@ -279,8 +278,7 @@ class Http2Stream:
 
     async def wait_disconnected(self) -> None:
         while not self.is_disconnected():
-            self._left = self._left or anyio.Event()
-            await self._left.wait()
+            await self.end_waits().wait()
 
     def abort(self) -> None:
         self.reset(CANCEL)
@@ -305,12 +303,11 @@ class Http2Stream:
         """The client has gone, or the stream has."""
         if isinstance(self.inlet, Http2Inlet):
             self.inlet.wake()
-        if self._left is not None:
-            self._left.set()
-            self._left = None
+        if self._end_waits is not None:
+            self._end_waits.wake()
         if (watch := self._watch) is not None:
             self._watch = None
-            watch()
+            self.start_child(watch)
 
     def forget(self) -> None:
         """It has ended in every respect: let go of whatever knows it, so that no cycle stays."""
@@ -369,13 +366,17 @@ class Http2Stream:
     def start_child(self, function: TaskFunction, *args: object) -> Cancellable:
         return self._connection.start_child(function, *args)
 
-    def start_watch(self, function: TaskFunction, *args: object) -> None:
+    def start_watch(self, function: TaskFunction) -> None:
         """The connection tells when the client has left: until then no task is needed."""
-        start = partial(self.start_child, function, *args)
         if self.is_disconnected():
-            start()
+            self.start_child(function)
         else:
-            self._watch = start
+            self._watch = function
+
+    def end_waits(self) -> WaitingTasks:
+        if self._end_waits is None:
+            self._end_waits = self.ctx.new_waiting_tasks()
+        return self._end_waits
 
     def on_early_answer(self) -> None:
         """Each stream has its own body: nobody has to read past it."""

@@ -43,12 +43,12 @@ class WebSocket(Answer[ResponseT]):
         session: how it stands, once the handshake has been found in order.
     """
 
+    __slots__ = (
+        "_ahead", "_connect_given", "_frames", "_has_ended", "_limits", "_owner", "_pace", "_sent_in_a_row", "_stream",
+        "session",
+    )  # fmt: skip
+
     session: WebSocketSession
-    _frames: FrameStream | None = None  # once the handshake has been accepted
-    _ahead: ReadAhead | None = None  # likewise
-    _connect_given = False
-    _sent_in_a_row = 0  # bytes, since the application last waited
-    _has_ended = False
 
     def __init__(
         self, head: RequestHead, response: ResponseT, stream: Tunnel, owner: TunnelOwner,
@@ -59,6 +59,11 @@ class WebSocket(Answer[ResponseT]):
         self._owner = owner
         self._limits = limits
         self._pace = Pace()
+        self._frames: FrameStream | None = None  # once the handshake has been accepted
+        self._ahead: ReadAhead | None = None  # likewise
+        self._connect_given = False
+        self._sent_in_a_row = 0  # bytes, since the application last waited
+        self._has_ended = False
 
     # Running the application.
 

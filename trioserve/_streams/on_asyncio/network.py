@@ -15,6 +15,7 @@ from trioserve._streams.interface import ByteStream
 from trioserve._streams.on_asyncio.cork import LoopCork
 from trioserve._streams.on_asyncio.nursery import AsyncioNursery, open_nursery
 from trioserve._streams.on_asyncio.stream import SocketStream
+from trioserve._streams.on_asyncio.waiting import AsyncioWaitingTasks
 from trioserve._streams.sockets import accepting, address_of, is_wildcard, peer_address
 
 __all__ = ["AsyncioNetwork"]
@@ -54,6 +55,9 @@ class AsyncioNetwork(CorkedNetwork):
 
     def open_nursery(self) -> AbstractAsyncContextManager[AsyncioNursery]:
         return open_nursery(self._loop)
+
+    def new_waiting_tasks(self) -> AsyncioWaitingTasks:
+        return AsyncioWaitingTasks(self._loop)
 
 
 def _caller_of_this_task() -> FrameType | None:

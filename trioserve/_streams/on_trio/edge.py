@@ -6,8 +6,7 @@ trio's own readiness costs one ``epoll_ctl`` per wait, which is about 2 of 10 us
 import select
 import socket
 import sys
-from collections.abc import AsyncGenerator, Generator
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 import outcome
 import trio
@@ -17,11 +16,10 @@ from trioserve._errors import ClientDisconnected
 from trioserve._streams.cork import Cork
 from trioserve._streams.interface import RECEIVE_BYTES, Address
 from trioserve._streams.on_trio.plain import TrioStream
+from trioserve._streams.on_trio.waiting import WOKEN
 from trioserve._streams.sockets import peek_end
 
 __all__ = ["EdgePoller", "EdgeStream"]
-
-ResultT = TypeVar("ResultT")
 
 if sys.platform == "linux":
     _ENDED: Final = select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLERR
@@ -80,21 +78,6 @@ class EdgePoller:
     def close(self) -> None:
         self._epoll.close()
 
-class Woken(outcome.Outcome[None]):
-    """``outcome.Value(None)`` for any number of tasks: to make and check one each time is 0.6 of 2 us of waking one."""
-
-    def unwrap(self) -> None:
-        """Nothing: there is something to receive, or never will be."""
-
-    def send(self, gen: Generator[ResultT, None, object]) -> ResultT:
-        return gen.send(None)
-
-    async def asend(self, agen: AsyncGenerator[ResultT, None]) -> ResultT:
-        return await agen.asend(None)
-
-
-_WOKEN: Final = Woken()
-
 
 class EdgeStream(TrioStream):
     """Linux: readiness comes from the shared epoll, once per change.
@@ -123,7 +106,7 @@ class EdgeStream(TrioStream):
         if events & _READABLE:
             self._readable = True
             if self._reader is not None:
-                reschedule(self._reader, _WOKEN)
+                reschedule(self._reader, WOKEN)
                 self._reader = None
         if self.congested and events & _WRITABLE:
             self._flush()
@@ -193,7 +176,7 @@ class EdgeStream(TrioStream):
         self._readable = True  # who asks now shall not wait, but be told
         super()._close()
         if self._reader is not None:
-            reschedule(self._reader, _WOKEN)
+            reschedule(self._reader, WOKEN)
             self._reader = None
         if self._watchers is not None:
             self._watchers.set()

@@ -7,6 +7,7 @@ import socket
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import lru_cache
 from types import FrameType
 
 import trio
@@ -15,6 +16,7 @@ from trioserve._streams.cork import Cork, CorkedNetwork
 from trioserve._streams.interface import Address, ByteStream, NurseryFunction, TaskFunction
 from trioserve._streams.on_trio.edge import EdgePoller, EdgeStream
 from trioserve._streams.on_trio.plain import PlainStream
+from trioserve._streams.on_trio.waiting import TrioWaitingTasks
 from trioserve._streams.sockets import accepting, address_of, is_wildcard, peer_address
 
 __all__ = ["TrioNetwork"]
@@ -42,6 +44,9 @@ class TrioNetwork(CorkedNetwork):
     async def open_nursery(self) -> AsyncIterator["TrioNursery"]:
         async with trio.open_nursery() as nursery:
             yield TrioNursery(nursery)
+
+    def new_waiting_tasks(self) -> TrioWaitingTasks:
+        return TrioWaitingTasks()
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         if self._poller is None:
@@ -88,7 +93,8 @@ class TrioNursery:
 
     def start_soon(self, function: TaskFunction, *args: object) -> trio.CancelScope:
         scope = trio.CancelScope()
-        self._nursery.start_soon(_run_in, scope, function, args, name=function)
+        name = _full_name(function.__module__, function.__qualname__)
+        self._nursery.start_soon(_run_in, scope, function, args, name=name)
         return scope
 
     def start_inside(self, function: TaskFunction, *args: object) -> None:
@@ -134,6 +140,11 @@ class TrioChildNursery(TrioNursery):
             self._open.cancel_scope.cancel()
         else:
             self._is_born_cancelled = True
+
+
+@lru_cache  # trio would make one for each task
+def _full_name(module: str, name: str) -> str:
+    return f"{module}.{name}"
 
 
 async def _run_in(scope: trio.CancelScope, function: TaskFunction, args: tuple[object, ...]) -> None:
