@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import anyio
 
@@ -149,10 +149,10 @@ class Tree:
 
     def _marks_left_behind(self, tasks: TaskViews) -> list[Mark]:
         """Of calls of the application that have ended before their tasks."""
-        marks: set[Any] = {mark for mark in tasks.marks() if not is_of_lifespan(mark)}
+        marks = {mark for mark in cast("Sequence[Mark]", tasks.marks()) if not is_of_lifespan(mark)}
         if marks:
             busy = [one for one in self._server.connections if one.phase in BUSY]
-            marks -= {mark_of(request) for one in busy for request in one.look().requests}
+            marks -= {mark for one in busy for request in one.look().requests if (mark := mark_of(request))}
         return sorted(marks, key=lambda mark: mark[0])
 
 

@@ -18,7 +18,7 @@ from trioserve._admin.history import History
 from trioserve._admin.metrics.families import FAMILIES, OPTIONS
 from trioserve._admin.metrics.process import Facts, ProcessMetrics
 from trioserve._connection import Lifetime
-from trioserve._server.stall_counts import StallCounts
+from trioserve._server.loop_guard.counts import StallCounts
 from trioserve._types import Receive, Scope, Send
 from trioserve.testing import settled
 
