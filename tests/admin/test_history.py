@@ -2,12 +2,13 @@
 
 from typing import Any
 
+import anyio
 import pytest
 
 from tests.helpers.admin import SHOWN, look
-from tests.helpers.apps import reply
+from tests.helpers.apps import part, reply, start
 from tests.helpers.serving import serving
-from tests.helpers.transcripts import get
+from tests.helpers.transcripts import get, receive_response
 from tests.helpers.ws_client import echo, open_websocket
 from trioserve._admin import history as history_module
 from trioserve._types import Receive, Scope, Send
@@ -75,13 +76,36 @@ async def test_a_busy_server_keeps_some_of_each_second_and_all_that_failed(clock
         await client.send_all(get("/bad") + get("/") * 300)
         await settled()
         first = (await look(site))["ended"]
-        clock.now += 1
+        await anyio.sleep(1.05)
         await client.send_all(get("/") * 300)
         await settled()
         second = (await look(site))["ended"]
     assert len(first) == 51
     assert len(second) == 101
     assert [entry["name"] for entry in second].count("GET /bad") == 1
+
+
+async def test_what_was_ended_early_is_kept_however_busy_the_server_is(clock: Clock) -> None:
+    async def slow_app(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["path"] == "/":
+            await reply(send, b"12345")
+            return
+        await start(send)
+        await part(send, b"123")
+        try:
+            await anyio.sleep_forever()
+        finally:
+            with anyio.CancelScope(shield=True):
+                await part(send, b"45", more=False)
+
+    async with serving(slow_app, **SHOWN, timeout_request=5) as site:
+        client, slow = site.connect(), site.connect()
+        await client.send_all(get("/") * 300)
+        await slow.send_all(get("/slow"))
+        await receive_response(slow)
+        ended = (await look(site))["ended"]
+    [entry] = [entry for entry in ended if entry["name"] == "GET /slow"]
+    assert (entry["status"], entry["sent"], entry["reason"]) == (200, 5, "request-timeout")
 
 
 async def test_nothing_is_remembered_when_nobody_may_look() -> None:

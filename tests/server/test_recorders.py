@@ -1,6 +1,7 @@
 """Recorders: who is told of requests and WebSockets that have ended, alone and beside the access log."""
 
 import logging
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 
 import anyio
@@ -12,8 +13,7 @@ from tests.helpers.http2_client import http2_client
 from tests.helpers.serving import serving
 from tests.helpers.transcripts import get, post
 from tests.helpers.ws_client import echo, open_websocket
-from trioserve._connection import Answered, ClosedWebSocket, Refused, joined
-from trioserve._protocol import RequestHead
+from trioserve._connection import Answered, ClosedWebSocket, RecordedRequest, Refused, joined
 from trioserve._types import Receive, Scope, Send
 from trioserve.testing import settled
 
@@ -34,8 +34,8 @@ class Notes:
     def refused(self, refused: Refused) -> None:
         self.told.append(f"refused {refused.status}")
 
-    def ended_early(self, head: RequestHead, reason: str, seconds: float) -> None:
-        self.told.append(f"{head.target.decode()} {reason} after {seconds:.0f} s")
+    def ended_early(self, request: RecordedRequest, reason: str, seconds: float) -> None:
+        self.told.append(f"{request.head.target.decode()} {reason} after {seconds:.0f} s")
 
 
 @pytest.fixture
@@ -62,11 +62,39 @@ def test_nobody_and_one_cost_no_loop() -> None:
     assert joined([notes]) is notes
 
 
-@pytest.mark.parametrize("needs", [(False, False), (True, False), (False, True)])
-def test_several_need_the_context_when_one_does(needs: tuple[bool, bool]) -> None:
-    recorder = joined([Notes(needs_context) for needs_context in needs])
-    assert recorder is not None
-    assert recorder.needs_context == any(needs)
+shop: ContextVar[str] = ContextVar("shop", default="-")
+
+
+class NotesOfContext(Notes):
+    """Remembers the application's context variable, too."""
+
+    def answered(self, answered: Answered, seconds: float) -> None:
+        self.told.append(f"answered {shop.get()}")
+
+    def websocket_closed(self, websocket: ClosedWebSocket, seconds: float) -> None:
+        self.told.append(f"closed {shop.get()}")
+
+    def ended_early(self, request: RecordedRequest, reason: str, seconds: float) -> None:
+        self.told.append(f"ended {shop.get()}")
+
+
+@pytest.mark.parametrize("needs", [(True,), (True, False), (False, True)])
+async def test_who_needs_the_context_is_told_in_it(needs: tuple[bool, ...]) -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        shop.set("north")
+        if scope["type"] == "websocket":
+            await echo(scope, receive, send)
+        else:
+            await anyio.sleep_forever()
+
+    notes = [NotesOfContext(needs_context) for needs_context in needs]
+    async with serving(app, recorders=notes, timeout_request=5) as site:
+        client = await open_websocket(site)
+        await client.close(1000)
+        await client.receive_rest()
+        await site.everything_after(get("/slow"))
+    told = next(one.told for one in notes if one.needs_context)
+    assert told == ["answered north", "closed north", "ended north", "answered north"]
 
 
 @pytest.mark.parametrize("access_log", [False, True])

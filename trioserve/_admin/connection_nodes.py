@@ -4,10 +4,10 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 from trioserve._admin.drawing import Drawing, Node
-from trioserve._admin.marks import MARK, Mark
+from trioserve._admin.marks import MARK
 from trioserve._admin.task_nodes import add_stack, add_started, add_tasks, take_host, task_node
 from trioserve._config.addresses import HostPort
-from trioserve._connection import Look, RequestLook, Served
+from trioserve._connection import Look, Mark, RequestLook, Served
 from trioserve._streams import Address, CancellableNursery, TaskView, TaskViews, is_tls
 
 __all__ = ["BUSY", "connection_node", "contains", "mark_of", "nurseries_of", "shown_client"]

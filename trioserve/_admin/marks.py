@@ -6,39 +6,20 @@ On asyncio nothing else tells for whom a task was started (PEP 567: a task runs 
 from contextvars import ContextVar
 from typing import Final
 
-from trioserve._types import App, Receive, Scope, Send
+from trioserve._connection import Mark
+from trioserve._masking import without_query
 
-__all__ = ["MARK", "Mark", "marking"]
-
-
-class Mark:
-    """One call of the application.
-
-    Attributes:
-        is_lifespan: it is the one that lasts as long as the server.
-    """
-
-    __slots__ = ("_method", "_path", "is_lifespan")
-
-    def __init__(self, scope: Scope) -> None:
-        self.is_lifespan = scope["type"] == "lifespan"
-        self._method: str = scope.get("method", "GET")  # which the handshake of a WebSocket is
-        self._path: str = scope.get("path", "")
-
-    @property
-    def line(self) -> str:
-        """What was asked for."""
-        return f"{self._method} {self._path}"
-
+__all__ = ["MARK", "is_of_lifespan", "line_of"]
 
 MARK: Final[ContextVar[Mark | None]] = ContextVar("trioserve_mark", default=None)
 
 
-def marking(app: App) -> App:
-    """``app``, each call of which has a mark of its own."""
+def is_of_lifespan(mark: Mark) -> bool:
+    """The call lasts as long as the server."""
+    return mark[1] is None
 
-    async def call(scope: Scope, receive: Receive, send: Send) -> None:
-        MARK.set(Mark(scope))
-        await app(scope, receive, send)
 
-    return call
+def line_of(mark: Mark) -> str:
+    """What was asked for, without what the query says."""
+    head = mark[1]
+    return "lifespan" if head is None else without_query(f"{head.method} {head.target.decode('latin-1')}")

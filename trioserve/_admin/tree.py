@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import anyio
 
@@ -12,7 +12,7 @@ from trioserve._admin.connection_nodes import BUSY, connection_node, contains, m
 from trioserve._admin.drawing import MOST_NODES, Drawing, Node
 from trioserve._admin.handles import Handles
 from trioserve._admin.history import History
-from trioserve._admin.marks import MARK, Mark
+from trioserve._admin.marks import MARK, is_of_lifespan, line_of
 from trioserve._admin.task_nodes import (
     RunningTask,
     add_stack,
@@ -23,7 +23,7 @@ from trioserve._admin.task_nodes import (
     task_node,
 )
 from trioserve._admin.view import View
-from trioserve._connection import PHASES, Served
+from trioserve._connection import PHASES, Mark, Served
 from trioserve._streams import TaskView, TaskViews, look_at_tasks
 from trioserve._version import __version__
 
@@ -141,7 +141,7 @@ class Tree:
         node = drawing.node(self._tasks, "tasks", "other tasks")
         left_behind = [(mark, task) for mark in self._marks_left_behind(tasks) for task in tasks.marked(mark)]
         drawing.add_children(node, left_behind, lambda pair: task_node(
-            drawing, pair[1], cancellable=True, detail=f"started by {pair[0].line}, which has ended"))
+            drawing, pair[1], cancellable=True, detail=f"started by {line_of(pair[0])}, which has ended"))
         drawing.add_children(
             node, drawing.in_order(others), lambda task: lone_task_node(drawing, task),
             first=len(left_behind))
@@ -149,11 +149,11 @@ class Tree:
 
     def _marks_left_behind(self, tasks: TaskViews) -> list[Mark]:
         """Of calls of the application that have ended before their tasks."""
-        marks = {mark for mark in tasks.marks() if isinstance(mark, Mark) and not mark.is_lifespan}
+        marks = {mark for mark in cast("Sequence[Mark]", tasks.marks()) if not is_of_lifespan(mark)}
         if marks:
             busy = [one for one in self._server.connections if one.phase in BUSY]
-            marks -= {mark_of(request) for one in busy for request in one.look().requests}
-        return sorted(marks, key=lambda mark: mark.line)
+            marks -= {mark for one in busy for request in one.look().requests if (mark := mark_of(request))}
+        return sorted(marks, key=lambda mark: mark[0])
 
 
 def snapshot_of(

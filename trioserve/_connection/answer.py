@@ -4,6 +4,7 @@ import math
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractContextManager
 from contextvars import Context
+from time import perf_counter
 from typing import Any, Generic, Literal, Self, TypeVar
 
 from trioserve._asgi import COMPLETE, FIRST_BODY, Response, error_body
@@ -131,19 +132,15 @@ class Answer(Generic[ResponseT]):
         if ctx.turnstile is not None:
             self.request.owner.on_answered()
         if (recorder := ctx.recorder) is not None:
-            if self.refusal is not None:
-                self._count_refusal(self.refusal)
-            self.request.record(recorder, recorder.answered, self)
+            try:
+                recorder.answered(self, perf_counter() - self.request.started)
+            except Exception as exc:
+                self.request.say_unrecorded(exc)
 
     def _end_supervision(self) -> None:
         if self._supervision is not None:
             self._supervision.end()
             self._supervision = None
-
-    def _count_refusal(self, refusal: PeerError) -> None:
-        """The owner will send it, if there is room for it."""
-        if self.unanswered and self.request.head.method != "HEAD":
-            self.response.body_bytes = len(error_body(refusal.reason))
 
     def _wait_after_answer(self) -> None:
         """The application waits, and nobody should have to wait for it."""
@@ -155,6 +152,8 @@ class Answer(Generic[ResponseT]):
     def refuse(self, error: PeerError) -> None:
         """The request cannot be completed: the application sees a disconnect, the client gets ``error`` if it can."""
         self.refusal = error.with_traceback(None)  # which may know us: a cycle
+        if self.unanswered and self.request.head.method != "HEAD":
+            self.response.body_bytes = len(error_body(error.reason))  # which the owner will send
         self._stopped = True
         self.request.owner.ctx.lifetime.strike(error.limit)
         if error.end_reason:

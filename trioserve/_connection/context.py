@@ -12,7 +12,7 @@ from trioserve._asgi import Dated, ProxyHeaders
 from trioserve._connection.deadline_header import DeadlineHeader
 from trioserve._connection.deadlines import Deadlines
 from trioserve._connection.event_streams import EventStreams
-from trioserve._connection.look import Look, Phase
+from trioserve._connection.look import Look, Mark, Phase
 from trioserve._connection.recorders import Recorder
 from trioserve._connection.records import InProgress
 from trioserve._connection.request_ids import RequestIds
@@ -161,6 +161,8 @@ class ServerContext:
 
     Attributes:
         new_app_context: a fresh copy of the lifespan's context, for one request.
+        set_mark: called in that context, so that the tasks of the request can be told from others; ``None`` where
+            nobody looks at them, or they need no mark.
         state: the lifespan's state, or ``None`` if the application has none.
         request_ids: names of requests, when they have any.
         deadline_header: until when clients wait, when proxies say so.
@@ -193,6 +195,7 @@ class ServerContext:
     http2: "Http2Terms | None"
     new_app_context: Callable[[], Context]
     lifetime: Lifetime
+    set_mark: Callable[[Mark], object] | None = None
     requests_per_connection: int | None = None
     write_seconds: float | None = None
     disconnect_grace_seconds: float = 0.5

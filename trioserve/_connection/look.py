@@ -6,13 +6,19 @@ from contextvars import Context
 from typing import Any, Final, Literal, NamedTuple, Protocol, TypeAlias
 
 from trioserve._connection.timeouts import Timeout, Waiter
+from trioserve._protocol import RequestHead
 from trioserve._streams import ByteStream, CancellableNursery
 
-__all__ = ["PHASES", "Awaited", "Look", "Phase", "RequestLook", "RunningRequest", "awaited"]
+__all__ = ["PHASES", "Awaited", "Look", "Mark", "Phase", "RequestLook", "RunningRequest", "awaited"]
 
 Phase: TypeAlias = Literal["APP", "AFTER", "HEAD", "OPENING", "FAREWELL", "IDLE"]
 PHASES: Final[tuple[Phase, ...]] = ("APP", "AFTER", "HEAD", "OPENING", "FAREWELL", "IDLE")
 """Of connections, those with most to see first."""
+
+
+Mark: TypeAlias = tuple[float, RequestHead | None]
+"""One call of the application: when its request began, in ``perf_counter`` seconds, and what it is for; ``None`` for
+the lifespan. A tuple, because each request needs one."""
 
 
 class Awaited(NamedTuple):

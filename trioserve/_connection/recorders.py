@@ -3,9 +3,8 @@
 from collections.abc import Sequence
 from typing import Protocol
 
-from trioserve._connection.records import Answered, ClosedWebSocket
+from trioserve._connection.records import Answered, ClosedWebSocket, RecordedRequest
 from trioserve._connection.refused import Refused
-from trioserve._protocol import RequestHead
 
 __all__ = ["Recorder", "Recorders", "joined"]
 
@@ -14,8 +13,8 @@ class Recorder(Protocol):
     """Takes what has happened, with the time that it took. Called on the hot path.
 
     Attributes:
-        needs_context: code of the application's may look at what is made of it, such as log filters. So whoever calls
-            ``answered``, ``websocket_closed`` and ``ended_early`` does it in the request's context variables.
+        needs_context: code of the application's may look at what is made of it, such as log filters. So ``answered``,
+            ``websocket_closed`` and ``ended_early`` are called in the request's context variables.
     """
 
     @property
@@ -30,16 +29,17 @@ class Recorder(Protocol):
     def refused(self, refused: Refused) -> None:
         """A request was answered although its head could not be read."""
 
-    def ended_early(self, head: RequestHead, reason: str, seconds: float) -> None:
+    def ended_early(self, request: RecordedRequest, reason: str, seconds: float) -> None:
         """Somebody ends the application of a request before its time, perhaps after the response."""
 
 
 class Recorders:
     """Tells each of several, in their order. What one of them raises keeps only those after it from hearing."""
 
+    needs_context = False  # who needs it is told by ``InContext``
+
     def __init__(self, recorders: Sequence[Recorder]) -> None:
         self._recorders = recorders
-        self.needs_context = any(recorder.needs_context for recorder in recorders)
 
     def answered(self, answered: Answered, seconds: float) -> None:
         for recorder in self._recorders:
@@ -53,13 +53,35 @@ class Recorders:
         for recorder in self._recorders:
             recorder.refused(refused)
 
-    def ended_early(self, head: RequestHead, reason: str, seconds: float) -> None:
+    def ended_early(self, request: RecordedRequest, reason: str, seconds: float) -> None:
         for recorder in self._recorders:
-            recorder.ended_early(head, reason, seconds)
+            recorder.ended_early(request, reason, seconds)
+
+
+class InContext:
+    """Tells a recorder that needs it in the request's context variables."""
+
+    needs_context = False  # any more
+
+    def __init__(self, recorder: Recorder) -> None:
+        self._recorder = recorder
+
+    def answered(self, answered: Answered, seconds: float) -> None:
+        answered.request.run_in_context(self._recorder.answered, answered, seconds)
+
+    def websocket_closed(self, websocket: ClosedWebSocket, seconds: float) -> None:
+        websocket.request.run_in_context(self._recorder.websocket_closed, websocket, seconds)
+
+    def refused(self, refused: Refused) -> None:
+        self._recorder.refused(refused)
+
+    def ended_early(self, request: RecordedRequest, reason: str, seconds: float) -> None:
+        request.run_in_context(self._recorder.ended_early, request, reason, seconds)
 
 
 def joined(recorders: Sequence[Recorder]) -> Recorder | None:
     """All of them as one: ``None`` for nobody, and a single one as it is, so that only many cost a loop."""
-    if not recorders:
+    told = [InContext(recorder) if recorder.needs_context else recorder for recorder in recorders]
+    if not told:
         return None
-    return recorders[0] if len(recorders) == 1 else Recorders(recorders)
+    return told[0] if len(told) == 1 else Recorders(told)

@@ -1,12 +1,15 @@
 """What recorders are told about: an answered request and a closed WebSocket, as far as they can see them."""
 
 from contextvars import Context
-from typing import Protocol
+from typing import Any, Protocol
 
 from trioserve._protocol import RequestHead
 from trioserve._streams import Address
 
-__all__ = ["Answered", "ClosedSession", "ClosedWebSocket", "InProgress", "MessageCounts", "Recorded", "SentResponse"]
+__all__ = [
+    "Answered", "ClosedSession", "ClosedWebSocket", "InProgress", "MessageCounts", "Recorded", "RecordedRequest",
+    "SentResponse",
+]
 
 
 class SentResponse(Protocol):
@@ -28,8 +31,31 @@ class SentResponse(Protocol):
         """The first field of that name, in lower case, among those that the application gave."""
 
 
+class RecordedRequest(Protocol):
+    """Who asked for what, and since when."""
+
+    @property
+    def head(self) -> RequestHead:
+        """What the client asked for."""
+
+    @property
+    def started(self) -> float:
+        """When it began, in ``perf_counter`` seconds."""
+
+    @property
+    def end_reason(self) -> str:
+        """Why it was ended before its time; empty otherwise."""
+
+    def run_in_context(self, function: Any, *args: Any) -> None:
+        """Call ``function`` with the application's context variables, as far as there are any."""
+
+
 class Recorded(Protocol):
     """What every record has."""
+
+    @property
+    def request(self) -> RecordedRequest:
+        """For whoever is called too often to go through the properties below."""
 
     @property
     def head(self) -> RequestHead:

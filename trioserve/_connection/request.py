@@ -1,7 +1,7 @@
 """One request, as it is known by name: who asks for what, since when, and how log lines speak of it."""
 
 import logging
-from collections.abc import Callable, Coroutine
+from collections.abc import Coroutine
 from contextvars import Context, ContextVar
 from time import perf_counter
 from types import CoroutineType
@@ -9,7 +9,6 @@ from typing import Any
 
 from trioserve._complaints import complain
 from trioserve._connection.channel import Outlet, Owner
-from trioserve._connection.recorders import Recorder
 from trioserve._connection.stacks import await_point
 from trioserve._masking import without_query
 from trioserve._protocol import RequestHead
@@ -114,25 +113,15 @@ class Request:
         else:
             self.context.run(function, *args)
 
-    def record(self, recorder: Recorder, tell: Callable[[Any, float], None], what: object) -> None:
-        """Let a method of the recorder hear of ``what``; where filters may look at it, in the request's context."""
-        seconds = perf_counter() - self.started
-        try:
-            if recorder.needs_context:
-                self.run_in_context(tell, what, seconds)
-            else:
-                tell(what, seconds)
-        except Exception as exc:  # of a filter or a handler: the request has nothing to do with it
-            complain(log, "Cannot record the end of %s", self.line, exc_info=exc)
+    def say_unrecorded(self, exc: Exception) -> None:
+        """A recorder has raised, perhaps a filter or a handler: the request has nothing to do with it."""
+        complain(log, "Cannot record the end of %s", self.line, exc_info=exc)
 
     def say_end(self, reason: str) -> None:
         """One line for whoever asks why: the reason, the request, its age and where it stood."""
         self.end_reason = reason
         if (recorder := self.owner.ctx.recorder) is not None:
-            if recorder.needs_context:
-                self.run_in_context(recorder.ended_early, self.head, reason, self.age)
-            else:
-                recorder.ended_early(self.head, reason, self.age)
+            recorder.ended_early(self, reason, self.age)
         where = await_point(self.coro) if self.coro is not None else "its start"
         level = logging.INFO if reason in ("client-disconnect", "shutdown") else logging.WARNING
         self.say(level, "%s: ended %s after %.1f s, waiting at %s", reason, self.line, self.age, where)

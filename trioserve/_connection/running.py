@@ -53,6 +53,8 @@ async def run_app(conversation: Conversation) -> None:
     try:
         request.coro = coro = ctx.app(conversation.new_scope(), conversation.receive, conversation.send)
         request.context = context = ctx.new_app_context()
+        if ctx.set_mark is not None:
+            context.run(ctx.set_mark, (request.started, request.head))
         try:
             trap = context.run(coro.send, None)
         except StopIteration:

@@ -9,7 +9,7 @@ from trioserve._admin.app import AdminApp
 from trioserve._admin.cancelling import CancelAnswer, cancel
 from trioserve._admin.drawing import MOST_NODES
 from trioserve._admin.history import History
-from trioserve._admin.marks import marking
+from trioserve._admin.marks import MARK
 from trioserve._admin.metrics.ledger import Ledger
 from trioserve._admin.metrics.page import Measured, MetricsApp
 from trioserve._admin.metrics.process import ProcessMetrics
@@ -17,6 +17,7 @@ from trioserve._admin.tree import Tree
 from trioserve._admin.view import View
 from trioserve._complaints import complain
 from trioserve._config import Config
+from trioserve._connection import Mark, Recorder
 from trioserve._server.admin_listener import serve_beside
 from trioserve._server.application.mounting import mounted
 from trioserve._server.standing import Standing
@@ -59,8 +60,8 @@ class Admin:
 
     Attributes:
         process: answers for this process.
-        metrics: what this process has counted. The lag of its event loop has to be run as a task.
-        recorders: for the server.
+        metrics: what this process has counted. They have to be run as a task.
+        recorder: for the server.
     """
 
     def __init__(self, config: Config, standing: Standing, *, listens: bool) -> None:
@@ -68,16 +69,19 @@ class Admin:
         self._listens = listens and config.admin is not None
         history = History()
         self.process = OwnProcess(standing, history)
-        self.metrics = ProcessMetrics(standing)
-        self.recorders = (self.metrics.tally, history)
+        self.metrics = ProcessMetrics(standing, history)
+        self.recorder: Recorder = self.metrics.tally
         self._ledger = Ledger()
         self._app = AdminApp(
             self.process, names=config.admin_host, beside={"/metrics": MetricsApp(self._measure)})
 
+    @property
+    def set_mark(self) -> Callable[[Mark], object] | None:
+        """Marks the tasks of the running event loop, where they need it."""
+        return None if tasks_are_in_nurseries() else MARK.set
+
     def wrapped(self, app: App) -> App:
-        """``app``, whose tasks can be told apart, and beside it the admin application if it has a path there."""
-        if not tasks_are_in_nurseries():
-            app = marking(app)
+        """``app``, and beside it the admin application if it has a path there."""
         return app if self._config.admin_path is None else mounted(self._config.admin_path, self._app, app)
 
     def announce(self, addresses: Sequence[str]) -> None:

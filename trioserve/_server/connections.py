@@ -119,6 +119,7 @@ class Connections:
             recorder=joined([*seen.recorders, *self._all_recorders()]),
             on_requests_spent=partial(self._on_spent, "limit-max-requests"),
             new_app_context=lifespan.context.copy,
+            set_mark=lifespan.set_mark,
             state=lifespan.state,
             lifetime=self._lifetime,
             tls=listeners.certificates is not None,

@@ -3,6 +3,7 @@
 import contextvars
 import logging
 from collections.abc import Callable, Coroutine
+from time import perf_counter
 from typing import Any, Literal
 
 import anyio
@@ -11,12 +12,12 @@ import anyio.abc
 from trioserve._asgi import ASGI_VERSION
 from trioserve._complaints import complain
 from trioserve._config import Config
-from trioserve._connection import await_point, orders_and_errors
+from trioserve._connection import Mark, await_point, orders_and_errors
 from trioserve._errors import AppError, LifespanDied, StartupFailed, TrioserveError
 from trioserve._hints import backend_hint, backend_hint_in_words
 from trioserve._server.application.opened_app import OpenedApp
 from trioserve._streams import LIFESPAN
-from trioserve._types import App, Message
+from trioserve._types import App, Message, Scope
 
 __all__ = ["Lifespan"]
 
@@ -28,6 +29,7 @@ class Lifespan:
 
     Args:
         extensions: what the server offers in the lifespan's scope.
+        set_mark: called in the application's context, so that its tasks can be told from others.
         on_death: called with a reason when the application's lifespan has died while the server was running.
 
     Attributes:
@@ -39,14 +41,19 @@ class Lifespan:
 
     def __init__(
         self, app: App | OpenedApp, config: Config, backend: str, extensions: dict[str, Any],
-        on_death: Callable[[str], None],
+        on_death: Callable[[str], None], set_mark: Callable[[Mark], object] | None = None,
     ) -> None:  # fmt: skip
         self._app = app
         self._config = config
         self._backend = backend
-        self._extensions = extensions
         self._on_death = on_death
-        self._scope_state: dict[str, Any] = {}
+        self.set_mark = set_mark
+        self._scope: Scope = {
+            "type": "lifespan",
+            "asgi": {"version": ASGI_VERSION, "spec_version": "2.0"},
+            "state": {},
+            "extensions": extensions,
+        }
         self._received_startup = False
         self._started = anyio.Event()
         self._shutdown_requested = anyio.Event()
@@ -108,14 +115,10 @@ class Lifespan:
         await self._shutdown_finished.wait()
 
     async def _run_app(self) -> None:
-        scope = {
-            "type": "lifespan",
-            "asgi": {"version": ASGI_VERSION, "spec_version": "2.0"},
-            "state": self._scope_state,
-            "extensions": self._extensions,
-        }
+        if self.set_mark is not None:
+            self.set_mark((perf_counter(), None))
         try:
-            await self._app(scope, self._receive, self._send)
+            await self._app(self._scope, self._receive, self._send)
         except BaseException as exc:
             order, error = orders_and_errors(exc, cancelled=anyio.current_effective_deadline() == float("-inf"))
             if error is not None:
@@ -168,7 +171,7 @@ class Lifespan:
         kind = message["type"]
         starting = not self._started.is_set() and self.failure is None
         if kind == "lifespan.startup.complete" and starting:
-            self.state = self._scope_state
+            self.state = self._scope["state"]
             self.context = contextvars.copy_context()
             self._started.set()
         elif kind == "lifespan.startup.failed" and starting:

@@ -79,7 +79,7 @@ class Server:
         self._admin: Admin | None = None
         if config.admin is not None or config.admin_path is not None:
             self._admin = self._make_admin(listens=serves_admin)
-            recorders = (*recorders, *self._admin.recorders)
+            recorders = (*recorders, self._admin.recorder)
         if config.chaos is not None:
             from trioserve._server.chaos import under_chaos  # somebody asks; nobody else pays for it
 
@@ -201,7 +201,7 @@ class Server:
     async def _run_tree(self) -> None:
         async with anyio.create_task_group() as app_lifetime:
             if self._admin is not None:
-                app_lifetime.start_soon(self._admin.metrics.lag.run)
+                app_lifetime.start_soon(self._admin.metrics.run)
             await self._run_app_lifetime(app_lifetime)
             app_lifetime.cancel_scope.cancel()
 
@@ -212,7 +212,8 @@ class Server:
         listeners, network = self._listeners, open_network()
         await listeners.bind()
         self._standing.lifespan = lifespan = Lifespan(
-            self._app, self._config, running_backend(), self._lifetime.extensions(), self.request_shutdown)
+            self._app, self._config, running_backend(), self._lifetime.extensions(), self.request_shutdown,
+            self._admin.set_mark if self._admin is not None else None)
         async with anyio.create_task_group() as tasks:
             self._tasks.open(tasks)
             try:

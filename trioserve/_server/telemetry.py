@@ -14,9 +14,8 @@ from opentelemetry.propagators.textmap import Getter
 from opentelemetry.trace import SpanKind, Status, StatusCode
 
 from trioserve._asgi import COMPLETE
-from trioserve._connection import Answered, ClosedWebSocket, Refused, own_span
+from trioserve._connection import Answered, ClosedWebSocket, RecordedRequest, Refused, own_span
 from trioserve._errors import application_errors
-from trioserve._protocol import RequestHead
 from trioserve._server.http_attributes import (
     BUCKETS,
     Attributes,
@@ -133,7 +132,7 @@ class Telemetry:
     def refused(self, refused: Refused) -> None:
         """A head that cannot be read: it is no request yet."""
 
-    def ended_early(self, head: RequestHead, reason: str, seconds: float) -> None:
+    def ended_early(self, request: RecordedRequest, reason: str, seconds: float) -> None:
         """``answered`` tells the reason, too."""
 
 

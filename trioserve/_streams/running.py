@@ -41,11 +41,8 @@ def watch_tasks(listener: TaskListener) -> TaskWatch:
 
 
 def tasks_are_in_nurseries() -> bool:
-    """The event loop keeps the tree of tasks itself, so that nobody has to mark them; false if none runs yet."""
-    try:
-        return running_backend() == "trio"
-    except sniffio.AsyncLibraryNotFoundError:
-        return False
+    """The running event loop keeps the tree of tasks itself, so that nobody has to mark them."""
+    return running_backend() == "trio"
 
 
 def look_at_tasks(connections: Iterable[CancellableNursery], variable: ContextVar[Any]) -> TaskViews:

@@ -14,6 +14,7 @@ from tests.helpers.http2_client import http2_client
 from tests.helpers.serving import Site, serving
 from tests.helpers.transcripts import get, receive_response
 from tests.helpers.ws_client import echo, open_websocket
+from trioserve._admin.history import History
 from trioserve._admin.metrics.families import FAMILIES, OPTIONS
 from trioserve._admin.metrics.process import Facts, ProcessMetrics
 from trioserve._connection import Lifetime
@@ -34,7 +35,7 @@ class Measured:
 
     def __init__(self) -> None:
         self.site: Site | None = None
-        self.metrics = ProcessMetrics(self)
+        self.metrics = ProcessMetrics(self, History())
 
     @property
     def lifetime(self) -> Lifetime:

@@ -9,6 +9,7 @@ from tests.helpers.serving import serving
 from tests.helpers.transcripts import get, post
 from tests.helpers.ws_client import echo as websocket_echo
 from tests.helpers.ws_client import open_websocket
+from trioserve._admin.history import History
 from trioserve._admin.metrics.families import DURATION_BUCKETS
 from trioserve._admin.metrics.samples import summed
 from trioserve._admin.metrics.tally import Tally
@@ -38,7 +39,7 @@ class TimedTally(Tally):
     """Takes every request to have lasted as long as it is told."""
 
     def __init__(self, seconds: float) -> None:
-        super().__init__()
+        super().__init__(History())
         self._seconds = seconds
 
     def answered(self, answered: Answered, seconds: float) -> None:
@@ -51,13 +52,13 @@ async def status_app(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 def test_nothing_has_happened_yet() -> None:
-    tally = Tally()
+    tally = Tally(History())
     assert counts(tally, REQUESTS) == {}
     assert counts(tally, RECEIVED) == counts(tally, SENT) == {(): 0}
 
 
 async def test_requests_by_method_status_and_version() -> None:
-    tally = Tally()
+    tally = Tally(History())
     async with serving(status_app, recorders=[tally], http2=True) as site:
         for request in (get("/200"), get("/201"), get("/404"), get("/200", version="1.0"), get("/503", method="PUT")):
             await site.answer_to(request)
@@ -69,8 +70,31 @@ async def test_requests_by_method_status_and_version() -> None:
     }  # fmt: skip
 
 
+async def test_a_busy_server_counts_each_kind_of_request_as_what_it_is() -> None:
+    tally = Tally(history := History())
+    async with serving(status_app, recorders=[tally]) as site:
+        client = site.connect()
+        mixed = get("/200") + get("/404") + post(b"1234", target="/200")
+        for request in (get("/200"), get("/200", version="1.0"), get("/503")):
+            await site.answer_to(request)
+        await client.send_all(mixed * 100)
+        await settled()
+        assert history.room == 0
+        tally.look_again()
+        await client.send_all(mixed * 100 + get("/200") * 100)
+        await settled()
+    assert counts(tally, REQUESTS) == {
+        ("GET", "2xx", "1.1"): 301, ("GET", "4xx", "1.1"): 200, ("POST", "2xx", "1.1"): 200, ("GET", "2xx", "1.0"): 1,
+        ("GET", "5xx", "1.1"): 1,
+    }  # fmt: skip
+    assert counts(tally, SENT)[()] == 703
+    assert {labels: sum(buckets) for labels, (_, *buckets) in numbers(tally, DURATION).items()} == {
+        ("GET", "2xx"): 302, ("GET", "4xx"): 200, ("POST", "2xx"): 200, ("GET", "5xx"): 1,
+    }  # fmt: skip
+
+
 async def test_methods_that_clients_make_up_are_one_series() -> None:
-    tally = Tally()
+    tally = Tally(History())
     async with serving(hello, recorders=[tally]) as site:
         for method in ("BREW", "PROPFIND", "X" * 1000):
             await site.answer_to(get(method=method))
@@ -80,7 +104,7 @@ async def test_methods_that_clients_make_up_are_one_series() -> None:
 
 
 async def test_requests_whose_head_could_not_be_read() -> None:
-    tally = Tally()
+    tally = Tally(History())
     async with serving(hello, recorders=[tally]) as site:
         await site.everything_after(b"no request\r\n\r\n")
         answer = await site.everything_after(get("/", "content-length: x"))
@@ -93,7 +117,7 @@ async def test_a_client_that_leaves_before_its_answer() -> None:
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         await anyio.sleep_forever()
 
-    tally = Tally()
+    tally = Tally(History())
     async with serving(app, recorders=[tally], on_disconnect="cancel", on_disconnect_grace=0.5) as site:
         client = site.connect()
         await client.send_all(get())
@@ -109,7 +133,7 @@ async def test_reasons_that_applications_give_are_one_series() -> None:
         scope["extensions"]["trioserve.request"]["get"]().cancel(f"reason of {scope['path']}")
         await anyio.sleep_forever()
 
-    tally = Tally()
+    tally = Tally(History())
     async with serving(app, recorders=[tally]) as site:
         for target in ("/a", "/b", "/c"):
             await site.everything_after(get(target))
@@ -132,7 +156,7 @@ async def test_bytes_of_bodies() -> None:
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         await echo(scope, receive, send)
 
-    tally = Tally()
+    tally = Tally(History())
     async with serving(app, recorders=[tally], http2=True) as site:
         await site.answer_to(post(b"x" * 1000))
         await site.answer_to(
@@ -147,7 +171,7 @@ async def test_bytes_of_bodies() -> None:
     (1000, "1000"), (1001, "1001"), (None, "1xxx"), (1011, "1xxx"), (3000, "3xxx"), (4999, "4xxx"),
 ])  # fmt: skip
 async def test_websockets_that_have_ended(code: int | None, known_as: str) -> None:
-    tally = Tally()
+    tally = Tally(History())
     async with serving(websocket_echo, recorders=[tally]) as site:
         client = await open_websocket(site)
         await client.text("hello")
@@ -164,7 +188,7 @@ async def test_websockets_that_have_ended(code: int | None, known_as: str) -> No
 
 
 async def test_a_websocket_whose_line_is_cut() -> None:
-    tally = Tally()
+    tally = Tally(History())
     async with serving(websocket_echo, recorders=[tally]) as site:
         client = await open_websocket(site)
         client.stream.abort()

@@ -1,6 +1,7 @@
 """How late the event loop is: a task that sleeps again and again, and looks when it is called."""
 
 from bisect import bisect_left
+from collections.abc import Callable
 from typing import Final
 
 import anyio
@@ -20,12 +21,16 @@ class LoopLag:
         self._buckets = [0] * (len(LAG_BUCKETS) + 1)
         self._seconds = 0.0
 
-    async def run(self) -> None:
-        """Sample until cancelled."""
+    async def run(self, on_sample: Callable[[float], None] = lambda seconds: None) -> None:
+        """Sample until cancelled. ``on_sample`` hears of each, with the seconds that have gone by."""
+        began = anyio.current_time()
         while True:
-            due = anyio.current_time() + SAMPLE_SECONDS
+            due = began + SAMPLE_SECONDS
             await anyio.sleep_until(due)
-            self._note(max(0.0, anyio.current_time() - due))
+            now = anyio.current_time()
+            self._note(max(0.0, now - due))
+            on_sample(now - began)
+            began = now
 
     def _note(self, late_seconds: float) -> None:
         self._buckets[bisect_left(LAG_BUCKETS, late_seconds)] += 1

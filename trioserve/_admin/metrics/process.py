@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Final, NamedTuple, Protocol
 
+from trioserve._admin.history import History
 from trioserve._admin.metrics.families import OPTIONS
 from trioserve._admin.metrics.loop_lag import LoopLag
 from trioserve._admin.metrics.samples import Sample, Snapshot, summed
@@ -52,20 +53,29 @@ class MeasuredServer(Protocol):
 
 
 class ProcessMetrics:
-    """Of one server. Its ``tally`` is a recorder, and the ``run`` of its ``lag`` is a task."""
+    """Of one server. Its ``tally`` is a recorder, also for ``history``."""
 
-    def __init__(self, server: MeasuredServer) -> None:
+    def __init__(self, server: MeasuredServer, history: History) -> None:
         self._server = server
         self._began = time.time()
-        self.tally = Tally()
-        self.lag = LoopLag()
+        self._history = history
+        self._lag = LoopLag()
+        self.tally = Tally(history)
+
+    async def run(self) -> None:
+        """A task for the server's nursery."""
+        await self._lag.run(self._on_sample)
+
+    def _on_sample(self, seconds: float) -> None:
+        self._history.make_room(seconds)
+        self.tally.look_again()
 
     def snapshot(self) -> Snapshot:
         """To be called in the server's event loop; takes about a microsecond for each idle connection."""
         server, lifetime = self._server, self._server.lifetime
         return summed([
             self.tally.samples(),
-            self.lag.samples(),
+            self._lag.samples(),
             self._census(lifetime.connections),
             _facts(server.facts()),
             {

@@ -3,13 +3,14 @@
 from bisect import bisect_left
 from collections import Counter
 from typing import Final
+from weakref import WeakSet
 
+from trioserve._admin.history import History
 from trioserve._admin.metrics.families import DURATION_BUCKETS, METHODS, OF_APPLICATION, OTHER_METHOD, REASONS
 from trioserve._admin.metrics.samples import Sample, Snapshot
 from trioserve._asgi import COMPLETE
-from trioserve._connection import Answered, ClosedWebSocket, Refused
+from trioserve._connection import Answered, ClosedWebSocket, RecordedRequest, Refused
 from trioserve._connection.records import MessageCounts
-from trioserve._protocol import RequestHead
 
 __all__ = ["Tally", "WebSocketTotals"]
 
@@ -23,15 +24,23 @@ class Series:
 
     Attributes:
         buckets: of their durations; what is longer than the longest is in the last.
+        sent_bytes: of the bodies of the responses.
         untimed: how many more there were, whose heads could not be read.
     """
 
-    __slots__ = ("buckets", "seconds", "untimed")
+    __slots__ = ("buckets", "method", "seconds", "sent_bytes", "status", "untimed", "version")
 
-    def __init__(self) -> None:
+    def __init__(self, method: str, status: int, version: str) -> None:
+        self.method = method
+        self.status = status
+        self.version = version
         self.buckets = [0] * (len(DURATION_BUCKETS) + 1)
         self.seconds = 0.0
+        self.sent_bytes = 0
         self.untimed = 0
+
+
+NO_SERIES: Final = Series("", 0, "")  # which no request belongs to
 
 
 class WebSocketTotals:
@@ -60,16 +69,22 @@ class WebSocketTotals:
 class Tally:
     """A recorder. Statuses are counted one by one, because a class costs a division; samples have the class.
 
+    It tells ``history`` what that wants to know. A second recorder would cost each request a call more, and to look at
+    each request as much as to count it. So requests like the last one are only counted, while there are enough of them.
+
     Attributes:
         ended_websockets: what went through those that have ended.
     """
 
     needs_context = False
 
-    def __init__(self) -> None:
+    def __init__(self, history: History) -> None:
+        self._history = history
         self._series: dict[tuple[str, int, str], Series] = {}
+        self._usual = NO_SERIES  # of which the history has enough, until ``look_again``
+        self._broken_off: WeakSet[RecordedRequest] = WeakSet()  # ended early, and not yet gone
         self._request_body_bytes = 0
-        self._response_body_bytes = 0
+        self._refused_body_bytes = 0
         self._ended_early: Counter[str] = Counter()
         self._close_codes: Counter[int] = Counter()
         self.ended_websockets = WebSocketTotals()
@@ -77,35 +92,59 @@ class Tally:
     # As a recorder.
 
     def answered(self, answered: Answered, seconds: float) -> None:
-        head, response = answered.head, answered.response
-        status = response.status if response.state == COMPLETE else answered.final_status  # the same, at half the price
-        key = (head.method, status, head.meaning.http_version)
-        series = self._series.get(key) or self._series_of(key)
+        response, head = answered.response, answered.request.head
+        meaning, series = head.meaning, self._usual
+        if (
+            head.method != series.method or response.status != series.status or response.state != COMPLETE
+            or meaning.content_length != 0 or meaning.http_version != series.version
+        ):  # fmt: skip
+            series = self._look_closely(answered, seconds)
         series.buckets[bisect_left(DURATION_BUCKETS, seconds)] += 1
         series.seconds += seconds
-        self._response_body_bytes += response.body_bytes
-        if head.meaning.content_length != 0:
+        series.sent_bytes += response.body_bytes
+
+    def _look_closely(self, answered: Answered, seconds: float) -> Series:
+        """The series that it belongs to. The history hears of it, unless it is one more that ended well."""
+        head, status = answered.head, answered.final_status
+        meaning = head.meaning
+        series = self._series_of((head.method, status, meaning.http_version))
+        if meaning.content_length != 0:
             self._request_body_bytes += answered.request_body_bytes
+        went_well = 0 < status < 500 and not answered.end_reason
+        if not went_well or self._history.room:
+            self._history.answered(answered, seconds, went_well=went_well)
+        elif not self._broken_off:
+            self._usual = series
+        return series
+
+    def look_again(self) -> None:
+        """The history has room."""
+        self._usual = NO_SERIES
 
     def websocket_closed(self, websocket: ClosedWebSocket, seconds: float) -> None:
         session = websocket.session
         self._close_codes[session.close_code] += 1
         if session.codec is not None:
             self.ended_websockets.add(session.codec)
+        self._history.websocket_closed(websocket, seconds)
 
     def refused(self, refused: Refused) -> None:
         key = (refused.method or OTHER_METHOD, refused.status, refused.http_version or UNKNOWN_VERSION)
         self._series_of(key).untimed += 1
-        self._response_body_bytes += refused.body_bytes
+        self._refused_body_bytes += refused.body_bytes
+        self._history.refused(refused)
 
-    def ended_early(self, head: RequestHead, reason: str, seconds: float) -> None:
+    def ended_early(self, request: RecordedRequest, reason: str, seconds: float) -> None:
         self._ended_early[reason if reason in REASONS else OF_APPLICATION] += 1
+        self._broken_off.add(request)
+        self._usual = NO_SERIES
 
     def _series_of(self, key: tuple[str, int, str]) -> Series:
         """The series that ``key`` belongs to, made if there is none. What clients make up makes none."""
         method, status, version = key
-        known = (method if method in METHODS else OTHER_METHOD, status or LEFT, version)
-        return self._series.setdefault(known, Series())
+        method, status = method if method in METHODS else OTHER_METHOD, status or LEFT
+        known = (method, status, version)
+        return self._series.get(known) or self._series.setdefault(known, Series(*known))
 
     # For a snapshot.
 
@@ -118,7 +157,8 @@ class Tally:
                 Sample((method, _class_of(status)), [series.seconds, *series.buckets])
                 for (method, status, _), series in self._series.items()],
             "trioserve_request_body_bytes_total": [Sample((), [self._request_body_bytes])],
-            "trioserve_response_body_bytes_total": [Sample((), [self._response_body_bytes])],
+            "trioserve_response_body_bytes_total": [Sample((), [
+                self._refused_body_bytes + sum(series.sent_bytes for series in self._series.values())])],
             "trioserve_requests_ended_early_total": [
                 Sample((reason,), [count]) for reason, count in self._ended_early.items()],
             "trioserve_websockets_closed_total": [

@@ -263,7 +263,10 @@ class WebSocket(Answer[ResponseT]):
         self._has_ended = True
         recorder = self._owner.ctx.recorder
         if recorder is not None:
-            request.record(recorder, recorder.websocket_closed, self)
+            try:
+                recorder.websocket_closed(self, request.age)
+            except Exception as exc:
+                request.say_unrecorded(exc)
 
     # What the owner asks.
 

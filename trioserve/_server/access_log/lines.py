@@ -13,8 +13,7 @@ import anyio
 from trioserve._complaints import complain
 from trioserve._config import Config
 from trioserve._connection import Refused
-from trioserve._connection.records import Answered, ClosedWebSocket
-from trioserve._protocol import RequestHead
+from trioserve._connection.records import Answered, ClosedWebSocket, RecordedRequest
 from trioserve._server.access_log.format import (
     access_fields,
     close_fields,
@@ -76,7 +75,7 @@ class AccessLogger:
         else:
             self._collect((json_refused_line if self._is_json else refused_line)(self._format, refused))
 
-    def ended_early(self, head: RequestHead, reason: str, seconds: float) -> None:
+    def ended_early(self, request: RecordedRequest, reason: str, seconds: float) -> None:
         """The server's own log says it; the access line has the reason."""
 
     def _record(self, line: str, fields: dict[str, Any]) -> None:

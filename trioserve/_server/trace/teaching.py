@@ -10,8 +10,7 @@ import anyio.abc
 
 from trioserve._colors import wants_colors
 from trioserve._config import Config
-from trioserve._connection import Answered, ClosedWebSocket, Refused
-from trioserve._protocol import RequestHead
+from trioserve._connection import Answered, ClosedWebSocket, RecordedRequest, Refused
 from trioserve._server.trace.calls import listened_to
 from trioserve._server.trace.messages import name_of_request
 from trioserve._server.trace.shown import shown_client, shown_request
@@ -83,7 +82,7 @@ class Teacher:
 
     # What a recorder hears.
 
-    def ended_early(self, head: RequestHead, reason: str, seconds: float) -> None:
+    def ended_early(self, request: RecordedRequest, reason: str, seconds: float) -> None:
         if (timeline := _timeline.get(None)) is not None:
             timeline.cancelled_by_server(reason)
 
