@@ -2,14 +2,12 @@
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import anyio
 import pytest
 
-import trioserve
 from tests.helpers.apps import hello, read_body, reply
 from tests.helpers.certificates import client_context, identity
 from tests.helpers.stream_pairs import (
@@ -24,11 +22,10 @@ from tests.helpers.stream_pairs import (
     waits,
 )
 from tests.helpers.transcripts import get, ok, post
-from trioserve._server import Server
 from trioserve._streams import Network
 from trioserve._streams.cork import Cork
 from trioserve._types import App, Receive, Scope, Send
-from trioserve.testing.running import running
+from trioserve.testing import BackgroundServer, serve_background
 from trioserve.testing.virtual_time import Backend
 
 SOCKET_KINDS = [kind for kind in KINDS if kind.network is not None]
@@ -53,10 +50,10 @@ def anyio_backend(kind: Kind) -> str | Backend:
 class Loopback:
     """A server on loopback: makes connections to it, and can be stopped."""
 
-    def __init__(self, kind: Kind, server: Server) -> None:
+    def __init__(self, kind: Kind, server: BackgroundServer) -> None:
         self.kind = kind
         self.address = server.addresses[0]
-        self.stop = partial(server.request_shutdown, "test")
+        self.stop = server.request_shutdown
         self.peers: list[Peer] = []
 
     def connect(self) -> Peer:
@@ -69,8 +66,7 @@ class Loopback:
 async def serving_on_loopback(kind: Kind, app: App, **options: Any) -> AsyncIterator[Loopback]:
     quiet = {"port": 0, "access_log": False, "date_header": False, "server_header": False, "lifespan": "off"}
     ssl_context = identity().context if kind.tls else None
-    server = Server(app, trioserve.Config.from_options(quiet | options), ssl_context=ssl_context)
-    async with running(server):
+    async with serve_background(app, ssl_context=ssl_context, **quiet | options) as server:
         site = Loopback(kind, server)
         try:
             yield site
