@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from trioserve._streams.on_trio_edge import Woken
+from trioserve._streams.on_trio.edge import Woken
 
 
 def counting() -> Generator[int, object, str]:

@@ -19,9 +19,9 @@ from trioserve._errors import TrioserveError
 from trioserve._server.connections import Connections
 from trioserve._server.engine import choose_engine
 from trioserve._server.lifespan import Lifespan
+from trioserve._server.loop_guard.counts import StallCounts
 from trioserve._server.opening import Listeners
 from trioserve._server.shutdown import Shutdown
-from trioserve._server.stall_counts import StallCounts
 from trioserve._server.tasks import BackgroundTasks
 from trioserve._streams import open_network, running_backend
 
