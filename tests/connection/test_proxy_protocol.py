@@ -11,16 +11,14 @@ import pytest
 
 from tests.helpers.apps import reply
 from tests.helpers.cancelling import VICTIM, at_every_await
-from tests.helpers.serving import TRANSCRIPT
+from tests.helpers.serving import Site, serving
 from tests.helpers.transcripts import body_of, get, receive_response
-from trioserve import ClientDisconnected, Config
+from trioserve import ClientDisconnected
 from trioserve._protocol.proxy_line import SIGNATURE
-from trioserve._server import Server
 from trioserve._streams import Address
 from trioserve._streams.memory import MemoryClient, MemoryListener
 from trioserve._types import Receive, Scope, Send
 from trioserve.testing import seconds_passed, settled
-from trioserve.testing.running import running
 
 PROXY: Final = ("10.0.0.1", 4000)
 HERE: Final = ("192.0.2.80", 8000)
@@ -33,15 +31,11 @@ async def tells_ends(scope: Scope, receive: Receive, send: Send) -> None:
     await reply(send, json.dumps([scope["client"], scope["server"]]).encode())
 
 
-class Site:
+class ProxiedSite(Site):
     """A server that expects the PROXY protocol."""
 
-    def __init__(self, listener: MemoryListener, server: Server) -> None:
-        self.listener = listener
-        self.server = server
-
-    def connect(self, peer: Address | None = PROXY) -> MemoryClient:
-        return self.listener.connect(peer)
+    def connect(self, client: Address | None = PROXY) -> MemoryClient:
+        return super().connect(client)
 
     async def ends(self, *pieces: bytes, peer: Address | None = PROXY) -> Any:
         """Client and server of the scope, for a connection that begins with these bytes."""
@@ -64,13 +58,11 @@ class Site:
 
 
 @asynccontextmanager
-async def expecting(address: Address = HERE, **options: Any) -> AsyncIterator[Site]:
-    listener = MemoryListener(address)
-    options = TRANSCRIPT | {"proxy_protocol": True, "forwarded_allow_ips": "10.0.0.0/8"} | options
-    server = Server(tells_ends, Config.from_options(options), listeners=[listener])
-    async with running(server):
-        assert server.addresses == [address]
-        yield Site(listener, server)
+async def expecting(address: Address = HERE, **options: Any) -> AsyncIterator[ProxiedSite]:
+    options = {"proxy_protocol": True, "forwarded_allow_ips": "10.0.0.0/8", **options}
+    async with serving(tells_ends, listeners=[MemoryListener(address)], **options) as site:
+        assert site.server.addresses == [address]
+        yield ProxiedSite(site.server, site.listener)
 
 
 @pytest.mark.parametrize(("header", "client", "server"), [

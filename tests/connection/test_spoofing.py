@@ -2,21 +2,16 @@
 
 import json
 import logging
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Any, Final
 
 import pytest
 
 from tests.helpers.apps import reply
-from tests.helpers.serving import TRANSCRIPT
+from tests.helpers.serving import serving
 from tests.helpers.transcripts import body_of, get, receive_response
-from trioserve import Config
-from trioserve._server import Server
 from trioserve._streams import Address
 from trioserve._streams.memory import MemoryListener
 from trioserve._types import Receive, Scope, Send
-from trioserve.testing.running import running
 
 LOCAL: Final = ("127.0.0.1", 4000)
 STRANGER: Final = ("203.0.113.9", 4000)
@@ -36,17 +31,10 @@ async def tells_origin(scope: Scope, receive: Receive, send: Send) -> None:
     await reply(send, json.dumps([scope["client"], scope["scheme"], host, scope["root_path"]]).encode())
 
 
-@asynccontextmanager
-async def serving(address: Address, **options: Any) -> AsyncIterator[MemoryListener]:
-    listener = MemoryListener(address)
-    async with running(Server(tells_origin, Config.from_options(TRANSCRIPT | options), listeners=[listener])):
-        yield listener
-
-
 async def origin(peer: Address | None, local: Address, *fields: str, **options: Any) -> list[Any]:
     """What the application gets to see of a request of ``peer``."""
-    async with serving(local, **options) as listener:
-        client = listener.connect(peer)
+    async with serving(tells_origin, listeners=[MemoryListener(local)], **options) as site:
+        client = site.connect(peer)
         await client.send_all(get("/", *fields))
         response = await receive_response(client)
         await client.aclose()
@@ -106,8 +94,8 @@ async def test_header_fields(
 
 
 async def test_each_request_of_a_connection_has_its_own_client() -> None:
-    async with serving(TCP) as listener:
-        client = listener.connect(LOCAL)
+    async with serving(tells_origin, listeners=[MemoryListener(TCP)]) as site:
+        client = site.connect(LOCAL)
         for address in ("1.1.1.1", "1.1.1.2", "1.1.1.2", ""):
             await client.send_all(get("/", *([f"X-Forwarded-For: {address}"] if address else [])))
             told = json.loads(body_of(await receive_response(client)))

@@ -2,17 +2,14 @@
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from functools import partial
 from typing import Any, Final
 
 import pytest
 
-import trioserve
 from tests.helpers.certificates import client_context, identity
 from tests.helpers.stream_pairs import KINDS, Kind, Peer, TlsPeer, connect_to, skip_if_missing
-from trioserve._server import Server
 from trioserve._types import App
-from trioserve.testing.running import running
+from trioserve.testing import BackgroundServer, serve_background
 from trioserve.testing.virtual_time import Backend
 
 __all__ = ["SOCKET_KINDS", "Loopback", "fixtures_over", "receive_all", "receive_exactly", "serving_on_loopback"]
@@ -40,10 +37,10 @@ def fixtures_over(kinds: Sequence[Kind]) -> tuple[Any, Any]:
 class Loopback:
     """A server on loopback: makes connections to it, and can be stopped."""
 
-    def __init__(self, kind: Kind, server: Server) -> None:
+    def __init__(self, kind: Kind, server: BackgroundServer) -> None:
         self.kind = kind
         self.address = server.addresses[0]
-        self.stop = partial(server.request_shutdown, "test")
+        self.stop = server.request_shutdown
         self.peers: list[Peer] = []
 
     def connect(self) -> Peer:
@@ -57,8 +54,7 @@ async def serving_on_loopback(kind: Kind, app: App, **options: Any) -> AsyncIter
     """Serve ``app``; the peers that the block has connected are closed at its end."""
     quiet = {"port": 0, "access_log": False, "date_header": False, "server_header": False, "lifespan": "off"}
     ssl_context = identity().context if kind.tls else None
-    server = Server(app, trioserve.Config.from_options(quiet | options), ssl_context=ssl_context)
-    async with running(server):
+    async with serve_background(app, ssl_context=ssl_context, **quiet | options) as server:
         site = Loopback(kind, server)
         try:
             yield site

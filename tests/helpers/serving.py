@@ -12,7 +12,8 @@ from tests.helpers.transcripts import receive_response
 from trioserve import Config
 from trioserve._connection import Recorder
 from trioserve._server import Server
-from trioserve._streams.memory import MemoryClient, MemoryListener
+from trioserve._streams import Address
+from trioserve._streams.memory import CLIENT_ADDRESS, MemoryClient, MemoryListener
 from trioserve._types import AnyApp
 from trioserve.testing.running import running
 from trioserve.testing.virtual_time import real_waits_bounded
@@ -29,8 +30,8 @@ class Site:
     server: Server
     listener: MemoryListener
 
-    def connect(self) -> MemoryClient:
-        return self.listener.connect()
+    def connect(self, client: Address | None = CLIENT_ADDRESS) -> MemoryClient:
+        return self.listener.connect(client)
 
     async def answer_to(self, request: bytes) -> bytes:
         """The one response to ``request`` on a connection of its own."""
@@ -55,14 +56,17 @@ class Site:
 
 @asynccontextmanager
 async def serving(
-    app: AnyApp, *, capacity: int = 64 * 1024, ssl_context: ssl.SSLContext | None = None,
-    recorders: Sequence[Recorder] = (), **options: Any,
+    app: AnyApp, *, capacity: int = 64 * 1024, listeners: Sequence[MemoryListener] = (),
+    ssl_context: ssl.SSLContext | None = None, recorders: Sequence[Recorder] = (), **options: Any,
 ) -> AsyncIterator[Site]:
-    """Serve ``app`` in memory; afterwards nothing is left of the server, neither a connection nor a task."""
-    listener = MemoryListener(capacity=capacity)
+    """Serve ``app`` in memory; afterwards nothing is left of the server, neither a connection nor a task.
+
+    ``listeners`` take the place of a new one with ``capacity``; the site connects to the first.
+    """
+    listeners = listeners or [MemoryListener(capacity=capacity)]
     config = Config.from_options(TRANSCRIPT | options)
-    server = Server(app, config, listeners=[listener], ssl_context=ssl_context, recorders=recorders)
-    site = Site(server, listener)
+    server = Server(app, config, listeners=listeners, ssl_context=ssl_context, recorders=recorders)
+    site = Site(server, listeners[0])
     tasks_before = len(anyio.get_running_tasks())
     with real_waits_bounded():
         async with running(server):

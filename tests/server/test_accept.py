@@ -2,8 +2,7 @@
 
 import errno
 import logging
-from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager
+from collections.abc import Iterable
 from typing import Any
 
 import anyio
@@ -11,13 +10,13 @@ import fastapi
 import pytest
 
 from tests.helpers.apps import hello
+from tests.helpers.serving import serving
 from tests.helpers.transcripts import get, receive_response, status_of
 from trioserve import Config
 from trioserve._server import Server
 from trioserve._streams import ByteStream
 from trioserve._streams.memory import MemoryClient, MemoryListener
 from trioserve.testing import settled
-from trioserve.testing.running import running
 
 
 class TroubledListener(MemoryListener):
@@ -36,15 +35,6 @@ class TroubledListener(MemoryListener):
         return await super().accept()
 
 
-@asynccontextmanager
-async def serving(*listeners: MemoryListener, **options: int) -> AsyncIterator[Server]:
-    """A server on troubled listeners, until the block ends."""
-    config = Config.from_options({"access_log": False, "lifespan": "off", **options})
-    server = Server(hello, config, listeners=list(listeners))
-    async with running(server):
-        yield server
-
-
 async def assert_served(client: MemoryClient) -> None:
     await client.send_all(get())
     assert status_of(await receive_response(client)) == 200
@@ -56,7 +46,7 @@ async def test_when_the_system_is_exhausted_it_waits_and_goes_on(
     number: int, caplog: pytest.LogCaptureFixture
 ) -> None:  # accept(2), "Errors"
     listener = TroubledListener([number] * 20)
-    async with serving(listener):
+    async with serving(hello, listeners=[listener]):
         await settled()
         assert listener.accepts == 1  # it waits: trying at once would only spin
         await anyio.sleep(10)
@@ -68,7 +58,7 @@ async def test_when_the_system_is_exhausted_it_waits_and_goes_on(
 
 async def test_a_new_exhaustion_is_reported_again(caplog: pytest.LogCaptureFixture) -> None:
     listener = TroubledListener([errno.EMFILE])
-    async with serving(listener):
+    async with serving(hello, listeners=[listener]):
         await anyio.sleep(1)
         listener.errors = [errno.EMFILE]
         await assert_served(listener.connect())
@@ -81,7 +71,7 @@ async def test_what_concerns_one_connection_is_passed_over(
     number: int, caplog: pytest.LogCaptureFixture
 ) -> None:  # accept(2), "Errors"
     listener = TroubledListener([number] * 3)
-    async with serving(listener):
+    async with serving(hello, listeners=[listener]):
         await assert_served(listener.connect())
     assert not caplog.records
 
@@ -109,27 +99,27 @@ async def test_a_server_that_breaks_closes_all_its_listeners_and_connections() -
 
 async def test_several_listeners_are_served() -> None:
     listeners = [MemoryListener(("192.0.2.1", 80)), MemoryListener(("192.0.2.2", 80))]
-    async with serving(*listeners) as server:
-        assert server.addresses == [("192.0.2.1", 80), ("192.0.2.2", 80)]
+    async with serving(hello, listeners=listeners) as site:
+        assert site.server.addresses == [("192.0.2.1", 80), ("192.0.2.2", 80)]
         for listener in listeners:
             await assert_served(listener.connect())
 
 
 async def test_a_limit_of_connections_holds_for_all_listeners_together() -> None:
     listeners = [MemoryListener(), MemoryListener()]
-    async with serving(*listeners, limit_connections=1) as server:
+    async with serving(hello, listeners=listeners, limit_connections=1) as site:
         first = listeners[0].connect()
         await settled()
         second = listeners[1].connect()
         await settled()
-        assert server.open_connections == 1
+        assert site.connections == 1
         await assert_served(first)
         await assert_served(second)
 
 
 async def test_errors_of_accept_give_their_place_back() -> None:
     listener = TroubledListener([errno.ECONNABORTED, errno.EMFILE, errno.ECONNABORTED])
-    async with serving(listener, limit_connections=1):
+    async with serving(hello, listeners=[listener], limit_connections=1):
         for _ in range(3):
             await assert_served(listener.connect())
 
@@ -139,7 +129,7 @@ async def test_a_burst_of_connections_lets_those_before_run() -> None:
     clients = [listener.connect() for _ in range(1000)]
     for client in clients:
         client.send_nowait(get())
-    async with serving(listener):
+    async with serving(hello, listeners=[listener]):
         await receive_response(clients[0])
         assert listener.waiting > 0
         for client in clients[1:]:
@@ -148,7 +138,8 @@ async def test_a_burst_of_connections_lets_those_before_run() -> None:
 
 async def test_what_is_said_when_it_listens(caplog: pytest.LogCaptureFixture, anyio_backend_name: str) -> None:
     caplog.set_level(logging.INFO, "trioserve")
-    async with serving(MemoryListener(("192.0.2.1", 80)), MemoryListener(("2001:db8::1", 80))):
+    listeners = [MemoryListener(("192.0.2.1", 80)), MemoryListener(("2001:db8::1", 80))]
+    async with serving(hello, listeners=listeners):
         pass
     lines = [record.getMessage() for record in caplog.records]
     assert lines[0].startswith(f"Listening on http://192.0.2.1:80 ({anyio_backend_name}, ")
@@ -169,7 +160,6 @@ async def test_fastapi_is_documented(
     app: Any, options: dict[str, Any], said: list[str], caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, "trioserve")
-    config = Config(lifespan="off", **options)
-    async with running(Server(app, config, listeners=[MemoryListener(("192.0.2.1", 80))])):
+    async with serving(app, listeners=[MemoryListener(("192.0.2.1", 80))], **options):
         pass
     assert [message for message in caplog.messages if "documented" in message] == said

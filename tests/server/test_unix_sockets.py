@@ -1,11 +1,11 @@
 """Unix sockets: made, named, replaced when they are stale, removed when they are ours; and what is said otherwise."""
 
+import functools
 import gc
 import os
 import socket
 import stat
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from trioserve import BindFailed, Config, StartupFailed
 from trioserve._server import Server
 from trioserve._server.listeners import bind, listen_on, release
 from trioserve._types import Receive, Scope, Send
-from trioserve.testing.running import running
+from trioserve.testing import serve_background
 
 pytestmark = pytest.mark.real_clock
 
@@ -43,12 +43,7 @@ async def addresses_app(scope: Scope, receive: Receive, send: Send) -> None:
     await reply(send, f"{scope['server']} {scope['client']}".encode())
 
 
-@asynccontextmanager
-async def serving(**options: Any) -> AsyncIterator[list[Any]]:
-    """A server for the length of the block; its addresses."""
-    server = Server(addresses_app, Config(access_log=False, **options))
-    async with running(server):
-        yield server.addresses
+serving = functools.partial(serve_background, addresses_app, access_log=False)
 
 
 async def fetch(path: Path | str) -> str:
@@ -70,8 +65,8 @@ async def refusal(**options: Any) -> str:
 
 
 async def test_the_scope_has_the_path_and_no_client(path: Path) -> None:  # ASGI HTTP, "server", "client"
-    async with serving(uds=str(path)) as addresses:
-        assert addresses == [(str(path), None)]
+    async with serving(uds=str(path)) as server:
+        assert server.addresses == [(str(path), None)]
         assert await fetch(path) == f"('{path}', None) None"
     assert not path.exists()
 
@@ -92,9 +87,9 @@ async def test_a_client_that_has_a_path_of_its_own_is_none_too(path: Path, tmp_p
 
 async def test_several_addresses_at_once(path: Path) -> None:
     other = path.with_name("other.sock")
-    async with serving(bind=["127.0.0.1:0", f"unix:{path}"], uds=str(other)) as addresses:
-        assert addresses[1:] == [(str(path), None), (str(other), None)]
-        assert addresses[0][0] == "127.0.0.1"
+    async with serving(bind=["127.0.0.1:0", f"unix:{path}"], uds=str(other)) as server:
+        assert server.addresses[1:] == [(str(path), None), (str(other), None)]
+        assert server.addresses[0][0] == "127.0.0.1"
         assert await fetch(path) == f"('{path}', None) None"
         assert await fetch(other) == f"('{other}', None) None"
     assert not path.exists() and not other.exists()
@@ -104,8 +99,8 @@ async def test_a_relative_path_is_removed_from_wherever_the_application_goes(
     path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    async with serving(uds="app.sock") as addresses:
-        assert addresses == [("app.sock", None)]
+    async with serving(uds="app.sock") as server:
+        assert server.addresses == [("app.sock", None)]
         monkeypatch.chdir("/")
         assert path.exists()
     assert not path.exists()
@@ -197,12 +192,11 @@ async def test_the_name_is_free_as_soon_as_nobody_accepts_on_it(path: Path) -> N
         await may_end.wait()
         await reply(send, b"done")
 
-    server = Server(slow, Config(uds=str(path), access_log=False, lifespan="off"))
-    async with running(server):
+    async with serve_background(slow, uds=str(path), access_log=False, lifespan="off") as server:
         client = await anyio.connect_unix(str(path))
         await client.send(REQUEST)
         await requested.wait()
-        server.request_shutdown("test")
+        server.request_shutdown()
         while path.exists():  # noqa: ASYNC110  # a file has no event
             await anyio.sleep(0.001)
         async with serving(uds=str(path)):
