@@ -13,8 +13,8 @@ from tests.helpers.stream_pairs import Kind, Peer, TlsPeer
 from tests.helpers.transcripts import get, ok, post
 from trioserve._types import Receive, Scope, Send
 
-SHORT: Final = 0.15  # seconds: a timeout
-LONG: Final = 0.4  # seconds that the loop is blocked
+SHORT: Final = 0.3  # seconds: a timeout, within which a busy machine gets from one step of a test to the next
+LONG: Final = 0.6  # seconds that the loop is blocked
 
 
 kind, anyio_backend = fixtures_over(SOCKET_KINDS)

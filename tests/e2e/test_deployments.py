@@ -25,7 +25,7 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="runs Debian's p
 
 BACKENDS: Final = (Flavour("trio"), Flavour("asyncio"))
 CLIENT: Final = "127.0.0.2"     # an address that no proxy has and that nobody trusts
-BETWEEN_STEPS: Final = 150      # requests
+BETWEEN_STEPS: Final = 60       # requests
 
 
 @dataclass(frozen=True)

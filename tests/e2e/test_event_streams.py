@@ -1,6 +1,7 @@
 """Open event streams do not hold up the end of the server, whatever library they are made with."""
 
 import signal
+from contextlib import ExitStack
 
 import anyio
 import httpx
@@ -13,24 +14,25 @@ from tests.helpers.server_process import GENERATORS_LEFT_BEHIND, Flavour, serve
 # The client leaves its generators to the garbage collector, of which trio warns.
 CLIENT_LEAVES_GENERATORS = pytest.mark.filterwarnings(
     "ignore:Exception ignored in. <async_generator:pytest.PytestUnraisableExceptionWarning")
+LIBRARIES = ("sse-starlette", "starlette", "fastapi", "litestar")
 WITHOUT_A_DEADLINE = ("--timeout-graceful-shutdown", "off")  # so nothing but the end of the stream ends the server
 
 
-@pytest.mark.parametrize("library", ["sse-starlette", "starlette", "fastapi", "litestar"])
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "SIGINT"])
-def test_an_open_event_stream_ends_with_the_server(loop: Flavour, library: str, number: signal.Signals) -> None:
+def test_open_event_streams_end_with_the_server(loop: Flavour, number: signal.Signals) -> None:
     with serve("event_streams:app", loop, *WITHOUT_A_DEADLINE, python_options=GENERATORS_LEFT_BEHIND) as server:
-        with (
-            httpx.Client(trust_env=False, follow_redirects=True, timeout=30) as client,
-            client.stream("GET", f"{server.url}/{library}") as response,
-        ):
-            lines = response.iter_lines()
-            assert "tick" in next(line for line in lines if line.startswith("data:"))
+        with ExitStack() as opened:
+            client = opened.enter_context(httpx.Client(trust_env=False, follow_redirects=True, timeout=30))
+            streams = [opened.enter_context(client.stream("GET", f"{server.url}/{name}")) for name in LIBRARIES]
+            ticking = [stream.iter_lines() for stream in streams]
+            for lines in ticking:
+                assert "tick" in next(line for line in lines if line.startswith("data:"))
             server.send_signal(number)
-            with pytest.raises(httpx.RemoteProtocolError):  # seen to be cut short: an EventSource connects again
-                list(lines)
+            for lines in ticking:
+                with pytest.raises(httpx.RemoteProtocolError):  # seen to be cut short: an EventSource connects again
+                    list(lines)
         server.judge_end()
-        server.stderr.wait_for("events: closed")
+        server.stderr.wait_for("events: closed", times=len(LIBRARIES))
         server.stderr.wait_for("events: lifespan ended")
 
 

@@ -2,6 +2,7 @@
 
 import secrets
 from collections import Counter
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -15,7 +16,7 @@ from tests.helpers.server_process import ServerProcess
 
 __all__ = ["NEEDED", "Seen", "traffic_of_every_kind"]
 
-NEEDED: Final = ("--http2", "--timeout-header", "1s")
+NEEDED: Final = ("--http2", "--timeout-header", "2s")
 """Options of a server that gets this traffic."""
 
 LEFT: Final = 499  # in the access log
@@ -37,7 +38,7 @@ class Seen:
 
 
 def traffic_of_every_kind(server: ServerProcess) -> Seen:
-    """One turn of it takes some seconds, because two clients never finish their request heads."""
+    """One turn of it takes some seconds, because there are clients that never finish their request heads."""
     seen = Seen()
     for kind in (ordinary, over_http2, refused, aborted, aborted_over_http2, websockets):
         kind(server, seen)
@@ -75,9 +76,13 @@ def over_http2(server: ServerProcess, seen: Seen) -> None:
 
 
 def refused(server: ServerProcess, seen: Seen) -> None:
-    for request in (b"no request\r\n\r\n", b"GET / HTTP/1.1\r\n" + b"a: b\r\n" * 101 + b"\r\n", b"GET / HTT") * 2:
-        with RawClient(server.address) as client:
-            client.send(request)
+    """All together, because the last one of each kind is refused only when its time is over."""
+    with ExitStack() as connected:
+        clients = []
+        for request in (b"no request\r\n\r\n", b"GET / HTTP/1.1\r\n" + b"a: b\r\n" * 101 + b"\r\n", b"GET / HTT") * 2:
+            clients.append(connected.enter_context(RawClient(server.address)))
+            clients[-1].send(request)
+        for client in clients:
             answer = client.receive_response()
             seen.note(answer.status, answer.body)
 

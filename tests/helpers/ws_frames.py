@@ -42,7 +42,13 @@ def frame(
     head = bytes((fin << 7 | rsv << 4 | opcode, (mask is not None) << 7 | short)) + extended
     if mask is None:
         return head + payload
-    return head + mask + bytes(byte ^ mask[index % 4] for index, byte in enumerate(payload))
+    return head + mask + masked(payload, mask)
+
+
+def masked(payload: bytes, mask: bytes) -> bytes:
+    """Each byte of the payload with the next one of the mask (RFC 6455 §5.3), as one large number."""
+    repeated = (mask * (len(payload) // 4 + 1))[: len(payload)]
+    return (int.from_bytes(payload) ^ int.from_bytes(repeated)).to_bytes(len(payload))
 
 
 def close_frame(code: int | None = None, reason: bytes = b"") -> bytes:
