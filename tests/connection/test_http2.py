@@ -287,6 +287,40 @@ async def test_frames_that_make_no_progress_have_a_rate(options: dict[str, Any])
         assert client.goaways[-1][1] == ENHANCE_YOUR_CALM
 
 
+@pytest.mark.parametrize("window", [1, 10, 1000])
+async def test_a_client_with_a_small_window_may_open_it_again_and_again(
+    options: dict[str, Any], window: int
+) -> None:  # RFC 9113 §6.9
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await reply(send, bytes(300 * window))
+
+    settings = {INITIAL_WINDOW_SIZE: window}
+    async with (
+        serving(app, **options, limit_http2_control_frames=100) as site, http2_client(site, settings) as client,
+    ):
+        assert (await client.get()).body == bytes(300 * window)
+
+
+async def test_a_client_may_acknowledge_each_small_part(options: dict[str, Any]) -> None:  # RFC 9113 §6.9
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await start(send)
+        for _ in range(300):
+            await part(send, b"x")
+            await anyio.sleep(0.01)
+
+    async with serving(app, **options, limit_http2_control_frames=100) as site, http2_client(site) as client:
+        stream = await client.ask()
+        answer = await client.head(stream)
+        while len(answer.body) < 300:
+            before = len(answer.body)
+            await client.listen()
+            assert not client.has_ended
+            if len(answer.body) > before:
+                for whose in (stream, None):
+                    client.h2.increment_flow_control_window(1, whose)
+                await client.say()
+
+
 # -- the client leaves -----------------------------------------------------------------------------------------------
 
 

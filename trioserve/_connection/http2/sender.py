@@ -10,7 +10,9 @@ from trioserve._streams import AT_ONCE_BYTES, ByteStream
 __all__ = ["Sender", "Waiting"]
 
 FLUSH_BYTES: Final = 256 * 1024  # that leave the engine at once; what the network does not take stays with the streams
-BYTES_PER_FRAME: Final = 1024  # of bodies that a client takes are worth one frame that makes no progress
+# Frames of a client that are the answer to what was sent, and therefore free: WINDOW_UPDATE.
+BYTES_PER_FRAME: Final = 1024  # of a body
+FRAMES_PER_PART: Final = 2  # of a body, however small: one for its stream, one for the connection
 
 
 class Waiting(Protocol):
@@ -30,7 +32,8 @@ class Sender:
     """
 
     __slots__ = (
-        "_codec", "_has_stopped", "_is_due", "_on_over", "_patience", "_stream", "_waiting", "collects", "sent_bytes",
+        "_codec", "_has_stopped", "_is_due", "_on_over", "_patience", "_stream", "_unsent", "_waiting", "collects",
+        "sent_bytes",
     )  # fmt: skip
 
     def __init__(
@@ -43,6 +46,7 @@ class Sender:
         self._is_due = False
         self._has_stopped = False  # the engine is not asked any more
         self._waiting: dict[int, Waiting] = {}
+        self._unsent: dict[int, int] = {}  # bytes, when those that wait were told last
         self.collects = False
         self.sent_bytes = 0  # so far: a sign of the client's progress
 
@@ -85,13 +89,19 @@ class Sender:
             self._on_over()
 
     def _tell(self) -> None:
-        engine = self._codec.engine
-        waiting, self._waiting = self._waiting, {}
+        engine, unsent_before = self._codec.engine, self._unsent
+        waiting, self._waiting, self._unsent = self._waiting, {}, {}
+        parts = 0
         for stream_id, stream in waiting.items():
             unsent = engine.queued_body_size(stream_id)
             if unsent:
                 self._waiting[stream_id] = stream
+                self._unsent[stream_id] = unsent
+                parts += unsent < unsent_before.get(stream_id, 0)
+            else:
+                parts += 1
             stream.on_sent(unsent)
+        self._codec.guard.control.give(parts * FRAMES_PER_PART)
 
     def forget(self, stream: Waiting) -> None:
         """Nothing more will be sent on it."""

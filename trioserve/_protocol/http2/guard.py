@@ -65,8 +65,8 @@ class FrameGuard:
 
     - ``resets``: streams that ended before their time, whoever has reset them (CVE-2023-44487, CVE-2025-8671). Those
       that the client resets are counted here, the others by who resets them.
-    - ``control``: all other frames (CVE-2019-9512, -9514, -9515, -9518). Body bytes that we send make it grow again,
-      because a client that takes them has to send WINDOW_UPDATE.
+    - ``control``: all other frames (CVE-2019-9512, -9514, -9515, -9518). What we send of bodies makes it grow again,
+      because a client that takes it has to send WINDOW_UPDATE.
 
     Attributes:
         has_begun: a frame has come.
