@@ -264,16 +264,16 @@ class Http2Connection:
     # What the streams tell and ask.
 
     def on_stream_sent(self, stream: Http2Stream) -> None:
-        self._streams.on_sent(stream)
-        self._see_what_is_left()
+        if self._streams.on_sent(stream):
+            self._see_what_is_left()
 
     def on_stream_ended(self, stream: Http2Stream) -> None:
-        self._streams.on_ended(stream)
-        self._see_what_is_left()
+        if self._streams.on_ended(stream):
+            self._see_what_is_left()
 
     def _see_what_is_left(self) -> None:
         if self._streams.waiting:
-            self.stream.interrupt()  # there may be room for one more
+            self.stream.interrupt()  # there is room for one more
         elif not self._streams:
             self._on_empty()
 

@@ -65,19 +65,22 @@ class Http2Streams:
             self.waiting.remove(stream)
             stream.is_running = False
 
-    def on_sent(self, stream: Http2Stream) -> None:
-        """See ``Carrier.on_stream_sent``."""
+    def on_sent(self, stream: Http2Stream) -> bool:
+        """See ``Carrier.on_stream_sent``. True when nothing is left of the stream: there is room for another."""
         self._open.pop(stream.id, None)
         if stream.is_running:
             self._going_on.add(stream)
-        else:
-            stream.forget()
+            return False
+        stream.forget()
+        return True
 
-    def on_ended(self, stream: Http2Stream) -> None:
-        """See ``Carrier.on_stream_ended``."""
-        if stream.id not in self._open:
-            self._going_on.discard(stream)
-            stream.forget()
+    def on_ended(self, stream: Http2Stream) -> bool:
+        """See ``Carrier.on_stream_ended``. True as above."""
+        if stream.id in self._open:
+            return False
+        self._going_on.discard(stream)
+        stream.forget()
+        return True
 
     # What happens to all of them.
 

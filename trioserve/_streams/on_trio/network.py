@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import lru_cache
 from types import FrameType
+from typing import Any
 
 import trio
 
@@ -93,8 +94,7 @@ class TrioNursery:
 
     def start_soon(self, function: TaskFunction, *args: object) -> trio.CancelScope:
         scope = trio.CancelScope()
-        name = _full_name(function.__module__, function.__qualname__)
-        self._nursery.start_soon(_run_in, scope, function, args, name=name)
+        self._nursery.start_soon(_run_in, scope, function, args, name=_name_of(function))
         return scope
 
     def start_inside(self, function: TaskFunction, *args: object) -> None:
@@ -142,7 +142,13 @@ class TrioChildNursery(TrioNursery):
             self._is_born_cancelled = True
 
 
-@lru_cache  # trio would make one for each task
+def _name_of(function: Any) -> Any:
+    """What trio would make of it, but once for all tasks; what has no name is left to trio."""
+    name = getattr(function, "__qualname__", None)
+    return function if name is None else _full_name(function.__module__, name)
+
+
+@lru_cache
 def _full_name(module: str, name: str) -> str:
     return f"{module}.{name}"
 
