@@ -114,6 +114,36 @@ async def test_a_cancelled_receive_loses_nothing_of_the_body(monkeypatch: pytest
     assert cancelled
 
 
+async def test_an_impatient_receive_gets_what_is_there_in_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = WorkClock(monkeypatch)
+    received: list[bytes] = []
+    cancelled = 0
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        nonlocal cancelled
+        received.append((await receive())["body"])
+        await settled()  # the second half is here
+        received.append((await receive())["body"])
+        await settled()
+        clock.compute(1.0)  # its turn is over
+        while len(received) < 3 and cancelled < 10:
+            with anyio.CancelScope() as impatience:
+                impatience.cancel()
+                received.append((await receive())["body"])
+            cancelled += impatience.cancelled_caught
+        await reply(send)
+
+    async with serving(app) as site:
+        client = site.connect()
+        await client.send_all(post(b"ab", length=6))
+        for piece in (b"cd", b"ef"):
+            await settled()
+            await client.send_all(piece)
+        assert status_of(await receive_response(client)) == 200
+    assert received == [b"ab", b"cd", b"ef"]
+    assert cancelled == 1
+
+
 @pytest.mark.parametrize("rest", [b"", b"2\r\nab", b"zz\r\n"], ids=["no chunk", "half a chunk", "no chunk size"])
 async def test_a_truncated_body_is_a_disconnect_and_never_an_end(rest: bytes) -> None:  # ASGI HTTP, "Disconnect"
     messages: list[Message] = []

@@ -34,7 +34,12 @@ class Turn:
         return False
 
     async def give_way(self) -> None:
-        """Let others run if the turn is over."""
+        """Let others run if the turn is over.
+
+        When cancelled, that counts, too: whoever waits only for so long must not find it over again and again.
+        """
         if self.is_over():
-            await anyio.lowlevel.checkpoint()
-            self._ends = perf_counter() + TURN_SECONDS
+            try:
+                await anyio.lowlevel.checkpoint()
+            finally:
+                self._ends = perf_counter() + TURN_SECONDS
