@@ -11,12 +11,12 @@ from hpack import Decoder
 
 from tests.helpers.http2_transcript import GOAWAY, split_frames
 from trioserve._protocol import Http1Limits
-from trioserve._protocol.http2 import Http2Codec
-from trioserve._protocol.http2_engine import NewEngine
-from trioserve._protocol.http2_frames import NO_ERROR, PROTOCOL_ERROR, SETTINGS, Http2Error, settings_frame
-from trioserve._protocol.http2_guard import Allowance
-from trioserve._protocol.http2_h2 import PRIORITY_UPDATE, H2Engine
-from trioserve._protocol.http2_ngh2 import Ngh2Engine
+from trioserve._protocol.http2.codec import Http2Codec
+from trioserve._protocol.http2.engine import NewEngine
+from trioserve._protocol.http2.engine_h2 import PRIORITY_UPDATE, H2Engine
+from trioserve._protocol.http2.engine_ngh2 import Ngh2Engine
+from trioserve._protocol.http2.frames import NO_ERROR, PROTOCOL_ERROR, SETTINGS, Http2Error, settings_frame
+from trioserve._protocol.http2.guard import Allowance
 from trioserve._types import Fields
 
 HEADER_TABLE_SIZE, INITIAL_WINDOW_SIZE = 1, 4
