@@ -693,6 +693,35 @@ async def test_a_client_that_has_finished_sending_gets_its_answers(options: dict
         assert client.answers[stream].body == b"whole"
 
 
+async def test_a_client_that_has_finished_sending_opens_no_window(options: dict[str, Any]) -> None:
+    outcomes: list[object] = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await anyio.sleep(0.2)
+        try:
+            await start(send)
+            await part(send, bytes(1000))
+            await part(send, bytes(1000), more=False)
+        except ClientDisconnected as exc:
+            outcomes.append(exc)
+            raise
+
+    async with (
+        serving(app, **options, on_disconnect="notify") as site,
+        http2_client(site, {INITIAL_WINDOW_SIZE: 10}) as client,
+    ):
+        client.takes_bodies = False
+        stream = await client.ask()
+        client.stream.send_eof()
+        with seconds_passed() as elapsed:
+            data = await client.stream.receive_rest()
+        for event in client.h2.receive_data(data):
+            client._note(event)
+        assert (len(client.answers[stream].body), client.answers[stream].reset) == (10, CANCEL)
+        assert elapsed.seconds < 5
+    assert len(outcomes) == 1
+
+
 async def test_a_broken_rule_ends_the_connection_with_its_code(options: dict[str, Any]) -> None:  # RFC 9113 §5.4.1
     async with serving(hello, **options) as site, http2_client(site) as client:
         await client.get()

@@ -218,9 +218,12 @@ class Http2Stream:
 
     def on_sent(self, unsent: int) -> None:
         """``unsent`` bytes wait: from the first of them to the last the stream is congested."""
-        if unsent and not self.congested:
+        connection = self._connection
+        if unsent and connection.client_left and not connection.stream.congested:
+            self.reset(CANCEL)  # they wait for a window, and nobody will open it
+        elif unsent and not self.congested:
             self.congested = True
-            self._connection.codec.engine.share(self.id)
+            connection.codec.engine.share(self.id)
             self._patience = self._patience or Patience(self, self.ctx, self._on_stuck)
             self._patience.on_congested()
         elif not unsent:
