@@ -18,7 +18,10 @@ from tests.helpers.transcripts import get, post
 from tests.helpers.ws_client import handshake
 from tests.helpers.ws_frames import TEXT, close_frame, frame
 
-pytestmark = pytest.mark.real_clock
+pytestmark = [
+    pytest.mark.real_clock,
+    pytest.mark.filterwarnings("default"),  # what the examples are warned of is their affair
+]
 
 CODE: Final = re.compile(r"^```(?:python|py)[^\n]*\n(.*?)^```", re.MULTILINE | re.DOTALL)
 LAST: Final = "connection: close"
@@ -26,7 +29,7 @@ JSON: Final = b'{"username": "ann", "email": "ann@example.org"}'
 
 COMPLETE: Final = {
     "authentication": (0,), "background": (0, 1), "early-hints": (0,), "endpoints": (1, 3), "exceptions": (6,),
-    "index": (0, 1), "lifespan": (1, 2), "middleware": (2, 6, 28, 29), "requests": (0, 1),
+    "index": (0, 1), "lifespan": (1, 2), "middleware": (6, 28, 29), "requests": (0, 1),
     "responses": (0, 2, 3, 4, 6, 8), "routing": (0, 20), "schemas": (0,), "testclient": (0, 3, 8, 9),
     "websockets": (0, 1, 2),
 }  # fmt: skip
