@@ -18,7 +18,8 @@ __all__ = ["AdminApp", "Source"]
 
 LARGEST_BODY: Final = 4096  # bytes, of a POST
 MOST_STREAMS: Final = 20  # of events, at once
-SHARE: Final = 0.05  # of the time that may be spent on snapshots for one stream
+SHARE: Final = 0.01  # of the time that may be spent on snapshots, for all streams together
+LONGEST_PAUSE: Final = 10.0  # seconds between snapshots; a worker that does not answer costs time, but no CPU
 RETRY: Final = b"retry: 2000\n\n"
 
 _JSON: Final = b"application/json"
@@ -147,7 +148,8 @@ class AdminApp:
             data = json.dumps(await self._source.tree(view), separators=(",", ":")).encode()
             spent = perf_counter() - began
             await _send_part(send, b"event: tree\ndata: %b\n\n" % data)
-            with anyio.move_on_after(max(interval, spent / SHARE)):
+            pause = min(spent * self._streams / SHARE, LONGEST_PAUSE)
+            with anyio.move_on_after(max(interval, pause)):
                 await self._ends.wait()
         await _send_part(send, b'event: end\ndata: {"reason": "the server has stopped"}\n\n', more=False)
 
