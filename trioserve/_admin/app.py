@@ -53,12 +53,15 @@ class AdminApp:
     Args:
         names: hosts that it may be asked for, besides ``localhost`` and addresses in numbers.
         beside: applications for further paths, which are asked by GET only.
+        token: one of this run; a new one without it.
 
     Attributes:
         token: what a request that changes something has to have.
     """
 
-    def __init__(self, source: Source, *, names: Collection[str] = (), beside: Mapping[str, App] | None = None) -> None:
+    def __init__(
+        self, source: Source, *, names: Collection[str] = (), beside: Mapping[str, App] | None = None, token: str = ""
+    ) -> None:
         self._source = source
         self._names = frozenset(name.lower() for name in names)
         self._beside = beside or {}
@@ -66,7 +69,7 @@ class AdminApp:
         self._streams = 0
         self._left = anyio.Event()
         self._ends = anyio.Event()
-        self.token = new_token()
+        self.token = token or new_token()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
