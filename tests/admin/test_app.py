@@ -12,6 +12,10 @@ from tests.helpers.admin import VALIDATOR, find
 from tests.helpers.apps import hello
 from tests.helpers.serving import Site, serving
 from tests.helpers.transcripts import body_of, get, receive_response, status_of
+from trioserve._admin import app as app_module
+from trioserve._admin.app import AdminApp
+from trioserve._admin.cancelling import CancelAnswer
+from trioserve._admin.view import View
 from trioserve.testing import settled
 
 PATH = "/-/admin"
@@ -144,6 +148,44 @@ async def test_nobody_pays_for_a_page_that_was_closed() -> None:
         client.abort()
         await anyio.sleep(3)
         assert app._streams == 0
+
+
+class SlowSource:
+    """Says that each snapshot has taken ``seconds``."""
+
+    def __init__(self, seconds: float, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.seconds = seconds
+        self.now = 0.0
+        self.asked: list[float] = []
+        monkeypatch.setattr(app_module, "perf_counter", lambda: self.now)
+
+    async def tree(self, view: View) -> dict[str, Any]:
+        self.asked.append(anyio.current_time())
+        self.now += self.seconds
+        return {}
+
+    async def cancel(self, id: str) -> CancelAnswer:
+        raise NotImplementedError
+
+    def why_not_ready(self) -> str:
+        return ""
+
+
+@pytest.mark.parametrize(("seconds", "pages", "pause"), [
+    (0.001, 1, 1), (0.02, 1, 2), (0.02, 2, 4),
+    (2.0, 1, 10),  # one of several workers does not answer
+])  # fmt: skip
+async def test_pages_take_a_hundredth_of_the_time(
+    seconds: float, pages: int, pause: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = SlowSource(seconds, monkeypatch)
+    async with serving(AdminApp(source, names=["a"])) as site:
+        clients = [await ask(site, get("/tree/events")) for _ in range(pages)]
+        await anyio.sleep(45)
+        for client in clients:
+            client.abort()
+    of_one = source.asked[::pages]
+    assert of_one[-1] - of_one[-2] == pytest.approx(pause, abs=0.1)
 
 
 async def test_pages_are_bounded() -> None:

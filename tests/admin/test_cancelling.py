@@ -133,7 +133,32 @@ async def test_a_task_of_trios_cannot_be_cancelled_alone(autojump_clock: MockClo
         assert "cancellable" not in task
         status, body = await cancel(site, task["id"])
     assert (status, body["error"]) == (
-        409, "trio cancels nurseries, not single tasks: cancel the nursery that it is in")
+        409, "trio cancels nurseries and cancel scopes, not tasks: cancel the nursery that it is in")
+
+
+async def test_a_task_by_a_scope_of_its_own() -> None:
+    async def ask_stock() -> None:
+        with anyio.CancelScope():
+            await anyio.sleep_forever()
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(ask_stock)
+            tasks.start_soon(anyio.sleep, 1000)
+        await reply(send, b"late")
+
+    async with serving(app, **SHOWN) as site:
+        client = await ask(site, get("/"))
+        [task] = [node for node in find(await look(site), kind="task") if node["name"].endswith("ask_stock")]
+        if sniffio.current_async_library() == "trio":
+            status, body = await cancel(site, task["id"])
+            assert (status, body["error"].rpartition(", or ")[2]) == (409, "a cancel scope of its own")
+        [own] = find({"root": task}, kind="scope")
+        assert (await cancel(site, own["id"]))[0] == 200
+        left = find(await look(site), kind="task")
+        assert not [node for node in left if node["name"].endswith("ask_stock")]
+        assert [node for node in left if node["name"].endswith("sleep")]
+        assert await client.receive_until(b"late")
 
 
 async def test_what_ends_with_the_server_cannot_be_cancelled() -> None:

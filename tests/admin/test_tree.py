@@ -10,7 +10,7 @@ import pytest
 import sniffio
 
 from tests.helpers.admin import SHOWN, children, connections, find, look, walk
-from tests.helpers.apps import hello, read_body, reply, start
+from tests.helpers.apps import hello, part, read_body, reply, start
 from tests.helpers.http2_client import http2_client
 from tests.helpers.lifespans import LifespanApp
 from tests.helpers.serving import Site, serving
@@ -369,6 +369,36 @@ async def test_streams_of_http2(engine: str) -> None:
     for stream in streams:
         assert {node["name"] for node in walk(stream) if node["kind"] == "task"} == {
             f"{OF_HERE}.ask_bank", f"{OF_HERE}.ask_shop"}
+
+
+async def tasks_of_the_connection(site: Site) -> list[str]:
+    """Their names."""
+    [connection] = find(await look(site), kind="connection")
+    return [name for kind, name in children(connection) if kind == "task"]
+
+
+async def test_a_task_of_ours_has_the_name_of_what_it_does() -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await start(send)
+        await part(send, b"some")
+        await anyio.sleep_forever()
+
+    async with serving(app, **SHOWN) as site:
+        await ask(site, get("/"))
+        await anyio.sleep(1)
+        [name] = await tasks_of_the_connection(site)
+    assert name.endswith("Supervision._watch_client")
+
+
+async def test_a_task_of_ours_has_the_name_of_what_it_does_over_http2() -> None:
+    async with serving(hang, http2=True, **SHOWN) as site, http2_client(site) as client:
+        await client.ask()
+        await settled()
+        [connection] = site.server._lifetime.connections
+        connection.drain()
+        await settled()
+        [name] = await tasks_of_the_connection(site)
+    assert name.endswith("Http2Connection._leave")
 
 
 async def test_a_websocket() -> None:

@@ -21,10 +21,11 @@ HANG = b"GET /hang?token=secret HTTP/1.1\r\nHost: a\r\n\r\n"
 
 @dataclass
 class Admin:
-    """The admin listener of a server, as its start line says."""
+    """The admin listener of a server, or its path on the main one, as the start line says."""
 
     address: str
     token: str
+    path: str = ""
 
     @classmethod
     def of(cls, server: ServerProcess) -> "Admin":
@@ -33,8 +34,15 @@ class Admin:
         assert match is not None, line
         return cls(match[1], match[2])
 
+    @classmethod
+    def under_path(cls, server: ServerProcess) -> "Admin":
+        line = server.stderr.wait_for("Admin page: ")
+        match = re.search(r"http://([^/]+)(/\S+)/#token=(\S+)$", line)
+        assert match is not None, line
+        return cls(match[1], match[3], match[2])
+
     def ask(self, path: str, body: Any = None) -> tuple[int, bytes]:
-        connection = HTTPConnection(self.address, timeout=20)
+        connection, path = HTTPConnection(self.address, timeout=20), self.path + path
         try:
             if body is None:
                 connection.request("GET", path)
@@ -105,6 +113,29 @@ def test_several_processes_at_one_address(loop: Flavour) -> None:
         assert admin.ask("/cancel", {"id": request["id"]})[0] == 200
         assert client.is_closed()
         assert admin.ask("/readyz") == (200, b"ready\n")
+
+
+def test_several_processes_under_a_path_of_the_main_listener(loop: Flavour) -> None:
+    with serve_with_workers("probe:app", loop, "--admin-path", "/-/admin") as server, hanging(server) as client:
+        admin = Admin.under_path(server)
+        pids = ready_pids(server)
+        for _ in range(6):  # whichever worker is asked
+            root = admin.tree()["root"]
+            assert (root["kind"], root["state"]) == ("supervisor", "READY")
+            assert [node["name"] for node in root["children"]] == [f"worker {pid}" for pid in sorted(pids)]
+        status, text = admin.ask("/metrics")
+        assert (status, 'trioserve_workers{state="answers"} 2.0' in text.decode().splitlines()) == (200, True)
+        [request] = find(admin.tree(), name="GET /hang?***")
+        assert [admin.ask("/cancel", {"id": "1-1"})[0] for _ in range(6)] == [404] * 6
+        assert admin.ask("/cancel", {"id": request["id"]})[0] == 200
+        assert client.is_closed()
+        assert admin.ask("/readyz") == (200, b"ready\n")
+
+
+def test_one_worker_that_is_reloaded_under_a_path(loop: Flavour) -> None:
+    with serve("probe:app", loop, "--reload", "--admin-path", "/-/admin") as server:
+        tree = Admin.under_path(server).tree()
+    assert [(node["kind"], node["state"]) for node in tree["root"]["children"]] == [("server", "READY")]
 
 
 def test_a_worker_that_stands_still_is_shown_as_silent(loop: Flavour) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from trioserve._connection import Connection
 from trioserve._connection.http1 import Http1Connection
-from trioserve._streams import ByteStream, CancellableNursery, TaskFunction
+from trioserve._streams import ByteStream, Cancellable, CancellableNursery, TaskFunction
 
 __all__ = ["VICTIM", "at_every_await"]
 
@@ -76,7 +76,7 @@ async def at_every_await(
     def cancel_of(connection: Http1Connection) -> Callable[[], None]:
         return partial(connection.cancel_all, "test") if at_deadline else connection._nursery.cancel
 
-    serve, hold, guard = Connection._serve, Http1Connection.hold, Http1Connection._guard
+    serve, hold, start_child = Connection._serve, Http1Connection.hold, Http1Connection.start_child
     for strike_at in itertools.count():
         saboteur = Saboteur(strike_at)
 
@@ -87,14 +87,17 @@ async def at_every_await(
         async def hold_sabotaged(of: Http1Connection, by: Saboteur = saboteur) -> None:
             await by.run(of.stream, hold(of), cancel_of(of))
 
-        async def guard_sabotaged(
+        def start_sabotaged(
             of: Http1Connection, function: TaskFunction, *args: object, by: Saboteur = saboteur
-        ) -> None:
-            await by.run(of.stream, guard(of, function, *args), cancel_of(of))
+        ) -> Cancellable:
+            async def child() -> None:
+                await by.run(of.stream, function(*args), cancel_of(of))
+
+            return start_child(of, child)
 
         monkeypatch.setattr(Connection, "_serve", open_sabotaged)
         monkeypatch.setattr(Http1Connection, "hold", hold_sabotaged)
-        monkeypatch.setattr(Http1Connection, "_guard", guard_sabotaged)
+        monkeypatch.setattr(Http1Connection, "start_child", start_sabotaged)
         await scenario()
         if saboteur.suspensions <= strike_at:
             return strike_at

@@ -179,8 +179,6 @@ async def test_an_address_that_is_taken(lines: pytest.LogCaptureFixture) -> None
     ({"admin": "9000"}, "admin", "is not of the form HOST:PORT"),
     ({"admin_path": "/"}, "admin_path", "leaves nothing to the application"),
     ({"admin_path": "http://a/b"}, "admin_path", "is a URL, only its path is wanted"),
-    ({"admin_path": "/-/admin", "workers": 2}, "admin_path", "shows one process only"),
-    ({"admin_path": "/-/admin", "reload": True}, "admin_path", "shows one process only"),
 ])
 def test_where_it_may_not_be(options: dict[str, Any], option: str, problem: str) -> None:
     with pytest.raises(ConfigError) as raised:

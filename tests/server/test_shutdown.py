@@ -11,10 +11,12 @@ import anyio.abc
 import pytest
 
 from tests.helpers.apps import echo, hello, part, reply, start
+from tests.helpers.http2_client import http2_client
 from tests.helpers.lifespans import LifespanApp
 from tests.helpers.serving import serving
 from tests.helpers.transcripts import get, looks_whole, ok, post, receive_response, status_of
 from trioserve import Config
+from trioserve._connection import Lifetime, Served
 from trioserve._server import Server
 from trioserve._streams.memory import MemoryListener
 from trioserve._types import Receive, Scope, Send
@@ -670,3 +672,26 @@ async def test_nobody_settles_for_longer_than_the_budget() -> None:
             assert await client.receive_rest() == b""
             await site.ended.wait()
     assert elapsed.seconds == 0
+
+
+@pytest.mark.parametrize("http2", [False, True])
+async def test_a_drain_may_find_a_connection_whose_last_task_has_ended(
+    http2: bool, monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    drained: list[Served] = []
+    end = Lifetime.end
+
+    def end_after_drain(lifetime: Lifetime, connection: Served) -> None:
+        connection.drain()
+        drained.append(connection)
+        end(lifetime, connection)
+
+    monkeypatch.setattr(Lifetime, "end", end_after_drain)
+    async with serving(hello, http2=http2) as site:
+        if http2:
+            async with http2_client(site) as client:
+                await client.get()
+        else:
+            await site.answer_to(get())
+        await settled()
+    assert len(drained) == 1

@@ -143,4 +143,4 @@ async def test_a_bug_in_an_answer_ends_nothing(played: list[Played], caplog: pyt
         assert await first.asking.ask("broken", {}) == Silence("it could not answer: see its log")
         assert await first.asking.ask("echo", {}) == {"echo": {}}
     assert [record.message for record in caplog.records if record.levelno == logging.ERROR] == [
-        "Internal error when the supervisor asked for broken"]
+        "Internal error when another process asked for broken"]

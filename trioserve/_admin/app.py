@@ -18,7 +18,8 @@ __all__ = ["AdminApp", "Source"]
 
 LARGEST_BODY: Final = 4096  # bytes, of a POST
 MOST_STREAMS: Final = 20  # of events, at once
-SHARE: Final = 0.05  # of the time that may be spent on snapshots for one stream
+SHARE: Final = 0.01  # of the time that may be spent on snapshots, for all streams together
+LONGEST_PAUSE: Final = 10.0  # seconds between snapshots; a worker that does not answer costs time, but no CPU
 RETRY: Final = b"retry: 2000\n\n"
 
 _JSON: Final = b"application/json"
@@ -52,12 +53,15 @@ class AdminApp:
     Args:
         names: hosts that it may be asked for, besides ``localhost`` and addresses in numbers.
         beside: applications for further paths, which are asked by GET only.
+        token: one of this run; a new one without it.
 
     Attributes:
         token: what a request that changes something has to have.
     """
 
-    def __init__(self, source: Source, *, names: Collection[str] = (), beside: Mapping[str, App] | None = None) -> None:
+    def __init__(
+        self, source: Source, *, names: Collection[str] = (), beside: Mapping[str, App] | None = None, token: str = ""
+    ) -> None:
         self._source = source
         self._names = frozenset(name.lower() for name in names)
         self._beside = beside or {}
@@ -65,7 +69,7 @@ class AdminApp:
         self._streams = 0
         self._left = anyio.Event()
         self._ends = anyio.Event()
-        self.token = new_token()
+        self.token = token or new_token()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -147,7 +151,8 @@ class AdminApp:
             data = json.dumps(await self._source.tree(view), separators=(",", ":")).encode()
             spent = perf_counter() - began
             await _send_part(send, b"event: tree\ndata: %b\n\n" % data)
-            with anyio.move_on_after(max(interval, spent / SHARE)):
+            pause = min(spent * self._streams / SHARE, LONGEST_PAUSE)
+            with anyio.move_on_after(max(interval, pause)):
                 await self._ends.wait()
         await _send_part(send, b'event: end\ndata: {"reason": "the server has stopped"}\n\n', more=False)
 

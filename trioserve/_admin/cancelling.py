@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from trioserve._admin.handles import Handle
-from trioserve._admin.scopes import as_scope
+from trioserve._admin.scopes import as_scope, entered_scopes
 from trioserve._admin.tree import Tree
 from trioserve._complaints import complain
 from trioserve._connection import RequestLook
@@ -39,7 +39,8 @@ def cancel(tree: Tree, id: str) -> CancelAnswer:
     if handle.kind in ("request", "stream", "websocket"):
         return _cancel_request(tree, handle, shown)
     if handle.kind == "task" and not hasattr(shown, "cancel"):
-        return _refused("trio cancels nurseries, not single tasks: cancel the nursery that it is in")
+        own = ", or a cancel scope of its own" if entered_scopes(shown.coro) else ""
+        return _refused(f"trio cancels nurseries and cancel scopes, not tasks: cancel the nursery that it is in{own}")
     if not handle.is_cancellable:
         return _refused(f"this {handle.kind} belongs to no request: it ends with the server")
     if handle.kind == "task":

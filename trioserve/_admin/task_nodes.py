@@ -38,8 +38,7 @@ def add_tasks(drawing: Drawing, node: Node, tasks: Sequence[TaskView], *, cancel
 def add_started(drawing: Drawing, node: Node, task: TaskView, coro: object, *, cancellable: bool) -> None:
     """The scopes that ``coro`` waits in, and what its task has started, as children of ``node``."""
     for key, scope in entered_scopes(coro):
-        if scope.shield or scope.deadline != math.inf:
-            node.setdefault("children", []).append(_scope_node(drawing, key, scope, cancellable=cancellable))
+        node.setdefault("children", []).append(_scope_node(drawing, key, scope, cancellable=cancellable))
     drawing.add_children(
         node, task.nurseries(), lambda nursery: _nursery_node(drawing, nursery, cancellable=cancellable),
         first=len(node.get("children", ())))

@@ -401,9 +401,6 @@ def _check_admin(config: Config) -> None:
         spec = parse_bind(config.admin)
         if not (isinstance(spec, UnixPath) or is_loopback(spec) or config.admin_public):
             raise ConfigError("admin", f"{config.admin!r} can be reached from other machines: use 127.0.0.1, [::1] or "
-                              "unix:PATH, or say --admin-public as well")
+                              "unix:PATH, or say admin_public as well")
         if spec in (*config.bind_specs, *config.insecure_bind_specs) and not forms.is_free(spec):
             raise ConfigError("admin", f"{config.admin!r} is where the application listens: choose another address")
-    if config.admin_path is not None and (config.workers > 1 or config.reload):
-        raise ConfigError("admin_path", "shows one process only, so it cannot be combined with workers or reload: "
-                          "use admin, which shows all of them")

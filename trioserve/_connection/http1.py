@@ -219,16 +219,13 @@ class Http1Connection:
     # What an exchange asks of its owner.
 
     def start_child(self, function: TaskFunction, *args: object) -> Cancellable:
-        return self._nursery.start_soon(self._guard, function, *args)
+        return self._nursery.start_soon(guarded(function, self.stream, self.stream.abort), *args)
 
     def start_watch(self, function: TaskFunction) -> None:
         self.start_child(function)
 
     def end_waits(self) -> EndWaits:
         return EndWaits(self.stream)
-
-    async def _guard(self, function: TaskFunction, *args: object) -> None:
-        await guarded(function(*args), self.stream, self.stream.abort)
 
     def on_early_answer(self) -> None:
         if self.exchange is not None and isinstance(self._inlet, Http1Inlet) and not self._inlet.leaves_little:

@@ -3,7 +3,7 @@
 import logging
 import os
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from trioserve._admin.app import AdminApp
 from trioserve._admin.cancelling import CancelAnswer, cancel
@@ -24,7 +24,9 @@ from trioserve._server.standing import Standing
 from trioserve._streams import tasks_are_in_nurseries
 from trioserve._types import App
 
-__all__ = ["Admin", "OwnProcess"]
+__all__ = ["Admin", "OwnProcess", "Whole"]
+
+ALONE: Final = "The supervisor does not answer: only the worker that was asked is shown."
 
 log = logging.getLogger("trioserve")
 
@@ -52,11 +54,53 @@ class OwnProcess:
         return NOT_READY.get(self._standing.phase, "")
 
 
+class Whole(Protocol):
+    """A server of several processes that this one is part of.
+
+    Attributes:
+        token: what a request that changes something has to have.
+    """
+
+    token: str
+
+    async def tree(self, view: View) -> dict[str, Any] | None:
+        """A snapshot; ``None`` when nobody can be asked."""
+
+    async def cancel(self, id: str) -> CancelAnswer:
+        """Cancel one node."""
+
+    async def measure(self) -> Measured | None:
+        """The numbers of all processes; ``None`` when nobody can be asked."""
+
+
+class OneOfMany:
+    """All processes of the server as a ``Source``, or this one when the others cannot be asked."""
+
+    def __init__(self, whole: Whole, process: OwnProcess) -> None:
+        self._whole = whole
+        self._process = process
+
+    async def tree(self, view: View) -> dict[str, Any]:
+        return await self._whole.tree(view) or self._alone(view)
+
+    def _alone(self, view: View) -> dict[str, Any]:
+        snapshot = self._process.snapshot(view)
+        return snapshot | {"cannot_show": [*snapshot["cannot_show"], ALONE]}
+
+    async def cancel(self, id: str) -> CancelAnswer:
+        return await self._whole.cancel(id)
+
+    def why_not_ready(self) -> str:
+        """Who can ask this process is served by it."""
+        return self._process.why_not_ready()
+
+
 class Admin:
     """Of one server.
 
     Args:
         listens: nobody else does so for this process.
+        whole: what is shown under a path, if this is one process of several.
 
     Attributes:
         process: answers for this process.
@@ -64,7 +108,7 @@ class Admin:
         recorder: for the server.
     """
 
-    def __init__(self, config: Config, standing: Standing, *, listens: bool) -> None:
+    def __init__(self, config: Config, standing: Standing, *, listens: bool, whole: Whole | None) -> None:
         self._config = config
         self._listens = listens and config.admin is not None
         history = History()
@@ -73,7 +117,9 @@ class Admin:
         self.recorder: Recorder = self.metrics.tally
         self._ledger = Ledger()
         self._app = AdminApp(
-            self.process, names=config.admin_host, beside={"/metrics": MetricsApp(self._measure)})
+            self.process if whole is None else OneOfMany(whole, self.process), names=config.admin_host,
+            beside={"/metrics": MetricsApp(self._measure if whole is None else whole.measure)},
+            token="" if whole is None else whole.token)
 
     @property
     def set_mark(self) -> Callable[[Mark], object] | None:

@@ -32,7 +32,7 @@ from trioserve._types import AnyApp
 
 if TYPE_CHECKING:
     from trioserve._admin.metrics.samples import Snapshot
-    from trioserve._server.admin import Admin, OwnProcess
+    from trioserve._server.admin import Admin, OwnProcess, Whole
 
 __all__ = ["Server", "serve"]
 
@@ -55,6 +55,7 @@ class Server:
         announce: say in the log where it listens.
         how_to_stop: what the line says besides, for a person.
         serves_admin: there is nobody else who listens on the address of ``admin``.
+        whole: the server of several processes that this one is part of, if ``admin_path`` shows it.
     """
 
     def __init__(
@@ -63,6 +64,7 @@ class Server:
         get_sockets: Callable[[], Awaitable[Sequence[socket.socket | Bound]]] | None = None,
         on_spent: Callable[[str], None] | None = None, on_phase: Callable[[Phase], None] = lambda phase: None,
         recorders: Sequence[Recorder] = (), announce: bool = True, how_to_stop: str = "", serves_admin: bool = True,
+        whole: "Whole | None" = None,
     ) -> None:  # fmt: skip
         limit = config.limit_connections
         self._given = app  # as it was, for who looks at what it is
@@ -78,7 +80,7 @@ class Server:
         self._standing = Standing(self._lifetime, self._shutdown, self._tasks)
         self._admin: Admin | None = None
         if config.admin is not None or config.admin_path is not None:
-            self._admin = self._make_admin(listens=serves_admin)
+            self._admin = self._make_admin(serves_admin, whole)
             recorders = (*recorders, self._admin.recorder)
         if config.chaos is not None:
             from trioserve._server.chaos import under_chaos  # somebody asks; nobody else pays for it
@@ -95,10 +97,10 @@ class Server:
         self._stopped = anyio.Event()
         self._failure: TrioserveError | None = None
 
-    def _make_admin(self, *, listens: bool) -> "Admin":
+    def _make_admin(self, listens: bool, whole: "Whole | None") -> "Admin":
         from trioserve._server.admin import Admin  # not for servers at which nobody looks
 
-        return Admin(self._config, self._standing, listens=listens)
+        return Admin(self._config, self._standing, listens=listens, whole=whole)
 
     # What others ask of a running server.
 

@@ -26,7 +26,7 @@ RECEIVE_BYTES: Final = 64 * 1024
 MOST_DESCRIPTORS: Final = 253  # the kernel's limit for one message
 
 
-# From the supervisor.
+# From the supervisor. Questions and replies go both ways.
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +39,7 @@ class Start:
         stacks: descriptor of the file for stacks, when the process has to be killed or dies of its own code.
         argv: the supervisor's, of ``sys``.
         announce: say in the log where the server listens.
+        admin_token: lets requests under ``admin_path`` change something; the same for all workers.
     """
 
     target: str
@@ -46,6 +47,7 @@ class Start:
     stacks: int
     argv: list[str]
     announce: bool
+    admin_token: str = ""
 
 
 @dataclass(frozen=True, slots=True)

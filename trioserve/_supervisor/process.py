@@ -45,7 +45,9 @@ class WorkerProcess:
         link: what it says, and can be told.
     """
 
-    def __init__(self, target: str, config: Config, *, interactive: bool, announce: bool) -> None:
+    def __init__(
+        self, target: str, config: Config, *, interactive: bool, announce: bool, admin_token: str = ""
+    ) -> None:
         """Start it. ``interactive`` leaves it the terminal, for a debugger. Raises OSError if the system cannot."""
         self._stacks = tempfile.TemporaryFile()  # noqa: SIM115  # close() closes it
         try:
@@ -69,7 +71,7 @@ class WorkerProcess:
             raise
         self.pid = self._process.pid
         options = {name: getattr(config, name) for name in Config.__dataclass_fields__}
-        start = Start(target, options, self._stacks.fileno(), sys.argv, announce)
+        start = Start(target, options, self._stacks.fileno(), sys.argv, announce, admin_token)
         with suppress(OSError):  # it has ended already, which wait() will tell
             self.link.send_first(start)
 

@@ -1,7 +1,8 @@
 """A question to workers, and their answers in JSON: what the supervisor's admin listener knows of them.
 
 Questions have a name (``tree``, ``cancel`` ...) and a JSON object of details. A worker answers from its event loop.
-Whoever does not answer in time, or would say too much, is named by its process id in the place of an answer.
+Whoever does not answer in time, or would say too much, is named by its process id in the place of an answer. A worker
+that shows all of them asks the supervisor in the same way.
 """
 
 import json
@@ -16,13 +17,15 @@ import anyio
 from trioserve._complaints import complain
 from trioserve._supervisor.control import Link, Question, Reply
 
-__all__ = ["ANSWER_SECONDS", "Answerer", "Answers", "Asking", "Silence", "ask_all", "reply_to"]
+__all__ = ["ANSWER_SECONDS", "NO_ANSWERS", "Answerer", "Answers", "Asking", "Silence", "ask_all", "reply_to"]
 
 ANSWER_SECONDS: Final = 2.0  # a worker whose event loop stands still for longer is shown as silent
 LARGEST_ANSWER: Final = 4 * 1024 * 1024  # bytes; a tree of 2,000 nodes has a tenth of it
 
 Answerer: TypeAlias = Callable[[Mapping[str, Any]], Awaitable[Any]]
 """Takes the details of a question; returns what JSON can say."""
+
+NO_ANSWERS: Final[Mapping[str, Answerer]] = {}
 
 log = logging.getLogger("trioserve")
 
@@ -35,10 +38,11 @@ class Silence:
 
 
 class Asking:
-    """The supervisor's side of one worker: its questions that have no answer yet."""
+    """Questions to the process at the other end of ``link`` that have no answer yet, and the answers to its own."""
 
-    def __init__(self, link: Link) -> None:
+    def __init__(self, link: Link, answerers: Mapping[str, Answerer] = NO_ANSWERS) -> None:
         self._link = link
+        self._answerers = answerers
         self._numbers = count(1)
         self._waiting: dict[int, _Waiting] = {}
 
@@ -57,13 +61,17 @@ class Asking:
         return Silence(waiting.reply.failure) if waiting.reply.failure else waiting.reply.answer
 
     def hear(self, reply: Reply) -> None:
-        """The worker has answered; perhaps nobody waits for it any more."""
+        """The other process has answered; perhaps nobody waits for it any more."""
         if (waiting := self._waiting.get(reply.number)) is not None:
             waiting.reply = reply
             waiting.heard.set()
 
+    async def answer(self, question: Question) -> None:
+        """The other process has asked."""
+        await reply_to(question, self._answerers, self._link)
+
     def give_up(self) -> None:
-        """The worker has ended."""
+        """The other process has ended."""
         for number, waiting in self._waiting.items():
             waiting.reply = Reply(number, failure="it has ended")
             waiting.heard.set()
@@ -104,7 +112,7 @@ async def ask_all(workers: Iterable[Asked], name: str, details: Mapping[str, Any
 
 
 async def reply_to(question: Question, answerers: Mapping[str, Answerer], link: Link) -> None:
-    """The worker's side: answer, or say why not."""
+    """The side of who is asked: answer, or say why not."""
     await link.send_large(await _reply(question, answerers))
 
 
@@ -115,7 +123,7 @@ async def _reply(question: Question, answerers: Mapping[str, Answerer]) -> Reply
     try:
         answer = await answerer(question.details)
     except Exception as exc:  # ours, then: a look from outside must not end the worker
-        complain(log, "Internal error when the supervisor asked for %s", question.name, exc_info=exc)
+        complain(log, "Internal error when another process asked for %s", question.name, exc_info=exc)
         return Reply(question.number, failure="it could not answer: see its log")
     size = len(json.dumps(answer))
     if size > LARGEST_ANSWER:

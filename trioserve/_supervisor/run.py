@@ -47,8 +47,7 @@ from trioserve._supervisor.tree_log import call_at_usr1, log_tree
 from trioserve._types import AnyApp
 
 if TYPE_CHECKING:
-    from trioserve._admin.metrics.worker_tally import WorkerTally
-    from trioserve._supervisor.supervisor import Supervisor
+    from trioserve._supervisor.overview import Overview
 
 __all__ = ["check_command", "run", "run_command"]
 
@@ -200,22 +199,21 @@ async def _supervise(target: str, config: Config, departure: Departure) -> None:
         supervisor = Supervisor(target, config, service)
         others = {**supervisor.signals, **call_at_usr1(supervisor.log_tree)}
         run: Callable[[], Awaitable[None]] = supervisor.run
-        if config.admin is not None:
-            run = partial(_run_with_admin, supervisor, config, service.worker_tally)
+        if config.admin is not None and supervisor.overview is not None:
+            run = partial(_run_with_admin, supervisor.run, supervisor.overview, config)
         await attended(run, *_signals_of(supervisor, departure, others=others), service.hooks.run)
 
 
-async def _run_with_admin(supervisor: "Supervisor", config: Config, worker_tally: "WorkerTally") -> None:
+async def _run_with_admin(run: Callable[[], Awaitable[None]], overview: "Overview", config: Config) -> None:
     """One admin listener shows all workers."""
     from trioserve._admin.app import AdminApp
     from trioserve._admin.metrics.page import MetricsApp
     from trioserve._server.admin_listener import serve_beside
-    from trioserve._supervisor.admin import AllWorkers
-    from trioserve._supervisor.metrics import WorkerMetrics
 
-    metrics = MetricsApp(WorkerMetrics(supervisor, worker_tally).measure)
-    app = AdminApp(AllWorkers(supervisor), names=config.admin_host, beside={"/metrics": metrics})
-    await serve_beside(supervisor.run, app, config)
+    app = AdminApp(
+        overview.workers, names=config.admin_host, beside={"/metrics": MetricsApp(overview.metrics.measure)},
+        token=overview.token)
+    await serve_beside(run, app, config)
 
 
 def _signals_of(

@@ -3,6 +3,7 @@
 import logging
 import signal
 from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
 
 import anyio
 import anyio.abc
@@ -15,12 +16,16 @@ from trioserve._server.listeners import Bound, bind, release
 from trioserve._supervisor.activation import activated_sockets
 from trioserve._supervisor.control import Drain
 from trioserve._supervisor.process import WorkerProcess
+from trioserve._supervisor.questions import NO_ANSWERS
 from trioserve._supervisor.reload import FileFilter, watch_files
 from trioserve._supervisor.service import Service
 from trioserve._supervisor.signals import SETTLE_SECONDS
 from trioserve._supervisor.slots import ReloadingSlot, Slot
 from trioserve._supervisor.tree_log import log_tree_of
 from trioserve._supervisor.workers import Patience, Worker
+
+if TYPE_CHECKING:
+    from trioserve._supervisor.overview import Overview
 
 __all__ = ["Supervisor"]
 
@@ -32,6 +37,9 @@ class Supervisor:
 
     The listening sockets are the supervisor's. A worker gets them when it starts, so they stay open whatever becomes
     of a worker.
+
+    Attributes:
+        overview: of all workers, if somebody may look.
     """
 
     _tasks: anyio.abc.TaskGroup  # for what ends when the server begins to stop
@@ -42,10 +50,7 @@ class Supervisor:
         self._target = target
         self._config = config
         self._service = service
-        self._patience = Patience(
-            healthcheck=None if config.reload else config.timeout_worker_healthcheck,  # a debugger stops the loop, too
-            shutdown=config.longest_shutdown,
-        )
+        self.overview = self._make_overview() if config.admin is not None or config.admin_path is not None else None
         self._files: FileFilter | None = None
         if config.reload:
             self._files = FileFilter(config.reload_dir, config.reload_include, config.reload_exclude)
@@ -57,6 +62,11 @@ class Supervisor:
         self._serving = anyio.CancelScope()
         self._stop_order: Drain | None = None
         self._failure: TrioserveError | None = None
+
+    def _make_overview(self) -> "Overview":
+        from trioserve._supervisor.overview import Overview  # somebody looks; nobody else pays for it
+
+        return Overview(self, self._service.worker_tally)
 
     # What signals and the file watcher ask.
 
@@ -208,8 +218,13 @@ class Supervisor:
     def _new_worker(self, on_wish: Callable[[], None]) -> Worker:
         announcer = self._announcer
         announces = announcer is None or (announcer.has_ended and not announcer.is_ready)
-        process = WorkerProcess(self._target, self._config, interactive=self._config.reload, announce=announces)
-        worker = Worker(process, tuple(self._bound), self._patience, on_wish)
+        overview, config = self.overview, self._config
+        process = WorkerProcess(
+            self._target, config, interactive=config.reload, announce=announces,
+            admin_token=overview.token if overview is not None else "")
+        worker = Worker(
+            process, tuple(self._bound), _patience_of(config), on_wish,
+            overview.answerers() if overview is not None else NO_ANSWERS)
         if announces:
             self._announcer = worker
         self._keeping.start_soon(self._report, worker)
@@ -228,6 +243,12 @@ class Supervisor:
     def _close_sockets(self) -> None:
         release(self._bound)
         self._bound.clear()
+
+
+def _patience_of(config: Config) -> Patience:
+    """A debugger stops the event loop, too."""
+    return Patience(
+        healthcheck=None if config.reload else config.timeout_worker_healthcheck, shutdown=config.longest_shutdown)
 
 
 def _error_of(worker: Worker) -> TrioserveError:

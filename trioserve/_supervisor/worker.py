@@ -11,7 +11,7 @@ import signal
 import socket
 import sys
 from functools import partial
-from typing import Final, NoReturn
+from typing import TYPE_CHECKING, Final, NoReturn
 
 import anyio
 import anyio.abc
@@ -31,6 +31,7 @@ from trioserve._supervisor.control import (
     Message,
     Question,
     Ready,
+    Reply,
     Sockets,
     Start,
     WantsReplacement,
@@ -42,10 +43,13 @@ from trioserve._supervisor.logs import set_up_logging
 from trioserve._supervisor.preparation import depart_after, load, load_env_file, show_origin
 from trioserve._supervisor.process import HELD_BACK, STACKS_SIGNAL
 from trioserve._supervisor.process_name import show_name
-from trioserve._supervisor.questions import reply_to
+from trioserve._supervisor.questions import Asking, reply_to
 from trioserve._supervisor.signals import SETTLE_SECONDS, deaf_to, how_to_stop, obey_signals, survived
 from trioserve._supervisor.tree_log import call_at_usr1, log_tree
 from trioserve._threads import start_thread
+
+if TYPE_CHECKING:
+    from trioserve._supervisor.overview import AskedOverview
 
 __all__ = ["become_worker"]
 
@@ -122,9 +126,11 @@ def _failed(exc: TrioserveError) -> Failed:
 async def _serve(start: Start, config: Config, link: Link, departure: Departure) -> None:
     app = load(start.target, config)
     supervision = _Supervision(link, departure)
+    whole = _whole(supervision.asking, start.admin_token) if config.admin_path is not None else None
     server = Server(
         app, config, get_sockets=supervision.get_sockets, announce=start.announce, how_to_stop=how_to_stop(),
         on_spent=lambda reason: link.send(WantsReplacement(reason)), serves_admin=False,
+        whole=whole,
     )
     report = _Report(link, config.timeout_worker_healthcheck)
     await attended(
@@ -134,9 +140,15 @@ async def _serve(start: Start, config: Config, link: Link, departure: Departure)
         partial(supervision.obey, server),
         report.run,
     )
-    if config.admin is not None:
+    if config.admin is not None or config.admin_path is not None:
         await _say_last_words(server, link)
     start_thread(_hear_last_orders, link, departure)
+
+
+def _whole(supervisor: Asking, token: str) -> "AskedOverview":
+    from trioserve._supervisor.overview import AskedOverview  # somebody looks; nobody else pays for it
+
+    return AskedOverview(supervisor, token)
 
 
 async def _say_last_words(server: Server, link: Link) -> None:
@@ -167,10 +179,15 @@ class _Report:
 
 
 class _Supervision:
-    """What the supervisor sends."""
+    """What the supervisor sends.
+
+    Attributes:
+        asking: questions to it.
+    """
 
     def __init__(self, link: Link, departure: Departure) -> None:
         self._link = link
+        self.asking = Asking(link)
         self._departure = departure
         self._answered = anyio.Event()  # with the sockets, or with the order to stop
         self._plain: list[bool] = []
@@ -197,6 +214,7 @@ class _Supervision:
                     else:
                         self._obey(message, server)
                 self._answered.set()
+        self.asking.give_up()
         server.request_shutdown("the supervisor has gone", settle=SETTLE_SECONDS)
         self._answered.set()
 
@@ -215,3 +233,5 @@ class _Supervision:
             case Force():
                 self._departure.hurry()
                 server.force_shutdown()
+            case Reply():
+                self.asking.hear(message)

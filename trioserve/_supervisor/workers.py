@@ -2,7 +2,7 @@
 
 import logging
 import signal
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -16,13 +16,14 @@ from trioserve._supervisor.control import (
     Force,
     LastWords,
     Message,
+    Question,
     Ready,
     Reply,
     WantsReplacement,
     WantsSockets,
 )
 from trioserve._supervisor.process import WorkerProcess
-from trioserve._supervisor.questions import Asking
+from trioserve._supervisor.questions import NO_ANSWERS, Answerer, Asking
 
 __all__ = ["Patience", "Worker"]
 
@@ -125,7 +126,7 @@ class Worker:
 
     Attributes:
         is_ready: the application has started; stays true.
-        asking: questions to it.
+        asking: questions to it, and from it.
         failure: what the worker said of its end, if it did.
         last_words: what it had counted at its end, if it could say so.
         wants_replacement: why it asks to be replaced, empty if it does not.
@@ -136,16 +137,17 @@ class Worker:
     """
 
     def __init__(
-        self, process: WorkerProcess, bounds: Sequence[Bound], patience: Patience, on_wish: Callable[[], None]
-    ) -> None:
-        """It listens on ``bounds``; ``on_wish`` is called when it asks to be replaced."""
+        self, process: WorkerProcess, bounds: Sequence[Bound], patience: Patience, on_wish: Callable[[], None],
+        answerers: Mapping[str, Answerer] = NO_ANSWERS,
+    ) -> None:  # fmt: skip
+        """It listens on ``bounds``. ``on_wish`` is called when it asks to be replaced, ``answerers`` when it asks."""
         self._process = process
         self._bounds = bounds
         self._on_wish = on_wish
         self._stop = Stop(process, patience.shutdown)
         self._pulse = Pulse(patience.healthcheck) if patience.healthcheck is not None else None
         self._began = anyio.current_time()
-        self.asking = Asking(process.link)
+        self.asking = Asking(process.link, answerers)
         self.exit_code = 0
         self.is_ready = False
         self.failure: Failed | None = None
@@ -204,8 +206,12 @@ class Worker:
             self.ended.set()
 
     async def _listen(self) -> None:
-        while messages := await self._process.link.receive():
-            self._take(messages)
+        async with anyio.create_task_group() as answering:
+            while messages := await self._process.link.receive():
+                self._take(messages)
+                for message in messages:
+                    if isinstance(message, Question):
+                        answering.start_soon(self.asking.answer, message)
 
     def _take(self, messages: Iterable[Message]) -> None:
         for message in messages:

@@ -31,6 +31,16 @@ async def test_over_http(fields: tuple[str, ...], content_type: bytes) -> None:
     assert b"\ntrioserve_websockets 3.0\n" in body_of(answer)
 
 
+async def test_nobody_answers() -> None:
+    async def measure() -> None:
+        return None
+
+    async with serving(MetricsApp(measure)) as site:
+        answer = await site.answer_to(get("/metrics"))
+    assert status_of(answer) == 503
+    assert b"does not answer" in body_of(answer)
+
+
 def test_the_text() -> None:
     page = metrics_page(THREE, "")
     assert (page.status, page.content_type.partition(";")[0]) == (200, "text/plain")

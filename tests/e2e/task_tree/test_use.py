@@ -202,6 +202,16 @@ def test_what_cannot_be_cancelled_offers_nothing(tree: Locator, page: Page) -> N
     expect(page.locator("#spoken")).to_have_text("This cannot be cancelled by itself.")
 
 
+def test_a_task_that_cannot_be_cancelled_says_what_can(tree: Locator, page: Page) -> None:
+    row(tree, "task, main.ask_shop").click()
+    expect(page.locator("#detail")).to_contain_text("On trio, nurseries and cancel scopes can")
+    expect(page.locator("#detail button")).to_be_hidden()
+    page.keyboard.press("Delete")
+    expect(page.locator("#spoken")).to_contain_text("On trio, nurseries and cancel scopes can")
+    row(tree, "nursery").first.click()
+    expect(page.locator("#detail")).not_to_contain_text("On trio, nurseries and cancel scopes can")
+
+
 def test_one_sees_a_cancellation_travel(admin: FakeAdmin, page: Page) -> None:
     """First it is on its way; then what has ended stays for a few seconds, marked, and is gone."""
     stop_clock(page)

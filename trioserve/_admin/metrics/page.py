@@ -30,15 +30,19 @@ class Page(NamedTuple):
     body: bytes
 
 
-class MetricsApp:
-    """An ASGI application: the whole of ``/metrics``. ``measure`` asks the processes."""
+SILENT: Final = Page(503, PLAIN, b"the supervisor, which knows the numbers of all workers, does not answer\n")
 
-    def __init__(self, measure: Callable[[], Awaitable[Measured]]) -> None:
+
+class MetricsApp:
+    """An ASGI application: the whole of ``/metrics``. ``measure`` asks the processes; ``None`` when nobody answers."""
+
+    def __init__(self, measure: Callable[[], Awaitable[Measured | None]]) -> None:
         self._measure = measure
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         accept = b",".join(value for name, value in scope["headers"] if name == b"accept")
-        page = metrics_page(await self._measure(), accept.decode("latin-1"))
+        measured = await self._measure()
+        page = SILENT if measured is None else metrics_page(measured, accept.decode("latin-1"))
         headers = [
             (b"content-type", page.content_type.encode()), (b"content-length", b"%d" % len(page.body)),
             (b"cache-control", b"no-store"), (b"x-content-type-options", b"nosniff"),

@@ -25,6 +25,11 @@ function tokenOfAddress() {
 
 export const canCancel = (node) => Boolean(node.cancellable) && !node.cancelled && !node.ended;
 
+/** Why there is no button. */
+export const whyNot = (node) => node?.kind === "task" && !node.ended
+  ? "This task cannot be cancelled by itself. On trio, nurseries and cancel scopes can: the one that it is in, or one of its own."
+  : "This cannot be cancelled by itself.";
+
 /** `heard` is called with each node that a person is about to cancel. */
 export function whenCancelled(heard) { onCancelled = heard; }
 

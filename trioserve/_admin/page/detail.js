@@ -1,7 +1,7 @@
 /* The selected node: what it is, and the await stack that it stands at. */
 
 import {$, facts, make, setText} from "./dom.js";
-import {canCancel} from "./cancel.js";
+import {canCancel, whyNot} from "./cancel.js";
 import {amount, counted, left, shortFile, shortName, shortPlace, stateOf, ticking} from "./words.js";
 
 export class Detail {
@@ -14,9 +14,10 @@ export class Detail {
     this.stack.tabIndex = 0;
     this.stack.setAttribute("aria-label", "Await stack, the innermost frame first");
     this.note = make("p", "hint");
+    this.why = make("p", "hint");
     this.button = make("button", "danger");
     this.button.addEventListener("click", () => askToCancel(this.node));
-    $("detail").append(this.facts, this.title, this.stack, this.note, this.button);
+    $("detail").append(this.facts, this.title, this.stack, this.note, this.why, this.button);
   }
 
   /** Show `node`, or that nothing is selected. */
@@ -31,6 +32,8 @@ export class Detail {
     this._drawStack(node);
     this.button.hidden = !canCancel(node);
     setText(this.button, `Cancel this ${node.kind}`);
+    this.why.hidden = canCancel(node) || node.kind !== "task" || node.ended || node.gone || node.cancelled;
+    setText(this.why, whyNot(node));
   }
 
   tick(now) {

@@ -1,6 +1,6 @@
 /* Puts the parts together: the feed fills the nodes, the outline chooses rows, and everything is drawn from these. */
 
-import {askToCancel, canCancel, whenCancelled} from "./cancel.js";
+import {askToCancel, canCancel, whenCancelled, whyNot} from "./cancel.js";
 import {Detail} from "./detail.js";
 import {$, setText, speak} from "./dom.js";
 import {Feed} from "./feed.js";
@@ -82,7 +82,7 @@ function filter(text) {
 
 function cancel(node) {
   if (node && canCancel(node)) askToCancel(node);
-  else speak("This cannot be cancelled by itself.");
+  else speak(whyNot(node));
 }
 
 const acts = {

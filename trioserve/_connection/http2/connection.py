@@ -287,10 +287,7 @@ class Http2Connection:
             self._await_something()
 
     def start_child(self, function: TaskFunction, *args: object) -> Cancellable:
-        return self._nursery.start_soon(self._guard, function, *args)
-
-    async def _guard(self, function: TaskFunction, *args: object) -> None:
-        await guarded(function(*args), self.stream, self._break)
+        return self._nursery.start_soon(guarded(function, self.stream, self._break), *args)
 
     # What the server asks.
 
@@ -305,7 +302,7 @@ class Http2Connection:
         self._streams.drain()
 
     def _leave_soon(self) -> None:
-        if not self._goodbye.is_leaving:
+        if not self._goodbye.is_leaving and not self.stream.lost:  # then its last task may have ended
             self._goodbye.is_leaving = True
             self.start_child(self._leave)
 
