@@ -8,7 +8,10 @@ from typing import Final
 __all__ = ["REQUESTS", "ZOO", "line_of", "load_zoo"]
 
 ZOO: Final = Path(__file__).parents[2] / "docs" / "zoo"
-REQUESTS: Final = {"shared_state": ["GET /?ann", "GET /?bob"]}
+REQUESTS: Final = {
+    "shared_state": ["GET /?ann", "GET /?bob"], "deaf_websocket": ["WS / hello"],
+    "words_after_goodbye": ["WS / hello"],
+}
 
 
 def load_zoo(name: str) -> ModuleType:

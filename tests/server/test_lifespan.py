@@ -228,6 +228,25 @@ async def test_a_shutdown_requested_during_startup_ends_at_once() -> None:
     assert elapsed.seconds == 5
 
 
+async def test_an_application_that_calls_its_interrupted_startup_a_failure(caplog: pytest.LogCaptureFixture) -> None:
+    """Starlette and FastAPI do. To the person who has pressed Ctrl-C it is none."""
+
+    async def starting(receive: Receive, send: Send) -> None:
+        await receive()
+        try:
+            await anyio.sleep_forever()
+        except BaseException as exc:
+            await send({"type": "lifespan.startup.failed", "message": f"{type(exc).__name__}\nand a traceback"})
+            raise
+
+    server = Server(with_lifespan(starting), Config(), listeners=[MemoryListener()])
+    async with anyio.create_task_group() as nursery:
+        nursery.start_soon(server.serve)
+        await settled()
+        server.request_shutdown("test")
+    assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
+
+
 # -- state -----------------------------------------------------------------------------------------------------------
 
 

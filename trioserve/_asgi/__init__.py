@@ -6,7 +6,7 @@ from trioserve._asgi.response import MESSAGE_COST, RUN_BYTES, Dated, Response, e
 from trioserve._asgi.scope import ASGI_VERSION, ScopeFactory
 from trioserve._asgi.states import BODY, COMPLETE, FIRST_BODY, START, State
 from trioserve._asgi.tls import tls_extension
-from trioserve._asgi.tolerated import ResponseWatch
+from trioserve._asgi.tolerated import ResponseWatch, WebSocketWatch
 
 __all__ = [
     "ASGI_VERSION",
@@ -23,6 +23,7 @@ __all__ = [
     "ResponseWatch",
     "ScopeFactory",
     "State",
+    "WebSocketWatch",
     "error_body",
     "host_of",
     "tls_extension",

@@ -4,11 +4,11 @@ Pure. Only a check asks; a running server does not.
 """
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, Final
 
 from trioserve._types import Message
 
-__all__ = ["ResponseWatch"]
+__all__ = ["ResponseWatch", "WebSocketWatch"]
 
 
 class ResponseWatch:
@@ -16,7 +16,10 @@ class ResponseWatch:
 
     Attributes:
         complete: the last one has been sent.
+        missing: what has to be sent before the application returns.
     """
+
+    missing: Final = "its response is complete"
 
     def __init__(self) -> None:
         self.complete = False
@@ -41,6 +44,31 @@ class ResponseWatch:
             self.complete = self.complete or not message.get("more_trailers")
         elif kind in ("http.response.pathsend", "http.response.zerocopysend"):
             self.complete = self.complete or not (message.get("more_body") or self._trailers)
+
+
+class WebSocketWatch:
+    """Follows what an application sends on one WebSocket (ASGI WebSocket 2.5).
+
+    Attributes:
+        complete: the handshake has an answer. An application may return without closing: then the server closes.
+        missing: what has to be sent before the application returns.
+    """
+
+    missing: Final = "it has answered the handshake, by websocket.accept or websocket.close"
+
+    def __init__(self) -> None:
+        self.complete = False
+        self._closed = False
+
+    def faults(self, message: Message) -> Iterator[str]:
+        """What is wrong with ``message``, each a part of a sentence. The server may have refused it, as too late."""
+        kind = message["type"]
+        if self._closed:
+            yield f"{kind} after its own websocket.close"
+        if kind == "websocket.accept":
+            yield from _faults_of_fields(message.get("headers", ()))
+        self._closed = self._closed or kind == "websocket.close"
+        self.complete = self.complete or kind != "websocket.send"
 
 
 def _faults_of_fields(headers: Any) -> Iterator[str]:

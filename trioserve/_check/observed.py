@@ -4,10 +4,12 @@ import linecache
 import sys
 from collections.abc import Iterator
 
-from trioserve._asgi import ResponseWatch
+import anyio
+
+from trioserve._asgi import ResponseWatch, WebSocketWatch
 from trioserve._check.swallowed_errors import SwallowedErrors
-from trioserve._errors import AppError
-from trioserve._trial import Finding, drive, place_of_error, place_of_frame, steps_of_error
+from trioserve._errors import AppError, ClientDisconnected
+from trioserve._trial import Finding, drive, place_of_error, place_of_frame, steps_of_error, unless_deaf
 from trioserve._types import App, Message, Receive, Scope, Send
 
 __all__ = ["Observed"]
@@ -17,7 +19,8 @@ class Observed:
     """Calls the application that it is put around, and remembers what was wrong.
 
     Attributes:
-        error: what the last request has raised.
+        error: what the last request has raised, while its client was there as far as it knew.
+        ended: set when the last request has ended.
         lifespan_error: what the lifespan has raised.
     """
 
@@ -27,6 +30,7 @@ class Observed:
         self._findings: list[Finding] = []
         self._request = ""
         self.error: Exception | None = None
+        self.ended = anyio.Event()
         self.lifespan_error: BaseException | None = None
 
     def around(self, app: App) -> App:
@@ -37,6 +41,7 @@ class Observed:
         """What comes now belongs to that request."""
         self._request = request
         self.error = None
+        self.ended = anyio.Event()
 
     def findings(self) -> list[Finding]:
         return self._findings
@@ -45,31 +50,54 @@ class Observed:
         if scope["type"] == "lifespan":
             await self._lifespan(scope, receive, send)
             return
-        try:
-            await self._conversation(scope, receive, send)
-        except Exception as exc:
-            self.error = exc
-            raise
+        ended, was_told = self.ended, False
 
-    # A request.
+        async def watched_receive() -> Message:
+            nonlocal was_told
+            message = await receive()
+            was_told = was_told or message["type"].endswith(".disconnect")
+            return message
+
+        try:
+            await self._conversation(scope, watched_receive, send)
+        except Exception as exc:
+            if not was_told and ended is self.ended:  # else its client has left, and the next one has come
+                self.error = exc
+            raise
+        finally:
+            ended.set()
+
+    # A request, or a WebSocket.
 
     async def _conversation(self, scope: Scope, receive: Receive, send: Send) -> None:
-        watch = ResponseWatch()
+        watch = WebSocketWatch() if scope["type"] == "websocket" else ResponseWatch()
         request = self._request
+
+        def note(text: str) -> None:
+            self._note(Finding("asgi", text, place_of_frame(sys._getframe()), request))
+
+        def note_faults(message: Message) -> None:
+            faults = [*watch.faults(message)]
+            if place_of_frame(sys._getframe()):  # else a library sends by itself what the server takes nevertheless
+                for fault in faults:
+                    note(f"it sends {fault}")
 
         async def watched_send(message: Message) -> None:
             try:
                 await send(message)
             except AppError as exc:
-                self._note(Finding("asgi", str(exc), place_of_frame(sys._getframe()), request))
+                note(str(exc))
                 raise
-            if scope["type"] == "http":
-                for fault in watch.faults(message):
-                    self._note(Finding("asgi", f"it sends {fault}", place_of_frame(sys._getframe()), request))
+            except ClientDisconnected:
+                if scope["type"] == "websocket":
+                    note_faults(message)  # it may be the application that has ended this
+                raise
+            note_faults(message)
 
-        await self._app(scope, receive, watched_send)
-        if scope["type"] == "http" and not watch.complete:
-            self._note(Finding("asgi", "it returns before its response is complete", "", request))
+        await self._app(
+            scope, unless_deaf(receive, lambda finding: self._note(finding.at(request=request))), watched_send)
+        if not watch.complete:
+            note(f"it returns before {watch.missing}")
 
     def _note(self, finding: Finding) -> None:
         if finding not in self._findings:

@@ -9,7 +9,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Final
 
-from trioserve._check.trial import CANNOT_RUN, Outcome, Plan
+from trioserve._check.outcome import Outcome
+from trioserve._check.trial import CANNOT_RUN, Plan
 from trioserve._trial import Finding
 
 __all__ = ["CannotRun", "check_backend"]
@@ -50,9 +51,10 @@ def check_backend(plan: Plan, seconds: float) -> Outcome:
 def _unfinished(said: str, exit_code: int, plan: Plan, seconds: float) -> Finding:
     """The trial has no result: its time was over, or the process has died."""
     lines = [line.strip() for line in said.splitlines() if line.strip()]
-    if "Timeout (" in said:  # faulthandler's word, in front of where each thread stands
+    if "Timeout (" in said:  # faulthandler's word, in front of where each thread stands, the event loop's last
         text = f"the trial did not end within {seconds:g} s"
-        where = next((line for line in lines if line.startswith("File ")), "")
+        loop_thread = max((number for number, line in enumerate(lines) if line.startswith("Thread ")), default=0)
+        where = next((line for line in lines[loop_thread:] if line.startswith("File ")), "")
     else:
         text = f"the trial's process ended with exit code {exit_code}: {' '.join(lines[-1:])}"
         where = ""

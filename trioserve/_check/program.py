@@ -4,7 +4,9 @@ It reads a plan as JSON from stdin, and writes what came of it into the file tha
 """
 
 import json
+import os
 import sys
+import threading
 
 
 def _try_as_planned() -> None:
@@ -16,6 +18,9 @@ def _try_as_planned() -> None:
     result = run_trial(Plan(**words))
     with open(result_file, "w", encoding="utf-8") as file:
         json.dump(result, file)
+    others = [thread for thread in threading.enumerate() if thread is not threading.current_thread()]
+    if not all(thread.daemon for thread in others):
+        os._exit(0)  # Python would wait for threads of the application, which may wait for each other
 
 
 if __name__ == "__main__":

@@ -4,7 +4,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from trioserve._check.trial import Outcome
+from trioserve._check.outcome import Outcome
+from trioserve._server.lengths import shown_length
 from trioserve._trial import Finding
 
 __all__ = ["Report", "as_text"]
@@ -73,7 +74,8 @@ def as_text(report: Report) -> list[str]:
         return [*lines, "Nothing found."]
     for finding in findings:
         during = ", ".join(part for part in (finding.request, finding.point, finding.backend) if part)
-        lines += ["", f"{finding.kind:<12} {finding.text}"]
+        lasted = f" for {shown_length(finding.seconds)}" if finding.seconds else ""
+        lines += ["", f"{finding.kind:<12} {finding.text}{lasted}"]
         lines += [f"{'':<12} {label:<6} {text}" for label, text in (
             ("at", finding.where), ("during", during), ("do", finding.advice)) if text]
     return [*lines, "", f"{len(findings)} found."]

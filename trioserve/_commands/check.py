@@ -6,6 +6,8 @@ from typing import Any, Final
 import click
 
 from trioserve._check import CannotRun, Plan, Report, as_text, check_backend
+from trioserve._config import Config
+from trioserve._errors import ConfigError
 from trioserve._points import Point
 from trioserve._trial import TrialRequest
 
@@ -41,14 +43,28 @@ class PointText(click.ParamType[str]):
         return str(value)
 
 
+class BlockedLength(click.ParamType[float | None]):
+    """A length of time, as the server's option of the same name has it."""
+
+    name = "length"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float | None:
+        try:
+            return Config.from_options({"warn_blocked": value}).warn_blocked
+        except ConfigError as exc:
+            self.fail(exc.problem, param, ctx)
+
+
 def check(
     app: str, request: tuple[str, ...], backend: tuple[str, ...], chaos: bool, point: tuple[str, ...], factory: bool,
-    app_dir: str, timeout: float, as_json: bool,
+    app_dir: str, timeout: float, warn_blocked: float | None, as_json: bool,
 ) -> None:  # fmt: skip
     """Try, print, and exit."""
     requests = list(request or ("GET /",))
     options = {"factory": factory, "app_dir": app_dir}
-    plans = [Plan(app, name, requests, options, chaos, list(point)) for name in dict.fromkeys(backend or BACKENDS)]
+    plans = [
+        Plan(app, name, requests, options, chaos, list(point), warn_blocked)
+        for name in dict.fromkeys(backend or BACKENDS)]
     try:
         report = Report(app, [check_backend(plan, timeout) for plan in plans])
     except CannotRun as exc:
@@ -64,7 +80,8 @@ command = click.Command(
     params=[
         click.Argument(["app"], metavar="APP"),
         click.Option(["--request"], type=RequestText(), multiple=True, metavar="'METHOD PATH [BODY]'",
-                     help="A request to send; can be repeated [default: 'GET /']."),
+                     help="A request to send, or a WebSocket to open: 'WS /chat hello' sends it one message; can be "
+                          "repeated [default: 'GET /']."),
         click.Option(["--backend"], type=click.Choice(BACKENDS), multiple=True,
                      help="Try only this one [default: both]."),
         click.Option(["--chaos"], is_flag=True,
@@ -76,6 +93,8 @@ command = click.Command(
                      help="Where to look for APP first [default: the current directory]."),
         click.Option(["--timeout"], type=click.FloatRange(min=1), default=60.0, metavar="SECONDS",
                      help="A trial on one backend that takes longer has not ended by itself [default: 60]."),
+        click.Option(["--warn-blocked"], type=BlockedLength(), default="100ms", metavar="SECONDS|off",
+                     help="Report where the event loop stands still for longer than this [default: 100ms]."),
         click.Option(["--json", "as_json"], is_flag=True, help="Print the report as JSON."),
     ],
     help="""Run the lifespan of APP and send it requests, on trio and on asyncio, each in a process of its own and

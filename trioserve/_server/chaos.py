@@ -7,13 +7,16 @@ points again, whatever comes between them. What is found names its point, which 
 import logging
 import random
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
+
+import anyio
 
 from trioserve._complaints import complain
 from trioserve._errors import ClientDisconnected
 from trioserve._points import Point, random_point, seed_or_point
-from trioserve._trial import Call
+from trioserve._protocol.websocket.codec import ABNORMAL
+from trioserve._trial import Call, Finding, LifespanCall
 from trioserve._types import App, Message, Receive, Scope, Send
 
 __all__ = ["under_chaos"]
@@ -31,7 +34,7 @@ def under_chaos(app: App, text: str, stop: Callable[[str], None]) -> App:
 
     async def call(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
-            await app(scope, receive, send)
+            await chaos.run_lifespan(app, scope, receive, send, stop)
         else:
             await chaos.run(app, scope, receive, send, stop)
 
@@ -47,35 +50,35 @@ class Chaos:
         self.described = f"point {source}" if isinstance(source, Point) else f"seed {source}"
 
     async def run(self, app: App, scope: Scope, receive: Receive, send: Send, stop: Callable[[str], None]) -> None:
-        """Call ``app``, struck or not. A client that is made to leave is still there, and gets no answer."""
-        line = f"{scope.get('method', 'websocket')} {scope['path']}"
+        """Call ``app`` for a request, struck or not. A client that is made to leave is still there in truth."""
+        line = f"{scope.get('method', 'WS')} {scope['path']}"
         point = self._choose(line)
-        left = False
+        client = DepartingClient(scope, receive, send)
 
         def strike() -> None:
-            nonlocal left
             if point is not None and point.kind == "shutdown":
                 stop("chaos")
             else:
-                left = True
-
-        async def receive_or_leave() -> Message:
-            return _disconnect(scope) if left else await receive()
-
-        async def send_or_leave(message: Message) -> None:
-            if left:
-                raise ClientDisconnected("chaos: the client has left")
-            await send(message)
+                client.leave()
 
         call = Call(point, strike)
         try:
-            await call.run(app, scope, receive_or_leave, send_or_leave)
+            await call.run(app, scope, client.receive, client.send)
         finally:
-            if call.struck.is_set():
-                complain(log, "chaos: %s was struck at %s", line, point, level=logging.WARNING)
-            for finding in call.findings:
-                complain(log, "chaos: %s. %s See it again with --chaos %s",
-                         finding.at(request=line, point=str(point)), finding.advice, point)
+            _say(line, point if call.struck.is_set() else None, call.findings)
+
+    async def run_lifespan(
+        self, app: App, scope: Scope, receive: Receive, send: Send, stop: Callable[[str], None]
+    ) -> None:
+        """Call ``app`` for its lifespan. When its start-up was struck, the server stops, as after Ctrl-C."""
+        point = self._source if isinstance(self._source, Point) else None
+        call = LifespanCall(point)
+        try:
+            await call.run(app, scope, receive, send)
+        finally:
+            if call.was_struck:
+                _say("the lifespan", point, call.findings)
+                stop("chaos")
 
     def _choose(self, line: str) -> Point | None:
         if isinstance(self._source, Point):
@@ -85,7 +88,45 @@ class Chaos:
         return random_point(rng) if rng.random() < STRUCK_PART else None
 
 
-def _disconnect(scope: Scope) -> Message:
-    if scope["type"] == "websocket":
-        return {"type": "websocket.disconnect", "code": 1006, "reason": ""}
-    return {"type": "http.disconnect"}
+def _say(line: str, struck_at: Point | None, findings: Sequence[Finding]) -> None:
+    if struck_at is not None:
+        complain(log, "chaos: %s was struck at %s", line, struck_at, level=logging.WARNING)
+    point, again = ("", "") if struck_at is None else (str(struck_at), f" See it again with --chaos {struck_at}")
+    for finding in findings:
+        complain(log, "chaos: %s. %s%s", finding.at(request=line, point=point), finding.advice, again)
+
+
+class DepartingClient:
+    """What the application receives and sends, until the client leaves; then what it would see of one that has left."""
+
+    def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self._is_websocket = scope["type"] == "websocket"
+        self._receive = receive
+        self._send = send
+        self._waiting: list[anyio.CancelScope] = []  # of the application's tasks that receive
+        self._has_left = False
+
+    def leave(self) -> None:
+        """Who waits for a message already gets to know it, too."""
+        self._has_left = True
+        for waiting in self._waiting:
+            waiting.cancel()
+
+    async def receive(self) -> Message:
+        """ASGI ``receive``."""
+        if not self._has_left:
+            with anyio.CancelScope() as waiting:
+                self._waiting.append(waiting)
+                try:
+                    return await self._receive()
+                finally:
+                    self._waiting.remove(waiting)
+        if self._is_websocket:
+            return {"type": "websocket.disconnect", "code": ABNORMAL, "reason": ""}
+        return {"type": "http.disconnect"}
+
+    async def send(self, message: Message) -> None:
+        """ASGI ``send``. Raises ClientDisconnected."""
+        if self._has_left:
+            raise ClientDisconnected("chaos: the client has left")
+        await self._send(message)

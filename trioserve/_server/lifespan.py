@@ -120,7 +120,7 @@ class Lifespan:
         try:
             await self._app(self._scope, self._receive, self._send)
         except BaseException as exc:
-            order, error = orders_and_errors(exc, cancelled=anyio.current_effective_deadline() == float("-inf"))
+            order, error = orders_and_errors(exc, cancelled=_is_cancelled())
             if error is not None:
                 self._on_error(error)
             if order is not None:
@@ -174,6 +174,8 @@ class Lifespan:
             self.state = self._scope["state"]
             self.context = contextvars.copy_context()
             self._started.set()
+        elif kind == "lifespan.startup.failed" and starting and _is_cancelled():
+            pass  # the server was told to stop, which is no failure of the application's
         elif kind == "lifespan.startup.failed" and starting:
             text = str(message.get("message", ""))
             self.failure = StartupFailed(f"the application failed to start: {_in_one_line(text)}")
@@ -194,6 +196,11 @@ class Lifespan:
 
 class _TakenForRequest(AppError):
     """During start-up the application sent a message that belongs to no lifespan: it does not look at its scope."""
+
+
+def _is_cancelled() -> bool:
+    """The task that asks is being cancelled."""
+    return anyio.current_effective_deadline() == float("-inf")
 
 
 def _in_one_line(text: str) -> str:

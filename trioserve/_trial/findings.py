@@ -1,6 +1,6 @@
 """What was found in an application: a kind, what happened, where, and what to do about it. Pure."""
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Final
 
 __all__ = ["KINDS", "Finding"]
@@ -11,6 +11,7 @@ KINDS: Final[dict[str, str]] = {
     "backend": "Serve it with --backend of the one it was written for, or use anyio, which runs on both.",
     "blocking": "Run it in a thread, with anyio.to_thread.run_sync, or take an asynchronous library.",
     "cut": "Shield what has to be done: with anyio.CancelScope(shield=True), or anyio.move_on_after(5, shield=True).",
+    "endless": "Leave the loop when http.disconnect or websocket.disconnect comes: nothing will come after it.",
     "left-behind": "Start it in a nursery or task group that ends before the application's lifespan does.",
     "lifespan": "Let the exception out, or answer lifespan.startup.failed: a server that cannot work should not start.",
     "overtaken": "Keep what belongs to one request in a local variable, in scope['state'] or in a ContextVar.",
@@ -36,6 +37,7 @@ class Finding:
         request: the one during which it happened, such as ``GET /``; empty for the lifespan and the whole run.
         point: the strike that led to it, such as ``cancel@3``; empty without one.
         backend: ``trio`` or ``asyncio``; empty when it is about both.
+        seconds: for which the event loop stood still, if that was seen; it says nothing about what was found.
     """
 
     kind: str
@@ -44,6 +46,7 @@ class Finding:
     request: str = ""
     point: str = ""
     backend: str = ""
+    seconds: float = field(default=0.0, compare=False)
 
     @property
     def advice(self) -> str:
@@ -54,7 +57,7 @@ class Finding:
         return replace(self, request=request, point=point)
 
     def as_json(self) -> dict[str, Any]:
-        return asdict(self) | {"advice": self.advice}
+        return asdict(self) | {"seconds": round(self.seconds, 3), "advice": self.advice}
 
     def __str__(self) -> str:
         during = ", ".join(part for part in (self.request, self.point, self.backend) if part)

@@ -9,8 +9,10 @@ from typing import Final, TypeAlias
 from trioserve._connection import await_frames
 from trioserve._installed import is_installed
 
-__all__ = ["Step", "is_own", "place_of_error", "place_of_frame", "seen_from_here", "steps_of_error", "steps_of_wait",
-           "written"]  # fmt: skip
+__all__ = [
+    "Step", "is_own", "is_own_file", "own_place_of_error", "place_of_error", "place_of_frame", "seen_from_here",
+    "steps_of_error", "steps_of_wait", "written",
+]  # fmt: skip
 
 Step: TypeAlias = tuple[CodeType, int]
 """A function and the line in it where it called, or awaited, the next one."""
@@ -19,8 +21,12 @@ _OURS: Final = os.path.join(os.path.realpath(Path(__file__).parents[1]), "")
 
 
 def is_own(code: CodeType) -> bool:
-    """The application's own: neither Python's, nor an installed package's, nor ours."""
-    filename = code.co_filename
+    """The application's own code."""
+    return is_own_file(code.co_filename)
+
+
+def is_own_file(filename: str) -> bool:
+    """That of a code object of the application's own: neither Python's, nor an installed package's, nor ours."""
     return not (filename.startswith("<") or is_installed(filename) or os.path.realpath(filename).startswith(_OURS))
 
 
@@ -44,6 +50,11 @@ def place_of_error(exc: BaseException) -> str:
     while isinstance(exc, BaseExceptionGroup):
         exc = exc.exceptions[0]
     return _innermost(steps_of_error(exc))
+
+
+def own_place_of_error(exc: BaseException) -> str:
+    """The application's last line before the exception, or empty."""
+    return _innermost(steps_of_error(exc), or_else=False)
 
 
 def place_of_frame(frame: FrameType | None) -> str:

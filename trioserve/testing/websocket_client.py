@@ -20,6 +20,7 @@ __all__ = ["WebSocketClient", "WebSocketClosed", "WebSocketRefused", "open_webso
 NO_CODE: Final = 1005  # a close frame without a code, RFC 6455 §7.4.1
 ABNORMAL: Final = 1006  # an end without a close frame
 
+
 class WebSocketRefused(Exception):
     """The server has answered the handshake with a response instead of 101.
 
@@ -69,6 +70,11 @@ class WebSocketClient:
         self._parts: list[str | bytes] = []  # of the message that is arriving
         self._refused: WebSocketRefused | None = None
         self._closed: WebSocketClosed | None = None
+
+    @property
+    def close_code(self) -> int | None:
+        """That of the end, as ``WebSocketClosed`` has it; ``None`` while there is none."""
+        return None if self._closed is None else self._closed.code
 
     async def open(self, request: events.Request) -> None:
         """The handshake (RFC 6455 §4.1). Raises WebSocketRefused, or WebSocketClosed if there is no answer."""

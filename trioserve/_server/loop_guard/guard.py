@@ -6,19 +6,29 @@ which costs it a turn. If it does not answer in time, its stack shows where it s
 
 import sys
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import FrameType
-from typing import Final
+from typing import Final, Protocol
 
 import anyio
 
 from trioserve._server.loop_guard.clocks import Cause, Clocks, Moment, cause_of
-from trioserve._server.loop_guard.stalls import Stalls
 from trioserve._streams import Network
 from trioserve._threads import start_thread
 
 __all__ = ["LoopGuard"]
 
 LOOKS: Final = 2  # in the time that the loop may stand still; what takes half as long again is never missed
+
+
+class Stalls(Protocol):
+    """What the guard tells, in its own thread: see ``stalls.Stalls``."""
+
+    def begin(self, frame: FrameType | None, so_far: Moment) -> None: ...
+    def end(self, seconds: float) -> None: ...
+    def held_up(self, frame: FrameType | None, seconds: float, cause: Cause) -> None: ...
+    def process_stood(self, seconds: float) -> None: ...
 
 
 class LoopGuard:
@@ -43,10 +53,15 @@ class LoopGuard:
 
     async def run(self) -> None:
         """A task: watch until cancelled."""
-        self._clocks.start()
-        start_thread(self._watch)
-        try:
+        with self.watching():
             await anyio.sleep_forever()
+
+    @contextmanager
+    def watching(self) -> Iterator[threading.Thread]:
+        """Watch for the length of a block. The thread ends soon after it, when it has told all that it has seen."""
+        self._clocks.start()
+        try:
+            yield start_thread(self._watch)
         finally:
             self._stopped.set()
             self._answered.set()
