@@ -7,8 +7,8 @@ from trioserve._asgi.fields import Pair, field_lines
 from trioserve._asgi.response import Dated, Response, error_body
 from trioserve._asgi.states import BODY, COMPLETE
 from trioserve._protocol.events import RequestHead
-from trioserve._protocol.handshake import Handshake
 from trioserve._protocol.reasons import REASON_PHRASES
+from trioserve._protocol.websocket.handshake import Handshake
 
 __all__ = ["Http1Response", "StandingFields", "error_response"]
 

@@ -26,7 +26,7 @@ from trioserve._asgi.file_message import FILE_TYPES, FileMessage, read_file_mess
 from trioserve._asgi.states import BODY, COMPLETE, FILE, FIRST_BODY, START, TRAILERS
 from trioserve._errors import AppError
 from trioserve._protocol.events import RequestHead
-from trioserve._protocol.handshake import Handshake
+from trioserve._protocol.websocket.handshake import Handshake
 from trioserve._types import Message
 
 __all__ = ["MESSAGE_COST", "RUN_BYTES", "Dated", "Response", "error_body"]
