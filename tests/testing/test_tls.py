@@ -191,6 +191,7 @@ async def test_a_handshake_meets_the_timeout_of_the_client() -> None:
         with seconds_passed() as elapsed, pytest.raises(httpx.ConnectTimeout):
             await client.get("https://localhost/")
     assert elapsed.seconds == 3
+    assert silent.lost
 
 
 async def test_tls_settings_of_a_client_need_a_server_with_tls() -> None:

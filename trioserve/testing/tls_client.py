@@ -2,8 +2,9 @@
 
 import ssl
 
-import anyio.abc
 from anyio.streams.tls import TLSStream
+
+from trioserve.testing.raw_client import RawClient
 
 __all__ = ["begin_tls", "trusting_context"]
 
@@ -16,14 +17,19 @@ def trusting_context() -> ssl.SSLContext:
     return context
 
 
-async def begin_tls(connection: anyio.abc.ByteStream, context: ssl.SSLContext, hostname: str | None) -> TLSStream:
+async def begin_tls(connection: RawClient, context: ssl.SSLContext, hostname: str | None) -> TLSStream:
     """Do the handshake of a client over ``connection``, and return the stream above it.
 
-    The stream takes an end without ``close_notify`` for an end, as clients of HTTP do (RFC 9112 §9.8).
+    If the handshake fails or is cancelled, the connection is reset. The stream takes an end without ``close_notify``
+    for an end, as clients of HTTP do (RFC 9112 §9.8).
 
     Raises:
         ssl.SSLError: the handshake has failed.
         anyio.BrokenResourceError: the server has broken the connection.
     """
-    return await TLSStream.wrap(
-        connection, server_side=False, hostname=hostname, ssl_context=context, standard_compatible=False)
+    try:
+        return await TLSStream.wrap(
+            connection, server_side=False, hostname=hostname, ssl_context=context, standard_compatible=False)
+    except BaseException:
+        connection.reset()
+        raise
