@@ -77,7 +77,7 @@ def _fields(request: TrialRequest) -> list[tuple[str, str]]:
 async def _converse(client: RawClient, request: TrialRequest, answer: Answer, silence: float) -> None:
     """Open a WebSocket, send the message if there is one, listen, close."""
     try:
-        async with open_websocket(client, request.target, {}, (), False) as websocket:
+        async with open_websocket(client, client, request.target, {}, (), False) as websocket:
             answer.status = 101
             if request.body:
                 await websocket.send(request.body.decode())
