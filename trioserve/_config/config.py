@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 from trioserve._config import forms
-from trioserve._config.addresses import BindSpec, Descriptor, HostPort, UnixPath, is_loopback, parse_bind
+from trioserve._config.addresses import BindSpec, Descriptor, HostPort, UnixPath, parse_bind
+from trioserve._config.contradictions import check_addresses, check_admin, check_processes
 from trioserve._config.declaring import (
     KIBIBYTE,
     LEVELS,
@@ -27,7 +28,6 @@ from trioserve._config.declaring import (
 )
 from trioserve._config.implied import implied
 from trioserve._config.values import Option, can_be_none, read_value
-from trioserve._errors import ConfigError
 from trioserve._host_names import NamedCertificate, parse_named_certificate
 
 __all__ = ["DEFAULT_ACCESS_FORMAT", "OPTIONS", "Config", "Option", "options"]
@@ -323,14 +323,10 @@ class Config:
             value = getattr(self, name)
             given = default if value is None and not can_be_none(hint) else value
             object.__setattr__(self, name, read_value(name, given, hint, known))
-        if self.reload and self.workers > 1:
-            raise ConfigError("workers", f"{self.workers} workers cannot be reloaded: reload runs one, choose either")
-        if self.teach and self.workers > 1:
-            raise ConfigError("teach", f"timelines of {self.workers} workers would be mixed: use --workers 1")
-        if self.chaos is not None and self.workers > 1:
-            raise ConfigError("chaos", f"it needs one process, to be repeatable, and not {self.workers} workers")
-        _check_binding(self)
-        _check_admin(self)
+        check_processes(self.workers, reload=self.reload, teach=self.teach, chaos=self.chaos is not None)
+        moved = [name for name in ("host", "port") if getattr(self, name) != Config.__dataclass_fields__[name].default]
+        check_addresses(self.bind_specs, self.insecure_bind_specs, not_used=() if self.binds_by_default else moved)
+        check_admin(self.admin, [*self.bind_specs, *self.insecure_bind_specs], is_public=self.admin_public)
 
     @classmethod
     def from_options(cls, given: Mapping[str, Any]) -> "Config":
@@ -382,25 +378,3 @@ def options() -> list[tuple[str, Any, Any, Option]]:
     """Each option as (name, type, default, what is known of it), in the order of the reference."""
     hints = typing.get_type_hints(Config)
     return [(field.name, hints[field.name], field.default, OPTIONS[field.name]) for field in dataclasses.fields(Config)]
-
-
-def _check_binding(config: Config) -> None:
-    """Addresses are there once, and nothing contradicts (``Config.bind_specs``)."""
-    seen: list[BindSpec] = []
-    if not config.binds_by_default:
-        for name in ("host", "port"):
-            if getattr(config, name) != Config.__dataclass_fields__[name].default:
-                raise ConfigError(name, "cannot be combined with bind, uds or fd; write it as another bind HOST:PORT")
-        seen = forms.each_once("bind", config.bind_specs, seen)
-    forms.each_once("insecure_bind", config.insecure_bind_specs, seen)
-
-
-def _check_admin(config: Config) -> None:
-    """The admin listener is out of reach for other machines unless that is wanted."""
-    if config.admin is not None:
-        spec = parse_bind(config.admin)
-        if not (isinstance(spec, UnixPath) or is_loopback(spec) or config.admin_public):
-            raise ConfigError("admin", f"{config.admin!r} can be reached from other machines: use 127.0.0.1, [::1] or "
-                              "unix:PATH, or say admin_public as well")
-        if spec in (*config.bind_specs, *config.insecure_bind_specs) and not forms.is_free(spec):
-            raise ConfigError("admin", f"{config.admin!r} is where the application listens: choose another address")

@@ -8,16 +8,15 @@ import re
 from collections.abc import Callable
 from typing import Any, Final
 
-from trioserve._config.addresses import BindSpec, HostPort, parse_bind
+from trioserve._config.addresses import parse_bind
 from trioserve._config.values import nearest
-from trioserve._errors import ConfigError
 from trioserve._host_names import HostNames, parse_named_certificate
 from trioserve._points import seed_or_point
 from trioserve._root_path import read_prefix
 from trioserve._trust import TrustedPeers, believed_fields
 
 __all__ = [
-    "admin_path", "each_once", "event_loop", "field_line", "field_name", "host", "is_free", "octal", "parse_bind",
+    "admin_path", "event_loop", "field_line", "field_name", "host", "octal", "parse_bind",
     "parse_named_certificate", "read_prefix", "seed_or_point", "server_name", "socket_path", "trusted_fields",
     "trusted_peers",
 ]
@@ -87,17 +86,3 @@ def admin_path(text: str) -> str:
     if not path:
         raise ValueError(f"{text!r} leaves nothing to the application")
     return path
-
-
-def is_free(spec: BindSpec) -> bool:
-    """It is another address each time: that of port 0."""
-    return isinstance(spec, HostPort) and spec.port == 0
-
-
-def each_once(name: str, specs: list[BindSpec], seen: list[BindSpec]) -> list[BindSpec]:
-    """``seen`` and ``specs``, which have no address in common."""
-    for spec in specs:
-        if spec in seen and not is_free(spec):
-            raise ConfigError(name, f"'{spec}' is there twice")
-        seen = [*seen, spec]
-    return seen
