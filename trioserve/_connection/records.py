@@ -32,19 +32,11 @@ class SentResponse(Protocol):
 
 
 class RecordedRequest(Protocol):
-    """Who asked for what, and since when."""
+    """Who asked for what."""
 
     @property
     def head(self) -> RequestHead:
         """What the client asked for."""
-
-    @property
-    def started(self) -> float:
-        """When it began, in ``perf_counter`` seconds."""
-
-    @property
-    def end_reason(self) -> str:
-        """Why it was ended before its time; empty otherwise."""
 
     def run_in_context(self, function: Any, *args: Any) -> None:
         """Call ``function`` with the application's context variables, as far as there are any."""

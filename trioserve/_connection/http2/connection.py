@@ -302,7 +302,7 @@ class Http2Connection:
         self._streams.drain()
 
     def _leave_soon(self) -> None:
-        if not self._goodbye.is_leaving and not self.stream.lost:  # then its last task may have ended
+        if not self._goodbye.is_leaving and not self.stream.lost:  # at the end of a lost one no task can be started
             self._goodbye.is_leaving = True
             self.start_child(self._leave)
 
