@@ -5,7 +5,7 @@ from typing import Any
 
 import anyio.to_thread
 
-ROUNDS = 1_000_000
+ROUNDS = 2_000_000
 
 
 def hashed(password: bytes) -> bytes:

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from trioserve.testing import chaos
+from trioserve.testing import chaos, open_test_server, raw_request
 from trioserve.testing.chaos_rounds import explore
 
 
@@ -51,6 +51,17 @@ async def test_what_slow_clients_share() -> None:
 
     report = await explore(app, ["GET /?ann", "GET /?bob"], points=["slow@0"])
     assert ("overtaken", "GET /?ann") in {(finding.kind, finding.request) for finding in report.findings}
+
+
+async def test_a_call_of_a_running_server_is_cancelled(caplog: pytest.LogCaptureFixture) -> None:
+    """As by a timeout. That is no fault of the application's, and the next one comes to its own strike."""
+    async with open_test_server(upload, chaos="cancel@0") as server:
+        for _ in range(2):
+            client = server.connect()
+            await client.send(raw_request(headers={"connection": "close"}))
+            assert (await client.receive_rest()).startswith(b"HTTP/1.1 500 ")
+    lines = [record.getMessage() for record in caplog.records if record.getMessage().startswith("chaos: ")]
+    assert lines == ["chaos: GET / was struck at cancel@0"] * 2
 
 
 @pytest.mark.parametrize("point", ["cancel@0", "pause@1"])

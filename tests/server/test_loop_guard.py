@@ -130,12 +130,12 @@ async def test_a_function_that_blocks_each_request_is_named_once_and_counted(
     async with serving(block, warn_blocked=BLOCKED) as site:
         await site.answer_to(get())
         await ears.hear_the_end()
-        said = len(ears.lines)
         while site.server.stalls.count < 3:
             release = threading.Timer(1.5 * BLOCKED, block.noticed.set)  # nothing is said that would
             release.start()
             await site.answer_to(get())
-    assert len(ears.lines) == said
+    named = [line for line in ears.lines if line.startswith("The event loop stands still")]
+    assert sum("(Blocking.__call__)" in line for line in named) == 1  # a busy machine may take long to start a thread
 
 
 async def test_what_was_not_said_is_counted_in_the_next_line(ears: Ears) -> None:
