@@ -109,10 +109,16 @@ def application_errors(exc: BaseException, *, client_left: bool) -> BaseExceptio
     itself; a group tells nothing by its own context, which may be that of any of its members.
     """
 
+    return _errors_in(exc, client_left, frozenset())
+
+
+def _errors_in(exc: BaseException, client_left: bool, led_to: frozenset[int]) -> BaseException | None:
+    """The same for what is behind another exception. ``led_to``, by their ids, are being judged, and not again."""
+
     def is_no_error(exc: BaseException) -> bool:
         if isinstance(exc, BaseExceptionGroup):
             return False  # ``split`` goes on to its members
-        return isinstance(exc, ClientDisconnected) or (client_left and _comes_from_disconnect(exc))
+        return isinstance(exc, ClientDisconnected) or (client_left and _comes_from_disconnect(exc, led_to))
 
     if isinstance(exc, BaseExceptionGroup):
         found, rest = exc.split(is_no_error)
@@ -120,9 +126,12 @@ def application_errors(exc: BaseException, *, client_left: bool) -> BaseExceptio
     return None if is_no_error(exc) else exc
 
 
-def _comes_from_disconnect(exc: BaseException) -> bool:
-    """There is a ClientDisconnected among what led to ``exc``, or a group of nothing else."""
-    seen: set[int] = set()
+def _comes_from_disconnect(exc: BaseException, led_to: frozenset[int]) -> bool:
+    """There is a ClientDisconnected among what led to ``exc``, or a group of nothing else.
+
+    Whoever raises a member of a group, such as Starlette, makes the group its context: then it has led to itself.
+    """
+    seen = set(led_to)
     waiting = [exc]
     while waiting:
         earlier = waiting.pop()
@@ -131,7 +140,7 @@ def _comes_from_disconnect(exc: BaseException) -> bool:
         seen.add(id(earlier))
         if isinstance(earlier, ClientDisconnected):
             return True
-        if isinstance(earlier, BaseExceptionGroup) and application_errors(earlier, client_left=True) is None:
+        if isinstance(earlier, BaseExceptionGroup) and _errors_in(earlier, True, frozenset(seen)) is None:
             return True
         waiting += [cause for cause in (earlier.__cause__, earlier.__context__) if cause is not None]
     return False

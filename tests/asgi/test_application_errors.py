@@ -52,6 +52,12 @@ assert CIRCLE.__cause__ is not None
 CIRCLE.__cause__.__cause__ = CIRCLE
 
 
+def raised_out_of_group(error: Exception, *others: Exception) -> Exception:
+    """As Starlette raises the only member of a group: each has led to the other."""
+    error.__context__ = group(error, *others)
+    return error
+
+
 @pytest.mark.parametrize("exc", [
     pytest.param(disconnected(), id="alone"),
     pytest.param(raised_while(disconnected()), id="context"),
@@ -63,6 +69,7 @@ CIRCLE.__cause__.__cause__ = CIRCLE
     pytest.param(group(disconnected(), disconnected()), id="group of two"),
     pytest.param(group(raised_while(disconnected())), id="fastapi.sse"),
     pytest.param(group(group(disconnected()), group(group(raised_from(disconnected())))), id="nested"),
+    pytest.param(raised_out_of_group(raised_from(disconnected())), id="raised out of a group"),
 ])  # fmt: skip
 def test_nothing_is_left_when_the_client_has_left(exc: BaseException) -> None:
     assert application_errors(exc, client_left=True) is None
@@ -83,6 +90,8 @@ def test_what_follows_it_is_an_error_while_the_client_is_there(exc: BaseExceptio
 @pytest.mark.parametrize("client_left", [False, True])
 @pytest.mark.parametrize("exc", [
     BUG, raised_from(BUG), group(BUG), group(group(BUG)), CIRCLE, raised_while(group(BUG, disconnected())),
+    raised_out_of_group(ValueError("bug")), raised_out_of_group(ValueError("bug"), disconnected()),
+    group(raised_out_of_group(raised_from(raised_out_of_group(ValueError("bug"))))),
     BaseExceptionGroup("several", [BUG, KeyboardInterrupt()]),
 ], ids=repr)  # fmt: skip
 def test_what_has_another_origin_is_left_as_it_is(exc: BaseException, client_left: bool) -> None:

@@ -19,7 +19,7 @@ from tests.helpers.serving import serving
 from tests.helpers.transcripts import get, ok, receive_response
 from tests.helpers.ws_client import WebSocketClient, echo, handshake
 from trioserve._streams.memory import MemoryClient
-from trioserve._types import App, Receive, Scope, Send
+from trioserve._types import App, Message, Receive, Scope, Send
 from trioserve.testing import settled
 
 Ends = list[str]
@@ -128,6 +128,38 @@ async def test_a_stream_whose_client_stays_goes_on(make_app: Callable[[Ends], Ap
         await anyio.sleep(100)
         assert site.connections == 1
         assert ends == []
+
+
+async def test_an_error_behind_middleware_is_logged_when_the_client_has_left(caplog: pytest.LogCaptureFixture) -> None:
+    """Each BaseHTTPMiddleware raises it out of a group, which then is behind it, and has it as a member."""
+
+    async def fail(request: Request) -> Response:
+        raise ValueError("no such model")
+
+    async def pass_on(request: Request, call_next: Any) -> Response:
+        response: Response = await call_next(request)
+        return response
+
+    failing = Starlette(routes=[Route("/", fail)])
+    for _ in range(2):
+        failing.add_middleware(BaseHTTPMiddleware, dispatch=pass_on)
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        async def send_the_last(message: Message) -> None:
+            await send(message)
+            if message["type"] == "http.response.body":
+                reset(client)
+
+        await failing(scope, receive, send_the_last)
+
+    async with serving(app) as site:
+        client = site.connect()
+        await client.send_all(get())
+        await settled()
+    [record] = [record for record in caplog.records if record.name.startswith("trioserve") and record.levelno > 20]
+    assert record.getMessage().startswith("Exception in the application, serving GET /")
+    assert record.exc_info
+    assert isinstance(record.exc_info[1], ValueError)
 
 
 async def test_a_websocket_on_a_connection_where_work_goes_on() -> None:
