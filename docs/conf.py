@@ -10,7 +10,7 @@ from docs.frameworks_page import frameworks_markdown
 from docs.metrics_page import metrics_markdown, options_that_strike, reasons
 from docs.options_page import options_markdown
 from docs.peers_page import peer_markdown
-from trioserve._peers import PEERS
+from trioserve._config.peers import PEERS
 from trioserve._version import __version__
 
 project = "trioserve"

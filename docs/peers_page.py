@@ -1,7 +1,7 @@
 """The options of another server as Markdown, from the table that the command line has for them."""
 
 from docs.options_page import as_code
-from trioserve._peers import Peer, Row
+from trioserve._config.peers import Peer, Row
 from trioserve.cli import as_flag
 
 __all__ = ["peer_markdown"]

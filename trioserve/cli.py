@@ -13,11 +13,11 @@ from click.core import ParameterSource
 
 from trioserve._commands import COMMANDS, load_command
 from trioserve._config import OPTIONS, Config, Option, options
+from trioserve._config.implied import implied
+from trioserve._config.ineffective import options_without_effect, variables_without_effect
+from trioserve._config.sources import APP, PREFIX, Given, as_toml, find_file, misspelt_table, read_file, variables_of
+from trioserve._config.values import kind_of, lines_of, switch_of
 from trioserve._errors import ConfigError
-from trioserve._implied import implied
-from trioserve._ineffective import options_without_effect, variables_without_effect
-from trioserve._sources import APP, PREFIX, Given, as_toml, find_file, misspelt_table, read_file, variables_of
-from trioserve._values import kind_of, lines_of, switch_of
 from trioserve._version import __version__
 
 __all__ = ["main"]
@@ -77,7 +77,7 @@ class ServeCommand(click.Command):
                 return load_command(args[0]).make_context(f"{info_name} {args.pop(0)}", args, *more, **settings)
             return super().make_context(info_name, args, *more, **settings)
         except click.NoSuchOption as exc:
-            from trioserve._peers import advice_on  # only needed for an error message
+            from trioserve._config.peers import advice_on  # only needed for an error message
 
             advice = advice_on(exc.option_name, as_flag) if exc.ctx is not None and exc.ctx.command is self else ""
             raise UsageProblem(f"there is no {exc.option_name}: {advice}" if advice else exc.format_message()) from None

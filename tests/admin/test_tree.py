@@ -423,7 +423,7 @@ async def test_tasks_of_asyncios_own_are_under_the_request_that_started_them() -
 
 @pytest.mark.parametrize("anyio_backend", [virtual_backend("asyncio")], ids=["asyncio"])
 async def test_with_very_many_tasks_their_parents_are_not_looked_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    from trioserve._streams import on_asyncio_tasks
+    from trioserve._streams.on_asyncio import tasks as on_asyncio_tasks
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         async with anyio.create_task_group() as tasks:

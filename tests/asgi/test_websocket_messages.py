@@ -11,7 +11,7 @@ from trioserve._asgi import Dated
 from trioserve._asgi.http1_response import Http1Response
 from trioserve._asgi.websocket import WebSocketSession, WebSocketState
 from trioserve._errors import AppError
-from trioserve._protocol.handshake import read_handshake
+from trioserve._protocol.websocket.handshake import read_handshake
 
 CONNECTING, DENYING, OPEN, CLOSED = WebSocketState
 

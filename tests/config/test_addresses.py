@@ -7,7 +7,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from trioserve import Config, ConfigError
-from trioserve._addresses import BindSpec, Descriptor, HostPort, UnixPath, parse_bind, shown, shown_here
+from trioserve._config.addresses import BindSpec, Descriptor, HostPort, UnixPath, parse_bind, shown, shown_here
 
 
 @pytest.mark.parametrize(("text", "spec"), [

@@ -14,7 +14,8 @@ from typing import Any, Final, Literal
 import pytest
 
 import trioserve
-from trioserve._config import Config, Option, Seconds, options
+from trioserve._config import Config, Option, options
+from trioserve._config.declaring import Seconds
 from trioserve._errors import ConfigError, TrioserveError
 
 OPTIONS = options()

@@ -9,10 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trioserve import _sources as sources
-from trioserve._config import OPTIONS, Config, options
+from trioserve._config import OPTIONS, Config, options, sources
+from trioserve._config.sources import PREFIX, as_toml, find_file, misspelt_table, read_environment, read_file
 from trioserve._errors import ConfigError
-from trioserve._sources import PREFIX, as_toml, find_file, misspelt_table, read_environment, read_file
 
 
 @pytest.fixture(autouse=True)

@@ -15,10 +15,10 @@ from tests.helpers.ws_frames import BINARY, CONTINUATION, PING, TEXT, frame
 from trioserve._asgi import websocket as session_module
 from trioserve._connection import turn
 from trioserve._connection.turn import TURN_SECONDS
-from trioserve._connection.websocket_frames import LOOK_WORK
-from trioserve._protocol.body import CHUNKS_AT_ONCE
-from trioserve._protocol.frame_reader import PIECE_BYTES, PIECE_COST, WORK_PER_CALL
-from trioserve._protocol.websocket import WebSocketCodec
+from trioserve._connection.websocket.frames import LOOK_WORK
+from trioserve._protocol.http1.body import CHUNKS_AT_ONCE
+from trioserve._protocol.websocket.codec import WebSocketCodec
+from trioserve._protocol.websocket.frame_reader import PIECE_BYTES, PIECE_COST, WORK_PER_CALL
 from trioserve._streams.memory import MemoryClient
 from trioserve._types import Receive, Scope, Send
 

@@ -15,11 +15,11 @@ from trioserve._connection import Connection
 from trioserve._connection.exchange import Exchange
 from trioserve._connection.farewell import Farewell
 from trioserve._connection.http1 import Http1Connection
-from trioserve._connection.http2 import Http2Connection
-from trioserve._connection.http2_body import Http2Inlet
-from trioserve._connection.http2_goodbye import Goodbye
-from trioserve._connection.http2_sender import Sender
-from trioserve._connection.http2_stream import Http2Stream
+from trioserve._connection.http2.body import Http2Inlet
+from trioserve._connection.http2.connection import Http2Connection
+from trioserve._connection.http2.goodbye import Goodbye
+from trioserve._connection.http2.sender import Sender
+from trioserve._connection.http2.stream import Http2Stream
 from trioserve._connection.parts import Parts
 from trioserve._connection.patience import Patience
 from trioserve._connection.request import Request

@@ -16,8 +16,9 @@ from tests.helpers.ws_client import (
     the_websocket,
 )
 from tests.helpers.ws_frames import BINARY, PING, PONG, TEXT, Frame, close_frame, frame
-from trioserve._connection import turn, websocket_frames
-from trioserve._connection.websocket_ahead import READ_AHEAD_BYTES, ReadAhead
+from trioserve._connection import turn
+from trioserve._connection.websocket import frames as websocket_frames
+from trioserve._connection.websocket.ahead import READ_AHEAD_BYTES, ReadAhead
 from trioserve._connection.websocket_limits import WATCH_SECONDS
 from trioserve._types import Message, Receive, Scope, Send
 from trioserve.testing import seconds_passed, settled

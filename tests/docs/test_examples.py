@@ -27,7 +27,7 @@ from tests.helpers.server_process import WAIT_SECONDS, Flavour, serve, wait_unti
 from tests.helpers.worker_processes import ready_pids, serve_with_workers
 from tests.helpers.ws_frames import TEXT
 from tests.helpers.ws_programs import open_websocket
-from trioserve._sources import read_file
+from trioserve._config.sources import read_file
 from trioserve.testing import serve_background
 
 EXAMPLES = Path(__file__).parents[2] / "docs" / "examples"

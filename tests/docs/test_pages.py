@@ -11,8 +11,8 @@ from click.testing import CliRunner
 from docs.options_page import flags, options_markdown
 from trioserve._commands import COMMANDS, load_command
 from trioserve._config import Config, options
-from trioserve._peers import PEERS, Peer
-from trioserve._sources import read_file
+from trioserve._config.peers import PEERS, Peer
+from trioserve._config.sources import read_file
 from trioserve.cli import main
 
 ROOT = Path(__file__).parents[2]

@@ -13,7 +13,7 @@ import pytest
 from docs.peers_page import peer_markdown
 from tests.docs.test_pages import FLAGS, OF_THE_COMMAND, ROOT, between
 from trioserve._config import OPTIONS, Config
-from trioserve._peers import PEERS, Peer
+from trioserve._config.peers import PEERS, Peer
 
 OF_ANY_PROGRAM = {"-h", "--help", "--version"}
 OWN_FLAGS = FLAGS | OF_THE_COMMAND

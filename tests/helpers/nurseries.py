@@ -51,7 +51,7 @@ def one_way(name: str, monkeypatch: pytest.MonkeyPatch) -> Start:
     if name == "soon":
         return lambda nursery, *args: nursery.start_soon(*args)
     if name == "inside without adoption":
-        monkeypatch.setattr("trioserve._streams.on_asyncio_nursery.ADOPTS", False)
+        monkeypatch.setattr("trioserve._streams.on_asyncio.nursery.ADOPTS", False)
     return lambda nursery, *args: nursery.start_inside(*args)
 
 

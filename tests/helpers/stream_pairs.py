@@ -54,13 +54,13 @@ class Kind:
 
 
 def _trio_network(edge_triggered: bool) -> Network:
-    from trioserve._streams.on_trio import TrioNetwork
+    from trioserve._streams.on_trio.network import TrioNetwork
 
     return TrioNetwork(edge_triggered=edge_triggered)
 
 
 def _asyncio_network() -> Network:
-    from trioserve._streams.on_asyncio import AsyncioNetwork
+    from trioserve._streams.on_asyncio.network import AsyncioNetwork
 
     return AsyncioNetwork()
 

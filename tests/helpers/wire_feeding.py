@@ -8,7 +8,8 @@ from typing import Final
 import pytest
 
 from trioserve._errors import PeerError
-from trioserve._protocol import Http1Codec, Http1Limits, ParseFields, RequestHead, head_h11
+from trioserve._protocol import Http1Codec, Http1Limits, ParseFields, RequestHead
+from trioserve._protocol.http1 import head_h11
 
 __all__ = [
     "ENGINES", "FAST_ENGINE", "REFERENCE_ENGINE", "Facts", "Reading", "accepted", "facts", "only_head",
@@ -18,7 +19,7 @@ __all__ = [
 REFERENCE_ENGINE: Final[ParseFields] = head_h11.parse_fields
 FAST_ENGINE: ParseFields | None = None
 if find_spec("httptools") is not None:  # not in the plain installation
-    from trioserve._protocol import head_httptools
+    from trioserve._protocol.http1 import head_httptools
 
     FAST_ENGINE = head_httptools.parse_fields
 

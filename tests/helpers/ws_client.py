@@ -6,7 +6,7 @@ from tests.helpers.ws_frames import CLOSE, KEY, TEXT, Frame, close_frame, frame,
 from trioserve._asgi.http1_response import Http1Response
 from trioserve._connection import Connection
 from trioserve._connection.http1 import Http1Connection
-from trioserve._connection.websocket import WebSocket
+from trioserve._connection.websocket.session import WebSocket
 from trioserve._streams.memory import MemoryClient
 from trioserve._types import Message, Receive, Scope, Send
 

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from trioserve._protocol import RequestHead
 from trioserve._protocol.events import Meaning
-from trioserve._protocol.websocket import BUSY, Close, Ping, Pong, WebSocketCodec
+from trioserve._protocol.websocket.codec import BUSY, Close, Ping, Pong, WebSocketCodec
 
 __all__ = [
     "BINARY",

@@ -20,9 +20,9 @@ from wsproto.extensions import Extension, PerMessageDeflate
 from wsproto.frame_protocol import CloseReason, Frame, FrameDecoder, FrameProtocol, Opcode, RsvBits
 
 from tests.helpers.ws_frames import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, frame
-from trioserve._protocol import deflate, frame_reader
-from trioserve._protocol.handshake import DeflateTerms
-from trioserve._protocol.websocket import BUSY, Close, Ping, Pong, WebSocketCodec
+from trioserve._protocol.websocket import deflate, frame_reader
+from trioserve._protocol.websocket.codec import BUSY, Close, Ping, Pong, WebSocketCodec
+from trioserve._protocol.websocket.handshake import DeflateTerms
 
 __all__ = ["TERMS", "assert_same", "is_failure", "pieces_of", "wires", "wsproto_events"]
 

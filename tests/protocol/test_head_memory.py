@@ -8,7 +8,7 @@ from tests.helpers.wire_feeding import ENGINES, REFERENCE_ENGINE, Reading, facts
 from tests.helpers.wire_strategies import arbitrary_wires, framing_wires, mutated_wires, sent_requests
 from trioserve._errors import PeerError
 from trioserve._protocol import HeadMemory, Http1Codec, Http1Limits, ParseFields, RequestHead
-from trioserve._protocol.head_memory import REMEMBERED_BYTES
+from trioserve._protocol.http1.head_memory import REMEMBERED_BYTES
 
 GET = request(b"Accept: */*")
 

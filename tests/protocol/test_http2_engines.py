@@ -9,12 +9,12 @@ import pytest
 from hpack import Decoder
 
 from trioserve._protocol import Http1Limits
-from trioserve._protocol.http2 import Http2Codec
-from trioserve._protocol.http2_engine import NewEngine
-from trioserve._protocol.http2_frames import NO_ERROR, Http2Error
-from trioserve._protocol.http2_guard import Allowance
-from trioserve._protocol.http2_h2 import H2Engine
-from trioserve._protocol.http2_ngh2 import Ngh2Engine
+from trioserve._protocol.http2.codec import Http2Codec
+from trioserve._protocol.http2.engine import NewEngine
+from trioserve._protocol.http2.engine_h2 import H2Engine
+from trioserve._protocol.http2.engine_ngh2 import Ngh2Engine
+from trioserve._protocol.http2.frames import NO_ERROR, Http2Error
+from trioserve._protocol.http2.guard import Allowance
 from trioserve._types import Fields
 
 ENGINES: list[NewEngine] = [Ngh2Engine, H2Engine]

@@ -2,8 +2,8 @@
 
 import pytest
 
-from trioserve._protocol.http2_frames import ENHANCE_YOUR_CALM, FRAME_SIZE_ERROR, PREFACE, PROTOCOL_ERROR, Http2Error
-from trioserve._protocol.http2_guard import CONTINUATIONS, Allowance, FrameGuard
+from trioserve._protocol.http2.frames import ENHANCE_YOUR_CALM, FRAME_SIZE_ERROR, PREFACE, PROTOCOL_ERROR, Http2Error
+from trioserve._protocol.http2.guard import CONTINUATIONS, Allowance, FrameGuard
 
 DATA, HEADERS, PRIORITY, RST_STREAM, SETTINGS, PING, WINDOW_UPDATE, CONTINUATION = 0, 1, 2, 3, 4, 6, 8, 9
 END_STREAM, END_HEADERS, ACK = 1, 4, 1

@@ -3,8 +3,9 @@
 import pytest
 
 from trioserve._errors import PeerError
-from trioserve._protocol import Http1Limits, http2_names
-from trioserve._protocol.http2_head import HeadReader
+from trioserve._protocol import Http1Limits
+from trioserve._protocol.http2 import names as http2_names
+from trioserve._protocol.http2.head import HeadReader
 from trioserve._types import Fields
 
 GET: Fields = [(b":method", b"GET"), (b":scheme", b"https"), (b":authority", b"a:1"), (b":path", b"/p?q=1")]

@@ -7,9 +7,9 @@ from typing import Any, Final
 import pytest
 
 from tests.helpers.ws_frames import BINARY, CONTINUATION, PING, TEXT, Frame, events_of, frame, read_frames
-from trioserve._protocol.deflate import UNPACK_BYTES
-from trioserve._protocol.handshake import DeflateTerms
-from trioserve._protocol.websocket import COMPRESS_FROM, Close, Ping, WebSocketCodec
+from trioserve._protocol.websocket.codec import COMPRESS_FROM, Close, Ping, WebSocketCodec
+from trioserve._protocol.websocket.deflate import UNPACK_BYTES
+from trioserve._protocol.websocket.handshake import DeflateTerms
 
 RSV1: Final = 4
 PLAIN_TERMS: Final = DeflateTerms(b"permessage-deflate", 15, 15, True, True)

@@ -23,7 +23,7 @@ from tests.helpers.ws_frames import (
     frame,
     read_frames,
 )
-from trioserve._protocol.websocket import Close, Ping, Pong, WebSocketCodec
+from trioserve._protocol.websocket.codec import Close, Ping, Pong, WebSocketCodec
 
 SIZES = [0, 1, 2, 124, 125, 126, 127, 2047, 2049, 65535, 65536, 100_000]
 

@@ -6,7 +6,7 @@ from tests.helpers.wire_feeding import ENGINES
 from tests.helpers.ws_frames import KEY, handshake_head
 from trioserve._errors import PeerError
 from trioserve._protocol import Http1Codec, Http1Limits, ParseFields
-from trioserve._protocol.handshake import CLIENT_WINDOW_BITS, read_handshake
+from trioserve._protocol.websocket.handshake import CLIENT_WINDOW_BITS, read_handshake
 
 EXTENSIONS = b"sec-websocket-extensions"
 PROTOCOL = b"sec-websocket-protocol"

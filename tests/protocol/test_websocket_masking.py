@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trioserve._protocol import masking
+from trioserve._protocol.websocket import masking
 
 WAYS = [masking.unmask_in_python, masking.unmask]
 

@@ -9,10 +9,10 @@ import pytest
 from wsproto.frame_protocol import Frame, FrameDecoder
 
 from tests.helpers.ws_frames import BINARY, CONTINUATION, PING, TEXT, close_frame, frame
-from trioserve._protocol.deflate import UNPACK_BYTES
-from trioserve._protocol.frame_reader import PIECE_BYTES, PIECE_COST, WORK_PER_CALL
-from trioserve._protocol.handshake import DeflateTerms
-from trioserve._protocol.websocket import BUSY, FRAME_COST, Close, WebSocketCodec
+from trioserve._protocol.websocket.codec import BUSY, FRAME_COST, Close, WebSocketCodec
+from trioserve._protocol.websocket.deflate import UNPACK_BYTES
+from trioserve._protocol.websocket.frame_reader import PIECE_BYTES, PIECE_COST, WORK_PER_CALL
+from trioserve._protocol.websocket.handshake import DeflateTerms
 
 RECEIVED: Final = 64 * 1024  # bytes that come together
 MAX_SIZE: Final = 16 << 20

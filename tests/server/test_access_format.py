@@ -22,8 +22,9 @@ from tests.server.test_access_log import BatchHandler, PlainHandler, logged
 from trioserve._config import DEFAULT_ACCESS_FORMAT, Config
 from trioserve._errors import ConfigError
 from trioserve._protocol.events import Meaning, RequestHead
-from trioserve._server import access_format, check
-from trioserve._server.access_format import access_fields, compile_format, json_format, local_time, utc_time
+from trioserve._server import check
+from trioserve._server.access_log import format as access_format
+from trioserve._server.access_log.format import access_fields, compile_format, json_format, local_time, utc_time
 from trioserve._types import App, Fields, Receive, Scope, Send
 
 

@@ -19,7 +19,7 @@ from tests.helpers.ws_client import accept, handshake, open_websocket
 from tests.helpers.ws_client import echo as websocket_echo
 from tests.helpers.ws_frames import BINARY, PING, TEXT, frame
 from trioserve._config import Config
-from trioserve._server.access_log import AccessLogger
+from trioserve._server.access_log.lines import AccessLogger
 from trioserve._supervisor.logs import AccessHandler
 from trioserve._types import App, Receive, Scope, Send
 from trioserve.testing import settled

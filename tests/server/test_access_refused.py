@@ -13,7 +13,7 @@ from tests.helpers.apps import hello
 from tests.helpers.serving import serving
 from tests.helpers.transcripts import body_of, get, post, receive_response, status_of
 from tests.server.test_access_log import BatchHandler, PlainHandler, logged
-from trioserve._server import access_format
+from trioserve._server.access_log import format as access_format
 
 GARBAGE = b"\x16\x03\x01 \"quoted\" \\\x1b[31m\r\n\r\n"
 TWO_HOSTS = get("/a%20b?c=d", "host: b")

@@ -119,8 +119,8 @@ async def test_words_of_a_framework_that_needs_the_other_backend(
 
 
 async def test_a_library_that_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "trioserve._protocol.head_httptools", None)
-    monkeypatch.delattr("trioserve._protocol.head_httptools", raising=False)
+    monkeypatch.setitem(sys.modules, "trioserve._protocol.http1.head_httptools", None)
+    monkeypatch.delattr("trioserve._protocol.http1.head_httptools", raising=False)
     with pytest.raises(ConfigError, match=r"^http: httptools is not installed"):
         await check(hello, Config(http="httptools"))
 

@@ -11,7 +11,7 @@ from tests.helpers.serving import serving
 from tests.helpers.transcripts import get, ok
 from tests.helpers.ws_client import handshake
 from trioserve import AppNotFound, serve
-from trioserve._server.interface import interface_of
+from trioserve._server.application.interface import interface_of
 from trioserve._types import Receive, Scope, Send
 
 

@@ -16,11 +16,11 @@ import pytest
 from tests.helpers.apps import hello, reply
 from tests.helpers.serving import serving
 from tests.helpers.transcripts import get
-from trioserve._server.loop_clocks import Cause, Clocks, Moment, cause_of
-from trioserve._server.loop_guard import LoopGuard
-from trioserve._server.stall_counts import StallCounts
-from trioserve._server.stalls import Stalls
-from trioserve._server.standstill import NOWHERE, standstill_at
+from trioserve._server.loop_guard.clocks import Cause, Clocks, Moment, cause_of
+from trioserve._server.loop_guard.counts import StallCounts
+from trioserve._server.loop_guard.guard import LoopGuard
+from trioserve._server.loop_guard.stalls import Stalls
+from trioserve._server.loop_guard.standstill import NOWHERE, standstill_at
 from trioserve._streams import open_network
 from trioserve._threads import OURS
 from trioserve._types import Receive, Scope, Send

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.helpers.apps import hello
-from trioserve._server.openers import is_opener, open_with, opens_with_arguments
+from trioserve._server.application.openers import is_opener, open_with, opens_with_arguments
 from trioserve._types import Receive, Scope, Send
 
 

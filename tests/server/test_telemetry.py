@@ -33,8 +33,8 @@ from tests.helpers.ws_client import echo, handshake, open_websocket
 from trioserve import Config, ConfigError
 from trioserve._host_names import HostNames
 from trioserve._server import Server, telemetry
+from trioserve._server.application.only_hosts import only_for_hosts
 from trioserve._server.http_attributes import KnownMethods, error_of_close_code, request_attributes, span_name
-from trioserve._server.only_hosts import only_for_hosts
 from trioserve._types import AnyApp, Receive, Scope, Send
 
 TRACE_ID, SPAN_ID = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"

@@ -19,7 +19,7 @@ from tests.helpers.serving import serving
 from tests.helpers.transcripts import body_of, get, ok, post, receive_response, status_of
 from tests.helpers.ws_client import handshake
 from trioserve._errors import ClientDisconnected
-from trioserve._server.wsgi import _Errands
+from trioserve._server.application.wsgi import _Errands
 
 pytestmark = pytest.mark.real_clock
 

@@ -20,10 +20,10 @@ from tests.helpers.stream_pairs import (
     waits,
 )
 from trioserve import ClientDisconnected
-from trioserve._streams.on_asyncio_stream import PAUSE_BYTES, SocketStream
+from trioserve._streams.on_asyncio.stream import PAUSE_BYTES, SocketStream
 
 if TYPE_CHECKING:
-    from trioserve._streams.on_asyncio_cork import LoopCork
+    from trioserve._streams.on_asyncio.cork import LoopCork
 
 MUCH = bytes(range(256)) * 4096  # 1 MiB, more than all buffers on the way
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from tests.helpers.stream_pairs import KINDS, Kind
-from trioserve._streams.on_trio_edge import Woken
+from trioserve._streams.on_trio.edge import Woken
 
 
 @pytest.fixture(params=[kind for kind in KINDS if kind.name == "trio-edge"], ids=str)

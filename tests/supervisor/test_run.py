@@ -382,7 +382,7 @@ def test_a_start_imports_nothing_that_nobody_has_asked_for() -> None:
     of_workers = {f"trioserve._supervisor.{name}" for name in ("supervisor", "control", "slots")}
     of_tls = {"trioserve._server.certificates"}
     of_proxies = {"trioserve._streams.proxied", "trioserve._protocol.proxy_line"}
-    of_websockets = {"trioserve._connection.websocket", "trioserve._protocol.handshake"}
-    of_http2 = {"trioserve._connection.http2", "trioserve._protocol.http2_engine"}
+    of_websockets = {"trioserve._connection.websocket", "trioserve._protocol.websocket.handshake"}
+    of_http2 = {"trioserve._connection.http2", "trioserve._protocol.http2.engine"}
     assert "trioserve._supervisor.run" in imported
     assert not (of_workers | of_tls | of_proxies | of_websockets | of_http2) & set(imported)

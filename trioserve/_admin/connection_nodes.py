@@ -3,10 +3,10 @@
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
-from trioserve._addresses import HostPort
 from trioserve._admin.drawing import Drawing, Node
 from trioserve._admin.marks import MARK, Mark
 from trioserve._admin.task_nodes import add_stack, add_started, add_tasks, take_host, task_node
+from trioserve._config.addresses import HostPort
 from trioserve._connection import Look, RequestLook, Served
 from trioserve._streams import Address, CancellableNursery, TaskView, TaskViews, is_tls
 

@@ -10,7 +10,7 @@ from trioserve._protocol.events import RequestHead
 from trioserve._protocol.reasons import REASON_PHRASES
 
 if TYPE_CHECKING:
-    from trioserve._protocol.handshake import Handshake
+    from trioserve._protocol.websocket.handshake import Handshake
 
 __all__ = ["Http1Response", "StandingFields", "error_response"]
 

@@ -7,7 +7,7 @@ from trioserve._asgi.fields import Pair, check_values
 from trioserve._asgi.response import Dated, Response
 from trioserve._asgi.states import COMPLETE
 from trioserve._protocol.events import RequestHead
-from trioserve._protocol.handshake import Handshake
+from trioserve._protocol.websocket.handshake import Handshake
 from trioserve._types import Fields
 
 __all__ = ["Http2Response", "StandingPairs", "status_field"]

@@ -29,7 +29,7 @@ from trioserve._protocol.events import RequestHead
 from trioserve._types import Message
 
 if TYPE_CHECKING:
-    from trioserve._protocol.handshake import Handshake
+    from trioserve._protocol.websocket.handshake import Handshake
 
 __all__ = ["MESSAGE_COST", "RUN_BYTES", "Dated", "Response", "error_body"]
 

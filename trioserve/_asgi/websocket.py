@@ -10,8 +10,8 @@ from trioserve._asgi.fields import DATE, PLAIN, SERVER, Pair, checked_fields, ki
 from trioserve._asgi.response import Response
 from trioserve._asgi.states import COMPLETE
 from trioserve._errors import AppError
-from trioserve._protocol.handshake import Handshake
-from trioserve._protocol.websocket import ABNORMAL, NO_CODE, WebSocketCodec, is_close_code
+from trioserve._protocol.websocket.codec import ABNORMAL, NO_CODE, WebSocketCodec, is_close_code
+from trioserve._protocol.websocket.handshake import Handshake
 from trioserve._types import Message
 
 __all__ = ["CLOSED", "CONNECTING", "DENYING", "OPEN", "WebSocketSession", "WebSocketState"]

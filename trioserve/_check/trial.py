@@ -15,7 +15,7 @@ from trioserve._check.leftovers import Leftovers
 from trioserve._check.observed import Observed
 from trioserve._config import Config
 from trioserve._errors import AppError, TrioserveError
-from trioserve._server.application import surrounded
+from trioserve._server.application.served import surrounded
 from trioserve._supervisor.event_loop import backend_options
 from trioserve._supervisor.preparation import load
 from trioserve._trial import Answer, Expectation, Finding, TrialRequest, ask, place_of_error

@@ -7,7 +7,7 @@ import sys
 from typing import Any, Final
 from urllib.parse import urlencode
 
-from trioserve._addresses import Descriptor, HostPort, UnixPath, parse_bind
+from trioserve._config.addresses import Descriptor, HostPort, UnixPath, parse_bind
 
 __all__ = ["AdminClient", "AdminUnreachable"]
 

@@ -9,8 +9,8 @@ import click
 
 from trioserve._admin.text import tree_lines
 from trioserve._commands.admin_client import AdminClient, AdminUnreachable
+from trioserve._config.sources import find_file, read_environment, read_file
 from trioserve._errors import ConfigError
-from trioserve._sources import find_file, read_environment, read_file
 
 __all__ = ["command"]
 

@@ -33,7 +33,7 @@ from trioserve._streams import ByteStream, Cancellable, CancellableNursery, Task
 
 if TYPE_CHECKING:
     from trioserve._connection.channel import Inlet
-    from trioserve._connection.websocket import WebSocket
+    from trioserve._connection.websocket.session import WebSocket
 
     Http1Answer: TypeAlias = Exchange[Http1Response] | WebSocket[Http1Response]
 
@@ -206,7 +206,7 @@ class Http1Connection:
 
     def _new_websocket(self, head: RequestHead, response: Http1Response, limits: WebSocketLimits) -> "Http1Answer":
         # wsproto brings h11 along: a quarter of a server's start, which most servers never need.
-        from trioserve._connection.websocket import WebSocket
+        from trioserve._connection.websocket.session import WebSocket
 
         response.keep_alive = False  # frames that a client sent too early are no requests
         return WebSocket(head, response, self.stream, self, limits)

@@ -7,9 +7,9 @@ from typing import Final
 from trioserve._asgi import Dated
 from trioserve._connection.timeouts import Timeout
 from trioserve._protocol import Http1Limits
-from trioserve._protocol.http2 import Http2Codec
-from trioserve._protocol.http2_engine import NewEngine
-from trioserve._protocol.http2_guard import Allowance
+from trioserve._protocol.http2.codec import Http2Codec
+from trioserve._protocol.http2.engine import NewEngine
+from trioserve._protocol.http2.guard import Allowance
 from trioserve._types import Fields
 
 __all__ = ["ALLOWANCE_SECONDS", "Http2Terms"]

@@ -14,11 +14,11 @@ from trioserve._connection.look import Look, Phase, awaited
 from trioserve._connection.records import InProgress
 from trioserve._connection.timeouts import option_of
 from trioserve._errors import ClientDisconnected
-from trioserve._protocol.http2_frames import PREFACE
+from trioserve._protocol.http2.frames import PREFACE
 from trioserve._streams import CONNECTION, Address, ByteStream, CancellableNursery, Nursery, is_tls, tls_facts
 
 if TYPE_CHECKING:
-    from trioserve._connection.http2 import Http2Connection
+    from trioserve._connection.http2.connection import Http2Connection
     from trioserve._connection.http2_terms import Http2Terms
 
 __all__ = ["Connection"]
@@ -101,7 +101,7 @@ class Connection:
         return early.startswith(PREFACE) if facts is None else facts.protocol == "h2"
 
     def _begin_http2(self, terms: "Http2Terms", early: bytes, nursery: CancellableNursery) -> None:
-        from trioserve._connection.http2 import Http2Connection  # not for servers that never speak it
+        from trioserve._connection.http2.connection import Http2Connection  # not for servers that never speak it
 
         self._protocol = http2 = Http2Connection(self._stream, self._scopes(), self._ctx, terms, nursery)
         http2.begin(early)

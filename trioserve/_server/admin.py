@@ -18,7 +18,7 @@ from trioserve._admin.view import View
 from trioserve._complaints import complain
 from trioserve._config import Config
 from trioserve._server.admin_listener import serve_beside
-from trioserve._server.mounting import mounted
+from trioserve._server.application.mounting import mounted
 from trioserve._server.standing import Standing
 from trioserve._streams import tasks_are_in_nurseries
 from trioserve._types import App

@@ -10,18 +10,18 @@ from functools import partial
 import anyio
 import anyio.abc
 
-from trioserve._addresses import shown, shown_here
 from trioserve._admin.app import AdminApp
 from trioserve._complaints import complain
 from trioserve._config import Config
+from trioserve._config.addresses import shown, shown_here
 from trioserve._connection import Lifetime
 from trioserve._errors import TrioserveError
 from trioserve._server.connections import Connections
 from trioserve._server.engine import choose_engine
 from trioserve._server.lifespan import Lifespan
+from trioserve._server.loop_guard.counts import StallCounts
 from trioserve._server.opening import Listeners
 from trioserve._server.shutdown import Shutdown
-from trioserve._server.stall_counts import StallCounts
 from trioserve._server.tasks import BackgroundTasks
 from trioserve._streams import open_network, running_backend
 

@@ -3,8 +3,8 @@
 import logging
 from collections.abc import Iterable
 
-from trioserve._addresses import shown, shown_here
 from trioserve._complaints import complain
+from trioserve._config.addresses import shown, shown_here
 from trioserve._streams import Listener, TlsListener, running_backend
 
 __all__ = ["announce", "announce_pages", "shown_listener"]

@@ -5,8 +5,8 @@ import anyio
 from trioserve._config import Config
 from trioserve._connection import Lifetime
 from trioserve._errors import StartupFailed
-from trioserve._server.access_format import compile_format
-from trioserve._server.application import application_of
+from trioserve._server.access_log.format import compile_format
+from trioserve._server.application.served import application_of
 from trioserve._server.engine import choose_engine
 from trioserve._server.lifespan import Lifespan
 from trioserve._server.tasks import BackgroundTasks

@@ -11,14 +11,14 @@ from trioserve._config import Config
 from trioserve._connection import Connection, Lifetime, Recorder, ServerContext, joined
 from trioserve._protocol import ParseFields
 from trioserve._server.accept import accept_loop, accept_rest
-from trioserve._server.access_log import AccessLogger
+from trioserve._server.access_log.lines import AccessLogger
 from trioserve._server.context import make_context
 from trioserve._server.lifespan import Lifespan
+from trioserve._server.loop_guard.counts import StallCounts
 from trioserve._server.observed import Observed, check_observers, observed
 from trioserve._server.opening import Listeners
 from trioserve._server.recycling import check_recycling, start_recycling
 from trioserve._server.shutdown import Shutdown
-from trioserve._server.stall_counts import StallCounts
 from trioserve._server.waiting import keep_saying
 from trioserve._streams import ByteStream, Network, Nursery
 
@@ -131,8 +131,8 @@ class Connections:
 
 def _guard_of(seconds: float, network: Network, counts: StallCounts) -> Callable[[], Coroutine[Any, Any, None]]:
     """A task that watches the event loop."""
-    from trioserve._server.loop_guard import LoopGuard  # nobody else pays for it
-    from trioserve._server.stalls import Stalls
+    from trioserve._server.loop_guard.guard import LoopGuard  # nobody else pays for it
+    from trioserve._server.loop_guard.stalls import Stalls
 
     return LoopGuard(seconds, network, Stalls(counts)).run
 

@@ -7,7 +7,7 @@ from trioserve._errors import ConfigError
 from trioserve._protocol import ParseFields
 
 if TYPE_CHECKING:
-    from trioserve._protocol.http2_engine import NewEngine
+    from trioserve._protocol.http2.engine import NewEngine
 
 __all__ = ["choose_engine", "choose_http2_engine", "protocols"]
 
@@ -20,7 +20,7 @@ def choose_engine(http: Literal["auto", "h11", "httptools"]) -> tuple[str, Parse
     """
     if http != "h11":
         try:
-            from trioserve._protocol import head_httptools
+            from trioserve._protocol.http1 import head_httptools
         except ImportError:
             if http == "httptools":
                 raise ConfigError(
@@ -28,7 +28,7 @@ def choose_engine(http: Literal["auto", "h11", "httptools"]) -> tuple[str, Parse
                 ) from None
         else:
             return "httptools", head_httptools.parse_fields
-    from trioserve._protocol import head_h11
+    from trioserve._protocol.http1 import head_h11
 
     return "h11", head_h11.parse_fields
 
@@ -43,7 +43,7 @@ def choose_http2_engine(config: Config) -> "NewEngine | None":
         return None
     if config.http2_engine != "h2":
         try:
-            from trioserve._protocol.http2_ngh2 import Ngh2Engine
+            from trioserve._protocol.http2.engine_ngh2 import Ngh2Engine
         except ImportError:
             if config.http2_engine == "ngh2":
                 raise ConfigError(
@@ -51,7 +51,7 @@ def choose_http2_engine(config: Config) -> "NewEngine | None":
         else:
             return Ngh2Engine
     try:
-        from trioserve._protocol.http2_h2 import H2Engine
+        from trioserve._protocol.http2.engine_h2 import H2Engine
     except ImportError:
         if config.http2_engine == "h2":
             raise ConfigError("http2_engine", "h2 is not installed; install trioserve[http2]") from None

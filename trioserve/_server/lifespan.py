@@ -14,7 +14,7 @@ from trioserve._config import Config
 from trioserve._connection import await_point, orders_and_errors
 from trioserve._errors import AppError, LifespanDied, StartupFailed, TrioserveError
 from trioserve._hints import backend_hint, backend_hint_in_words
-from trioserve._server.opened_app import OpenedApp
+from trioserve._server.application.opened_app import OpenedApp
 from trioserve._streams import LIFESPAN
 from trioserve._types import App, Message
 

@@ -13,8 +13,8 @@ from typing import Any, Final, NamedTuple
 
 import anyio
 
-from trioserve._addresses import BindSpec, Descriptor, HostPort, UnixPath
 from trioserve._config import Config
+from trioserve._config.addresses import BindSpec, Descriptor, HostPort, UnixPath
 from trioserve._errors import BindFailed
 
 __all__ = ["Bound", "bind", "inherited_socket", "listen_on", "own", "refuse_new", "release", "remove_files"]

@@ -11,7 +11,7 @@ import anyio.abc
 
 from trioserve._complaints import complain
 from trioserve._config import Config
-from trioserve._declaring import MEBIBYTE
+from trioserve._config.declaring import MEBIBYTE
 from trioserve._errors import ConfigError
 
 __all__ = ["check_recycling", "start_recycling"]

@@ -16,14 +16,14 @@ from trioserve._config import Config
 from trioserve._connection import Lifetime, Recorder
 from trioserve._errors import LifespanDied, TrioserveError
 from trioserve._server.announcing import announce, announce_pages, shown_listener
-from trioserve._server.application import application_of, surrounded
+from trioserve._server.application.served import application_of, surrounded
 from trioserve._server.connections import Connections
 from trioserve._server.engine import choose_engine
 from trioserve._server.lifespan import Lifespan
 from trioserve._server.listeners import Bound
+from trioserve._server.loop_guard.counts import StallCounts
 from trioserve._server.opening import Listeners
 from trioserve._server.shutdown import Phase, Shutdown
-from trioserve._server.stall_counts import StallCounts
 from trioserve._server.standing import Standing
 from trioserve._server.tasks import BackgroundTasks
 from trioserve._server.waiting import keep_saying

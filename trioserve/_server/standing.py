@@ -6,8 +6,8 @@ from time import perf_counter
 from typing import TYPE_CHECKING
 
 from trioserve._connection import Lifetime, Served
+from trioserve._server.loop_guard.counts import StallCounts
 from trioserve._server.shutdown import Shutdown
-from trioserve._server.stall_counts import StallCounts
 from trioserve._server.tasks import BackgroundTasks, RunningTask
 from trioserve._streams import Address, running_backend
 

@@ -1,4 +1,4 @@
-"""Bytes in and out: one file per backend, the only ones that import trio or asyncio."""
+"""Bytes in and out: one folder per backend, the only ones that import trio or asyncio."""
 
 from trioserve._streams.interface import (
     AT_ONCE_BYTES,

@@ -21,10 +21,10 @@ def running_backend() -> str:
 def open_network() -> Network:
     """The network of the running event loop."""
     if running_backend() == "trio":
-        from trioserve._streams.on_trio import TrioNetwork
+        from trioserve._streams.on_trio.network import TrioNetwork
 
         return TrioNetwork()
-    from trioserve._streams.on_asyncio import AsyncioNetwork
+    from trioserve._streams.on_asyncio.network import AsyncioNetwork
 
     return AsyncioNetwork()
 
@@ -32,10 +32,10 @@ def open_network() -> Network:
 def watch_tasks(listener: TaskListener) -> TaskWatch:
     """Lets ``listener`` hear of the tasks of the running event loop, for the length of a block."""
     if running_backend() == "trio":
-        from trioserve._streams.on_trio_steps import TrioTaskWatch
+        from trioserve._streams.on_trio.steps import TrioTaskWatch
 
         return TrioTaskWatch(listener)
-    from trioserve._streams.on_asyncio_steps import AsyncioTaskWatch
+    from trioserve._streams.on_asyncio.steps import AsyncioTaskWatch
 
     return AsyncioTaskWatch(listener)
 
@@ -51,9 +51,9 @@ def tasks_are_in_nurseries() -> bool:
 def look_at_tasks(connections: Iterable[CancellableNursery], variable: ContextVar[Any]) -> TaskViews:
     """Of the running event loop. ``connections`` are the nurseries of all connections; ``variable`` marks tasks."""
     if running_backend() == "trio":
-        from trioserve._streams.on_trio_tasks import TrioTasks
+        from trioserve._streams.on_trio.tasks import TrioTasks
 
         return TrioTasks()
-    from trioserve._streams.on_asyncio_tasks import AsyncioTasks
+    from trioserve._streams.on_asyncio.tasks import AsyncioTasks
 
     return AsyncioTasks(connections, variable)

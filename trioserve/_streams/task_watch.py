@@ -1,7 +1,7 @@
 """Looking at tasks from outside: who starts, waits and ends, and in which cancel scopes. For development only.
 
 Nothing is changed by looking. trio and anyio show no scopes in public; what is read of them privately is in
-``on_trio_steps`` and ``on_asyncio_steps``, and nowhere else.
+``on_trio/steps.py`` and ``on_asyncio/steps.py``, and nowhere else.
 """
 
 from collections.abc import Coroutine, Iterator

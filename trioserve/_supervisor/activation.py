@@ -5,8 +5,8 @@ import os
 import socket
 from typing import Final
 
-from trioserve._addresses import Descriptor
 from trioserve._config import Config
+from trioserve._config.addresses import Descriptor
 from trioserve._errors import BindFailed
 from trioserve._server.listeners import inherited_socket
 

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from types import ModuleType, TracebackType
 from typing import Any, Final, Literal, TypeAlias, cast
 
+from trioserve._config.values import nearest
 from trioserve._errors import AppLoadFailed, AppNotFound, ConfigError
 from trioserve._server import (
     ARGUMENTS,
@@ -25,7 +26,6 @@ from trioserve._server import (
     signature_of,
 )
 from trioserve._types import AnyApp
-from trioserve._values import nearest
 
 __all__ = ["load_app", "load_function", "load_object", "without_loader_frames"]
 

@@ -15,8 +15,8 @@ import anyio
 
 from trioserve._config import Config
 from trioserve._points import Point, points_of
-from trioserve._server.application import surrounded
-from trioserve._server.interface import interface_of
+from trioserve._server.application.interface import interface_of
+from trioserve._server.application.served import surrounded
 from trioserve._trial import (
     Answer,
     Call,

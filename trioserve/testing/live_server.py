@@ -13,8 +13,8 @@ import anyio.abc
 import anyio.from_thread
 import anyio.lowlevel
 
-from trioserve._addresses import shown, shown_here
 from trioserve._config import Config
+from trioserve._config.addresses import shown, shown_here
 from trioserve._server import Server
 from trioserve._streams import Address
 from trioserve._supervisor.event_loop import backend_options

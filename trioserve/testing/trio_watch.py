@@ -15,7 +15,7 @@ import trio
 import trio.abc
 import trio.testing
 
-from trioserve._server.wsgi import threads_at_work
+from trioserve._server.application.wsgi import threads_at_work
 from trioserve.testing import virtual_loop
 from trioserve.testing.virtual_loop import VirtualTimeStuck
 

@@ -14,7 +14,7 @@ from typing import Any, Final
 import anyio.to_thread
 import sniffio
 
-from trioserve._server.wsgi import threads_at_work
+from trioserve._server.application.wsgi import threads_at_work
 
 __all__ = ["REAL_SECONDS", "VirtualClockLoop", "VirtualTimeStuck"]
 

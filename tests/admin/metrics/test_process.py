@@ -17,7 +17,7 @@ from tests.helpers.ws_client import echo, open_websocket
 from trioserve._admin.metrics.families import FAMILIES, OPTIONS
 from trioserve._admin.metrics.process import Facts, ProcessMetrics
 from trioserve._connection import Lifetime
-from trioserve._server.stall_counts import StallCounts
+from trioserve._server.loop_guard.counts import StallCounts
 from trioserve._types import Receive, Scope, Send
 from trioserve.testing import settled
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
-from trioserve._addresses import HostPort
+from trioserve._config.addresses import HostPort
 from trioserve._masking import MASK, is_secret
 from trioserve._types import Scope
 

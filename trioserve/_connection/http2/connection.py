@@ -1,0 +1,399 @@
+"""The life of an HTTP/2 connection: many requests at a time, each on a stream of its own (RFC 9113).
+
+One task at a time *holds* the connection: it receives, and begins what has come. On asyncio each request gets a task.
+On trio the holder runs the application itself, because most end without waiting; when one waits, the holder stays with
+it, and a successor holds the connection.
+"""
+
+import logging
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import anyio
+import anyio.lowlevel
+
+from trioserve._asgi import ScopeFactory
+from trioserve._asgi.http2_response import Http2Response, StandingPairs
+from trioserve._complaints import complain
+from trioserve._connection.boundary import guarded, report_bug
+from trioserve._connection.context import ServerContext
+from trioserve._connection.exchange import Exchange
+from trioserve._connection.http2.body import Http2Inlet
+from trioserve._connection.http2.goodbye import Goodbye
+from trioserve._connection.http2.sender import Sender
+from trioserve._connection.http2.stream import Http2Stream
+from trioserve._connection.http2.streams import Http2Streams
+from trioserve._connection.http2_terms import Http2Terms
+from trioserve._connection.inline import continue_as_it_is
+from trioserve._connection.look import Awaited, Phase, RequestLook, awaited
+from trioserve._connection.patience import Patience
+from trioserve._connection.records import InProgress
+from trioserve._connection.refused import Refused
+from trioserve._connection.request import Request
+from trioserve._connection.turn import Turn
+from trioserve._errors import ClientDisconnected, PeerError
+from trioserve._protocol import Meaning, RequestHead
+from trioserve._protocol.http2.frames import PROTOCOL_ERROR, REFUSED_STREAM, Http2Error
+from trioserve._streams import ByteStream, Cancellable, CancellableNursery, TaskFunction
+from trioserve._types import Fields
+
+if TYPE_CHECKING:
+    from trioserve._connection.http2.stream import Http2Answer
+
+__all__ = ["Http2Connection"]
+
+log = logging.getLogger("trioserve")
+
+
+class Http2Connection:
+    """One stream of bytes with a codec, and the streams of HTTP/2 on it.
+
+    Attributes:
+        client_left: it has finished sending.
+    """
+
+    __slots__ = (
+        "_goodbye", "_holder", "_nursery", "_patience", "_streams", "_terms", "_turn", "client_left", "codec", "ctx",
+        "scopes", "sender", "stream",
+    )  # fmt: skip
+
+    def __init__(
+        self, stream: ByteStream, scopes: ScopeFactory, ctx: ServerContext, terms: Http2Terms,
+        nursery: CancellableNursery,
+    ) -> None:  # fmt: skip
+        self.stream = stream
+        self.scopes = scopes
+        self.ctx = ctx
+        self.codec = terms.new_codec(tunnels=ctx.websockets is not None)
+        self.client_left = False
+        self._terms = terms
+        self._nursery = nursery
+        self._holder: Cancellable = nursery
+        self._turn = 0  # of the relay: who began with another one does not hold the connection any more
+        self._streams = Http2Streams()
+        self._patience = Patience(stream, ctx, self._on_stuck)
+        self.sender = stream.observer = Sender(stream, self.codec, self._patience, self._on_over)
+        self._goodbye = Goodbye(stream, self.sender)
+
+    def begin(self, early: bytes) -> None:
+        """``early``: what has been received already."""
+        self.stream.send_nowait(self.codec.opening)
+        self._patience.expect(self.ctx.timeouts.header)
+        self._holder = self._nursery.start_soon(self.hold, early)
+        if self.ctx.lifetime.draining:
+            self.drain()
+
+    # The relay.
+
+    async def hold(self, data: bytes = b"") -> None:
+        """Receive and begin requests; until the end, or until a successor takes over."""
+        turn = self._turn
+        try:
+            try:
+                if data:
+                    self._take_in(data)
+                while await self._begin_waiting() and await self._receive():
+                    pass
+            except Http2Error as exc:
+                self._fail(exc)
+            finally:
+                if turn == self._turn:
+                    await self._end()
+        except ClientDisconnected:
+            self._break()
+        except Exception as exc:  # ours, then: one connection's bug must not end the others
+            report_bug(self.stream, exc)
+            self._break()
+
+    async def _begin_waiting(self) -> bool:
+        """Begin the requests that wait, as far as there is room; false when somebody else holds the connection now."""
+        pace = Turn()
+        while (stream := self._streams.take_waiting(self._terms.max_streams)) is not None:
+            if self.ctx.task_per_request:
+                stream.run_in(self._nursery.start_soon(stream.run))
+                if not self._streams.waiting:
+                    await anyio.lowlevel.checkpoint()  # they run, and what they answer leaves together
+                continue
+            running = stream.run()
+            try:
+                trap = running.send(None)
+            except StopIteration:
+                if pace.is_over():
+                    await pace.give_way()
+            else:
+                self._hand_on(stream)
+                await continue_as_it_is(running, trap)
+                return False
+        return True
+
+    def _hand_on(self, stream: Http2Stream) -> None:
+        """Its application waits, in the task of the holder. A successor receives what comes meanwhile."""
+        self._turn += 1
+        stream.run_in(self._holder)
+        self._holder = self._nursery.start_soon(self.hold)
+
+    async def _receive(self) -> bool:
+        """Wait for bytes and take them in; false when nothing more will come."""
+        self.sender.collects = False
+        self.sender.flush()
+        self._await_something()
+        if self.codec.engine.is_over:
+            raise Http2Error(PROTOCOL_ERROR, "the client broke the protocol, or has said goodbye")
+        if self._has_finished:
+            return False
+        data = await self.stream.receive_some()
+        if data:
+            self._take_in(data)
+        elif self.stream.is_disconnected():
+            self._on_client_left()
+            return False
+        return True
+
+    def _take_in(self, data: bytes) -> None:
+        self.sender.collects = True
+        self.codec.receive_data(data, self.ctx.clock(), self)
+
+    def _await_something(self) -> None:
+        """Let the right time run: for the rest of a head, or for the next request when there is none."""
+        patience, timeouts = self._patience, self.ctx.timeouts
+        if self.codec.guard.in_field_section:
+            if patience.expects is not timeouts.header:
+                patience.stop()
+                patience.expect(timeouts.header)
+        elif self._streams:
+            patience.stop()
+        elif not self.codec.guard.has_begun:
+            patience.expect(timeouts.header)
+        elif patience.expects is not self._terms.idle:
+            patience.stop()
+            patience.expect(self._terms.idle)
+
+    @property
+    def standing_fields(self) -> StandingPairs:
+        return self._terms.standing_fields
+
+    @property
+    def _has_finished(self) -> bool:
+        return self._patience.is_over or (self._goodbye.is_final and not self._streams)
+
+    # What the engine tells.
+
+    def on_request(self, stream_id: int, fields: Fields, ends: bool) -> None:
+        is_one_too_many = self._streams.open_count >= self._terms.max_streams
+        if self._goodbye.refuses(stream_id) or is_one_too_many:
+            self.ctx.lifetime.strike("limit_http2_streams" if is_one_too_many else "")
+            self._reset(stream_id, REFUSED_STREAM)
+            return
+        self._goodbye.take(stream_id)
+        if self._goodbye.requests == self.ctx.requests_per_connection:
+            self._leave_soon()
+        stream = Http2Stream(stream_id, self)
+        try:
+            head = self.codec.heads.read(fields, ends=ends)
+        except PeerError as exc:
+            self._refuse(stream, fields, exc, ends=ends)
+            return
+        if not ends:
+            stream.expect_body(head, self._terms.limits.body)
+        stream.response = response = Http2Response(head, self._terms.standing_fields)
+        stream.answer = self._new_answer(head, response, stream)
+        self._streams.add(stream)
+        self._streams.waiting.append(stream)
+
+    def _new_answer(self, head: RequestHead, response: Http2Response, stream: Http2Stream) -> "Http2Answer":
+        if head.meaning.offers_websocket and self.ctx.websockets is not None:
+            # wsproto brings h11 along: a quarter of a server's start, which most servers never need.
+            from trioserve._connection.websocket.session import WebSocket
+
+            return WebSocket(head, response, stream, stream, self.ctx.websockets)
+        return Exchange(head, response, stream, stream.inlet, stream)
+
+    def _refuse(self, stream: Http2Stream, fields: Fields, refusal: PeerError, *, ends: bool) -> None:
+        """What is no request is reset (RFC 9113 §8.1.1); one that is too large, or for something else, is told so."""
+        self.ctx.lifetime.strike(refusal.limit)
+        if refusal.status == 400:
+            complain(log, "%s: %s", self.stream.peer, refusal, level=logging.DEBUG)
+            self._reset(stream.id, PROTOCOL_ERROR)
+        else:
+            head = RequestHead("", b"", "", b"", b"", [], Meaning("2", True, None, False, False))
+            if not ends:
+                stream.expect_body(head, self._terms.limits.body)
+            stream.response = Http2Response(head, self._terms.standing_fields)
+            stream.is_running = False
+            self._streams.add(stream)
+            stream.answer_refusal(refusal, with_body=(b":method", b"HEAD") not in fields)
+        if self.ctx.recorder is not None:
+            self.ctx.recorder.refused(Refused.from_fields(fields, refusal, self.stream.peer))
+
+    def on_body(self, stream_id: int, data: bytes, ends: bool) -> None:
+        stream = self._streams.get(stream_id)
+        if stream is not None and isinstance(stream.inlet, Http2Inlet):
+            try:
+                stream.inlet.feed(data, ends)
+            except PeerError as exc:
+                complain(log, "%s: %s", self.stream.peer, exc, level=logging.DEBUG)
+                stream.reset(PROTOCOL_ERROR)
+                self.codec.count_reset(stream_id, self.ctx.clock())
+        elif data:
+            self.codec.engine.acknowledge_received_data(len(data), stream_id)
+
+    def is_open(self, stream_id: int) -> bool:
+        return self._streams.get(stream_id) is not None
+
+    def on_reset(self, stream_id: int, *, provoked: bool) -> None:
+        stream = self._streams.get(stream_id)
+        if stream is not None:
+            self._streams.drop_waiting(stream)
+            stream.inlet.stop_waiting()
+            stream.on_lost()
+        if provoked:
+            self.codec.count_reset(stream_id, self.ctx.clock())
+
+    def on_pong(self) -> None:
+        self._goodbye.on_pong()
+
+    def _reset(self, stream_id: int, code: int) -> None:
+        self.codec.engine.reset_stream(stream_id, code)
+        self.codec.count_reset(stream_id, self.ctx.clock())
+
+    # What the streams tell and ask.
+
+    def on_stream_sent(self, stream: Http2Stream) -> None:
+        self._streams.on_sent(stream)
+        self._see_what_is_left()
+
+    def on_stream_ended(self, stream: Http2Stream) -> None:
+        self._streams.on_ended(stream)
+        self._see_what_is_left()
+
+    def _see_what_is_left(self) -> None:
+        if self._streams.waiting:
+            self.stream.interrupt()  # there may be room for one more
+        elif not self._streams:
+            self._on_empty()
+
+    def _on_empty(self) -> None:
+        self._goodbye.on_empty()
+        if self.ctx.lifetime.closing:
+            self.drain()
+        if self._goodbye.is_final:
+            self.stream.interrupt()
+        elif not self.stream.lost:
+            self._await_something()
+
+    def start_child(self, function: TaskFunction, *args: object) -> Cancellable:
+        return self._nursery.start_soon(self._guard, function, *args)
+
+    async def _guard(self, function: TaskFunction, *args: object) -> None:
+        await guarded(function(*args), self.stream, self._break)
+
+    # What the server asks.
+
+    def announce_end(self) -> None:
+        if not self._goodbye.is_announced:
+            self._goodbye.announce()
+
+    def drain(self) -> None:
+        """Streams in progress are finished; then the connection is closed."""
+        self.announce_end()
+        self._leave_soon()
+        self._streams.drain()
+
+    def _leave_soon(self) -> None:
+        if not self._goodbye.is_leaving:
+            self._goodbye.is_leaving = True
+            self.start_child(self._leave)
+
+    async def _leave(self) -> None:
+        await self._goodbye.say()
+        if not self._streams:
+            self.stream.interrupt()
+
+    def cancel_all(self, reason: str) -> None:
+        """End everything on the connection, and name in the log what is still running."""
+        self._streams.say_end(reason)
+        self._goodbye.hurry()
+        self._nursery.cancel()
+
+    def unfinished(self) -> list[Request]:
+        """What is still running."""
+        return [stream.answer.request for stream in self._streams.busy if stream.answer is not None]
+
+    # What whoever looks at the tree, or counts, asks.
+
+    def in_progress(self) -> Sequence[InProgress]:
+        return self._streams.in_progress()
+
+    @property
+    def version(self) -> str:
+        return "2"
+
+    @property
+    def phase(self) -> Phase:
+        if busy := self._streams.busy:
+            return "APP" if any(stream.in_progress for stream in busy) else "AFTER"
+        if self._goodbye.is_leaving or self._goodbye.is_final or self.client_left:
+            return "FAREWELL"
+        return "HEAD" if self.codec.guard.in_field_section else "IDLE"
+
+    def requests(self) -> list[RequestLook]:
+        return [look for stream in self._streams.busy if (look := stream.look()) is not None]
+
+    @property
+    def awaited(self) -> Awaited | None:
+        return awaited(self._patience.expects, self._patience)
+
+    # The end.
+
+    def _on_client_left(self) -> None:
+        """It has finished sending. What it has asked for is still answered, as far as its windows allow."""
+        self.client_left = True
+        self.sender.flush()
+        self._streams.on_client_left()
+
+    def _fail(self, error: Http2Error) -> None:
+        """The client broke the protocol."""
+        self.ctx.lifetime.strike(error.limit)
+        complain(log, "%s: %s", self.stream.peer, error, level=logging.DEBUG)
+        self.sender.flush()  # the engine may have found something, too, and says so
+        if not self.codec.engine.is_over:
+            self._goodbye.say_last(error.code)
+        self.sender.stop()
+        self._streams.lose()
+
+    def _on_over(self) -> None:
+        """The engine has had its last word, which was a GOAWAY of its own, or an answer to a client that has left."""
+        self._goodbye.is_final = True
+        self._streams.lose()
+        self.stream.interrupt()
+
+    async def _end(self) -> None:
+        """Say what is left to say, whatever ended the connection, and close it."""
+        self._patience.stop()
+        try:
+            if self.client_left and not self.stream.lost and self._streams:
+                await self._goodbye.wait_until_empty()
+        finally:
+            try:
+                if not self.stream.lost:
+                    await self._goodbye.close()
+            finally:
+                self._break()
+
+    def _break(self) -> None:
+        """Nothing can be sent any more."""
+        self.sender.stop()
+        self.stream.abort()
+        self._streams.lose()
+
+    def forget(self) -> None:
+        """All tasks have ended: let go of whatever knows this connection, so that no cycle stays."""
+        self.stream.observer = None
+        del self._patience, self.sender, self._goodbye
+
+    def _on_stuck(self) -> None:
+        """The client has taken nothing for the whole write timeout."""
+        complain(log, "write-timeout: %s does not read its responses", self.stream.peer, level=logging.WARNING)
+        for answer in self._streams.in_progress():
+            answer.request.say_end("write-timeout")
+        self._break()

@@ -1,0 +1,109 @@
+"""How an HTTP/2 connection ends: so that its client knows which requests were taken (RFC 9113 §6.8)."""
+
+from typing import Final
+
+import anyio
+
+from trioserve._connection.farewell import HURRY_SECONDS, linger
+from trioserve._connection.http2.sender import Sender
+from trioserve._protocol.http2.frames import HIGHEST_STREAM_ID, NO_ERROR, goaway_frame, ping_frame
+from trioserve._streams import ByteStream
+
+__all__ = ["Goodbye"]
+
+NOTICE_SECONDS: Final = 1.0  # for requests that were on the way when the client heard of the end
+PING: Final = b"goodbye."
+
+
+class Goodbye:
+    """Of one connection, in two steps: a notice that takes every request, and the end, which names the last one taken.
+
+    Attributes:
+        is_announced: the client has been told that there will be an end.
+        is_leaving: the second step will come.
+        is_final: it has come.
+        last_stream_id: of the requests that were taken.
+        requests: how many were.
+    """
+
+    __slots__ = (
+        "_answered", "_emptied", "_scope", "_sender", "_stream", "is_announced", "is_final", "is_leaving",
+        "last_stream_id", "requests",
+    )  # fmt: skip
+
+    def __init__(self, stream: ByteStream, sender: Sender) -> None:
+        self._stream = stream
+        self._sender = sender
+        self._answered: anyio.Event | None = None  # made with the ping
+        self._emptied: anyio.Event | None = None  # made by who waits for it
+        self._scope: anyio.CancelScope | None = None  # of ``close``
+        self.is_announced = self.is_leaving = self.is_final = False
+        self.last_stream_id = self.requests = 0
+
+    def take(self, stream_id: int) -> None:
+        """A request that is not refused."""
+        self.last_stream_id = stream_id
+        self.requests += 1
+
+    def refuses(self, stream_id: int) -> bool:
+        """The client has sent a request that it was told to take elsewhere, or is about to be told."""
+        return self.is_final and stream_id > self.last_stream_id
+
+    def announce(self) -> None:
+        """The first step. A ping shows when the client has heard of it."""
+        self.is_announced = True
+        self._answered = anyio.Event()
+        if not self.is_final:
+            self._say(goaway_frame(HIGHEST_STREAM_ID, NO_ERROR) + ping_frame(PING))
+
+    def on_pong(self) -> None:
+        if self._answered is not None:
+            self._answered.set()
+
+    async def say(self) -> None:
+        """Both steps, or the second one; it comes when no request can be on the way any more."""
+        if self._answered is None:
+            self.announce()
+        assert self._answered is not None, "announced"
+        with anyio.move_on_after(NOTICE_SECONDS):
+            await self._answered.wait()
+        if not self.is_final and not self._stream.lost:
+            self.say_last(NO_ERROR)
+
+    def say_last(self, code: int) -> None:
+        """No further request is taken."""
+        self.is_final = True
+        self._say(goaway_frame(self.last_stream_id, code))
+
+    def _say(self, frames: bytes) -> None:
+        """Past the engine, because h2 would not let answers follow."""
+        self._sender.flush()
+        self._stream.send_nowait(frames)
+        self._stream.uncork()
+
+    # The end of the stream below.
+
+    def on_empty(self) -> None:
+        """No application runs, and nothing is left to be sent."""
+        if self._emptied is not None:
+            self._emptied.set()
+
+    async def wait_until_empty(self) -> None:
+        self._emptied = anyio.Event()
+        await self._emptied.wait()
+
+    def hurry(self) -> None:
+        """The server does not wait for the client any longer."""
+        self._begin_to_close().deadline = anyio.current_time() + HURRY_SECONDS
+
+    def _begin_to_close(self) -> anyio.CancelScope:
+        self._scope = self._scope or anyio.CancelScope(shield=True)
+        return self._scope
+
+    async def close(self) -> None:
+        """Let the client have the last word, and close. Raises ClientDisconnected."""
+        with self._begin_to_close():
+            if not self.is_final:
+                self.say_last(NO_ERROR)
+            await linger(self._stream)
+            await self._stream.aclose()

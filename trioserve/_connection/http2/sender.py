@@ -1,0 +1,113 @@
+"""The sending side of an HTTP/2 connection: what its streams have to say leaves together, as the client takes it."""
+
+from collections.abc import Callable
+from typing import Final, Protocol
+
+from trioserve._connection.patience import Patience
+from trioserve._protocol.http2.codec import Http2Codec
+from trioserve._streams import AT_ONCE_BYTES, ByteStream
+
+__all__ = ["Sender", "Waiting"]
+
+FLUSH_BYTES: Final = 256 * 1024  # that leave the engine at once; what the network does not take stays with the streams
+BYTES_PER_FRAME: Final = 1024  # of bodies that a client takes are worth one frame that makes no progress
+
+
+class Waiting(Protocol):
+    """A stream with something to send."""
+
+    id: int
+
+    def on_sent(self, unsent: int) -> None:
+        """So many bytes of its body wait for their turn, for a window, or for the network."""
+
+
+class Sender:
+    """Moves bytes from the engine to the network; it is the observer of the stream below.
+
+    Attributes:
+        collects: a turn of the connection is in progress, and its end will flush.
+    """
+
+    __slots__ = (
+        "_codec", "_has_stopped", "_is_due", "_on_over", "_patience", "_stream", "_waiting", "collects", "sent_bytes",
+    )  # fmt: skip
+
+    def __init__(
+        self, stream: ByteStream, codec: Http2Codec, patience: Patience, on_over: Callable[[], None]
+    ) -> None:
+        self._stream = stream
+        self._codec = codec
+        self._patience = patience
+        self._on_over = on_over  # called when the engine has had its last word
+        self._is_due = False
+        self._has_stopped = False  # the engine is not asked any more
+        self._waiting: dict[int, Waiting] = {}
+        self.collects = False
+        self.sent_bytes = 0  # so far: a sign of the client's progress
+
+    def has_queued(self, stream: Waiting, size: int) -> None:
+        """The engine has something new to send, ``size`` bytes on ``stream``, which is told what becomes of them."""
+        self._waiting[stream.id] = stream
+        if size >= AT_ONCE_BYTES:
+            self.flush()
+        else:
+            self.flush_soon()
+
+    def flush_soon(self) -> None:
+        """Send it with what others of this turn have to say."""
+        if not self.collects and not self._is_due:
+            self._is_due = self._stream.defers(self)
+            if not self._is_due:
+                self.flush()
+
+    def uncork(self) -> None:
+        """The turn is over."""
+        self._is_due = False
+        self.flush()
+        self._stream.uncork()
+
+    def flush(self) -> None:
+        """Hand to the network what it takes, and tell the streams what is left."""
+        if self._has_stopped:
+            return
+        stream, engine = self._stream, self._codec.engine
+        while not stream.congested and (data := engine.data_to_send(FLUSH_BYTES)):
+            self.sent_bytes += len(data)
+            self._codec.guard.control.give(len(data) // BYTES_PER_FRAME)
+            stream.send_nowait(data)
+            if len(data) < FLUSH_BYTES:
+                break
+        if self._waiting:
+            self._tell()
+        if engine.is_over:
+            self.stop()
+            self._on_over()
+
+    def _tell(self) -> None:
+        engine = self._codec.engine
+        waiting, self._waiting = self._waiting, {}
+        for stream_id, stream in waiting.items():
+            unsent = engine.queued_body_size(stream_id)
+            if unsent:
+                self._waiting[stream_id] = stream
+            stream.on_sent(unsent)
+
+    def forget(self, stream: Waiting) -> None:
+        """Nothing more will be sent on it."""
+        self._waiting.pop(stream.id, None)
+
+    def stop(self) -> None:
+        """The connection has ended, or its engine is good for nothing."""
+        self._has_stopped = True
+        self._waiting = {}
+
+    # What the stream below tells.
+
+    def on_congested(self) -> None:
+        self._patience.on_congested()
+
+    def on_drained(self) -> None:
+        self._patience.on_drained()
+        if not self._stream.lost:
+            self.flush()

@@ -1,0 +1,168 @@
+"""What is looked at before an HTTP/2 engine sees it: how many frames a client sends, and of which kind.
+
+Floods are cheap to send, and engines work on each frame. And neither engine knows all rules: a few of them are here.
+"""
+
+import math
+import struct
+from typing import Final
+
+from trioserve._protocol.http2.frames import (
+    ACK,
+    CONTINUATION,
+    DATA,
+    END_HEADERS,
+    END_STREAM,
+    ENHANCE_YOUR_CALM,
+    FRAME_HEADER_BYTES,
+    FRAME_SIZE_ERROR,
+    HEADERS,
+    HIGHEST_STREAM_ID,
+    PREFACE,
+    PRIORITY,
+    PROTOCOL_ERROR,
+    RST_STREAM,
+    SETTINGS,
+    Http2Error,
+)
+
+__all__ = ["CONTINUATIONS", "Allowance", "FrameGuard"]
+
+_FRAME_HEADER: Final = struct.Struct(">IBI")  # size and kind, flags, stream (RFC 9113 §4.1)
+
+_FIELD_SECTIONS: Final = frozenset((HEADERS, CONTINUATION))
+
+FRAME_BYTES: Final = 2**14  # of a payload, as nobody has told the client that it may be more (RFC 9113 §6.5.2)
+CONTINUATIONS: Final = 64  # of one field section: 16 KiB each are far more than a head may have
+
+
+class Allowance:
+    """So much at once, and as much again in each ``seconds``; ``None`` for no limit."""
+
+    __slots__ = ("_amount", "_left", "_per_second", "_since")
+
+    def __init__(self, amount: int | None, seconds: float, now: float) -> None:
+        self._amount = self._left = math.inf if amount is None else float(amount)
+        self._per_second = self._amount / seconds
+        self._since = now  # in the seconds of the caller's clock
+
+    def take(self, count: int, now: float) -> bool:
+        """False when it is used up."""
+        self._left = min(self._amount, self._left + (now - self._since) * self._per_second) - count
+        self._since = now
+        return self._left >= 0
+
+    def give(self, count: int) -> None:
+        """Something else has been done that is worth it."""
+        self._left += count
+
+
+class FrameGuard:
+    """Of one connection.
+
+    What makes progress is free: requests, bodies. Everything else comes out of an allowance. Two are kept, both by
+    rate, because a connection may live for days:
+
+    - ``resets``: streams that ended before their time, whoever has reset them (CVE-2023-44487, CVE-2025-8671). Those
+      that the client resets are counted here, the others by who resets them.
+    - ``control``: all other frames (CVE-2019-9512, -9514, -9515, -9518). Body bytes that we send make it grow again,
+      because a client that takes them has to send WINDOW_UPDATE.
+
+    Attributes:
+        has_begun: a frame has come.
+        in_field_section: the client has begun one and not come to its end.
+        known: streams, of those that exist already, on which a field section began; whoever looks clears it.
+    """
+
+    __slots__ = (
+        "_block_bytes",
+        "_continuations",
+        "_head_bytes",
+        "_highest",
+        "_partial",
+        "_skip",
+        "control",
+        "has_begun",
+        "in_field_section",
+        "known",
+        "resets",
+    )  # fmt: skip
+
+    def __init__(self, head_bytes: int, resets: Allowance, control: Allowance) -> None:
+        self._head_bytes = head_bytes  # of one field section at most, compressed
+        self._skip = len(PREFACE)  # bytes until the next frame begins
+        self._partial = b""  # of a frame header
+        self._block_bytes = self._continuations = 0
+        self._highest = 0  # number of a stream
+        self.known: list[int] = []
+        self.has_begun = self.in_field_section = False
+        self.resets = resets
+        self.control = control
+
+    def look_at(self, data: bytes, now: float) -> None:
+        """All frames that begin in ``data``.
+
+        Raises:
+            Http2Error: they are too many, or of a kind that cannot come now.
+        """
+        if self._partial:
+            data, self._partial = self._partial + data, b""
+        position, end, unpack = self._skip, len(data), _FRAME_HEADER.unpack_from
+        resets = control = 0
+        while position + FRAME_HEADER_BYTES <= end:
+            size_and_kind, flags, stream_id = unpack(data, position)
+            size, kind = size_and_kind >> 8, size_and_kind & 0xFF
+            if size > FRAME_BYTES:
+                raise Http2Error(FRAME_SIZE_ERROR, "a frame larger than any settings allow")  # RFC 9113 §4.2
+            if not self.has_begun:
+                self._check_first(kind, flags)
+            if kind == DATA:
+                control += not size and not flags & END_STREAM
+            else:
+                stream_id &= HIGHEST_STREAM_ID
+                if kind in _FIELD_SECTIONS:
+                    self._look_at_fields(kind, flags, stream_id, size)
+                elif kind == RST_STREAM:
+                    resets += 1
+                    if stream_id > self._highest:
+                        raise Http2Error(PROTOCOL_ERROR, "the reset of a stream that does not exist")  # RFC 9113 §6.4
+                    if self.known:  # fields that came before a reset came on an open stream
+                        self.known = [known for known in self.known if known != stream_id]
+                else:
+                    control += 1
+                    if size and kind == SETTINGS and flags & ACK:
+                        raise Http2Error(FRAME_SIZE_ERROR, "settings in an acknowledgement")  # RFC 9113 §6.5
+                    if kind == PRIORITY and not stream_id:
+                        raise Http2Error(PROTOCOL_ERROR, "a priority of stream 0")  # RFC 9113 §6.3
+            position += FRAME_HEADER_BYTES + size
+        if position < end:
+            self._partial = data[position:]
+        self._skip = max(0, position - end)
+        if resets and not self.resets.take(resets, now):
+            raise Http2Error(ENHANCE_YOUR_CALM, "too many streams were reset", limit="limit_http2_resets")
+        if control and not self.control.take(control, now):
+            raise Http2Error(
+                ENHANCE_YOUR_CALM, "too many frames that make no progress", limit="limit_http2_control_frames")
+
+    def _check_first(self, kind: int, flags: int) -> None:
+        """The client's preface ends with its settings (RFC 9113 §3.4)."""
+        self.has_begun = True
+        if kind != SETTINGS or flags & ACK:
+            raise Http2Error(PROTOCOL_ERROR, "no settings after the preface")
+
+    def _look_at_fields(self, kind: int, flags: int, stream_id: int, size: int) -> None:
+        """One section may take several frames, but not without end (CVE-2024-27316)."""
+        if kind == HEADERS:
+            if not stream_id:
+                raise Http2Error(PROTOCOL_ERROR, "fields on stream 0, which is the connection's")  # RFC 9113 §6.2
+            self._block_bytes = self._continuations = 0
+            if stream_id > self._highest:
+                self._highest = stream_id
+            else:
+                self.known.append(stream_id)
+        else:
+            self._continuations += 1
+        self._block_bytes += size
+        self.in_field_section = not flags & END_HEADERS
+        if self._continuations > CONTINUATIONS or self._block_bytes > self._head_bytes:
+            raise Http2Error(ENHANCE_YOUR_CALM, "a field section that does not end")

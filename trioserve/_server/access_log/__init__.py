@@ -1,0 +1,1 @@
+"""The access log: what a line says, and who writes it."""

@@ -1,0 +1,1 @@
+"""From what is given as the application to what is served."""

@@ -1,0 +1,1 @@
+"""The network, streams and tasks on trio."""

@@ -1,0 +1,179 @@
+"""Sockets on trio: the network and its listeners. Which kind of stream they make is decided here.
+
+``PlainStream`` runs everywhere. ``EdgeStream`` is for Linux, where all connections of a server share one epoll.
+"""
+
+import socket
+import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from types import FrameType
+
+import trio
+
+from trioserve._streams.cork import Cork, CorkedNetwork
+from trioserve._streams.interface import Address, ByteStream, NurseryFunction, TaskFunction
+from trioserve._streams.on_trio.edge import EdgePoller, EdgeStream
+from trioserve._streams.on_trio.plain import PlainStream
+from trioserve._streams.sockets import accepting, address_of, is_wildcard, peer_address
+
+__all__ = ["TrioNetwork"]
+
+
+class TrioNetwork(CorkedNetwork):
+    """Trio's clock and sockets."""
+
+    task_per_turn = False
+
+    def __init__(self, *, edge_triggered: bool = sys.platform == "linux") -> None:
+        super().__init__(Cork())
+        self.clock: Callable[[], float] = trio.lowlevel.current_clock().current_time
+        self.call_from_thread: Callable[[Callable[[], object]], object] = (
+            trio.lowlevel.current_trio_token().run_sync_soon)
+        self._poller = EdgePoller(self._cork) if edge_triggered else None
+
+    def listen(self, sock: socket.socket) -> "TrioListener":
+        return TrioListener(sock, self._make_stream, self._cork_burst)
+
+    def is_idle_at(self, frame: FrameType) -> bool:
+        return frame.f_code.co_name == "get_events" and frame.f_globals.get("__name__", "").startswith("trio.")
+
+    @asynccontextmanager
+    async def open_nursery(self) -> AsyncIterator["TrioNursery"]:
+        async with trio.open_nursery() as nursery:
+            yield TrioNursery(nursery)
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        if self._poller is None:
+            await super().run(task_status=task_status)
+            return
+        try:
+            async with trio.open_nursery() as polling:
+                polling.start_soon(self._poller.run)
+                await super().run(task_status=task_status)
+                polling.cancel_scope.cancel()
+        finally:
+            self._poller.close()
+
+    def _cork_burst(self) -> None:
+        """Connections have been accepted in a row: their tasks will run together, so their responses leave together."""
+        if self._poller is not None and not self._cork.is_in:
+            self._cork.push_in()
+            self._cork.tasks.start_soon(self._poller.let_them_run)
+
+    def _make_stream(self, sock: socket.socket, peer: Address | None, local: Address | None) -> ByteStream:
+        if self._poller is not None:
+            return EdgeStream(sock, peer, local, self._poller)
+        return PlainStream(sock, peer, local, self._cork)
+
+
+class TrioNursery:
+    """A nursery of trio's."""
+
+    __slots__ = ("_open",)
+
+    def __init__(self, nursery: trio.Nursery | None) -> None:
+        self._open = nursery
+
+    @property
+    def _nursery(self) -> trio.Nursery:
+        if self._open is None:
+            raise RuntimeError("the nursery has not begun")
+        return self._open
+
+    @property
+    def opened(self) -> trio.Nursery | None:
+        """The nursery itself, for who looks at its tasks; ``None`` before it has begun."""
+        return self._open
+
+    def start_soon(self, function: TaskFunction, *args: object) -> trio.CancelScope:
+        scope = trio.CancelScope()
+        self._nursery.start_soon(_run_in, scope, function, args, name=function)
+        return scope
+
+    def start_inside(self, function: TaskFunction, *args: object) -> None:
+        self._nursery.start_soon(function, *args)
+
+    def start_on_input(self, function: TaskFunction, stream: ByteStream) -> None:
+        self._nursery.start_soon(function)
+
+    def start_nursery(
+        self, function: NurseryFunction, *, name: str | None = None, on_end: Callable[[], None] | None = None
+    ) -> "TrioChildNursery":
+        child = TrioChildNursery(on_end)
+        self._nursery.start_soon(child.run, function, name=name or function)
+        return child
+
+
+class TrioChildNursery(TrioNursery):
+    """A nursery with a task of its own, in another one."""
+
+    __slots__ = ("_is_born_cancelled", "_on_end")
+
+    def __init__(self, on_end: Callable[[], None] | None) -> None:
+        super().__init__(None)
+        self._on_end = on_end
+        self._is_born_cancelled = False
+
+    async def run(self, function: NurseryFunction) -> None:
+        try:
+            async with trio.open_nursery() as self._open:
+                if self._is_born_cancelled:
+                    self._open.cancel_scope.cancel()
+                await function(self)
+        finally:
+            if self._on_end is not None:
+                self._on_end()
+
+    @property
+    def cancel_called(self) -> bool:
+        return self._open.cancel_scope.cancel_called if self._open is not None else self._is_born_cancelled
+
+    def cancel(self) -> None:
+        if self._open is not None:
+            self._open.cancel_scope.cancel()
+        else:
+            self._is_born_cancelled = True
+
+
+async def _run_in(scope: trio.CancelScope, function: TaskFunction, args: tuple[object, ...]) -> None:
+    with scope:
+        await function(*args)
+
+
+class TrioListener:
+    """Accepts on a listening socket."""
+
+    def __init__(
+        self,
+        sock: socket.socket,
+        make_stream: Callable[[socket.socket, Address | None, Address | None], ByteStream],
+        on_burst: Callable[[], None],
+    ) -> None:
+        self._accept = accepting(sock)
+        self._sock = sock
+        self._make_stream = make_stream
+        self._on_burst = on_burst
+        self._in_a_row = 0
+        self.address = address_of(sock.getsockname())
+        self._wildcard = is_wildcard(self.address)
+
+    async def accept(self) -> ByteStream:
+        while (stream := self.accept_nowait()) is None:
+            self._in_a_row = 0
+            await trio.lowlevel.wait_readable(self._sock)
+        return stream
+
+    def accept_nowait(self) -> ByteStream | None:
+        try:
+            sock, peer = self._accept()
+        except BlockingIOError:
+            return None
+        self._in_a_row += 1
+        if self._in_a_row > 1:
+            self._on_burst()
+        local = address_of(sock.getsockname()) if self._wildcard else self.address
+        return self._make_stream(sock, peer_address(peer), local)
+
+    def close(self) -> None:
+        self._sock.close()
