@@ -8,7 +8,6 @@ from trioserve._asgi.response import Dated, Response, error_body
 from trioserve._asgi.states import BODY, COMPLETE
 from trioserve._protocol.events import RequestHead
 from trioserve._protocol.reasons import REASON_PHRASES
-from trioserve._protocol.websocket.handshake import Handshake
 
 if TYPE_CHECKING:
     from trioserve._protocol.websocket.handshake import Handshake

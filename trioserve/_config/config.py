@@ -7,6 +7,7 @@ binding happen in the layers that need them.
 """
 
 import dataclasses
+import functools
 import math
 import typing
 from collections.abc import Mapping
@@ -374,7 +375,9 @@ class Config:
 OPTIONS: Final[dict[str, Option]] = {field.name: field.metadata["option"] for field in dataclasses.fields(Config)}
 
 
-def options() -> list[tuple[str, Any, Any, Option]]:
+@functools.cache
+def options() -> tuple[tuple[str, Any, Any, Option], ...]:
     """Each option as (name, type, default, what is known of it), in the order of the reference."""
     hints = typing.get_type_hints(Config)
-    return [(field.name, hints[field.name], field.default, OPTIONS[field.name]) for field in dataclasses.fields(Config)]
+    return tuple((field.name, hints[field.name], field.default, field.metadata["option"])
+                 for field in dataclasses.fields(Config))
