@@ -125,7 +125,8 @@ class Answer(Generic[ResponseT]):
     def finish(self) -> None:
         """End what the request has, but for its application. Does not raise."""
         self.answered = True
-        self._end_waiting_receives()
+        if self._end_waits is not None:
+            self._end_waits.wake()
         if self._supervision is not None:
             self._end_supervision()
         ctx = self.request.owner.ctx
