@@ -59,8 +59,10 @@ class TrialClient:
         outcome.answers[str(request)] = str(answer)
         if answer.fails:
             outcome.failed[str(request)] = _words(error)
-        if isinstance(error, (AppError, ClientDisconnected)) or not (answer.fails or error):
-            return  # there is nothing to say, or it has been noted as what it is
+        if isinstance(error, AppError):
+            return  # that has been noted as what it is
+        if not answer.fails and (error is None or isinstance(error, ClientDisconnected)):
+            return
         text = f"it is answered by {answer}" + ("" if answer.fails else ", and then it fails")
         where = place_of_error(error) if error is not None else ""
         outcome.findings.append(Finding(
