@@ -8,7 +8,7 @@ import anyio
 
 from trioserve._asgi import ResponseWatch, WebSocketWatch
 from trioserve._check.swallowed_errors import SwallowedErrors
-from trioserve._errors import AppError, ClientDisconnected
+from trioserve._errors import AppError, ClientDisconnected, application_errors
 from trioserve._trial import Finding, drive, place_of_error, place_of_frame, steps_of_error, unless_deaf
 from trioserve._types import App, Message, Receive, Scope, Send
 
@@ -29,7 +29,7 @@ class Observed:
     def __init__(self) -> None:
         self._findings: list[Finding] = []
         self._request = ""
-        self.error: Exception | None = None
+        self.error: BaseException | None = None
         self.ended = anyio.Event()
         self.lifespan_error: BaseException | None = None
 
@@ -62,7 +62,7 @@ class Observed:
             await self._conversation(scope, watched_receive, send)
         except Exception as exc:
             if not was_told and ended is self.ended:  # else its client has left, and the next one has come
-                self.error = exc
+                self.error = application_errors(exc, client_left=False)
             raise
         finally:
             ended.set()

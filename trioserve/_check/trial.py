@@ -81,7 +81,7 @@ def run_trial(plan: Plan) -> dict[str, Any]:
         except ValueError as exc:
             return {CANNOT_RUN: f"{plan.target!r}: {exc}"}
         except VirtualTimeStuck:
-            text = "under chaos a thread has waited for 10 s, and everything else for it"
+            text = "under chaos a thread waits for something that does not come, and everything else for the thread"
             outcome.findings.append(Finding("silent", text, _where_a_thread_stands()))
     findings = [Finding(**{**asdict(finding), "backend": plan.backend}) for finding in outcome.findings]
     return asdict(outcome) | {"findings": [asdict(finding) for finding in dict.fromkeys(findings)]}

@@ -7,7 +7,7 @@ import anyio
 from trioserve._check.observed import Observed
 from trioserve._check.outcome import Outcome
 from trioserve._check.standstills import Standstills, watched
-from trioserve._errors import AppError, ClientDisconnected
+from trioserve._errors import AppError
 from trioserve._streams import Network
 from trioserve._trial import Answer, Finding, TrialRequest, place_of_error
 from trioserve.testing import MemoryServer
@@ -59,7 +59,7 @@ class TrialClient:
         outcome.answers[str(request)] = str(answer)
         if answer.fails:
             outcome.failed[str(request)] = _words(error)
-        if isinstance(error, (AppError, ClientDisconnected)) or not (answer.fails or error):
+        if isinstance(error, AppError) or not (answer.fails or error):
             return  # there is nothing to say, or it has been noted as what it is
         text = f"it is answered by {answer}" + ("" if answer.fails else ", and then it fails")
         where = place_of_error(error) if error is not None else ""
@@ -67,5 +67,5 @@ class TrialClient:
             "answer", ": ".join(filter(None, (text, _words(error)))), where, request=str(request)))
 
 
-def _words(error: Exception | None) -> str:
+def _words(error: BaseException | None) -> str:
     return f"{type(error).__name__}: {error}" if error is not None else ""
