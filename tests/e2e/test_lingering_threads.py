@@ -68,7 +68,7 @@ def test_a_second_signal_ends_such_a_request(loop: Flavour) -> None:
 def test_threads_that_end_are_waited_for_without_a_word(loop: Flavour) -> None:
     with serve("lingering:tidy", loop) as server:
         server.stop()
-        assert not server.stderr.lines_with("Waiting for", "The process ends")
+        assert not server.stderr.lines_with("Waiting for threads", "The process ends")
 
 
 def test_a_program(loop: Flavour) -> None:
