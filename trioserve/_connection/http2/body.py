@@ -5,6 +5,7 @@ from typing import Protocol
 import anyio
 
 from trioserve._connection.context import ServerContext
+from trioserve._connection.farewell import LINGER_SECONDS, SILENCE_SECONDS
 from trioserve._connection.request_body import BodyTimeout, is_drip
 from trioserve._connection.turn import Turn
 from trioserve._errors import PeerError
@@ -34,6 +35,7 @@ class Http2Inlet:
     Attributes:
         awaits_continue: the client keeps the body back until it is told that somebody wants it (RFC 9110 §10.1.1).
         has_ended: the client has sent all of it.
+        is_skipped: what comes is dropped, and the stream is over with the end of it.
     """
 
     # Defaults of the class, not of each instance: most bodies never touch these.
@@ -44,6 +46,7 @@ class Http2Inlet:
     _total = 0  # bytes that have arrived
     _kept = 0  # bytes in ``_parts``
     _is_wanted = True
+    is_skipped = False
 
     def __init__(self, carrier: Carrier, ctx: ServerContext, meaning: Meaning, limit: int | None) -> None:
         self._carrier = carrier
@@ -73,6 +76,8 @@ class Http2Inlet:
                 413, f"request body over the limit of {self._limit} bytes", limit="limit_request_body"))
         if not self._is_wanted:
             self._carrier.acknowledge(len(data))
+            if ends:
+                self.wake()
             return
         if data:
             self._parts.append(data)
@@ -121,13 +126,21 @@ class Http2Inlet:
 
     @property
     def _is_over(self) -> bool:
-        return self.has_ended or not self._is_wanted or self._carrier.is_disconnected()
+        return not self._is_wanted or self._is_at_end
+
+    @property
+    def _is_at_end(self) -> bool:
+        return self.has_ended or self._carrier.is_disconnected()
+
+    async def _wait_for_news(self) -> None:
+        self._news = self._news or anyio.Event()
+        await self._news.wait()
 
     async def _await_some(self) -> None:
         """Wait for bytes, within ``timeout_body`` and above the slowest rate that is believed."""
         timeout, clock = self._ctx.timeouts.body, self._ctx.clock
         if self._news is not None:  # the first who waits keeps the time
-            await self._news.wait()
+            await self._wait_for_news()
             return
         began, before = clock(), self._total
         self._news = news = anyio.Event()
@@ -167,6 +180,20 @@ class Http2Inlet:
         self._is_wanted = False
         self._drop()
         self.wake()
+
+    def begin_to_skip(self) -> None:
+        self.is_skipped = True
+        self.stop_waiting()
+
+    async def wait_until_skipped(self) -> None:
+        """Until all of it has come, or the client stops, or goes on for too long."""
+        with anyio.move_on_after(LINGER_SECONDS):
+            is_coming = True
+            while is_coming and not self._is_at_end:
+                before = self._total
+                with anyio.move_on_after(SILENCE_SECONDS):
+                    await self._wait_for_news()
+                is_coming = self._total > before
 
     def received_bytes(self, length: int | None) -> int | None:
         return self._total
