@@ -104,15 +104,52 @@ async def test_100_continue(options: dict[str, Any]) -> None:  # RFC 9110 §10.1
         assert (await client.answer(stream)).body == b"now"
 
 
-async def test_an_answer_before_the_body_lets_go_of_the_rest(options: dict[str, Any]) -> None:  # RFC 9113 §8.1
+async def test_a_client_may_go_on_sending_after_its_answer(options: dict[str, Any]) -> None:  # RFC 9113 §8.1
+    async with serving(hello, **options, limit_http2_streams=1) as site, http2_client(site) as client:
+        stream = await client.ask(method=b"POST", ends=False)
+        assert (await client.answer(stream)).ended
+        await client.send(stream, bytes(1_000_000), ends=True)  # several windows
+        assert (await client.get()).ended
+        assert client.answers[stream].reset is None
+
+
+async def test_a_client_that_stops_sending_after_its_answer(options: dict[str, Any]) -> None:  # RFC 9113 §8.1
     async with serving(hello, **options) as site, http2_client(site) as client:
         stream = await client.ask(method=b"POST", ends=False)
         answer = await client.answer(stream)
-        assert (answer.status, answer.ended) == (200, True)
-        while answer.reset is None:
-            await client.listen()
-        assert answer.reset == NO_ERROR
+        await client.send(stream, bytes(1000))
+        await anyio.sleep(1)
+        await client.send(stream, bytes(1000))
+        with seconds_passed() as elapsed:
+            while answer.reset is None:
+                await client.listen()
+        assert (answer.status, answer.ended, answer.reset) == (200, True, NO_ERROR)
+        assert 2 <= elapsed.seconds <= 4
         assert (await client.get()).ended
+
+
+async def test_what_a_client_goes_on_sending_is_in_nobodys_way(options: dict[str, Any]) -> None:
+    async with serving(hello, **options, limit_http2_streams=1) as site, http2_client(site) as client:
+        client.h2.remote_settings[3] = 2  # as if it did not count streams
+        stream = await client.ask(method=b"POST", ends=False)
+        assert (await client.answer(stream)).ended
+        with seconds_passed() as elapsed:
+            assert (await client.get()).ended
+        assert client.answers[stream].reset == NO_ERROR
+        assert elapsed.seconds < 1
+
+
+async def test_a_client_that_never_stops_sending_after_its_answer(options: dict[str, Any]) -> None:
+    async with serving(hello, **options) as site, http2_client(site) as client:
+        stream = await client.ask(method=b"POST", ends=False)
+        answer = await client.answer(stream)
+        with seconds_passed() as elapsed, anyio.move_on_after(100):
+            while answer.reset is None:
+                await client.send(stream, b"x")
+                with anyio.move_on_after(1):
+                    await client.listen()
+        assert answer.reset == NO_ERROR
+        assert 29 <= elapsed.seconds <= 32
 
 
 async def test_many_streams_at_once(options: dict[str, Any]) -> None:

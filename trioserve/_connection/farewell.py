@@ -17,7 +17,7 @@ from trioserve._errors import PeerError
 from trioserve._protocol import Http1Codec, RequestHead
 from trioserve._streams import ByteStream
 
-__all__ = ["HURRY_SECONDS", "Ended", "Farewell", "linger"]
+__all__ = ["HURRY_SECONDS", "LINGER_SECONDS", "SILENCE_SECONDS", "Ended", "Farewell", "linger"]
 
 log = logging.getLogger("trioserve")
 

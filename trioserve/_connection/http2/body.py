@@ -2,7 +2,10 @@
 
 from typing import TYPE_CHECKING, Protocol
 
+import anyio
+
 from trioserve._connection.context import ServerContext
+from trioserve._connection.farewell import LINGER_SECONDS, SILENCE_SECONDS
 from trioserve._connection.request_body import BodyTimeout, is_drip
 from trioserve._connection.turn import Turn
 from trioserve._errors import PeerError
@@ -35,11 +38,12 @@ class Http2Inlet:
     Attributes:
         awaits_continue: the client keeps the body back until it is told that somebody wants it (RFC 9110 §10.1.1).
         has_ended: the client has sent all of it.
+        is_skipped: what comes is dropped, and the stream is over with the end of it.
     """
 
     __slots__ = (
         "_awaited_bytes", "_awaited_seconds", "_carrier", "_ctx", "_failure", "_is_wanted", "_kept", "_length",
-        "_limit", "_news", "_parts", "_total", "_turn", "awaits_continue", "has_ended",
+        "_limit", "_news", "_parts", "_total", "_turn", "awaits_continue", "has_ended", "is_skipped",
     )  # fmt: skip
 
     def __init__(self, carrier: Carrier, ctx: ServerContext, meaning: Meaning, limit: int | None) -> None:
@@ -58,6 +62,7 @@ class Http2Inlet:
         self._turn: Turn | None = None
         self.awaits_continue = meaning.expects_continue
         self.has_ended = False
+        self.is_skipped = False
 
     # What the connection tells.
 
@@ -77,6 +82,8 @@ class Http2Inlet:
                 413, f"request body over the limit of {self._limit} bytes", limit="limit_request_body"))
         if not self._is_wanted:
             self._carrier.acknowledge(len(data))
+            if ends:
+                self.wake()
             return
         if data:
             self._parts.append(data)
@@ -124,20 +131,28 @@ class Http2Inlet:
 
     @property
     def _is_over(self) -> bool:
-        return self.has_ended or not self._is_wanted or self._carrier.is_disconnected()
+        return not self._is_wanted or self._is_at_end
+
+    @property
+    def _is_at_end(self) -> bool:
+        return self.has_ended or self._carrier.is_disconnected()
+
+    def _arrivals(self) -> WaitingTasks:
+        if self._news is None:
+            self._news = self._ctx.new_waiting_tasks()
+        return self._news
 
     async def _await_some(self) -> None:
         """Wait for bytes, within ``timeout_body`` and above the slowest rate that is believed."""
         timeout, clock = self._ctx.timeouts.body, self._ctx.clock
-        if self._news is None:
-            self._news = self._ctx.new_waiting_tasks()
-        if self._news:  # the first who waits keeps the time
-            await self._news.wait()
+        news = self._arrivals()
+        if news:  # the first who waits keeps the time
+            await news.wait()
             return
         began, before = clock(), self._total
         timeout.arm(self)
         try:
-            await self._news.wait()
+            await news.wait()
         except BaseException:
             self.wake()  # somebody else has to keep the time
             raise
@@ -170,6 +185,20 @@ class Http2Inlet:
         self._is_wanted = False
         self._drop()
         self.wake()
+
+    def begin_to_skip(self) -> None:
+        self.is_skipped = True
+        self.stop_waiting()
+
+    async def wait_until_skipped(self) -> None:
+        """Until all of it has come, or the client stops, or goes on for too long."""
+        with anyio.move_on_after(LINGER_SECONDS):
+            is_coming = True
+            while is_coming and not self._is_at_end:
+                before = self._total
+                with anyio.move_on_after(SILENCE_SECONDS):
+                    await self._arrivals().wait()
+                is_coming = self._total > before
 
     def received_bytes(self, length: int | None) -> int | None:
         return self._total

@@ -184,7 +184,7 @@ class Http2Connection:
     # What the engine tells.
 
     def on_request(self, stream_id: int, fields: Fields, ends: bool) -> None:
-        is_one_too_many = self._streams.open_count >= self._terms.max_streams
+        is_one_too_many = self._streams.open_count >= self._terms.max_streams and not self._streams.make_room()
         if self._goodbye.refuses(stream_id) or is_one_too_many:
             self.ctx.lifetime.strike("limit_http2_streams" if is_one_too_many else "")
             self._reset(stream_id, REFUSED_STREAM)
@@ -235,6 +235,8 @@ class Http2Connection:
         if stream is not None and isinstance(stream.inlet, Http2Inlet):
             try:
                 stream.inlet.feed(data, ends)
+                if ends and stream.skips_body:
+                    self.on_stream_sent(stream)
             except PeerError as exc:
                 complain(log, "%s: %s", self.stream.peer, exc, level=logging.DEBUG)
                 stream.reset(PROTOCOL_ERROR)

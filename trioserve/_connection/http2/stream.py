@@ -241,15 +241,24 @@ class Http2Stream:
                 self._drain_waits.wake()
 
     def _finish(self) -> None:
-        """All has been sent. What the client still has to say is not needed (RFC 9113 §8.1)."""
-        if not self._client_has_ended:
-            self.reset(NO_ERROR)
+        """All has been sent."""
+        inlet = self.inlet
+        if isinstance(inlet, Http2Inlet) and not inlet.has_ended:
+            inlet.begin_to_skip()
+            self.start_child(self._skip_body, inlet)
         else:
             self._connection.on_stream_sent(self)
 
+    async def _skip_body(self, inlet: Http2Inlet) -> None:
+        """Of the request: curl and httpx read no answer when the stream is reset while they are still sending."""
+        await inlet.wait_until_skipped()
+        if not inlet.has_ended:
+            self.reset(NO_ERROR)  # RFC 9113 §8.1
+
     @property
-    def _client_has_ended(self) -> bool:
-        return not isinstance(self.inlet, Http2Inlet) or self.inlet.has_ended
+    def skips_body(self) -> bool:
+        """The answer has been sent, but not all of the request has come."""
+        return isinstance(self.inlet, Http2Inlet) and self.inlet.is_skipped
 
     async def drain(self) -> None:
         while self.congested and not self.lost:

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from trioserve._connection.http2.stream import Http2Stream
+from trioserve._protocol.http2.frames import NO_ERROR
 
 if TYPE_CHECKING:
     from trioserve._connection.http2.stream import Http2Answer
@@ -51,6 +52,14 @@ class Http2Streams:
 
     def add(self, stream: Http2Stream) -> None:
         self._open[stream.id] = stream
+
+    def make_room(self) -> bool:
+        """Let go of the oldest stream that only takes the rest of its request; false if there is none."""
+        for stream in self._open.values():
+            if stream.skips_body:
+                stream.reset(NO_ERROR)
+                return True
+        return False
 
     def take_waiting(self, most: int) -> Http2Stream | None:
         """The next one to begin, if fewer than ``most`` have begun and not ended."""
