@@ -1,6 +1,6 @@
 """The body of an HTTP/2 request: taken from its stream as somebody asks for it, within its time."""
 
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 import anyio
 
@@ -10,9 +10,7 @@ from trioserve._connection.request_body import BodyTimeout, is_drip
 from trioserve._connection.turn import Turn
 from trioserve._errors import PeerError
 from trioserve._protocol import Meaning
-
-if TYPE_CHECKING:
-    from trioserve._streams import WaitingTasks
+from trioserve._streams import WaitingTasks
 
 __all__ = ["Http2Inlet"]
 
@@ -42,8 +40,8 @@ class Http2Inlet:
     """
 
     __slots__ = (
-        "_awaited_bytes", "_awaited_seconds", "_carrier", "_ctx", "_failure", "_is_wanted", "_kept", "_length",
-        "_limit", "_news", "_parts", "_total", "_turn", "awaits_continue", "has_ended", "is_skipped",
+        "_awaited_bytes", "_awaited_seconds", "_carrier", "_ctx", "_failure", "_is_wanted", "_length", "_limit",
+        "_news", "_parts", "_total", "_turn", "awaits_continue", "has_ended", "is_skipped",
     )  # fmt: skip
 
     def __init__(self, carrier: Carrier, ctx: ServerContext, meaning: Meaning, limit: int | None) -> None:
@@ -52,7 +50,6 @@ class Http2Inlet:
         self._length = meaning.content_length if not meaning.offers_websocket else None  # a tunnel ends when it ends
         self._limit = limit
         self._parts: list[bytes] = []
-        self._kept = 0  # bytes in them
         self._total = 0  # bytes that have arrived
         self._is_wanted = True
         self._news: WaitingTasks | None = None  # made when somebody waits
@@ -87,7 +84,6 @@ class Http2Inlet:
             return
         if data:
             self._parts.append(data)
-            self._kept += len(data)
         self.wake()
 
     def wake(self) -> None:
@@ -111,10 +107,9 @@ class Http2Inlet:
         return data
 
     def _drop(self) -> None:
-        self._parts = []
-        kept, self._kept = self._kept, 0
-        if kept:
-            self._carrier.acknowledge(kept)
+        parts, self._parts = self._parts, []
+        if parts:
+            self._carrier.acknowledge(sum(map(len, parts)))
 
     async def receive_more(self, *, may_ask: bool) -> bool:
         if self._failure is not None:
