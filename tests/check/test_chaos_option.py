@@ -2,6 +2,7 @@
 
 
 import random
+from contextlib import suppress
 
 import anyio
 import pytest
@@ -14,7 +15,7 @@ from trioserve._points import Point, random_point
 from trioserve._server import Server
 from trioserve._streams.memory import MemoryListener
 from trioserve._types import Receive, Scope, Send
-from trioserve.testing import WebSocketClosed, open_test_server, raw_request
+from trioserve.testing import WebSocketClosed, WebSocketRefused, open_test_server, raw_request
 
 GET = raw_request()
 
@@ -156,6 +157,20 @@ async def echo(scope: Scope, receive: Receive, send: Send) -> None:
         except BaseException:
             message["text"] = "unknown"
         await send({"type": "websocket.send", "text": message["text"]})
+
+
+async def test_a_seed_strikes_websockets_at_the_same_points_again(caplog: pytest.LogCaptureFixture) -> None:
+    struck = []
+    for _ in range(2):
+        caplog.clear()
+        async with open_test_server(echo, chaos="1", timeout_graceful_shutdown=5) as server:
+            for _ in range(6):
+                with suppress(WebSocketClosed, WebSocketRefused), anyio.move_on_after(100):
+                    async with server.websocket("/chat") as websocket:
+                        await websocket.send("hello")
+                        await websocket.receive()
+        struck.append([line for line in chaos_lines(caplog) if "was struck" in line])
+    assert struck[0] == struck[1] != []
 
 
 async def test_a_finding_about_a_websocket_names_its_point(caplog: pytest.LogCaptureFixture) -> None:
