@@ -23,7 +23,8 @@ def complain(
     ``KeyboardInterrupt`` passes through: it is no error of logging.
     """
     try:
-        log.log(level, message, *args, exc_info=exc_info, extra=extra, stacklevel=2)
+        whole = None if exc_info is None else (type(exc_info), exc_info, exc_info.__traceback__)  # it may be false
+        log.log(level, message, *args, exc_info=whole, extra=extra, stacklevel=2)
     except Exception as failure:
         _print(_formatted(message, args), exc_info, failure)
 
@@ -42,9 +43,17 @@ def _print(line: str, error: BaseException | None, failure: Exception) -> None:
         return
     parts = [f"{line}\n"]
     if error is not None:
-        parts += traceback.format_exception(error)
+        parts += _traceback_of(error)
     parts.append("This line could not be logged:\n")
-    parts += traceback.format_exception(failure, chain=False)  # its context is what the line is about
+    parts += _traceback_of(failure, chain=False)  # its context is what the line is about
     with contextlib.suppress(Exception):  # it is closed, or its reader is gone: there is nobody left to tell
         stderr.write("".join(parts))
         stderr.flush()
+
+
+def _traceback_of(error: BaseException, *, chain: bool = True) -> list[str]:
+    """As Python shows it; one line if the exception's own code raises meanwhile."""
+    try:
+        return traceback.format_exception(error, chain=chain)
+    except Exception as failure:
+        return [f"{type(error).__name__}, which cannot be shown: {type(failure).__name__}\n"]

@@ -14,6 +14,7 @@ import pytest
 from tests.helpers.apps import hello
 from tests.helpers.certificates import files_of, server_certificate
 from tests.helpers.lifespans import COMPLETE, LifespanApp, with_lifespan
+from tests.helpers.serving import serving
 from tests.helpers.transcripts import get, receive_response, status_of
 from trioserve import Config, LifespanDied, StartupFailed
 from trioserve._complaints import complain
@@ -22,7 +23,7 @@ from trioserve._server.certificates import LOOK_SECONDS
 from trioserve._server.tls import load_certificates
 from trioserve._streams import ByteStream
 from trioserve._streams.memory import MemoryListener
-from trioserve._types import AnyApp, Receive, Send
+from trioserve._types import AnyApp, Receive, Scope, Send
 from trioserve.testing import settled
 
 log = logging.getLogger("trioserve")
@@ -83,6 +84,41 @@ class Unspeakable(Exception):
 def test_arguments_that_cannot_be_shown(raising_filter: None, capsys: pytest.CaptureFixture[str]) -> None:
     complain(log, "it was %s", Unspeakable(), exc_info=Unspeakable())
     assert capsys.readouterr().err.startswith("it was %s\n")
+
+
+class Empty(Exception):
+    """Which counts as false."""
+
+    def __len__(self) -> int:
+        return 0
+
+
+class Hollow(Exception):
+    """Both logging and what makes tracebacks ask whether it is true."""
+
+    def __bool__(self) -> bool:
+        raise Reprimand("neither true nor false")
+
+
+def test_an_exception_that_is_false_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    complain(log, "a line", exc_info=(error := Empty()))
+    [record] = caplog.records
+    assert record.exc_info is not None and record.exc_info[1] is error
+
+
+def test_an_exception_that_cannot_be_shown(raising_filter: None, capsys: pytest.CaptureFixture[str]) -> None:
+    complain(log, "a line", exc_info=Hollow())
+    assert capsys.readouterr().err.startswith(
+        "a line\nHollow, which cannot be shown: Reprimand\nThis line could not be logged:\n")
+
+
+async def test_an_application_that_raises_such_an_exception(capsys: pytest.CaptureFixture[str]) -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        raise Hollow
+
+    async with serving(app) as site:
+        assert [status_of(await site.answer_to(get())) for _ in range(2)] == [500, 500]
+    assert capsys.readouterr().err.count("Hollow, which cannot be shown") == 2
 
 
 def test_a_handler_that_raises_is_like_a_filter(capsys: pytest.CaptureFixture[str]) -> None:
