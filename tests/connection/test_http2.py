@@ -104,8 +104,25 @@ async def test_100_continue(options: dict[str, Any]) -> None:  # RFC 9110 §10.1
         assert (await client.answer(stream)).body == b"now"
 
 
+async def test_a_success_before_the_body_lets_go_of_the_rest(options: dict[str, Any]) -> None:  # RFC 9113 §8.1
+    async with serving(hello, **options) as site, http2_client(site) as client:
+        stream = await client.ask(method=b"POST", ends=False)
+        answer = await client.answer(stream)
+        assert (answer.status, answer.ended) == (200, True)
+        with seconds_passed() as elapsed:
+            while answer.reset is None:
+                await client.listen()
+        assert answer.reset == NO_ERROR
+        assert elapsed.seconds < 1
+        assert (await client.get()).ended
+
+
+async def too_large(scope: Scope, receive: Receive, send: Send) -> None:
+    await reply(send, b"", 413)
+
+
 async def test_a_client_may_go_on_sending_after_its_answer(options: dict[str, Any]) -> None:  # RFC 9113 §8.1
-    async with serving(hello, **options, limit_http2_streams=1) as site, http2_client(site) as client:
+    async with serving(too_large, **options, limit_http2_streams=1) as site, http2_client(site) as client:
         stream = await client.ask(method=b"POST", ends=False)
         assert (await client.answer(stream)).ended
         await client.send(stream, bytes(1_000_000), ends=True)  # several windows
@@ -114,7 +131,7 @@ async def test_a_client_may_go_on_sending_after_its_answer(options: dict[str, An
 
 
 async def test_a_client_that_stops_sending_after_its_answer(options: dict[str, Any]) -> None:  # RFC 9113 §8.1
-    async with serving(hello, **options) as site, http2_client(site) as client:
+    async with serving(too_large, **options) as site, http2_client(site) as client:
         stream = await client.ask(method=b"POST", ends=False)
         answer = await client.answer(stream)
         await client.send(stream, bytes(1000))
@@ -123,13 +140,13 @@ async def test_a_client_that_stops_sending_after_its_answer(options: dict[str, A
         with seconds_passed() as elapsed:
             while answer.reset is None:
                 await client.listen()
-        assert (answer.status, answer.ended, answer.reset) == (200, True, NO_ERROR)
+        assert (answer.status, answer.ended, answer.reset) == (413, True, NO_ERROR)
         assert 2 <= elapsed.seconds <= 4
         assert (await client.get()).ended
 
 
 async def test_what_a_client_goes_on_sending_is_in_nobodys_way(options: dict[str, Any]) -> None:
-    async with serving(hello, **options, limit_http2_streams=1) as site, http2_client(site) as client:
+    async with serving(too_large, **options, limit_http2_streams=1) as site, http2_client(site) as client:
         client.h2.remote_settings[3] = 2  # as if it did not count streams
         stream = await client.ask(method=b"POST", ends=False)
         assert (await client.answer(stream)).ended
@@ -140,7 +157,7 @@ async def test_what_a_client_goes_on_sending_is_in_nobodys_way(options: dict[str
 
 
 async def test_a_client_that_never_stops_sending_after_its_answer(options: dict[str, Any]) -> None:
-    async with serving(hello, **options) as site, http2_client(site) as client:
+    async with serving(too_large, **options) as site, http2_client(site) as client:
         stream = await client.ask(method=b"POST", ends=False)
         answer = await client.answer(stream)
         with seconds_passed() as elapsed, anyio.move_on_after(100):

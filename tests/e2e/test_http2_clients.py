@@ -14,6 +14,7 @@ from tests.helpers.server_process import LOOPS, Flavour, ServerProcess, serve
 from tests.helpers.system_programs import system_program
 
 ENGINES = ("ngh2", "h2")
+UPLOAD = bytes(4 * 1024 * 1024)  # many windows
 
 
 @pytest.fixture(scope="module", params=[(loop, engine) for loop in LOOPS for engine in ENGINES], ids=str)
@@ -65,6 +66,17 @@ def test_httpx(server: ServerProcess) -> None:
     with httpx.Client(http1=False, http2=True, trust_env=False) as client:
         answer = client.post(url(server, "/echo"), content=b"body")
     assert (answer.http_version, answer.content) == ("HTTP/2", b"body")
+
+
+def test_curl_reads_an_error_that_comes_before_its_upload_has_ended(server: ServerProcess) -> None:
+    curl = Curl("--http2-prior-knowledge", "--data-binary", "@-", url(server, "/nowhere"), stdin=UPLOAD)
+    assert (curl.code, curl.body) == (0, b"no such behaviour"), curl.talk
+
+
+def test_httpx_reads_an_error_that_comes_before_its_upload_has_ended(server: ServerProcess) -> None:
+    with httpx.Client(http1=False, http2=True, trust_env=False, timeout=30) as client:
+        for _ in range(2):
+            assert client.post(url(server, "/nowhere"), content=UPLOAD).status_code == 404
 
 
 # -- over TLS, without an option: ALPN -------------------------------------------------------------------------------

@@ -34,6 +34,7 @@ __all__ = ["Carrier", "Http2Stream"]
 
 log = logging.getLogger("trioserve")
 
+SUCCESSES: Final = range(200, 400)  # statuses of answers that are no errors
 CONTINUE: Final = [status_field(100)]
 
 
@@ -243,14 +244,16 @@ class Http2Stream:
     def _finish(self) -> None:
         """All has been sent."""
         inlet = self.inlet
-        if isinstance(inlet, Http2Inlet) and not inlet.has_ended:
+        if not isinstance(inlet, Http2Inlet) or inlet.has_ended:
+            self._connection.on_stream_sent(self)
+        elif self.response.status in SUCCESSES:  # curl 7.88 goes on sending, and hangs
+            self.reset(NO_ERROR)
+        else:
             inlet.begin_to_skip()
             self.start_child(self._skip_body, inlet)
-        else:
-            self._connection.on_stream_sent(self)
 
     async def _skip_body(self, inlet: Http2Inlet) -> None:
-        """Of the request: curl and httpx read no answer when the stream is reset while they are still sending."""
+        """Of the request: curl and httpx read no error when the stream is reset while they are still sending."""
         await inlet.wait_until_skipped()
         if not inlet.has_ended:
             self.reset(NO_ERROR)  # RFC 9113 §8.1
