@@ -114,6 +114,8 @@ def deployed(front: Front, directory: Path, *more_options: str) -> Iterator[Site
             where = directory / f"{backend}.sock" if front.unix else free_port()
             instances.append(Instance(where, backend, *options))
             stack.callback(instances[-1].kill)
+            if front.workers:  # one that is still starting when the server stops would be killed, with an error
+                instances[-1].server.stderr.wait_for("workers are ready")
         place = Place(directory, [instance.where for instance in instances])
         with run_proxy(front.command, place) as proxy:
             yield Site(front, proxy, instances)

@@ -34,6 +34,8 @@ def test_a_file_that_was_renamed_is_made_anew(loop: Flavour, config: Path, worke
     """Each line is whole, whichever process writes it."""
     access, old = config.with_name("access.log"), config.with_name("access.log.1")
     with serve("probe:app", loop, "--log-config", str(config), "--workers", workers) as server:
+        if workers != "1":  # one that is still starting when the server stops would be killed, with an error
+            server.stderr.wait_for("workers are ready")
         for number in range(20):
             visit(server, f"/hello?before={number}")
         wait_until(lambda: len(paths_in(access)) == 20, "lines before")

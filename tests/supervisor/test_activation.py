@@ -89,6 +89,8 @@ def test_one_of_them_without_tls(workers: str, tmp_path: Path) -> None:
     tls = ["--ssl-certfile", str(certificate), "--ssl-keyfile", str(key)]
     one, two = socket.create_server(("127.0.0.1", 0)), socket.create_server(("127.0.0.1", 0))
     with one, two, activated([one, two], *tls, "--insecure-bind", "fd://4", "--workers", workers) as server:
+        if workers != "1":  # one that is still starting when the server stops would be killed, with an error
+            server.stderr.wait_for("workers are ready")
         assert server.address == one.getsockname()
         assert origin("--insecure", server.url)["scheme"] == "https"
         assert server.insecure_url == f"http://127.0.0.1:{two.getsockname()[1]}"
