@@ -698,6 +698,25 @@ async def test_a_drain_in_two_steps(options: dict[str, Any]) -> None:  # RFC 911
         await client.until_end()
 
 
+async def test_a_drain_while_the_network_is_full(options: dict[str, Any]) -> None:
+    """The notice does not get into the middle of a frame, of which the network has taken a part."""
+    body = bytes(1_000_000)
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await reply(send, body)
+
+    async with serving(app, **options) as site, http2_client(site, {INITIAL_WINDOW_SIZE: 2 * len(body)}) as client:
+        client.h2.increment_flow_control_window(2 * len(body))
+        stream = await client.ask()
+        await settled()
+        site.server.request_shutdown("test")
+        await settled()
+        answer = await client.answer(stream)
+        await client.until_end()
+    assert answer.body == body
+    assert client.goaways == [(HIGHEST_STREAM, NO_ERROR), (stream, NO_ERROR)]
+
+
 async def test_the_last_request_of_a_connection(options: dict[str, Any]) -> None:  # RFC 9113 §6.8
     """With it the end is announced. Those in progress are finished, one that was on the way as well, then it closes."""
     gate = anyio.Event()

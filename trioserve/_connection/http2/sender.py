@@ -5,6 +5,7 @@ from typing import Final, Protocol
 
 from trioserve._connection.patience import Patience
 from trioserve._protocol.http2.codec import Http2Codec
+from trioserve._protocol.http2.frames import whole_frames
 from trioserve._streams import AT_ONCE_BYTES, ByteStream
 
 __all__ = ["Sender", "Waiting"]
@@ -76,7 +77,7 @@ class Sender:
         if self._has_stopped:
             return
         stream, engine = self._stream, self._codec.engine
-        while not stream.congested and (data := engine.data_to_send(FLUSH_BYTES)):
+        while not stream.congested and (data := whole_frames(engine.data_to_send, FLUSH_BYTES)):
             self.sent_bytes += len(data)
             self._codec.guard.control.give(len(data) // BYTES_PER_FRAME)
             stream.send_nowait(data)

@@ -76,7 +76,7 @@ class Http2Engine(Protocol):
         """
 
     def data_to_send(self, amount: int) -> bytes:
-        """At most ``amount`` bytes, as far as windows allow; empty when there are none."""
+        """At most ``amount`` bytes, as far as windows allow, which may end within a frame; empty if there are none."""
 
     def send_informational_response(self, stream_id: int, headers: Iterable[tuple[bytes, bytes]]) -> None: ...
     def send_response(

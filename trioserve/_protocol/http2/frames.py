@@ -1,5 +1,6 @@
 """Frames of HTTP/2, as far as they are read and written outside an engine (RFC 9113 §4, §6)."""
 
+from collections.abc import Callable
 from typing import Final
 
 from trioserve._errors import PeerError
@@ -10,7 +11,7 @@ __all__ = [
     "FRAME_BYTES", "FRAME_HEADER_BYTES", "FRAME_SIZE_ERROR", "HEADERS", "HIGHEST_STREAM_ID", "INTERNAL_ERROR",
     "NO_ERROR", "PREFACE", "PRIORITY", "PROTOCOL_ERROR", "REFUSED_STREAM", "RST_STREAM", "SETTINGS", "STREAM_CLOSED",
     "Http2Error", "end_stream_frame", "goaway_frame", "ping_frame", "settings_frame", "trailers_frames",
-    "window_update_frame",
+    "whole_frames", "window_update_frame",
 ]  # fmt: skip
 
 PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"  # RFC 9113 §3.4
@@ -78,6 +79,32 @@ def trailers_frames(stream_id: int, fields: Fields, table_bytes: int) -> bytes:
     kinds = [(HEADERS, END_STREAM)] + [(CONTINUATION, 0)] * (len(parts) - 1)
     kinds[-1] = kinds[-1][0], kinds[-1][1] | END_HEADERS
     return b"".join(_frame(kind, stream_id, part, flags) for (kind, flags), part in zip(kinds, parts, strict=True))
+
+
+def whole_frames(read: Callable[[int], bytes], amount: int) -> bytes:
+    """What ``read`` returns of ``amount`` bytes, and what is missing then of the last frame, or field section.
+
+    Engines cut wherever ``amount`` ends; after whole ones somebody else's frames can follow.
+    """
+    data = read(amount)
+    if len(data) >= amount:
+        while (missing := _missing_bytes(data)) and (rest := read(missing)):
+            data += rest
+    return data
+
+
+def _missing_bytes(frames: bytes) -> int:
+    """Of the last frame; as long as its header is not whole, of that. A field section may go on in the next frame."""
+    begin = end = 0
+    while end + FRAME_HEADER_BYTES <= len(frames):
+        begin, end = end, end + FRAME_HEADER_BYTES + int.from_bytes(frames[end : end + 3], "big")
+    if end < len(frames) or (end == len(frames) and _goes_on(frames[begin + 3], frames[begin + 4])):
+        end += FRAME_HEADER_BYTES
+    return end - len(frames)
+
+
+def _goes_on(kind: int, flags: int) -> bool:
+    return kind in (HEADERS, CONTINUATION) and not flags & END_HEADERS
 
 
 def _text(text: bytes) -> bytes:
