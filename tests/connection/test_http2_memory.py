@@ -16,10 +16,11 @@ from trioserve.testing import settled
 
 STREAMS: Final = 100
 
-# In bytes, of which the task is 1,400 on trio and the scope 1,900. Pythons differ by some hundreds.
+# In bytes, of which the task is 1,400 on trio and the scope 1,900. Pythons differ by some hundreds; where coverage
+# traces the frames, these need 800 more.
 AT_MOST: Final = {
-    ("trio", "/"): 8200, ("trio", "/part"): 10_000,
-    ("asyncio", "/"): 6500, ("asyncio", "/part"): 8300,
+    ("trio", "/"): 9600, ("trio", "/part"): 11_200,
+    ("asyncio", "/"): 7300, ("asyncio", "/part"): 9000,
 }  # fmt: skip
 
 

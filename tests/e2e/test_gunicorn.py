@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.helpers.certificates import authority, client_certificate, files_of, server_certificate
-from tests.helpers.curl import Curl
+from tests.helpers.curl import FAILED_BY_STATUS, Curl
 from tests.helpers.raw_http import RawClient, fetch
 from tests.helpers.server_process import APPS, STRICT, ServerProcess, check_log, wait_until
 
@@ -267,7 +267,7 @@ def test_tls(worker_class: str, directory: Path) -> None:
         assert answer["scheme"] == "https"
         assert answer["tls"]["server_cert"] == server_certificate().cert_chain_pems[0].bytes().decode()
         assert "server accepted h2" in found.talk or "accepted to use h2" in found.talk
-        assert Curl(f"http://localhost:{server.address[1]}/").code != 0
+        assert Curl("--fail", f"http://localhost:{server.address[1]}/").code == FAILED_BY_STATUS
 
 
 def test_client_certificates(worker_class: str, directory: Path) -> None:

@@ -25,7 +25,7 @@ from tests.helpers.certificates import (
     foreign_client_certificate,
     server_certificate,
 )
-from tests.helpers.curl import Curl
+from tests.helpers.curl import FAILED_BY_STATUS, Curl
 from tests.helpers.server_process import Flavour, ServerProcess, serve
 from tests.helpers.system_programs import system_program
 
@@ -94,7 +94,7 @@ def test_curl_with_tls_and_without(loop: Flavour, directory: Path) -> None:
         assert secure["scheme"] == "https" and secure["tls"]["tls_version"] == 0x0304
         assert Curl(server.insecure_url).json() == {"scheme": "http", "tls": None}
         assert Curl("--insecure", server.insecure_url.replace("http", "https")).code != 0
-        assert Curl(server.url.replace("https", "http")).code != 0
+        assert Curl("--fail", server.url.replace("https", "http")).code == FAILED_BY_STATUS
 
 
 @pytest.mark.parametrize("version", ["1.2", "1.3"])

@@ -7,7 +7,9 @@ from typing import Any
 
 from tests.helpers.system_programs import system_program
 
-__all__ = ["Curl"]
+__all__ = ["FAILED_BY_STATUS", "Curl"]
+
+FAILED_BY_STATUS = 22  # curl's exit code for an answer of 400 or more, with ``--fail``
 
 
 class Curl:

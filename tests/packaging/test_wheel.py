@@ -87,7 +87,14 @@ def test_what_the_wheel_says_of_itself(wheel: Path) -> None:
     metadata = metadata_of(wheel)
     assert metadata["Version"] == __version__
     assert metadata["Requires-Python"] == PROJECT["requires-python"]
-    assert metadata.get_all("Project-URL") is None  # nobody else's address may pass for ours
+    labels = {text.partition(",")[0] for text in metadata.get_all("Project-URL", [])}
+    assert labels == {"Changelog", "Documentation", "Issues", "Security", "Source"}
+
+
+@pytest.mark.parametrize("url", PROJECT["urls"].values())
+def test_where_the_links_lead_there_is_something(url: str) -> None:
+    _, separator, path = url.partition("/blob/main/")
+    assert not separator or (ROOT / path).is_file()
 
 
 def test_the_installed_command_serves(environment: Path, monkeypatch: pytest.MonkeyPatch) -> None:
