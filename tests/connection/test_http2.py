@@ -698,6 +698,47 @@ async def test_a_drain_in_two_steps(options: dict[str, Any]) -> None:  # RFC 911
         await client.until_end()
 
 
+async def test_a_drain_waits_for_the_first_request_of_a_new_connection(options: dict[str, Any]) -> None:
+    """A client that learns of the end before it has sent the request that it has connected for may give it up."""
+    async with serving(hello, **options) as site, http2_client(site) as client:
+        site.server.request_shutdown("test", settle=0.5)
+        await settled()
+        await anyio.sleep(0.75)
+        assert client.goaways == []
+        stream = await client.ask()
+        assert (await client.answer(stream)).body == b"/"
+        await client.until_end()
+        assert client.goaways == [(HIGHEST_STREAM, NO_ERROR), (stream, NO_ERROR)]
+
+
+async def test_a_drain_waits_no_longer_than_a_second_for_the_first_request(options: dict[str, Any]) -> None:
+    async with serving(hello, **options) as site, http2_client(site) as client:
+        site.server.request_shutdown("test")
+        with seconds_passed() as elapsed:
+            await client.until_end()
+        assert elapsed.seconds == 1
+        assert client.goaways == [(HIGHEST_STREAM, NO_ERROR), (0, NO_ERROR)]
+
+
+async def test_a_silent_connection_is_told_at_once(options: dict[str, Any]) -> None:
+    async with serving(hello, **options) as site, http2_client(site) as client:
+        await anyio.sleep(1)
+        site.server.request_shutdown("test")
+        with seconds_passed() as elapsed:
+            await client.until_end()
+        assert elapsed.seconds == 0
+        assert client.goaways == [(HIGHEST_STREAM, NO_ERROR), (0, NO_ERROR)]
+
+
+async def test_a_client_that_leaves_instead_of_asking_is_not_waited_for(options: dict[str, Any]) -> None:
+    with seconds_passed() as elapsed:
+        async with serving(hello, **options) as site, http2_client(site) as client:
+            site.server.request_shutdown("test")
+            await settled()
+            await client.stream.aclose()
+    assert elapsed.seconds == 0
+
+
 async def test_a_drain_while_the_network_is_full(options: dict[str, Any]) -> None:
     """The notice does not get into the middle of a frame, of which the network has taken a part."""
     body = bytes(1_000_000)

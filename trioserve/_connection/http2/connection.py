@@ -73,7 +73,7 @@ class Http2Connection:
         self._streams = Http2Streams()
         self._patience = Patience(stream, ctx, self._on_stuck)
         self.sender = stream.observer = Sender(stream, self.codec, self._patience, self._on_over)
-        self._goodbye = Goodbye(stream, self.sender)
+        self._goodbye = Goodbye(stream, self.sender, ctx.clock())
 
     def begin(self, early: bytes) -> None:
         """``early``: what has been received already."""
@@ -294,7 +294,7 @@ class Http2Connection:
     # What the server asks.
 
     def announce_end(self) -> None:
-        if not self._goodbye.is_announced:
+        if not self._goodbye.is_announced and not self._goodbye.awaits_first_request(self.ctx.clock()):
             self._goodbye.announce()
 
     def drain(self) -> None:
@@ -386,6 +386,7 @@ class Http2Connection:
 
     def _break(self) -> None:
         """Nothing can be sent any more."""
+        self._goodbye.stop_waiting()
         self.sender.stop()
         self.stream.abort()
         self._streams.lose()

@@ -12,11 +12,15 @@ from trioserve._streams import ByteStream
 __all__ = ["Goodbye"]
 
 NOTICE_SECONDS: Final = 1.0  # for requests that were on the way when the client heard of the end
+FIRST_SECONDS: Final = 1.0  # for the first request of a client that has just connected
 PING: Final = b"goodbye."
 
 
 class Goodbye:
     """Of one connection, in two steps: a notice that takes every request, and the end, which names the last one taken.
+
+    A client connects because it has a request. HAProxy 2.6 answers 502 for a request that it has not sent yet when the
+    notice comes. So a new connection hears the notice after its first request.
 
     Attributes:
         is_announced: the client has been told that there will be an end.
@@ -27,13 +31,15 @@ class Goodbye:
     """
 
     __slots__ = (
-        "_answered", "_emptied", "_scope", "_sender", "_stream", "is_announced", "is_final", "is_leaving",
-        "last_stream_id", "requests",
+        "_answered", "_asked", "_emptied", "_new_until", "_scope", "_sender", "_stream", "is_announced", "is_final",
+        "is_leaving", "last_stream_id", "requests",
     )  # fmt: skip
 
-    def __init__(self, stream: ByteStream, sender: Sender) -> None:
+    def __init__(self, stream: ByteStream, sender: Sender, now: float) -> None:
         self._stream = stream
         self._sender = sender
+        self._new_until = now + FIRST_SECONDS
+        self._asked: anyio.Event | None = None  # made by who waits for the first request
         self._answered: anyio.Event | None = None  # made with the ping
         self._emptied: anyio.Event | None = None  # made by who waits for it
         self._scope: anyio.CancelScope | None = None  # of ``close``
@@ -44,17 +50,24 @@ class Goodbye:
         """A request that is not refused."""
         self.last_stream_id = stream_id
         self.requests += 1
+        if self._asked is not None:
+            self._asked.set()
 
     def refuses(self, stream_id: int) -> bool:
         """The client has sent a request that it was told to take elsewhere, or is about to be told."""
         return self.is_final and stream_id > self.last_stream_id
 
-    def announce(self) -> None:
-        """The first step. A ping shows when the client has heard of it."""
+    def awaits_first_request(self, now: float) -> bool:
+        """The client has connected a moment ago, and has not asked for anything yet."""
+        return not self.requests and now < self._new_until
+
+    def announce(self) -> anyio.Event:
+        """The first step. A ping shows when the client has heard of it; then the event is set."""
         self.is_announced = True
-        self._answered = anyio.Event()
+        self._answered = answered = anyio.Event()
         if not self.is_final:
             self._say(goaway_frame(HIGHEST_STREAM_ID, NO_ERROR) + ping_frame(PING))
+        return answered
 
     def on_pong(self) -> None:
         if self._answered is not None:
@@ -63,12 +76,25 @@ class Goodbye:
     async def say(self) -> None:
         """Both steps, or the second one; it comes when no request can be on the way any more."""
         if self._answered is None:
-            self.announce()
-        assert self._answered is not None, "announced"
-        with anyio.move_on_after(NOTICE_SECONDS):
-            await self._answered.wait()
+            await self._first_request()
+        if not self._stream.lost:
+            answered = self._answered or self.announce()
+            with anyio.move_on_after(NOTICE_SECONDS):
+                await answered.wait()
         if not self.is_final and not self._stream.lost:
             self.say_last(NO_ERROR)
+
+    async def _first_request(self) -> None:
+        self._asked = anyio.Event()
+        if not self.requests:
+            with anyio.move_on_at(self._new_until):
+                await self._asked.wait()
+
+    def stop_waiting(self) -> None:
+        """The client will say nothing any more."""
+        for event in (self._asked, self._answered):
+            if event is not None:
+                event.set()
 
     def say_last(self, code: int) -> None:
         """No further request is taken."""
