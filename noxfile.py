@@ -17,6 +17,7 @@ nox.options.reuse_existing_virtualenvs = True
 
 OF_CONTRIBUTORS = {"test", "dev", "docs"}    # the other extras are for users
 OPTIONAL = ["httptools", "python-dotenv", "uvloop", "watchfiles"]   # of the extra `standard`: trioserve runs without
+OF_COMPILED = ["tests/protocol", "tests/asgi", "tests/connection"]  # what is compiled, and what calls it
 
 
 @nox.session
@@ -78,6 +79,13 @@ def wheels(session: nox.Session) -> None:
         session.run(
             "python", "-m", "pip", "download", "--quiet", "--only-binary", ":all:", "--python-version", version,
             "--dest", str(directory / version), f"trioserve[standard] @ {ours.as_uri()}")
+
+
+@nox.session(python=PYTHONS)
+def compiled(session: nox.Session) -> None:
+    """Build the wheel with its hot path compiled, and test that; needs a C compiler: ``nox -s compiled-3.13``."""
+    session.install("-e", ".[test]")
+    session.run(str(Path(__file__).parent / ".ci" / "compiled"), *(session.posargs or OF_COMPILED), external=True)
 
 
 @nox.session

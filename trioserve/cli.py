@@ -12,6 +12,7 @@ import click
 from click.core import ParameterSource
 
 from trioserve._commands import COMMANDS, load_command
+from trioserve._compiled import IS_COMPILED
 from trioserve._config import OPTIONS, Config, Option, options
 from trioserve._config.implied import implied
 from trioserve._config.ineffective import options_without_effect, variables_without_effect
@@ -162,7 +163,8 @@ def print_version(ctx: click.Context, param: click.Parameter, wanted: bool) -> N
         import platform  # slow to import, and only needed here
 
         python = f"{platform.python_implementation()} {platform.python_version()}"
-        click.echo(f"trioserve {__version__} with {python} on {platform.system()}")
+        build = "compiled" if IS_COMPILED else "pure Python"
+        click.echo(f"trioserve {__version__} with {python} on {platform.system()} ({build})")
         ctx.exit()
 
 

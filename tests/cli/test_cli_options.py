@@ -10,6 +10,7 @@ from click.testing import CliRunner, Result
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from trioserve._compiled import IS_COMPILED
 from trioserve._config import OPTIONS, Config, options
 from trioserve._supervisor import run as run_module
 from trioserve._version import __version__
@@ -442,6 +443,7 @@ def test_version() -> None:
     result = invoke("--version")
     assert result.exit_code == 0
     assert result.output.startswith(f"trioserve {__version__} with ")
+    assert result.output.endswith(" (compiled)\n" if IS_COMPILED else " (pure Python)\n")
     assert result.output.count("\n") == 1
 
 

@@ -122,12 +122,11 @@ async def test_frames_without_end(flood: bytes, receives: bool, monkeypatch: pyt
     limit_turns_to_looks(monkeypatch)
     codecs: list[WebSocketCodec] = []
 
-    class Watched(WebSocketCodec):
-        def __init__(self, *args: Any) -> None:
-            super().__init__(*args)
-            codecs.append(self)
+    def watched(*args: Any) -> WebSocketCodec:
+        codecs.append(WebSocketCodec(*args))
+        return codecs[-1]
 
-    monkeypatch.setattr(session_module, "WebSocketCodec", Watched)
+    monkeypatch.setattr(session_module, "WebSocketCodec", watched)
     async with serving(App(receives=receives), capacity=2 * FLOOD_BYTES) as site:
         work = await beside_floods(site, UPGRADE, flood, lambda: sum(codec.work for codec in codecs))
     one_look = LOOK_WORK + WORK_PER_CALL + PIECE_COST + PIECE_BYTES

@@ -76,10 +76,17 @@ def test_the_wheel_has_the_package_and_nothing_else(wheel: Path) -> None:
     assert len(licences) == 1
 
 
+def test_nothing_is_compiled_unless_asked_for(wheel: Path) -> None:
+    assert wheel.name == f"trioserve-{__version__}-py3-none-any.whl"
+
+
 def test_the_source_distribution_has_what_a_contributor_needs(sdist: Path) -> None:
     with tarfile.open(sdist) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
-    needed = {"CONTRIBUTING.md", "SECURITY.md", "noxfile.py", ".ci/run", "tests/conftest.py", "docs/conf.py"}
+    needed = {
+        "CONTRIBUTING.md", "SECURITY.md", "hatch_build.py", "noxfile.py", ".ci/run", "tests/conftest.py",
+        "docs/conf.py",
+    }  # fmt: skip
     assert needed - names == set()
 
 

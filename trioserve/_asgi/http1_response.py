@@ -131,4 +131,5 @@ def error_response(
 
 
 class _PlainAnswer:
-    has_date = has_server = False
+    has_date = False
+    has_server = False

@@ -64,8 +64,9 @@ class LengthBody:
         self.complete = False
 
     def take(self, buffer: bytes) -> tuple[bytes, bytes]:
-        if len(buffer) < self.remaining:
+        if len(buffer) <= self.remaining:
             self.remaining -= len(buffer)
+            self.complete = not self.remaining
             return buffer, b""
         end = self.remaining
         self.remaining = 0
