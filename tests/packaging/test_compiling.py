@@ -4,7 +4,6 @@ import ast
 import importlib.util
 import tomllib
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
@@ -16,7 +15,7 @@ PLACES = [ROOT / name for name in HOOK["modules"]]
 SOURCES = [source for place in PLACES for source in (place.rglob("*.py") if place.is_dir() else [place])]
 
 
-def hatch_build() -> ModuleType:
+def hatch_build() -> Any:
     spec = importlib.util.spec_from_file_location("hatch_build", ROOT / "hatch_build.py")
     assert spec is not None
     assert spec.loader is not None
