@@ -40,7 +40,7 @@ def test_a_build_that_does_not_ask_needs_nothing(value: str, monkeypatch: pytest
 
 def test_a_build_that_asks_needs_mypyc(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TRIOSERVE_COMPILE", "1")
-    assert [need.partition(">")[0] for need in new_hook().dependencies()] == ["mypy[mypyc]", "setuptools"]
+    assert [need.partition(">")[0] for need in new_hook().dependencies()] == ["mypy[mypyc]"]
 
 
 def test_an_editable_installation_says_that_it_is_not_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
