@@ -75,7 +75,8 @@ async def run_app(conversation: Conversation) -> None:
             if error is not None:
                 _on_error(conversation, error)
             if isinstance(order, KeyboardInterrupt):
-                request.say(CRITICAL, "KeyboardInterrupt in the application, serving %s; the server stops", request.line)
+                request.say(CRITICAL, "KeyboardInterrupt in the application, serving %s; the server stops",
+                            request.line)
             if order is not None:
                 raise order from None
         finally:
