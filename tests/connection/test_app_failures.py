@@ -286,6 +286,7 @@ async def test_an_application_that_is_no_coroutine_function(caplog: pytest.LogCa
         assert status_of(await site.everything_after(get())) == 500
         assert status_of(await site.everything_after(get())) == 500
     assert len(caplog.records) == 2
+    assert "the call of the application returned None, which cannot be awaited: write it as an async" in caplog.text
 
 
 # -- cancellation, and errors on the way out -----------------------------------------------------------------------
