@@ -88,6 +88,11 @@ class Tally:
         ended_websockets: what went through those that have ended.
     """
 
+    __slots__ = (
+        "_broken_off", "_close_codes", "_ended_early", "_history", "_refused_body_bytes", "_request_body_bytes",
+        "_series", "_usual", "ended_websockets",
+    )  # fmt: skip
+
     needs_context = False
 
     def __init__(self, history: History) -> None:
