@@ -60,8 +60,9 @@ class TrioWorker(Worker):  # type: ignore[misc]  # it has no types
     """Runs the application on trio."""
 
     BACKEND: ClassVar[Any] = "trio"
-    OPTIONS: ClassVar[Mapping[str, Any]] = MappingProxyType({})
-    """Fields of ``Config``; they count more than gunicorn's settings, and these more than the environment."""
+    OPTIONS: Mapping[str, Any] = MappingProxyType({})
+    """Fields of ``Config``; they count more than gunicorn's settings, and these more than the environment. A worker may
+    set its own in ``init_process``."""
 
     def init_signals(self) -> None:
         """gunicorn's handlers, until the event loop has its own."""
