@@ -12,6 +12,7 @@ import anyio.lowlevel
 from trioserve import _errors
 from trioserve._config import Config
 from trioserve._errors import ConfigError, StartupFailed, TrioserveError
+from trioserve._server import SETTLE_SECONDS
 from trioserve._server.listeners import Bound, bind, release
 from trioserve._supervisor.activation import activated_sockets
 from trioserve._supervisor.control import Drain
@@ -19,7 +20,6 @@ from trioserve._supervisor.process import WorkerProcess
 from trioserve._supervisor.questions import NO_ANSWERS
 from trioserve._supervisor.reload import FileFilter, watch_files
 from trioserve._supervisor.service import Service
-from trioserve._supervisor.signals import SETTLE_SECONDS
 from trioserve._supervisor.slots import ReloadingSlot, Slot
 from trioserve._supervisor.tree_log import log_tree_of
 from trioserve._supervisor.workers import Patience, Worker
