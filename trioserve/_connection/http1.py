@@ -130,7 +130,7 @@ class Http1Connection:
             self._holder = self._nursery.start_soon(self.hold)  # to be cancelled without them
             return
         self._holder = self._nursery
-        if self._is_quiet and not self.ctx.lifetime.draining:
+        if self._is_quiet and not self.ctx.lifetime.closing:
             self.exchange = None
             self._inlet = NO_BODY
             self._patience.expect(self.ctx.timeouts.keep_alive)
@@ -154,13 +154,15 @@ class Http1Connection:
         if (last := self.exchange) is not None:
             if not last.response.keep_alive or last.response.state != COMPLETE or last.refusal is not None:
                 return None
-            if not codec.body_complete and not await self._skip_body():
+            if not codec.body_complete and (self.ctx.lifetime.draining or not await self._skip_body()):
                 return None
             if stream.congested:
                 await stream.drain()  # what one client may keep us holding is one response
             self.exchange = last = None  # an idle connection keeps nothing of its last request
             self._inlet = NO_BODY
             timeout = timeouts.keep_alive
+            if self.ctx.lifetime.closing:
+                await self._settle()
         try:
             if codec.trailing_data or self.ctx.lifetime.draining:
                 head = await self._head_received()
@@ -180,6 +182,12 @@ class Http1Connection:
         if head is None and patience.is_over and codec.trailing_data:
             raise PeerError(408, "the request head took too long")
         return head
+
+    async def _settle(self) -> None:
+        """The server stops, and the last response, which had begun before, has promised to take another request."""
+        with anyio.move_on_after(self.ctx.lifetime.settle_seconds):
+            while not self.codec.trailing_data and not self.stream.is_disconnected():
+                self.codec.receive_data(await self.stream.receive_some())
 
     async def _head_received(self) -> RequestHead | None:
         """A head that has come already: a pipelined one, or in a drain what is still in the socket."""
@@ -264,7 +272,6 @@ class Http1Connection:
 
     def drain(self) -> None:
         if self.exchange is not None and self.exchange.in_progress:
-            self.exchange.response.keep_alive = False
             self.exchange.drain()
         elif not self.codec.trailing_data:
             self._patience.leave()
