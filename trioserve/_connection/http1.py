@@ -25,7 +25,7 @@ from trioserve._connection.look import Awaited, Phase, RequestLook, awaited
 from trioserve._connection.patience import Patience
 from trioserve._connection.records import InProgress
 from trioserve._connection.request import Request
-from trioserve._connection.request_body import NO_BODY, Http1Inlet
+from trioserve._connection.request_body import NO_BODY, Http1Inlet, WholeBody
 from trioserve._connection.turnstile import Turnstile
 from trioserve._connection.websocket_limits import WebSocketLimits
 from trioserve._errors import ClientDisconnected, PeerError
@@ -154,7 +154,7 @@ class Http1Connection:
         if (last := self.exchange) is not None:
             if not last.response.keep_alive or last.response.state != COMPLETE or last.refusal is not None:
                 return None
-            if not codec.body_complete and (self.ctx.lifetime.draining or not await self._skip_body()):
+            if codec.body_remaining != 0 and (self.ctx.lifetime.draining or not await self._skip_body()):
                 return None
             if stream.congested:
                 await stream.drain()  # what one client may keep us holding is one response
@@ -206,12 +206,17 @@ class Http1Connection:
         response = Http1Response(head, ctx.standing_fields)
         if ctx.lifetime.closing or self.codec.heads_read == ctx.requests_per_connection:
             response.keep_alive = False
-        if not self.codec.body_complete:
-            self._inlet = Http1Inlet(
-                self.stream, self.codec, ctx, awaits_continue=head.meaning.expects_continue)
+        if self.codec.body_remaining != 0:
+            self._inlet = self._new_inlet(head)
         if head.meaning.offers_websocket and ctx.websockets is not None and head.method == "GET":
             return self._new_websocket(head, response, ctx.websockets)
         return Exchange(head, response, self.stream, self._inlet, self)
+
+    def _new_inlet(self, head: RequestHead) -> "Inlet":
+        codec = self.codec
+        if codec.body_remaining is not None and codec.body_remaining <= len(codec.trailing_data):
+            return WholeBody(codec.take_body())
+        return Http1Inlet(self.stream, codec, self.ctx, awaits_continue=head.meaning.expects_continue)
 
     def _new_websocket(self, head: RequestHead, response: Http1Response, limits: WebSocketLimits) -> "Http1Answer":
         # wsproto brings h11 along: a quarter of a server's start, which most servers never need.

@@ -18,6 +18,7 @@ import anyio.abc
 
 from trioserve._config import Config
 from trioserve._errors import ConfigError, TrioserveError
+from trioserve._imports import import_for_good
 from trioserve._server import SETTLE_SECONDS, Server
 from trioserve._server.listeners import Bound
 from trioserve._supervisor.attended import attended
@@ -82,6 +83,7 @@ def _main(descriptor: int) -> int:
         show_name(config, "worker")
         if config.env_file is not None:
             load_env_file(config.env_file)
+        import_for_good(config.backend)
         options = backend_options(config)
         with survived([signal.SIGUSR1]):
             anyio.run(
