@@ -30,8 +30,7 @@ from trioserve.testing import settled
 
 
 @pytest.fixture
-def no_collector() -> Iterator[None]:
-    gc.collect()
+def no_collector(little_to_collect: None) -> Iterator[None]:
     gc.disable()
     yield
     gc.enable()
