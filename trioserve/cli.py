@@ -19,6 +19,7 @@ from trioserve._config.ineffective import options_without_effect, variables_with
 from trioserve._config.sources import APP, PREFIX, Given, as_toml, find_file, misspelt_table, read_file, variables_of
 from trioserve._config.values import kind_of, lines_of, switch_of
 from trioserve._errors import ConfigError
+from trioserve._imports import import_for_good
 from trioserve._version import __version__
 
 __all__ = ["main"]
@@ -218,6 +219,7 @@ def start(config: str | None, no_config: bool, print_config: bool, check: bool, 
     for name, rule in options_without_effect(chosen):
         if name in given:
             warn(f"{spell(name)} has no effect {rule.how} {as_flag(rule.cause, rule.value)}")
+    import_for_good("trioserve._supervisor.run", chosen.backend)
     from trioserve._supervisor import run  # the server itself: slow to import, and only needed from here on
 
     ctx.exit((run.check_command if check else run.run_command)(app, chosen, spell, path))

@@ -26,11 +26,11 @@ from gunicorn.workers.base import Worker  # type: ignore[import-untyped]
 from trioserve._config import OPTIONS, Config
 from trioserve._config.sources import Given, read_environment
 from trioserve._errors import ConfigError, StartupFailed, TrioserveError
-from trioserve._server import Server
+from trioserve._server import SETTLE_SECONDS, Server
 from trioserve._server.engine import protocols
 from trioserve._supervisor.attended import attended
 from trioserve._supervisor.event_loop import backend_options
-from trioserve._supervisor.signals import SETTLE_SECONDS, deaf_to, obey_signals
+from trioserve._supervisor.signals import deaf_to, obey_signals
 
 __all__ = ["AsyncioWorker", "TrioWorker"]
 
@@ -60,8 +60,9 @@ class TrioWorker(Worker):  # type: ignore[misc]  # it has no types
     """Runs the application on trio."""
 
     BACKEND: ClassVar[Any] = "trio"
-    OPTIONS: ClassVar[Mapping[str, Any]] = MappingProxyType({})
-    """Fields of ``Config``; they count more than gunicorn's settings, and these more than the environment."""
+    OPTIONS: Mapping[str, Any] = MappingProxyType({})
+    """Fields of ``Config``; they count more than gunicorn's settings, and these more than the environment. A worker may
+    set its own in ``init_process``."""
 
     def init_signals(self) -> None:
         """gunicorn's handlers, until the event loop has its own."""

@@ -77,9 +77,31 @@ async def raise_a_group_with_system_exit(receive: Receive, send: Send) -> None:
     raise BaseExceptionGroup("of a nursery", [SystemExit(1), ValueError("another child")])
 
 
+async def raise_generator_exit(receive: Receive, send: Send) -> None:
+    raise GeneratorExit
+
+
+async def raise_generator_exit_after_a_pause(receive: Receive, send: Send) -> None:
+    await anyio.sleep(1)
+    raise GeneratorExit
+
+
+async def raise_a_group_with_generator_exit(receive: Receive, send: Send) -> None:
+    raise BaseExceptionGroup("of a nursery", [GeneratorExit(), ValueError("another child")])
+
+
+async def raise_memory_error(receive: Receive, send: Send) -> None:
+    raise MemoryError
+
+
+async def recurse(receive: Receive, send: Send) -> None:
+    await recurse(receive, send)
+
+
 @pytest.mark.parametrize("broken", [
     raise_at_once, raise_after_start, raise_after_start_and_a_pause, raise_in_a_child, raise_system_exit,
-    raise_bare_base_exception, raise_unusual, raise_a_group_with_system_exit])
+    raise_bare_base_exception, raise_unusual, raise_a_group_with_system_exit, raise_generator_exit,
+    raise_generator_exit_after_a_pause, raise_a_group_with_generator_exit, raise_memory_error, recurse])
 async def test_an_exception_before_the_body_is_a_500(broken: BrokenApp, caplog: pytest.LogCaptureFixture) -> None:
     async with serving(beside_hello(broken)) as site:
         assert status_of(await site.everything_after(get("/broken?a=b"))) == 500
@@ -264,6 +286,7 @@ async def test_an_application_that_is_no_coroutine_function(caplog: pytest.LogCa
         assert status_of(await site.everything_after(get())) == 500
         assert status_of(await site.everything_after(get())) == 500
     assert len(caplog.records) == 2
+    assert "the call of the application returned None, which cannot be awaited: write it as an async" in caplog.text
 
 
 # -- cancellation, and errors on the way out -----------------------------------------------------------------------

@@ -16,7 +16,7 @@ from trioserve._asgi import websocket as session_module
 from trioserve._connection import turn
 from trioserve._connection.turn import TURN_SECONDS
 from trioserve._connection.websocket.frames import LOOK_WORK
-from trioserve._protocol.http1.body import CHUNKS_AT_ONCE
+from trioserve._protocol.http1.chunked_body import CHUNKS_AT_ONCE
 from trioserve._protocol.websocket.codec import WebSocketCodec
 from trioserve._protocol.websocket.frame_reader import PIECE_BYTES, PIECE_COST, WORK_PER_CALL
 from trioserve._streams.memory import MemoryClient

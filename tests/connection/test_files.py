@@ -174,7 +174,7 @@ async def test_what_cannot_be_sent_is_a_500(tmp_path: Path, caplog: pytest.LogCa
     assert status_of(await everything(path_app(tmp_path))) == 500
     assert f"cannot send {tmp_path}: it is a directory" in caplog.text
     assert status_of(await everything(path_app("a\0b"))) == 500
-    assert "embedded null byte" in caplog.text
+    assert "embedded null" in caplog.text  # "byte", or "character": Python has had both
 
 
 async def test_a_file_shorter_than_declared_is_a_500(large: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -3,6 +3,7 @@
 from typing import Any
 
 import anyio
+import anyio.lowlevel
 import pytest
 
 from tests.helpers.apps import echo, hello, ignore, part, read_body, reply, start
@@ -236,6 +237,41 @@ async def test_a_body_of_another_length_ends_its_stream_only(
         assert (await client.answer(stream)).reset == PROTOCOL_ERROR
         assert (await client.get("/other")).ended
     assert read == [EOFError]
+
+
+@pytest.mark.parametrize("wrong", ["length", "trailers"])
+async def test_a_stream_that_its_client_has_spoilt_meanwhile(
+    options: dict[str, Any], wrong: str, caplog: pytest.LogCaptureFixture
+) -> None:  # RFC 9113 §5.4.2, §8.1, §8.1.1
+    """The engine resets it. Its application hears of that at once, and what it sends afterwards is nobody's."""
+    heard: list[object] = []
+    begun, answer_now = anyio.Event(), anyio.Event()
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["path"] != "/":
+            await reply(send)
+            return
+        begun.set()
+        await answer_now.wait()
+        heard.append((await receive())["type"])
+        raise RuntimeError("which would be a 500")
+
+    async with serving(app, **options) as site, http2_client(site) as client:
+        await client.get("/other")  # after which the client has nothing to say of its own accord
+        stream = await client.ask(method=b"POST", fields=[(b"content-length", b"7")], ends=False)
+        await begun.wait()
+        if wrong == "length":
+            client.h2.send_data(stream, b"", end_stream=True)
+        else:
+            client.h2.send_data(stream, b"7 bytes")
+            client.h2.send_headers(stream, [(b":path", b"/")], end_stream=True)
+        await client.say()
+        assert (await client.answer(stream)).reset is not None
+        answer_now.set()
+        await settled()
+        assert heard == ["http.disconnect"]
+        assert (await client.get("/other")).ended
+    assert "Internal error" not in caplog.text
 
 
 @pytest.mark.parametrize(("fields", "status"), [
@@ -884,3 +920,28 @@ async def test_a_bug_of_ours_ends_one_stream(
         assert (await client.get("/bug")).reset == INTERNAL_ERROR
         assert (await client.get()).ended
     assert "Internal error on a stream" in caplog.text
+
+
+async def test_a_bug_of_ours_at_the_end_of_a_stream_ends_one_connection(
+    options: dict[str, Any], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    from trioserve._connection.http2.stream import Http2Stream
+
+    refuse = Http2Stream.answer_refusal
+
+    def broken(self: Any, refusal: Any, *, with_body: bool) -> None:
+        if self.answer.head.path == "/bug":
+            raise RuntimeError("a bug")
+        refuse(self, refusal, with_body=with_body)
+
+    async def failing(scope: Scope, receive: Receive, send: Send) -> None:
+        await anyio.lowlevel.checkpoint()
+
+    monkeypatch.setattr(Http2Stream, "answer_refusal", broken)
+    async with serving(failing, **options) as site, http2_client(site) as other:
+        async with http2_client(site) as client:
+            await client.ask("/bug")
+            with pytest.raises(ClientDisconnected):
+                await client.until_end()
+        assert (await other.get()).status == 500
+    assert "Internal error on the connection" in caplog.text

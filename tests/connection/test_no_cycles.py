@@ -23,15 +23,14 @@ from trioserve._connection.http2.stream import Http2Stream
 from trioserve._connection.parts import Parts
 from trioserve._connection.patience import Patience
 from trioserve._connection.request import Request
-from trioserve._connection.request_body import Http1Inlet
+from trioserve._connection.request_body import Http1Inlet, WholeBody
 from trioserve._connection.supervision import Supervision
 from trioserve._types import App, Receive, Scope, Send
 from trioserve.testing import settled
 
 
 @pytest.fixture
-def no_collector() -> Iterator[None]:
-    gc.collect()
+def no_collector(little_to_collect: None) -> Iterator[None]:
     gc.disable()
     yield
     gc.enable()
@@ -61,7 +60,7 @@ async def do_nothing(scope: Scope, receive: Receive, send: Send) -> None:
     pass
 
 
-OF_A_REQUEST: Final = (Exchange, Http1Inlet, Http2Inlet, Http2Stream, Parts, Request, Supervision)
+OF_A_REQUEST: Final = (Exchange, Http1Inlet, Http2Inlet, Http2Stream, Parts, Request, Supervision, WholeBody)
 OF_A_CONNECTION: Final = (Connection, Farewell, Goodbye, Http1Connection, Http2Connection, Patience, Sender)
 
 
@@ -75,9 +74,10 @@ def alive(*kinds: type) -> list[Any]:
     (take_body, [post(b"body")]),
     (take_body, [post(b"", length=6), b"abc", b"def"]),
     (hello, [post(b"", length=6), b"abcdef"]),
+    (hello, [post(b"abcdef")]),
     (stream, [get()]),
     (go_on, [get()]),
-], ids=["get", "post", "post in pieces", "unread body", "stream", "work after the response"])
+], ids=["get", "post", "post in pieces", "unread body", "unread whole body", "stream", "work after the response"])
 @pytest.mark.usefixtures("no_collector")
 async def test_nothing_is_left_of_a_request(app: App, request_pieces: list[bytes], options: dict[str, Any]) -> None:
     async with serving(app, **options) as site:

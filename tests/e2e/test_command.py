@@ -1,5 +1,6 @@
 """The real command: it starts, says where it listens, answers, and ends when it is told to."""
 
+import http.client
 import json
 import os
 import re
@@ -16,6 +17,7 @@ from types import MappingProxyType
 import pytest
 
 import trioserve
+from tests.helpers.server_process import LOOPS, Flavour
 
 ROOT = Path(trioserve.__file__).parents[1]
 
@@ -171,6 +173,23 @@ def test_ctrl_c_during_the_import_is_quiet(tmp_path: Path, backend: str) -> None
         running.signal(signal.SIGINT)
         assert running.end() == (130, "")
     assert running.log == []
+
+
+INTERRUPTING_APP = APP.replace("    if scope[\"path\"] == \"/stuck\":", """\
+    if scope["path"] == "/interrupt":
+        await anyio.sleep(0)
+        raise KeyboardInterrupt
+    if scope["path"] == "/stuck":""")
+
+
+@pytest.mark.parametrize("loop", LOOPS, ids=str)
+def test_a_keyboard_interrupt_of_the_applications_ends_the_server(tmp_path: Path, loop: Flavour) -> None:
+    with command(tmp_path, *loop.options, "--no-access-log", source=INTERRUPTING_APP) as running:
+        url = running.url()
+        with pytest.raises((OSError, http.client.HTTPException)):
+            get(f"{url}/interrupt")
+        assert running.end()[0] == 130
+    assert any("KeyboardInterrupt in the application, serving GET /interrupt" in line for line in running.log)
 
 
 def test_a_reader_of_the_access_log_that_leaves(tmp_path: Path, backend: str) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import httpx
 import pytest
 
 from tests.helpers.certificates import authority, client_certificate, files_of, server_certificate
@@ -340,6 +341,23 @@ def test_the_configuration_of_the_guide() -> None:
     with gunicorn("trioserve.gunicorn.TrioWorker", "--config", str(conf)) as server:
         booted(server, times=2)
         assert fetch(server.address, "/census").json()["loop"] == "trio"
+
+
+def test_each_worker_of_the_guide_shows_itself(tmp_path: Path) -> None:
+    example = (Path(__file__).parents[2] / "docs/examples/deploy/gunicorn_worker.py").read_text("utf-8")
+    (tmp_path / "shop_worker.py").write_text(
+        f"{example.replace('/run/shop', str(tmp_path))}\nimport sys; sys.path.append({str(APPS)!r})\n")
+    with gunicorn("shop_worker.Worker", "--workers", "2", "--pythonpath", str(tmp_path), directory=tmp_path) as server:
+        booted(server, times=2)
+        addresses = sorted(tmp_path.glob("*.sock"))
+        assert len(addresses) == 2
+        for address in addresses:
+            with httpx.Client(transport=httpx.HTTPTransport(uds=str(address)), base_url="http://localhost") as client:
+                root = client.get("/tree").json()["root"]
+                metrics = client.get("/metrics").text
+            assert root["id"].partition("-")[0] == address.stem
+            assert f'trioserve_worker_start_time_seconds{{pid="{address.stem}"}}' in metrics
+    assert not list(tmp_path.glob("*.sock"))
 
 
 def test_an_async_context_manager_as_the_application(worker_class: str) -> None:

@@ -5,7 +5,7 @@ import pytest
 from tests.helpers.wire_feeding import ENGINES, accepted, read_every_way, request
 from trioserve._errors import PeerError
 from trioserve._protocol import Http1Codec, Http1Limits, ParseFields, RequestHead
-from trioserve._protocol.http1.body import CHUNKS_AT_ONCE
+from trioserve._protocol.http1.chunked_body import CHUNKS_AT_ONCE
 
 pytestmark = pytest.mark.parametrize("engine", ENGINES)
 

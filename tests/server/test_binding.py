@@ -2,7 +2,6 @@
 
 import errno
 import functools
-import gc
 import random
 import socket
 from collections.abc import Iterator
@@ -21,16 +20,9 @@ from trioserve import BindFailed, Config, ConfigError, StartupFailed
 from trioserve._server import Server
 from trioserve._types import Receive, Scope, Send
 
-pytestmark = pytest.mark.real_clock
+pytestmark = [pytest.mark.real_clock, pytest.mark.usefixtures("nothing_unclosed")]
 
 REQUEST = b"GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n"
-
-
-@pytest.fixture(autouse=True)
-def nothing_unclosed() -> Iterator[None]:
-    """A socket that nobody closed warns when it is collected, and a warning is an error."""
-    yield
-    gc.collect()
 
 
 async def addresses_app(scope: Scope, receive: Receive, send: Send) -> None:

@@ -1,10 +1,8 @@
 """Sockets that somebody else has bound: passed in by a program, or open as a file descriptor."""
 
 import functools
-import gc
 import os
 import socket
-from collections.abc import Iterator
 from pathlib import Path
 from typing import ClassVar
 
@@ -18,16 +16,10 @@ from trioserve._server import Server
 from trioserve._server.listeners import Bound, bind, listen_on
 from trioserve._types import Receive, Scope, Send
 
-pytestmark = pytest.mark.real_clock
+pytestmark = [pytest.mark.real_clock, pytest.mark.usefixtures("nothing_unclosed")]
 
 QUIET = Config(access_log=False, lifespan="off")
 REQUEST = b"GET /here HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n"
-
-
-@pytest.fixture(autouse=True)
-def nothing_unclosed() -> Iterator[None]:
-    yield
-    gc.collect()
 
 
 async def fetch(address: tuple[str, int | None]) -> bytes:

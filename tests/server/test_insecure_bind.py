@@ -1,11 +1,10 @@
 """Listeners with TLS and without in one server: who is served how, whoever has bound the sockets."""
 
-import gc
 import json
 import logging
 import socket
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -25,17 +24,11 @@ from trioserve._types import Receive, Scope, Send
 from trioserve.testing import settled
 from trioserve.testing.running import running
 
-pytestmark = pytest.mark.real_clock
+pytestmark = [pytest.mark.real_clock, pytest.mark.usefixtures("nothing_unclosed")]
 
 QUIET: Final = Config(access_log=False, lifespan="off", port=0, insecure_bind=("127.0.0.1:0",))
 REQUEST: Final = b"GET /here HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n"
 PROXY_LINE: Final = b"PROXY TCP4 203.0.113.9 198.51.100.7 56324 443\r\n"
-
-
-@pytest.fixture(autouse=True)
-def nothing_unclosed() -> Iterator[None]:
-    yield
-    gc.collect()
 
 
 async def tells_how(scope: Scope, receive: Receive, send: Send) -> None:

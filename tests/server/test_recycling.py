@@ -35,6 +35,18 @@ async def test_age_stops_the_server_gracefully() -> None:
             site.connect()
 
 
+async def test_an_idle_client_may_ask_once_more() -> None:
+    """Who ends for such a reason is replaced, and nobody waits for it."""
+    async with serving(hello, limit_max_age=3600) as site:
+        await anyio.sleep(3599)
+        client = site.connect()
+        await client.send_all(get())
+        assert await receive_response(client) == ok(b"/")
+        await anyio.sleep(1.4)
+        await client.send_all(get())
+        assert await client.receive_rest() == ok(b"/", "connection: close")
+
+
 async def test_age_is_counted_from_the_first_possible_connection() -> None:
     app = LifespanApp(startup_seconds=30)
     server = Server(app, Config(limit_max_age=5, access_log=False), listeners=[MemoryListener()])

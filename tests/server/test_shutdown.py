@@ -616,6 +616,68 @@ async def test_a_response_that_has_promised_more_is_followed_by_one_more() -> No
         await client.receive_rest()
 
 
+async def stepwise(scope: Scope, receive: Receive, send: Send) -> None:
+    """Half of a response that promises to take another request, and 10 seconds later the other half."""
+    await start(send)
+    await part(send, b"one")
+    await anyio.sleep(10)
+    await part(send, b"two", more=False)
+
+
+async def test_a_promise_is_kept_after_the_others_have_left() -> None:
+    async with running(LifespanApp(stepwise)) as site:
+        client = site.listener.connect()
+        await client.send_all(get("/"))
+        await client.receive_until(b"one\r\n")
+        site.server.request_shutdown("test", settle=0.5)
+        await client.receive_until(b"0\r\n\r\n")
+        await anyio.sleep(0.4)
+        await client.send_all(get("/"))
+        assert CLOSE.encode() in await client.receive_until(b"one\r\n")
+        assert (await client.receive_rest()).endswith(b"0\r\n\r\n")
+        assert not client.lost
+
+
+@pytest.mark.parametrize("settle", [0.5, 0.0])
+async def test_a_client_that_does_not_ask_for_what_it_was_promised_is_closed(settle: float) -> None:
+    async with running(LifespanApp(stepwise)) as site:
+        client = site.listener.connect()
+        await client.send_all(get("/"))
+        await client.receive_until(b"one\r\n")
+        site.server.request_shutdown("test", settle=settle)
+        await client.receive_until(b"0\r\n\r\n")
+        with seconds_passed() as elapsed:
+            assert await client.receive_rest() == b""
+        assert elapsed.seconds == settle
+
+
+async def test_a_client_that_leaves_in_that_time_is_not_waited_for() -> None:
+    async with running(LifespanApp(stepwise)) as site:
+        client = site.listener.connect()
+        await client.send_all(get("/"))
+        await client.receive_until(b"one\r\n")
+        site.server.request_shutdown("test", settle=0.5)
+        await client.receive_until(b"0\r\n\r\n")
+        with seconds_passed() as elapsed:
+            client.send_eof()
+            await site.ended.wait()
+        assert elapsed.seconds == 0
+
+
+async def test_a_promise_waits_for_no_body_that_nobody_wants() -> None:
+    async with running(LifespanApp(stepwise)) as site:
+        client = site.listener.connect()
+        await client.send_all(post(b"", length=100))
+        await client.receive_until(b"one\r\n")
+        site.server.request_shutdown("test", settle=0.5)
+        await client.receive_until(b"0\r\n\r\n")
+        with seconds_passed() as elapsed:
+            assert await client.receive_rest() == b""
+            await client.aclose()
+            await site.ended.wait()
+        assert elapsed.seconds == 0
+
+
 async def test_the_budget_runs_from_the_beginning() -> None:
     async with running(LifespanApp(sleeper), timeout_graceful_shutdown=10.0) as site:
         client = site.listener.connect()
@@ -641,12 +703,13 @@ async def test_force_does_not_let_anybody_settle() -> None:
         assert elapsed.seconds == 0
 
 
-async def test_who_waits_in_the_backlog_is_answered() -> None:
+@pytest.mark.parametrize("settle", [0.5, 0.0])
+async def test_who_waits_in_the_backlog_is_answered(settle: float) -> None:
     """The kernel has told this client that it is connected."""
     async with running(LifespanApp(sleeper)) as site:
-        site.server.request_shutdown("test", settle=0.5)
+        site.server.request_shutdown("test", settle=settle)
         client = site.listener.connect()
-        await client.send_all(get("/0"))
+        client.send_nowait(get("/0"))
         assert await client.receive_rest() == ok(b"/0", CLOSE)
 
 

@@ -1,11 +1,9 @@
 """Unix sockets: made, named, replaced when they are stale, removed when they are ours; and what is said otherwise."""
 
 import functools
-import gc
 import os
 import socket
 import stat
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,15 +20,9 @@ from trioserve._server.listeners import bind, listen_on, release
 from trioserve._types import Receive, Scope, Send
 from trioserve.testing import serve_background
 
-pytestmark = pytest.mark.real_clock
+pytestmark = [pytest.mark.real_clock, pytest.mark.usefixtures("nothing_unclosed")]
 
 REQUEST = b"GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n"
-
-
-@pytest.fixture(autouse=True)
-def nothing_unclosed() -> Iterator[None]:
-    yield
-    gc.collect()
 
 
 @pytest.fixture

@@ -61,6 +61,7 @@ class Double:
     async def __call__(self, receive, send): ...
 def connection(conn): ...
 async def two(receive, send): ...
+async def one(scope): ...
 def create_wsgi(): return wsgi
 def create_manager(): return open_app()
 def create_opener(): return open_app
@@ -184,6 +185,10 @@ def test_a_directory_that_does_not_exist(tmp_path: Path) -> None:
     ("main.py:application", "'main:application'?"),
     ("src/main.py", "'src.main:app'?"),
     ("src/main", "'src.main:app'?"),
+    ("main.app", "'main:app'?"),
+    ("src.main.app", "'src.main:app'?"),
+    ("app", "'app:app'?"),
+    ("app.py", "'app:app'?"),
     ("./src/main:app", "'src.main:app'?"),
     ("src\\main.py:app", "'src.main:app'?"),
     ("/srv/site/main.py", "'main:app' with --app-dir /srv/site?"),
@@ -400,8 +405,8 @@ def test_what_has_the_interface_that_was_asked_for(project: Path, attribute: str
                      "it takes (scope, receive, send): use --interface asgi3"),
     ("wsgi", "asgi3", "cannot be called with (scope, receive, send), as --interface asgi3 says; "
                       "it takes (environ, start_response): use --interface wsgi"),
-    ("two", "wsgi", "cannot be called with (environ, start_response), as --interface wsgi says; "
-                    "it takes (receive, send)"),
+    ("two", "wsgi", "is async, and --interface wsgi calls it without await: use a plain function"),
+    ("one", "asgi2", "is async, and --interface asgi2 calls it without await: use a plain function"),
 ])
 def test_what_has_another_interface(project: Path, attribute: str, interface: Any, problem: str) -> None:
     with pytest.raises(AppNotFound) as failure:

@@ -73,7 +73,7 @@ def test_a_reloaded_worker_has_hooks_too(backend: Flavour, tmp_path: Path) -> No
 @pytest.mark.parametrize("command", [["--workers", "2"], [], ["--check"]], ids=["workers", "one process", "check"])
 @pytest.mark.parametrize(("target", "problem"), [
     ("hooks:readi", "'hooks:readi': there is no 'readi' in 'hooks'"),
-    ("hooks", "'hooks' is not of the form MODULE:ATTRIBUTE"),
+    ("hooks", "'hooks' is not of the form MODULE:ATTRIBUTE; did you mean 'hooks:when_ready'?"),
     ("hooks:sys", "'hooks:sys' cannot be called"),
     ("hooks:exited", "'hooks:exited' is called with (); it takes (pid: int, exit_code: int) -> None"),
 ])

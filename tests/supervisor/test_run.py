@@ -230,11 +230,21 @@ def with_argument(use_subprocess): ...
 def raises(): raise LookupError("no such policy")
 def nothing(): ...
 number = 7
+def refuses(loop, coro, **options): raise TypeError("unexpected eager_start")
+def with_refusing_factory():
+    loop = Own()
+    loop.set_task_factory(refuses)
+    return loop
+def eager():
+    loop = Own()
+    loop.set_task_factory(getattr(asyncio, "eager_task_factory", None))  # Python 3.12 brings it
+    return loop
 """
 
 
-def test_an_event_loop_of_the_user_s_own(module: Any) -> None:
-    trioserve.run(app, loop="site_run:Own", backend="asyncio", **module(LOOPS))
+@pytest.mark.parametrize("name", ["Own", "eager"])
+def test_an_event_loop_of_the_user_s_own(module: Any, name: str) -> None:
+    trioserve.run(app, loop=f"site_run:{name}", backend="asyncio", **module(LOOPS))
     assert StandInServer.served[0].loop_module == "site_run"
 
 
@@ -242,7 +252,8 @@ def test_an_event_loop_of_the_user_s_own(module: Any) -> None:
     ("Won", "there is no 'Won' in 'site_run'"), ("number", "cannot be called"),
     ("nothing", "returned None, which is no"),
     ("with_argument", r"is called with \(\); it takes \(use_subprocess\)"),
-    ("raises", "raised LookupError: no such policy")])
+    ("raises", "raised LookupError: no such policy"),
+    ("with_refusing_factory", "returned an event loop whose task factory fails: TypeError: unexpected eager_start")])
 def test_an_event_loop_that_cannot_be_made(module: Any, name: str, problem: str) -> None:
     with pytest.raises(ConfigError, match=f"loop: 'site_run:{name}'.* {problem}"):
         trioserve.run(app, loop=f"site_run:{name}", backend="asyncio", **module(LOOPS))

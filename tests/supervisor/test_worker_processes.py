@@ -12,7 +12,7 @@ import pytest
 from tests.helpers.certificates import files_of, server_certificate
 from tests.helpers.curl import Curl
 from tests.helpers.raw_http import RawClient, fetch
-from tests.helpers.server_process import Flavour, wait_until
+from tests.helpers.server_process import Flavour, serve, wait_until
 from tests.helpers.worker_processes import (
     is_running,
     pid_of_answer,
@@ -111,6 +111,19 @@ def test_a_request_in_progress_is_finished(backend: Flavour, number: signal.Sign
         server.judge_end()
         assert not server.stderr.lines_with("again")
         assert len(server.stderr.lines_with("probe: lifespan ended")) == 2
+
+
+def test_with_a_delay_the_file_of_a_unix_socket_stays(backend: Flavour, tmp_path: Path) -> None:
+    path = tmp_path / "app.sock"
+    options = ["--workers", "2", "--bind", f"unix:{path}", "--shutdown-delay", "60"]
+    with serve("origin:app", backend, *options, port=None) as server:
+        server.stderr.wait_for("workers are ready")
+        server.send_signal(signal.SIGTERM)
+        server.stderr.wait_for("Accepting connections for 60 s more", times=2)
+        assert Curl("--unix-socket", path, "http://a/late").json()["path"] == "/late"
+        server.send_signal(signal.SIGTERM)
+        server.judge_end()
+        assert not path.exists()
 
 
 @STOP_SIGNALS

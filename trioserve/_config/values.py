@@ -19,6 +19,11 @@ _SECONDS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 _BYTES: Final = {"KiB": 1024, "MiB": 1024**2, "GiB": 1024**3}
 _AMOUNT_OF_MEMORY: Final = r"([0-9]+)(KiB|MiB|GiB)"
 _LENGTH_OF_TIME: Final = r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h)"
+_LIKE_AN_AMOUNT: Final[dict[type, tuple[re.Pattern[str], Iterable[str]]]] = {
+    int: (re.compile(r"[0-9.]+ ?[KMG]i?B?", re.IGNORECASE), _BYTES),
+    float: (re.compile(r"[0-9.]+ ?[a-z]+", re.IGNORECASE), _SECONDS),
+}
+"""Texts that somebody means to be a number with a unit, and the units that there are."""
 _SWITCH: Final = {
     **dict.fromkeys(("1", "true", "t", "yes", "y", "on"), True),
     **dict.fromkeys(("0", "false", "f", "no", "n", "off"), False),
@@ -166,8 +171,16 @@ def _of_kind(name: str, value: Any, kind: type, hint: Any) -> Any:
         except OverflowError:
             raise ConfigError(name, "the number is too large") from None
     if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
-        raise ConfigError(name, f"{value!r} is not {_ARTICLED[kind]}{_or_off(kind, hint)}")
+        raise ConfigError(name, f"{value!r} is not {_ARTICLED[kind]}{_or_off(kind, hint)}{_units(value, kind)}")
     return value
+
+
+def _units(value: Any, kind: type) -> str:
+    """Advice for who has written another unit."""
+    if not isinstance(value, str) or kind not in _LIKE_AN_AMOUNT:
+        return ""
+    form, units = _LIKE_AN_AMOUNT[kind]
+    return f"; units are {', '.join(units)}" if form.fullmatch(value) else ""
 
 
 def _in_bounds(name: str, value: Any, kind: type, hint: Any, known: Option) -> Any:

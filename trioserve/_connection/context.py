@@ -100,6 +100,8 @@ class Lifetime:
         start_task: what applications find in their scopes for work that outlives a request.
         running_tasks: likewise.
         closing: each response tells its client that it is the connection's last.
+        settle_seconds: in which a client that has been promised more, because its response had begun before that, may
+            send another request.
         shutdown: set at the same time, for applications that wait for it.
         wait_shutdown: what they find in their scopes, as a plain function: it can be copied with the scope.
         draining: no further request is waited for.
@@ -113,6 +115,7 @@ class Lifetime:
     start_task: StartTask
     running_tasks: Callable[[], list[BackgroundTask]]
     closing: bool = False
+    settle_seconds: float = 0.0
     shutdown: anyio.Event = field(default_factory=anyio.Event)
     draining: bool = False
     shields: Shields = field(default_factory=Shields)

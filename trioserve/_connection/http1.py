@@ -25,7 +25,7 @@ from trioserve._connection.look import Awaited, Phase, RequestLook, awaited
 from trioserve._connection.patience import Patience
 from trioserve._connection.records import InProgress
 from trioserve._connection.request import Request
-from trioserve._connection.request_body import NO_BODY, Http1Inlet
+from trioserve._connection.request_body import NO_BODY, Http1Inlet, WholeBody
 from trioserve._connection.turnstile import Turnstile
 from trioserve._connection.websocket_limits import WebSocketLimits
 from trioserve._errors import ClientDisconnected, PeerError
@@ -130,7 +130,7 @@ class Http1Connection:
             self._holder = self._nursery.start_soon(self.hold)  # to be cancelled without them
             return
         self._holder = self._nursery
-        if self._is_quiet and not self.ctx.lifetime.draining:
+        if self._is_quiet and not self.ctx.lifetime.closing:
             self.exchange = None
             self._inlet = NO_BODY
             self._patience.expect(self.ctx.timeouts.keep_alive)
@@ -154,13 +154,15 @@ class Http1Connection:
         if (last := self.exchange) is not None:
             if not last.response.keep_alive or last.response.state != COMPLETE or last.refusal is not None:
                 return None
-            if not codec.body_complete and not await self._skip_body():
+            if codec.body_remaining != 0 and (self.ctx.lifetime.draining or not await self._skip_body()):
                 return None
             if stream.congested:
                 await stream.drain()  # what one client may keep us holding is one response
             self.exchange = last = None  # an idle connection keeps nothing of its last request
             self._inlet = NO_BODY
             timeout = timeouts.keep_alive
+            if self.ctx.lifetime.closing:
+                await self._settle()
         try:
             if codec.trailing_data or self.ctx.lifetime.draining:
                 head = await self._head_received()
@@ -181,6 +183,12 @@ class Http1Connection:
             raise PeerError(408, "the request head took too long")
         return head
 
+    async def _settle(self) -> None:
+        """The server stops, and the last response, which had begun before, has promised to take another request."""
+        with anyio.move_on_after(self.ctx.lifetime.settle_seconds):
+            while not self.codec.trailing_data and not self.stream.is_disconnected():
+                self.codec.receive_data(await self.stream.receive_some())
+
     async def _head_received(self) -> RequestHead | None:
         """A head that has come already: a pipelined one, or in a drain what is still in the socket."""
         if self.codec.trailing_data:
@@ -198,12 +206,17 @@ class Http1Connection:
         response = Http1Response(head, ctx.standing_fields)
         if ctx.lifetime.closing or self.codec.heads_read == ctx.requests_per_connection:
             response.keep_alive = False
-        if not self.codec.body_complete:
-            self._inlet = Http1Inlet(
-                self.stream, self.codec, ctx, awaits_continue=head.meaning.expects_continue)
+        if self.codec.body_remaining != 0:
+            self._inlet = self._new_inlet(head)
         if head.meaning.offers_websocket and ctx.websockets is not None and head.method == "GET":
             return self._new_websocket(head, response, ctx.websockets)
         return Exchange(head, response, self.stream, self._inlet, self)
+
+    def _new_inlet(self, head: RequestHead) -> "Inlet":
+        codec = self.codec
+        if codec.body_remaining is not None and codec.body_remaining <= len(codec.trailing_data):
+            return WholeBody(codec.take_body())
+        return Http1Inlet(self.stream, codec, self.ctx, awaits_continue=head.meaning.expects_continue)
 
     def _new_websocket(self, head: RequestHead, response: Http1Response, limits: WebSocketLimits) -> "Http1Answer":
         # wsproto brings h11 along: a quarter of a server's start, which most servers never need.
@@ -264,7 +277,6 @@ class Http1Connection:
 
     def drain(self) -> None:
         if self.exchange is not None and self.exchange.in_progress:
-            self.exchange.response.keep_alive = False
             self.exchange.drain()
         elif not self.codec.trailing_data:
             self._patience.leave()

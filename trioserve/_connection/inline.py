@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 import anyio
 
-__all__ = ["continue_as_it_is", "continue_inline", "orders_and_errors"]
+__all__ = ["continue_as_it_is", "continue_inline", "error_for", "orders_and_errors"]
 
 
 class Observer(Protocol):
@@ -30,6 +30,10 @@ def continue_inline(
     What it waits for passes through to the event loop, and what the loop answers (a cancellation too) passes back.
     ``observer`` is told whenever it waits and goes on. The first step is the caller's, because most applications
     end in it and need no generator.
+
+    Raises:
+        GeneratorExit: this generator was closed.
+        RuntimeError: ``coro`` itself raised GeneratorExit (see ``error_for``).
     """
     resume: Callable[[Any], Any]
     answer: Any
@@ -49,8 +53,18 @@ def continue_inline(
             trap = context.run(resume, answer)
         except StopIteration:
             return
+        except GeneratorExit as exc:
+            raise error_for(exc) from exc
         finally:
             del answer  # its traceback knows this frame: a cycle
+
+
+def error_for(exc: GeneratorExit) -> RuntimeError:
+    """What an application's step raises in the place of a GeneratorExit, as in PEP 479.
+
+    The same exception in our own frames means that somebody closes them, and nobody could tell the two apart.
+    """
+    return RuntimeError(f"the application raised {type(exc).__name__}")
 
 
 @types.coroutine
@@ -79,13 +93,15 @@ def continue_as_it_is(coro: Coroutine[Any, Any, None], trap: Any) -> Generator[A
 def orders_and_errors(exc: BaseException, *, cancelled: bool) -> tuple[BaseException | None, BaseException | None]:
     """What an application raised, in two: the order to stop, which has to go on, and the application's own errors.
 
-    Orders are Ctrl-C and, if something was ``cancelled``, cancellation. A nursery may have put one into a group with
-    the errors of others. Everything else is an error, ``SystemExit`` too: one request does not end the server.
+    Orders are Ctrl-C, the GeneratorExit of a coroutine that is closed and, if something was ``cancelled``,
+    cancellation. A nursery may have put one into a group with the errors of others. Everything else is an error,
+    ``SystemExit`` too: one request does not end the server.
     """
-    if not cancelled:
-        orders: tuple[type[BaseException], ...] = (KeyboardInterrupt, GeneratorExit)
-    else:
-        orders = (KeyboardInterrupt, GeneratorExit, anyio.get_cancelled_exc_class())
+    if isinstance(exc, GeneratorExit):
+        return exc, None
+    orders: tuple[type[BaseException], ...] = (KeyboardInterrupt,)
+    if cancelled:
+        orders = (KeyboardInterrupt, anyio.get_cancelled_exc_class())
     if not isinstance(exc, BaseExceptionGroup):
         return (exc, None) if isinstance(exc, orders) else (None, exc)
     order: BaseException | None

@@ -11,7 +11,7 @@ from trioserve._errors import ClientDisconnected, PeerError
 from trioserve._protocol import Http1Codec
 from trioserve._streams import ByteStream
 
-__all__ = ["NO_BODY", "SKIP_BYTES", "BodyTimeout", "Http1Inlet", "is_drip"]
+__all__ = ["NO_BODY", "SKIP_BYTES", "BodyTimeout", "Http1Inlet", "WholeBody", "is_drip"]
 
 RECEIVE_BYTES: Final = 256 * 1024  # per syscall of an upload; a quarter of the wake-ups of 64 KiB
 SKIP_BYTES: Final = 64 * 1024  # of an unread request body: cheaper to read than to open a new connection
@@ -169,6 +169,8 @@ class Http1Inlet:
 class _NoBody:
     """The inlet of a request without a body, as most are."""
 
+    __slots__ = ()
+
     body_complete = True
 
     def take_body(self) -> bytes:
@@ -191,3 +193,19 @@ class _NoBody:
 
 
 NO_BODY: Final = _NoBody()
+
+
+class WholeBody(_NoBody):
+    """The inlet of a request whose body has come with its head, as small ones do: there is nothing to wait for."""
+
+    __slots__ = ("_body",)
+
+    def __init__(self, body: bytes) -> None:
+        self._body = body
+
+    def take_body(self) -> bytes:
+        body, self._body = self._body, b""
+        return body
+
+    def received_bytes(self, length: int | None) -> int | None:
+        return None if length is None else length - len(self._body)

@@ -1,9 +1,9 @@
 """Runs the application for one request, inline, and keeps what it raises from going further."""
 
-from logging import ERROR
+from logging import CRITICAL, ERROR
 from typing import Protocol
 
-from trioserve._connection.inline import continue_inline, orders_and_errors
+from trioserve._connection.inline import continue_inline, error_for, orders_and_errors
 from trioserve._connection.request import Request
 from trioserve._errors import application_errors
 from trioserve._hints import backend_hint
@@ -59,6 +59,8 @@ async def run_app(conversation: Conversation) -> None:
             trap = context.run(coro.send, None)
         except StopIteration:
             pass  # it never waited
+        except GeneratorExit as exc:
+            raise error_for(exc) from exc
         else:
             await continue_inline(coro, trap, context, conversation)
         finally:
@@ -72,6 +74,9 @@ async def run_app(conversation: Conversation) -> None:
         try:
             if error is not None:
                 _on_error(conversation, error)
+            if isinstance(order, KeyboardInterrupt):
+                request.say(CRITICAL, "KeyboardInterrupt in the application, serving %s; the server stops",
+                            request.line)
             if order is not None:
                 raise order from None
         finally:

@@ -88,7 +88,7 @@ class Connections:
     async def _accept(
         self, listeners: Listeners, ctx: ServerContext, connections: Nursery, on_listening: Callable[[], None]
     ) -> None:
-        """Until it is time to stop; then those who wait in the backlogs, if there is time for them."""
+        """Until it is time to stop; then those who wait in the backlogs: some have sent their requests."""
         room = ctx.lifetime.room
 
         def start_connection(stream: ByteStream) -> None:
@@ -102,9 +102,8 @@ class Connections:
             on_listening()
             await self._shutdown.wait()
             accepting.cancel_scope.cancel()
-        if self._shutdown.settles:
-            listeners.refuse_new()
-            accept_rest(listeners, start_connection, room)
+        listeners.refuse_new()
+        accept_rest(listeners, start_connection, room)
 
     def _make_context(
         self, seen: Observed, listeners: Listeners, network: Network, lifespan: Lifespan, parse_fields: ParseFields

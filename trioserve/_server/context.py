@@ -183,6 +183,10 @@ def _coroutine_app(app: App) -> CoroutineApp:
         return cast("CoroutineApp", app)
 
     async def call(scope: Scope, receive: Receive, send: Send) -> None:
-        await app(scope, receive, send)
+        awaitable = app(scope, receive, send)
+        if not inspect.isawaitable(awaitable):
+            raise TypeError(f"the call of the application returned {awaitable!r:.100}, which cannot be awaited: "
+                            "write it as an async function")
+        await awaitable
 
     return call

@@ -23,7 +23,7 @@ from trioserve._server.lifespan import Lifespan
 from trioserve._server.listeners import Bound
 from trioserve._server.loop_guard.counts import StallCounts
 from trioserve._server.opening import Listeners
-from trioserve._server.shutdown import Phase, Shutdown
+from trioserve._server.shutdown import SETTLE_SECONDS, Phase, Shutdown
 from trioserve._server.standing import Standing
 from trioserve._server.tasks import BackgroundTasks
 from trioserve._server.waiting import keep_saying
@@ -88,8 +88,8 @@ class Server:
             app = surrounded(app, config, partial(under_chaos, text=config.chaos, stop=self.request_shutdown))
         self._app = application_of(app, config, self._admin.wrapped if self._admin is not None else None)
         self._connections = Connections(
-            config, self._lifetime, self._shutdown, on_spent or self.request_shutdown, recorders,
-            self._standing.stalls)
+            config, self._lifetime, self._shutdown, on_spent or partial(self.request_shutdown, settle=SETTLE_SECONDS),
+            recorders, self._standing.stalls)
         self._listeners = Listeners(
             config, sockets=sockets, get_sockets=get_sockets, ready=listeners, ssl_context=ssl_context)
         self._core = anyio.CancelScope()

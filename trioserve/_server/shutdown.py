@@ -16,12 +16,13 @@ from trioserve._config import Config
 from trioserve._connection import Lifetime
 from trioserve._server.waiting import another_signal, how_long, named
 
-__all__ = ["Phase", "Shutdown"]
+__all__ = ["SETTLE_SECONDS", "Phase", "Shutdown"]
 
 Phase: TypeAlias = Literal["READY", "DELAY", "DRAINING", "STOPPING"]
 
 log = logging.getLogger("trioserve")
 
+SETTLE_SECONDS: Final = 0.5  # for clients to send one more request and be told that it is the connection's last
 LIFESPAN_SHARE: Final = 0.1  # of the budget is kept for the lifespan ...
 LIFESPAN_SECONDS: Final = 2.0  # ... up to this; and if nothing is left of the budget, this is added
 
@@ -96,11 +97,6 @@ class Shutdown:
             with anyio.move_on_after(self._delay):
                 await self._forced.wait()
 
-    @property
-    def settles(self) -> bool:
-        """Clients get time for a last request; so those that wait to be accepted are not sent away."""
-        return self._settle_seconds > 0
-
     def begin(self) -> None:
         """The listeners are closed: the budget begins."""
         self._enter("DRAINING")
@@ -110,6 +106,7 @@ class Shutdown:
     def _announce(self) -> None:
         """From now on each response tells its client that it is the last of its connection."""
         self._lifetime.closing = True
+        self._lifetime.settle_seconds = self._settle_seconds
         self._lifetime.shutdown.set()
         for connection in self._lifetime.connections:
             connection.announce_end()
@@ -123,7 +120,7 @@ class Shutdown:
         (RFC 9112 §9.5). Who is about to send gets an answer; who has been silent for long will hardly begin now.
         """
         lifetime = self._lifetime
-        if self.settles and lifetime.connections:
+        if self._settle_seconds > 0 and lifetime.connections:
             lifetime.when_empty = self._settling.cancel
             until = min(anyio.current_time() + self._settle_seconds, self._connections_deadline)
             with self._settling, anyio.move_on_at(until):

@@ -59,9 +59,12 @@ def load_app(target: str, *, factory: bool, app_dir: str, interface: AnyInterfac
     return _checked(_call_factory(found, target), f"what the factory {target!r} returned", interface)
 
 
-def load_object(target: str, *, app_dir: str) -> Any:
-    """What ``target`` names, whatever it is. Raises as ``load_app`` does."""
-    module_name, attributes = _split(target)
+def load_object(target: str, *, app_dir: str, usual_name: str = _USUAL_NAMES[0]) -> Any:
+    """What ``target`` names, whatever it is. Raises as ``load_app`` does.
+
+    ``usual_name`` is advice for a target without an attribute.
+    """
+    module_name, attributes = _split(target, usual_name)
     directory = _search_first(app_dir)
     module = _import(module_name, target, directory)
     return _look_up(module, attributes, target)
@@ -77,7 +80,7 @@ def load_function(
         AppLoadFailed: its module raised.
     """
     try:
-        found = load_object(target, app_dir=app_dir)
+        found = load_object(target, app_dir=app_dir, usual_name=option)
     except AppNotFound as exc:
         raise ConfigError(option, str(exc)) from exc
     if not callable(found):
@@ -103,11 +106,12 @@ def _is_loader(module_name: str) -> bool:
 # The target's text.
 
 
-def _split(target: str) -> tuple[str, list[str]]:
+def _split(target: str, usual_name: str) -> tuple[str, list[str]]:
     module_name, colon, attribute = target.partition(":")
     if colon and not module_name.endswith(".py") and _is_dotted(module_name) and _is_dotted(attribute):
         return module_name, attribute.split(".")
-    raise AppNotFound(f"{target!r} is not of the form MODULE:ATTRIBUTE{_meant(target) or ', such as main:app'}")
+    advice = _meant(target, usual_name) or f", such as main:{usual_name}"
+    raise AppNotFound(f"{target!r} is not of the form MODULE:ATTRIBUTE{advice}")
 
 
 def _is_dotted(text: str) -> bool:
@@ -115,7 +119,7 @@ def _is_dotted(text: str) -> bool:
     return all(("_" + part.replace("-", "_")).isidentifier() and part for part in text.split("."))
 
 
-def _meant(target: str) -> str:
+def _meant(target: str, usual_name: str) -> str:
     """``"; did you mean 'src.main:app'?"`` for what looks like ``src/main.py``, or an empty string."""
     if target.endswith("()") and ":" in target:
         return f"; did you mean '{target[:-2]}' with --factory?"
@@ -126,7 +130,10 @@ def _meant(target: str) -> str:
     is_elsewhere = path.startswith(("/", "../")) or path[1:3] == ":/"  # C:/
     directory, _, file = path.rpartition("/") if is_elsewhere else ("", "", path)
     module_name = file.replace("/", ".")
-    attribute = attribute or _USUAL_NAMES[0]
+    parent, _, last_name = module_name.rpartition(".")
+    if not attribute and parent and last_name == usual_name:
+        module_name = parent
+    attribute = attribute or usual_name
     if not (_is_dotted(module_name) and _is_dotted(attribute)):
         return ""
     return f"; did you mean '{module_name}:{attribute}'" + (f" with --app-dir {directory}?" if directory else "?")
@@ -298,6 +305,8 @@ def _checked(found: Any, what: str, interface: AnyInterface) -> AnyApp:
     signature = signature_of(found)
     if can_take(signature, 0) and inspect.iscoroutinefunction(found):
         raise AppNotFound(f"{what} is an async function without parameters: neither an application nor a factory")
+    if interface != "auto" and can_take(signature, len(ARGUMENTS[interface])):
+        raise AppNotFound(f"{what} is async, and --interface {interface} calls it without await: use a plain function")
     arguments = ", ".join(ARGUMENTS["asgi3" if interface == "auto" else interface])
     asked_for = "" if interface == "auto" else f", as --interface {interface} says"
     shown = interface_of(found)

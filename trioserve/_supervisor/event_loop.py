@@ -5,6 +5,8 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+import anyio.lowlevel
+
 from trioserve._config import Config
 from trioserve._errors import ConfigError
 from trioserve._supervisor.app_loader import load_function
@@ -48,4 +50,18 @@ def _make(function: Callable[[], Any], target: str) -> Any:
         raise ConfigError("loop", f"{target!r} raised {type(exc).__name__}: {exc}") from exc
     if not hasattr(loop, "run_until_complete"):
         raise ConfigError("loop", f"{target!r} returned {loop!r:.100}, which is no event loop of asyncio")
+    if loop.get_task_factory() is not None:
+        _try_task_factory(loop, target)
     return loop
+
+
+def _try_task_factory(loop: Any, target: str) -> None:
+    """Some event loops cannot work with some factories: uvloop with the eager one of Python 3.13.0."""
+    task = anyio.lowlevel.checkpoint()
+    try:
+        loop.run_until_complete(task)
+    except Exception as exc:  # of the user's factory
+        task.close()
+        loop.close()
+        raise ConfigError("loop", f"{target!r} returned an event loop whose task factory fails: "
+                                  f"{type(exc).__name__}: {exc}") from exc

@@ -110,7 +110,11 @@ def _exit_code_of(
     except TrioserveError as exc:
         report(exc, spell)
         return exc.exit_code
-    except KeyboardInterrupt:  # while the application was imported; later, signals are the server's
+    except KeyboardInterrupt:  # while the application was imported, or its own; later, signals are the server's
+        return INTERRUPTED
+    except BaseExceptionGroup as group:
+        if group.subgroup(KeyboardInterrupt) is None:
+            raise
         return INTERRUPTED
     finally:
         _abandon_broken_stdout()

@@ -19,10 +19,11 @@ import anyio
 import anyio.abc
 
 from trioserve._complaints import complain
+from trioserve._server import SETTLE_SECONDS
 from trioserve._supervisor.forks import Handler, Substitute, forget_in_forks, restore_in_forks, substituted
 
 __all__ = [
-    "NO_OTHERS", "SETTLE_SECONDS", "STOP_SIGNALS", "USER_SIGNALS", "Stoppable", "ctrl_c_interrupts", "deaf_to",
+    "NO_OTHERS", "STOP_SIGNALS", "USER_SIGNALS", "Stoppable", "ctrl_c_interrupts", "deaf_to",
     "held_back", "how_to_stop", "is_free", "obey_signals", "survived",
 ]
 
@@ -32,8 +33,6 @@ if sys.platform == "win32":
 else:
     USER_SIGNALS = (signal.SIGUSR1, signal.SIGUSR2)
 NO_OTHERS: Final[Mapping[signal.Signals, Callable[[], None]]] = MappingProxyType({})
-
-SETTLE_SECONDS: Final = 0.5  # for clients to send one more request and be told that it is the connection's last
 
 log = logging.getLogger("trioserve")
 

@@ -7,8 +7,8 @@ from typing import Any, Final
 
 import anyio
 
+from trioserve._server import SETTLE_SECONDS
 from trioserve._supervisor.control import Drain
-from trioserve._supervisor.signals import SETTLE_SECONDS
 from trioserve._supervisor.workers import Worker
 
 __all__ = ["Backoff", "ReloadingSlot", "Slot"]

@@ -12,14 +12,13 @@ import anyio.lowlevel
 from trioserve import _errors
 from trioserve._config import Config
 from trioserve._errors import ConfigError, StartupFailed, TrioserveError
-from trioserve._server.listeners import Bound, bind, release
-from trioserve._supervisor.activation import activated_sockets
+from trioserve._server import SETTLE_SECONDS
 from trioserve._supervisor.control import Drain
 from trioserve._supervisor.process import WorkerProcess
 from trioserve._supervisor.questions import NO_ANSWERS
 from trioserve._supervisor.reload import FileFilter, watch_files
 from trioserve._supervisor.service import Service
-from trioserve._supervisor.signals import SETTLE_SECONDS
+from trioserve._supervisor.shared_sockets import SharedSockets
 from trioserve._supervisor.slots import ReloadingSlot, Slot
 from trioserve._supervisor.tree_log import log_tree_of
 from trioserve._supervisor.workers import Patience, Worker
@@ -34,9 +33,6 @@ log = logging.getLogger("trioserve")
 
 class Supervisor:
     """Serves ``target`` by worker processes, for one run.
-
-    The listening sockets are the supervisor's. A worker gets them when it starts, so they stay open whatever becomes
-    of a worker.
 
     Attributes:
         overview: of all workers, if somebody may look.
@@ -54,7 +50,7 @@ class Supervisor:
         self._files: FileFilter | None = None
         if config.reload:
             self._files = FileFilter(config.reload_dir, config.reload_include, config.reload_exclude)
-        self._bound: list[Bound] = []
+        self._sockets = SharedSockets(config)
         self._slots: list[Slot] = []
         self._leaving: list[Slot] = []
         self._turn = anyio.Lock()
@@ -87,14 +83,15 @@ class Supervisor:
         log.info("Shutting down (%s)", reason)
         self._service.stopping()
         self._stop_order = Drain(reason, settle=settle)
+        self._sockets.stop()
         for slot in self._slots:
             slot.stop(self._stop_order)
-        self._close_sockets()
         self._serving.cancel()
 
     def force_shutdown(self) -> None:
         """Do not wait for requests any longer; called again, kill the workers that are left."""
         self.request_shutdown("forced")
+        self._sockets.give_up()
         for slot in (*self._slots, *self._leaving):
             slot.force()
 
@@ -169,13 +166,16 @@ class Supervisor:
             TrioserveError: the address cannot be bound, or the application did not start.
         """
         try:
-            self._bound = await bind(self._config, activated_sockets(self._config))
-            async with anyio.create_task_group() as self._keeping:
-                with self._serving:
-                    async with anyio.create_task_group() as self._tasks:
-                        await self._serve()
+            await self._sockets.bind()
+            async with anyio.create_task_group() as services:
+                services.start_soon(self._sockets.give_up_in_time)
+                async with anyio.create_task_group() as self._keeping:
+                    with self._serving:
+                        async with anyio.create_task_group() as self._tasks:
+                            await self._serve()
+                services.cancel_scope.cancel()
         finally:
-            self._close_sockets()
+            self._sockets.give_up()
         await self._service.hooks.finish()
         if self._failure is not None:
             raise self._failure
@@ -223,7 +223,7 @@ class Supervisor:
             self._target, config, interactive=config.reload, announce=announces,
             admin_token=overview.token if overview is not None else "")
         worker = Worker(
-            process, tuple(self._bound), _patience_of(config), on_wish,
+            process, self._sockets.bounds, _patience_of(config), on_wish,
             overview.answerers() if overview is not None else NO_ANSWERS)
         if announces:
             self._announcer = worker
@@ -239,10 +239,6 @@ class Supervisor:
 
     def _is_alive(self) -> bool:
         return any(slot.has_ready_worker for slot in self._slots)
-
-    def _close_sockets(self) -> None:
-        release(self._bound)
-        self._bound.clear()
 
 
 def _patience_of(config: Config) -> Patience:

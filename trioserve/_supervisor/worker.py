@@ -18,7 +18,8 @@ import anyio.abc
 
 from trioserve._config import Config
 from trioserve._errors import ConfigError, TrioserveError
-from trioserve._server import Server
+from trioserve._imports import import_for_good
+from trioserve._server import SETTLE_SECONDS, Server
 from trioserve._server.listeners import Bound
 from trioserve._supervisor.attended import attended
 from trioserve._supervisor.birth import be_born
@@ -44,7 +45,7 @@ from trioserve._supervisor.preparation import depart_after, load, load_env_file,
 from trioserve._supervisor.process import HELD_BACK, STACKS_SIGNAL
 from trioserve._supervisor.process_name import show_name
 from trioserve._supervisor.questions import Asking, reply_to
-from trioserve._supervisor.signals import SETTLE_SECONDS, deaf_to, how_to_stop, obey_signals, survived
+from trioserve._supervisor.signals import deaf_to, how_to_stop, obey_signals, survived
 from trioserve._supervisor.tree_log import call_at_usr1, log_tree
 from trioserve._threads import start_thread
 
@@ -82,6 +83,7 @@ def _main(descriptor: int) -> int:
         show_name(config, "worker")
         if config.env_file is not None:
             load_env_file(config.env_file)
+        import_for_good(config.backend)
         options = backend_options(config)
         with survived([signal.SIGUSR1]):
             anyio.run(

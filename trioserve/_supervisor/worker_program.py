@@ -10,6 +10,9 @@ import sys
 
 def _become_worker() -> None:
     sys.path[:] = os.environ[sys.argv[1]].split("\n")[1:]  # the supervisor's, and not this file's directory
+    from trioserve._imports import import_for_good
+
+    import_for_good("trioserve._supervisor.worker")
     from trioserve._supervisor.worker import become_worker
 
     become_worker()

@@ -47,7 +47,8 @@ class TimedTally(Tally):
 
 
 async def status_app(scope: Scope, receive: Receive, send: Send) -> None:
-    """Answers with the status that the path names."""
+    """Takes the body, and answers with the status that the path names."""
+    await receive()
     await reply(send, b"x", status=int(scope["path"][1:]))
 
 
@@ -74,22 +75,24 @@ async def test_a_busy_server_counts_each_kind_of_request_as_what_it_is() -> None
     tally = Tally(history := History())
     async with serving(status_app, recorders=[tally]) as site:
         client = site.connect()
-        mixed = get("/200") + get("/404") + post(b"1234", target="/200")
+        proxied = get("/200", "x-forwarded-for: 192.0.2.1")  # which means more than a plain one
+        mixed = get("/200") + get("/404") + post(b"1234", target="/200") * 2 + proxied
         for request in (get("/200"), get("/200", version="1.0"), get("/503")):
             await site.answer_to(request)
         await client.send_all(mixed * 100)
         await settled()
         assert history.room == 0
         tally.look_again()
-        await client.send_all(mixed * 100 + get("/200") * 100)
+        await client.send_all(mixed * 100 + (get("/200") + proxied) * 100)
         await settled()
     assert counts(tally, REQUESTS) == {
-        ("GET", "2xx", "1.1"): 301, ("GET", "4xx", "1.1"): 200, ("POST", "2xx", "1.1"): 200, ("GET", "2xx", "1.0"): 1,
+        ("GET", "2xx", "1.1"): 601, ("GET", "4xx", "1.1"): 200, ("POST", "2xx", "1.1"): 400, ("GET", "2xx", "1.0"): 1,
         ("GET", "5xx", "1.1"): 1,
     }  # fmt: skip
-    assert counts(tally, SENT)[()] == 703
+    assert counts(tally, SENT)[()] == 1203
+    assert counts(tally, RECEIVED)[()] == 1600
     assert {labels: sum(buckets) for labels, (_, *buckets) in numbers(tally, DURATION).items()} == {
-        ("GET", "2xx"): 302, ("GET", "4xx"): 200, ("POST", "2xx"): 200, ("GET", "5xx"): 1,
+        ("GET", "2xx"): 602, ("GET", "4xx"): 200, ("POST", "2xx"): 400, ("GET", "5xx"): 1,
     }  # fmt: skip
 
 

@@ -72,7 +72,8 @@ class Http2Connection:
         self._turn = 0  # of the relay: who began with another one does not hold the connection any more
         self._streams = Http2Streams()
         self._patience = Patience(stream, ctx, self._on_stuck)
-        self.sender = stream.observer = Sender(stream, self.codec, self._patience, self._on_over)
+        self.sender = stream.observer = Sender(
+            stream, self.codec, self._patience, self._on_over, self._on_broken_off)
         self._goodbye = Goodbye(stream, self.sender, ctx.clock())
 
     def begin(self, early: bytes) -> None:
@@ -104,9 +105,8 @@ class Http2Connection:
                     await self._end()
         except ClientDisconnected:
             self._break()
-        except Exception as exc:  # ours, then: one connection's bug must not end the others
-            report_bug(self.stream, exc)
-            self._break()
+        except Exception as exc:
+            self.on_bug(exc)
 
     def _begin_waiting(self) -> Awaitable[None] | None:
         """Begin the requests that wait, as far as there is room; ``None`` when that is done.
@@ -248,13 +248,17 @@ class Http2Connection:
         return self._streams.get(stream_id) is not None
 
     def on_reset(self, stream_id: int, *, provoked: bool) -> None:
+        self._on_broken_off(stream_id)
+        if provoked:
+            self.codec.count_reset(stream_id, self.ctx.clock())
+
+    def _on_broken_off(self, stream_id: int) -> None:
+        """Nothing more can be sent on it, and nothing comes."""
         stream = self._streams.get(stream_id)
         if stream is not None:
             self._streams.drop_waiting(stream)
             stream.inlet.stop_waiting()
             stream.on_lost()
-        if provoked:
-            self.codec.count_reset(stream_id, self.ctx.clock())
 
     def on_pong(self) -> None:
         self._goodbye.on_pong()
@@ -290,6 +294,11 @@ class Http2Connection:
 
     def start_child(self, function: TaskFunction, *args: object) -> Cancellable:
         return self._nursery.start_soon(guarded(function, self.stream, self._break), *args)
+
+    def on_bug(self, bug: Exception) -> None:
+        """Of ours: it must not end other connections."""
+        report_bug(self.stream, bug)
+        self._break()
 
     # What the server asks.
 

@@ -33,17 +33,19 @@ class Sender:
     """
 
     __slots__ = (
-        "_codec", "_has_stopped", "_is_due", "_on_over", "_patience", "_stream", "_unsent", "_waiting", "collects",
-        "sent_bytes",
+        "_codec", "_has_stopped", "_is_due", "_on_broken_off", "_on_over", "_patience", "_stream", "_unsent",
+        "_waiting", "collects", "sent_bytes",
     )  # fmt: skip
 
     def __init__(
-        self, stream: ByteStream, codec: Http2Codec, patience: Patience, on_over: Callable[[], None]
-    ) -> None:
+        self, stream: ByteStream, codec: Http2Codec, patience: Patience, on_over: Callable[[], None],
+        on_broken_off: Callable[[int], None],
+    ) -> None:  # fmt: skip
         self._stream = stream
         self._codec = codec
         self._patience = patience
         self._on_over = on_over  # called when the engine has had its last word
+        self._on_broken_off = on_broken_off  # called for streams that it has reset
         self._is_due = False
         self._has_stopped = False  # the engine is not asked any more
         self._waiting: dict[int, Waiting] = {}
@@ -83,6 +85,8 @@ class Sender:
             stream.send_nowait(data)
             if len(data) < FLUSH_BYTES:
                 break
+        for stream_id in engine.broken_off:
+            self._on_broken_off(stream_id)
         if self._waiting:
             self._tell()
         if engine.is_over:

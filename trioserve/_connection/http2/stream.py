@@ -59,6 +59,9 @@ class Carrier(Protocol):
     def on_stream_sent(self, stream: "Http2Stream") -> None:
         """The last of its bytes has left, or nothing more can be sent. May be called again."""
 
+    def on_bug(self, bug: Exception) -> None:
+        """End the connection, because nobody knows what state it is in."""
+
 
 class Http2Stream:
     """Lives until its application has ended, and its answer has been sent.
@@ -125,15 +128,21 @@ class Http2Stream:
         except Exception as exc:  # ours, then: one stream's bug must not end the others
             complain(log, "Internal error on a stream of %s", self.peer, exc_info=exc)
         finally:
-            self.is_running = False
-            self._conclude(answer)
-            self._connection.on_stream_ended(self)
+            self._end(answer)
 
     async def _enter(self, answer: "Http2Answer") -> bool:
         turnstile = self.ctx.turnstile
         assert turnstile is not None, "there is a limit"
         self._has_slot = await answer.enter(turnstile)
         return self._has_slot
+
+    def _end(self, answer: "Http2Answer") -> None:
+        self.is_running = False
+        try:
+            self._conclude(answer)
+            self._connection.on_stream_ended(self)
+        except Exception as exc:
+            self._connection.on_bug(exc)
 
     def _conclude(self, answer: "Http2Answer") -> None:
         """The application has ended: nobody else will answer."""

@@ -12,7 +12,7 @@ from urllib.parse import unquote_to_bytes
 from trioserve._errors import PeerError
 from trioserve._protocol.events import Meaning, RequestHead
 from trioserve._protocol.grammar import LINE_BEGINNING, ORIGIN_FORM_LINE, read_fields, read_unusual_line
-from trioserve._protocol.http1.body import BodyReader, ChunkedBody, LengthBody
+from trioserve._protocol.http1.chunked_body import ChunkedBody
 from trioserve._protocol.http1.head_memory import REMEMBERED_BYTES, HeadMemory
 from trioserve._protocol.meaning import interpret
 from trioserve._types import Fields
@@ -43,13 +43,14 @@ class Http1Codec:
 
     Attributes:
         trailing_data: bytes received and not used yet; they belong to what comes next.
-        body_complete: nothing of the last request's body is missing.
+        body_remaining: bytes of the last request's body that have not been taken yet; ``None`` while only its end will
+            tell.
         heads_read: how many requests have come.
     """
 
     __slots__ = (
-        "_body", "_limits", "_memory", "_parse_fields", "_scanned", "_skipped_line", "_unsuspicious", "body_complete",
-        "heads_read", "trailing_data",
+        "_chunks", "_limits", "_memory", "_parse_fields", "_scanned", "_skipped_line", "_unsuspicious",
+        "body_remaining", "heads_read", "trailing_data",
     )  # fmt: skip
 
     def __init__(self, parse_fields: ParseFields, limits: Http1Limits, memory: HeadMemory | None = None) -> None:
@@ -60,8 +61,8 @@ class Http1Codec:
         self.trailing_data = b""
         self._scanned = 0  # bytes of the buffer known to hold no end of a head
         self._skipped_line = False  # an empty line before the request line
-        self._body: BodyReader | None = None
-        self.body_complete = True
+        self._chunks: ChunkedBody | None = None  # of a body that has no length
+        self.body_remaining: int | None = 0
         self.heads_read = 0
 
     def receive_data(self, data: bytes) -> None:
@@ -76,17 +77,17 @@ class Http1Codec:
     @property
     def chunks_taken(self) -> int | None:
         """Bytes of a body in chunks that have been taken; ``None`` of any other."""
-        return self._body.taken if isinstance(self._body, ChunkedBody) else None
+        return None if self._chunks is None else self._chunks.taken
 
     @property
-    def body_remaining(self) -> int | None:
-        """Bytes of the request body that have not been taken yet; ``None`` when only its end will tell."""
-        return 0 if self._body is None or self.body_complete else self._body.remaining
+    def body_complete(self) -> bool:
+        """Nothing of the last request's body is missing."""
+        return self.body_remaining == 0
 
     @property
     def body_pending(self) -> bool:
         """``take_body`` has left something that it can take without more bytes from the wire."""
-        return self._body is not None and self._body.pending
+        return self._chunks is not None and self._chunks.pending
 
     def next_head(self) -> RequestHead | None:
         """The next request's head, or ``None`` while it is not whole.
@@ -103,11 +104,10 @@ class Http1Codec:
         self._scanned = 0
         self._skipped_line = False
         self.heads_read += 1
-        if head.meaning.content_length == 0:
-            self._body = None
-            self.body_complete = True
-        else:
-            self._frame_body(head)
+        self._chunks = None
+        self.body_remaining = length = head.meaning.content_length
+        if length != 0:
+            self._begin_body(head, length)
         return head
 
     def _read_head(self) -> RequestHead | None:
@@ -143,10 +143,17 @@ class Http1Codec:
         Raises:
             PeerError: broken chunks (400), a body over the limit (413), too many trailers (431).
         """
-        if self._body is None or self.body_complete:
-            return b""
-        data, self.trailing_data = self._body.take(self.trailing_data)
-        self.body_complete = self._body.complete
+        if self._chunks is not None:
+            data, self.trailing_data = self._chunks.take(self.trailing_data)
+            self.body_remaining = 0 if self._chunks.complete else None
+            return data
+        remaining, data = self.body_remaining, self.trailing_data
+        assert remaining is not None, "it has a length"
+        if len(data) <= remaining:  # they pass through without a copy, which is what an upload costs most
+            self.trailing_data = b""
+        else:
+            data, self.trailing_data = data[:remaining], data[remaining:]
+        self.body_remaining = remaining - len(data)
         return data
 
     def switch_protocols(self) -> bytes:
@@ -211,16 +218,14 @@ class Http1Codec:
             raise PeerError(431, f"more than {self._limits.fields} header fields", limit="limit_header_count")
         return interpret(fields, "1.0" if http_version == b"1.0" else "1.1")
 
-    def _frame_body(self, head: RequestHead) -> None:
-        length, limit = head.meaning.content_length, self._limits.body
+    def _begin_body(self, head: RequestHead, length: int | None) -> None:
+        """Raises PeerError, if the length is over the limit."""
+        limit = self._limits.body
         if length is None:
-            self._body = ChunkedBody(limit)
+            self._chunks = ChunkedBody(limit)
         elif limit is not None and length > limit:
             line = b"%b %b HTTP/%b\r\n" % (head.method.encode(), head.target, head.meaning.http_version.encode())
             raise PeerError(413, f"request body over the limit of {limit} bytes", head=line, limit="limit_request_body")
-        else:
-            self._body = LengthBody(length)
-        self.body_complete = False
 
 
 def _upper(method: bytes) -> str:

@@ -5,7 +5,7 @@ turn it is to send. It does no more: what a request means, how much a client may
 once, outside.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -58,15 +58,20 @@ class Http2Events(Protocol):
 class Http2Engine(Protocol):
     """One connection, server side. Field names are in lower case.
 
-    Calls about a stream are allowed until ``on_reset`` has been called for it, or both sides have ended it.
+    Calls about a stream are allowed until ``on_reset`` has been called for it, or it is ``broken_off``, or both sides
+    have ended it.
 
     Attributes:
         is_over: nothing more will be read. What was sent last is a GOAWAY, because the client broke the protocol; or
             the client has sent one, and its streams have ended.
+        broken_off: streams that the engine has reset by itself while data was taken out. ``receive_data`` tells of them
+            as of others, but nothing can be sent on them from now on.
     """
 
     @property
     def is_over(self) -> bool: ...
+    @property
+    def broken_off(self) -> Sequence[int]: ...
 
     def receive_data(self, data: bytes, events: Http2Events) -> None:
         """Take bytes from the wire, and tell what is in them.

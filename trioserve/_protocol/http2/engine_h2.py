@@ -117,6 +117,8 @@ class H2Engine:
 
     name = "h2"
 
+    broken_off = ()  # it resets nothing but what it tells of at once
+
     __slots__ = ("_connection", "_priorities", "_queues")
 
     def __init__(self, terms: EngineTerms) -> None:

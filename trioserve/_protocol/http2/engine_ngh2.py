@@ -25,7 +25,7 @@ class Ngh2Engine:
     name = "ngh2"
 
     __slots__ = (
-        "_connection", "_endings", "_reset", "acknowledge_received_data", "queued_body_size", "send_data",
+        "_connection", "_endings", "_reset", "acknowledge_received_data", "broken_off", "queued_body_size", "send_data",
         "send_informational_response", "send_response", "stream_remote_window_size",
     )  # fmt: skip
 
@@ -47,6 +47,7 @@ class Ngh2Engine:
         connection.data_to_send()  # the client has been told otherwise
         self._connection = connection
         self._reset: set[int] = set()  # streams whose end is no news
+        self.broken_off: list[int] = []
         self._endings: dict[int, Fields] = {}  # trailers, or none, of streams that end when their bodies have been sent
         self.send_informational_response = connection.send_informational_response
         self.send_response = connection.send_response
@@ -78,15 +79,21 @@ class Ngh2Engine:
                 self._endings.pop(event.stream_id, None)
                 events.on_reset(event.stream_id, provoked=False)
             elif kind is ngh2.StreamClosed:
-                self._endings.pop(event.stream_id, None)
-                if event.stream_id in self._reset:
-                    self._reset.discard(event.stream_id)
-                elif event.error_code:
-                    events.on_reset(event.stream_id, provoked=True)
+                self._note_closed(event)
             elif kind is ngh2.PingAcknowledged:
                 events.on_pong()
             elif kind is ngh2.PriorityUpdateReceived and not event.prioritized_stream_id:
                 raise Http2Error(PROTOCOL_ERROR, "a priority of stream 0, which is the connection's")  # RFC 9218 §7.1
+        broken_off, self.broken_off = self.broken_off, []
+        for stream_id in broken_off:
+            events.on_reset(stream_id, provoked=True)
+
+    def _note_closed(self, event: Any) -> None:
+        self._endings.pop(event.stream_id, None)
+        if event.stream_id in self._reset:
+            self._reset.discard(event.stream_id)
+        elif event.error_code:
+            self.broken_off.append(event.stream_id)
 
     @property
     def is_over(self) -> bool:
@@ -102,6 +109,13 @@ class Ngh2Engine:
             self._endings[stream_id] = []
 
     def data_to_send(self, amount: int) -> bytes:
+        data = self._take_out(amount)
+        for event in self._connection.events():  # a stream ends when its last frame, or its reset, is taken out
+            if type(event) is ngh2.StreamClosed:
+                self._note_closed(event)
+        return data
+
+    def _take_out(self, amount: int) -> bytes:
         data = self._connection.data_to_send(amount)
         if self._endings and len(data) < amount:
             for stream_id in [each for each in self._endings if not self._connection.queued_body_size(each)]:

@@ -1,16 +1,12 @@
-"""Where a request body ends (RFC 9112 §6.3, §7.1): one reader for each framing, shared by both engines.
-
-A reader takes bytes from the front of a buffer and gives the body's own bytes back. Whole pieces pass through
-without a copy, which no parser library offers and which is what an upload costs most.
-"""
+"""A request body in chunks, and where it ends (RFC 9112 §7.1): one reader, shared by both engines."""
 
 import re
-from typing import Final, Protocol
+from typing import Final
 
 from trioserve._errors import PeerError
 from trioserve._protocol.grammar import TOKEN, check_text
 
-__all__ = ["BodyReader", "ChunkedBody", "LengthBody"]
+__all__ = ["ChunkedBody"]
 
 CHUNKS_AT_ONCE: Final = 125  # of one call, 0.1 ms of work: chunks of one byte must not keep others waiting
 CHUNK_LINE_BYTES: Final = 1024  # the longest chunk-size line; nobody sends extensions, nginx and llhttp bound them too
@@ -29,53 +25,13 @@ _CHUNK_LINE: Final = re.compile(rb"([0-9A-Fa-f]{1,16})((?:%b)*)" % _EXTENSION)
 _COMPLETIONS: Final = (b"", b"a", b";a", b'"', b'a"')
 
 
-class BodyReader(Protocol):
-    """Takes one body off the front of a connection's bytes.
+class ChunkedBody:
+    """Strict: CRLF only, no white space before the size, extensions and trailers bounded.
 
     Attributes:
-        complete: its last byte, or what stands for its end, has been taken.
+        complete: its last byte has been taken.
         pending: the last call gave some bytes and left others that can be taken at once, to bound its work.
     """
-
-    complete: bool
-    pending: bool
-
-    @property
-    def remaining(self) -> int | None:
-        """Bytes still to come, ``None`` when that is not known."""
-
-    def take(self, buffer: bytes) -> tuple[bytes, bytes]:
-        """(body bytes at the front of ``buffer``, what is left of it); sets ``complete`` when the body ends.
-
-        Raises:
-            PeerError: the framing is broken (400) or the body is over its limit (413).
-        """
-
-
-class LengthBody:
-    """A body of ``Content-Length`` bytes."""
-
-    __slots__ = ("complete", "remaining")
-
-    pending = False  # to take them costs the same however many there are
-
-    def __init__(self, length: int) -> None:
-        self.remaining = length
-        self.complete = False
-
-    def take(self, buffer: bytes) -> tuple[bytes, bytes]:
-        if len(buffer) <= self.remaining:
-            self.remaining -= len(buffer)
-            self.complete = not self.remaining
-            return buffer, b""
-        end = self.remaining
-        self.remaining = 0
-        self.complete = True
-        return buffer[:end], buffer[end:]
-
-
-class ChunkedBody:
-    """A body in chunks. Strict: CRLF only, no white space before the size, extensions and trailers bounded."""
 
     __slots__ = ("_data_left", "_in_trailers", "_limit", "_overhead", "_total", "complete", "pending")
 
@@ -88,15 +44,16 @@ class ChunkedBody:
         self._in_trailers = False
 
     @property
-    def remaining(self) -> None:
-        return None
-
-    @property
     def taken(self) -> int:
         """Bytes of chunks that have been given back."""
         return self._total - max(0, self._data_left - 2)
 
     def take(self, buffer: bytes) -> tuple[bytes, bytes]:
+        """(body bytes at the front of ``buffer``, what is left of it); sets ``complete`` when the body ends.
+
+        Raises:
+            PeerError: the framing is broken (400) or the body is over its limit (413).
+        """
         pieces: list[bytes] = []
         position = chunks = 0
         self.pending = False
