@@ -126,3 +126,11 @@ def nothing_unclosed(little_to_collect: None) -> Iterator[None]:
     """A socket or transport that nobody closed warns when it is collected, and a warning is an error."""
     yield
     gc.collect()
+
+
+@pytest.fixture
+def unmeasured(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A coverage run does not count lines of the processes that the test starts, because that makes them slower: other
+    tests reach the same lines.
+    """
+    monkeypatch.delenv("COVERAGE_PROCESS_CONFIG", raising=False)

@@ -15,6 +15,8 @@ from trioserve._streams.memory import MemoryClient
 from trioserve._types import Receive, Scope, Send
 from trioserve.testing import settled
 
+pytestmark = pytest.mark.no_cover  # what they reach other tests reach, and tracing would double their time
+
 FEW: Final = 100
 SOME: Final = 1000
 MANY: Final = 2000

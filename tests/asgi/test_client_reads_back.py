@@ -3,12 +3,15 @@
 from dataclasses import dataclass, field
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.helpers.response_reading import STANDING, Answer, answer, body, early_hint, head_of, start, trailers
 from trioserve._asgi import State
 from trioserve._errors import AppError
+
+pytestmark = pytest.mark.no_cover  # what they reach other tests reach, and tracing would double their time
 
 thorough = settings(max_examples=400, deadline=None)
 

@@ -72,6 +72,7 @@ TWINS = [
 
 
 @pytest.mark.parametrize("name", TWINS)
+@pytest.mark.usefixtures("unmeasured")
 def test_its_twin_is_right(name: str) -> None:
     report = report_of(f"{name}:mended")
     assert [outcome["backend"] for outcome in report["backends"]] == ["trio", "asyncio"]
@@ -113,6 +114,7 @@ def test_chaos(name: str, kind: str, point: str) -> None:
 
 
 @pytest.mark.parametrize("name", [row[0] for row in STRUCK])
+@pytest.mark.usefixtures("unmeasured")
 def test_chaos_finds_nothing_in_its_twin(name: str) -> None:
     assert report_of(f"{name}:mended", "--chaos")["findings"] == []
 
@@ -128,6 +130,7 @@ FRAMEWORKS = [  # application, requests, backends
 
 
 @pytest.mark.parametrize(("app", "requests", "backends"), FRAMEWORKS, ids=[row[0] for row in FRAMEWORKS])
+@pytest.mark.usefixtures("unmeasured")
 def test_nothing_is_found_in_frameworks(app: str, requests: list[str], backends: list[str]) -> None:
     words = [word for text in requests for word in ("--request", text)]
     words += [word for name in backends for word in ("--backend", name)]
@@ -143,6 +146,7 @@ RIGHT = ["hello_asgi:app", "hello_fastapi:app", "send_files:app", "chat:app", "t
 
 
 @pytest.mark.parametrize("app", RIGHT)
+@pytest.mark.usefixtures("unmeasured")
 def test_nothing_is_found_in_what_is_right(app: str) -> None:
     done = run_check(app, "--app-dir", "docs/examples", "--chaos", "--json")
     report = json.loads(done.stdout)

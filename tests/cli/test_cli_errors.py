@@ -18,6 +18,8 @@ from cryptography.hazmat.primitives.serialization import (
 import trioserve
 from tests.helpers.certificates import client_certificate, files_of, server_certificate
 
+pytestmark = pytest.mark.usefixtures("unmeasured")
+
 ROOT = Path(trioserve.__file__).parents[1]
 
 SOURCES = {

@@ -22,6 +22,8 @@ from trioserve._protocol.websocket.frame_reader import PIECE_BYTES, PIECE_COST, 
 from trioserve._streams.memory import MemoryClient
 from trioserve._types import Receive, Scope, Send
 
+pytestmark = pytest.mark.no_cover  # what they reach other tests reach, and tracing would double their time
+
 FLOODS: Final = 4
 FLOOD_BYTES: Final = 512 * 1024
 LOOKS_PER_TURN: Final = 4

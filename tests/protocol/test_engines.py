@@ -10,6 +10,8 @@ from tests.helpers.wire_strategies import Sent, arbitrary_wires, framing_wires, 
 from trioserve._errors import PeerError
 from trioserve._protocol import Http1Limits, ParseFields
 
+pytestmark = pytest.mark.no_cover  # what they reach other tests reach, and tracing would double their time
+
 thorough = settings(max_examples=400, deadline=None)
 
 LIMITS = st.sampled_from([Http1Limits(), SMALL_LIMITS])

@@ -1,10 +1,13 @@
 """The fast path, the frame boundaries and wsproto together say what wsproto alone says."""
 
+import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.helpers.ws_frames import BINARY, CLOSE, CONTINUATION, PING, TEXT, frame
 from tests.helpers.ws_reference import TERMS, assert_same, wires
+
+pytestmark = pytest.mark.no_cover  # what they reach other tests reach, and tracing would double their time
 
 cuts = st.lists(st.integers(0, 1 << 16), max_size=8)
 
