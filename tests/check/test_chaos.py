@@ -1,5 +1,6 @@
 """Chaos finds each planted fault that shows under it, at its line, and nothing in applications that are right."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -215,6 +216,28 @@ async def test_a_seed_chooses_the_rounds() -> None:
 async def test_what_is_written_wrong(argument: dict[str, Any], text: str) -> None:
     with pytest.raises(ValueError, match=text):
         await chaos(hello, **argument)
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"], indirect=True)
+async def test_a_task_group_of_asyncio_at_its_end() -> None:
+    """It catches a cancellation that comes while it waits for its children, as Django 6 lets it do."""
+
+    class Answered(Exception):
+        pass
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        assert scope["type"] == "http"
+        try:
+            async with asyncio.TaskGroup() as children:
+                children.create_task(asyncio.sleep(3600))
+                await asyncio.sleep(1)
+                raise Answered
+        except* Answered:
+            pass
+        await asyncio.sleep(1)
+        await reply(send)
+
+    assert (await chaos(app)).rounds > 6
 
 
 async def test_a_nursery_that_is_held_up_at_its_end_while_its_client_leaves() -> None:

@@ -22,7 +22,7 @@ from trioserve._server.application.served import surrounded
 from trioserve._streams import open_network
 from trioserve._supervisor.event_loop import backend_options
 from trioserve._supervisor.preparation import load
-from trioserve._trial import Finding, TrialRequest, place_of_error, place_of_frame
+from trioserve._trial import Finding, TrialRequest, options_for, place_of_error, place_of_frame
 from trioserve.testing import VirtualTimeStuck, open_test_server, virtual_backend
 from trioserve.testing.chaos_rounds import explore
 from trioserve.testing.leftover_tasks import nothing_left
@@ -108,12 +108,14 @@ async def _try(
         async with nothing_left() as findings:
             began = time.perf_counter()
             watched_app = surrounded(app, config, observed.around)
-            async with open_test_server(watched_app, access_log=False, **plan.options) as server:
+            requests = [TrialRequest.parse(text) for text in plan.requests]
+            options = options_for(requests) | plan.options
+            async with open_test_server(watched_app, access_log=False, **options) as server:
                 outcome.startup_seconds = time.perf_counter() - began
                 started = True
                 client = TrialClient(server, observed, open_network(), plan.warn_blocked)
-                for text in plan.requests:
-                    await client.try_request(TrialRequest.parse(text), outcome)
+                for request in requests:
+                    await client.try_request(request, outcome)
     except TrioserveError as exc:
         error = observed.lifespan_error
         findings = [Finding("start", str(exc), place_of_error(error) if error is not None else "")]

@@ -80,8 +80,8 @@ command = click.Command(
     params=[
         click.Argument(["app"], metavar="APP"),
         click.Option(["--request"], type=RequestText(), multiple=True, metavar="'METHOD PATH [BODY]'",
-                     help="A request to send, or a WebSocket to open: 'WS /chat hello' sends it one message; can be "
-                          "repeated [default: 'GET /']."),
+                     help="A request to send, or a WebSocket to open: 'WS /chat hello' sends it one message; "
+                          "'H2 GET /' is sent over HTTP/2; can be repeated [default: 'GET /']."),
         click.Option(["--backend"], type=click.Choice(BACKENDS), multiple=True,
                      help="Try only this one [default: both]."),
         click.Option(["--chaos"], is_flag=True,

@@ -1,12 +1,13 @@
 """What is sent to an application on trial, what came back, and what it is compared with. Pure."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
-__all__ = ["Answer", "Expectation", "TrialRequest"]
+__all__ = ["Answer", "Expectation", "TrialRequest", "options_for"]
 
 WEBSOCKET: Final = "WS"
+HTTP2: Final = "H2"
 SWITCHED: Final = 101  # the status of a handshake that was accepted
 APP_FAILED: Final = 1011  # the close code for it (RFC 6455 §7.4.1)
 
@@ -15,29 +16,47 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class TrialRequest:
-    """What a client sends: a request, or with the method ``WS`` a WebSocket's handshake and then its only message."""
+    """What a client sends: a request, or with the method ``WS`` a WebSocket's handshake and then its only message.
+
+    Attributes:
+        over_http2: in place of HTTP/1.1.
+    """
 
     method: str = "GET"
     target: str = "/"
     body: bytes = b""
+    over_http2: bool = False
 
     @classmethod
     def parse(cls, text: str) -> "TrialRequest":
-        """Read ``"POST /items a body"``. Raises ValueError, with what is wrong and what would be right."""
+        """Read ``"POST /items a body"``, or ``"H2 POST /items a body"`` for one over HTTP/2.
+
+        Raises ValueError, with what is wrong and what would be right.
+        """
         method, _, rest = text.strip().partition(" ")
+        over_http2 = method.upper() == HTTP2
+        if over_http2:
+            method, _, rest = rest.partition(" ")
+            if method.upper() == WEBSOCKET:
+                raise ValueError(f"{text!r} cannot be tried: a WebSocket comes over HTTP/1.1, leave {HTTP2} out")
         target, _, body = rest.partition(" ")
         if not method.isalpha() or not target.startswith("/") or not target.isascii() or not target.isprintable():
             raise ValueError(
                 f"{text!r} is no request: METHOD PATH [BODY], such as 'POST /items {{}}', or WS PATH [MESSAGE], such "
-                "as 'WS /chat hello', is expected")
-        return cls(method.upper(), target, body.encode())
+                "as 'WS /chat hello', is expected; H2 in front of a METHOD means HTTP/2")
+        return cls(method.upper(), target, body.encode(), over_http2)
 
     @property
     def is_websocket(self) -> bool:
         return self.method == WEBSOCKET
 
     def __str__(self) -> str:
-        return f"{self.method} {self.target}"
+        return f"{HTTP2} {self.method} {self.target}" if self.over_http2 else f"{self.method} {self.target}"
+
+
+def options_for(requests: Iterable[TrialRequest]) -> dict[str, Any]:
+    """Fields of ``Config`` with which a server in memory can be sent these."""
+    return {"http2": True} if any(request.over_http2 for request in requests) else {}
 
 
 @dataclass

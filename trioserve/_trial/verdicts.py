@@ -19,6 +19,7 @@ MARK: Final = "a trial's strike"
 """The reason that our cancellations carry; both backends write it into the exception."""
 
 _CLOSING: Final = ("__aexit__", "aclose")
+_TASK_GROUPS: Final = "asyncio.taskgroups"  # by its name: nothing here knows an event loop
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ def verdict(met: Sequence[Met], ended_with: BaseException | None) -> Iterator[Fi
     first = met[0].exc
     if ended_with is None:
         yield Finding("swallowed", "it was cancelled, and went on to its end as if it had not been", _caught_at(first))
-    elif id(first) not in known:
+    elif id(first) not in known and not _was_renewed(first, ended_with):
         yield Finding("swallowed", "it was cancelled, and went on", _caught_at(first))
     elif all(isinstance(exc, Exception) for exc in _members(ended_with)):
         yield Finding("swallowed", f"it was cancelled, and ended with {type(ended_with).__name__} instead",
@@ -58,6 +59,16 @@ def verdict(met: Sequence[Met], ended_with: BaseException | None) -> Iterator[Fi
             continue
         if where := _cut_at(exc, ways.get(id(exc)) or steps_of_error(exc)):
             yield Finding("cut", "it was cancelled, and what it still had to do then was cancelled as well", where)
+
+
+def _was_renewed(first: BaseException, ended_with: BaseException) -> bool:
+    """``asyncio.TaskGroup`` catches a cancellation while it waits for its children's end, and another one follows."""
+    caught_by = first.__traceback__
+    return (
+        type(ended_with) is type(first)
+        and caught_by is not None
+        and caught_by.tb_frame.f_globals.get("__name__") == _TASK_GROUPS
+    )
 
 
 def _caught_at(exc: BaseException) -> str:

@@ -1,4 +1,4 @@
-"""A client that sends what a trial sends, over HTTP/1.1 or a WebSocket, and keeps what comes back."""
+"""A client that sends what a trial sends, over HTTP/1.1, HTTP/2 or a WebSocket, and keeps what comes back."""
 
 from typing import Final
 
@@ -9,7 +9,7 @@ from trioserve._trial import Answer, TrialRequest
 from trioserve.testing.raw_client import RawClient
 from trioserve.testing.websocket_client import WebSocketClient, WebSocketClosed, WebSocketRefused, open_websocket
 
-__all__ = ["ask"]
+__all__ = ["ask", "leave"]
 
 HOST: Final = "testserver"
 MOST_MESSAGES: Final = 20  # that are taken of a WebSocket, which may never end by itself
@@ -28,15 +28,29 @@ async def ask(
     try:
         if request.is_websocket:
             await _converse(client, request, answer, silence)
+        elif request.over_http2:
+            from trioserve.testing.asking_http2 import Http2Asking  # needs the extra [http2]
+
+            await Http2Asking(client, request, answer).run(_fields(request), HOST, whole=whole)
         else:
             await _ask_http(client, request, answer, whole)
-    except (anyio.BrokenResourceError, anyio.ClosedResourceError, h11.RemoteProtocolError):
+    except (anyio.EndOfStream, anyio.BrokenResourceError, anyio.ClosedResourceError, h11.RemoteProtocolError):
         return  # the connection has ended in the middle
+
+
+def leave(client: RawClient, request: TrialRequest) -> None:
+    """Give up ``request``: its connection is reset, or on HTTP/2 its stream. Returns at once."""
+    if request.over_http2 and not client.is_closed:
+        from trioserve.testing.asking_http2 import leave_http2
+
+        leave_http2(client)
+    else:
+        client.reset()
 
 
 async def _ask_http(client: RawClient, request: TrialRequest, answer: Answer, whole: bool) -> None:
     codec = h11.Connection(h11.CLIENT)
-    head = h11.Request(method=request.method, target=request.target, headers=_fields(request))
+    head = h11.Request(method=request.method, target=request.target, headers=[("host", HOST), *_fields(request)])
     data = codec.send(head) + request.body
     codec.send(h11.Data(data=request.body))
     codec.send(h11.EndOfMessage())
@@ -65,7 +79,7 @@ async def _received(client: RawClient) -> bytes:
 
 
 def _fields(request: TrialRequest) -> list[tuple[str, str]]:
-    fields = [("host", HOST), ("user-agent", "trioserve"), ("accept", "*/*")]
+    fields = [("user-agent", "trioserve"), ("accept", "*/*")]
     if request.body:
         looks_like_json = request.body[:1] in b"{["
         fields += [("content-type", "application/json" if looks_like_json else "text/plain; charset=utf-8")]

@@ -69,7 +69,8 @@ async def chaos(
     Args:
         app: an application. Its lifespan runs anew for each round.
         requests: each a text ``METHOD PATH [BODY]``, or ``WS PATH [MESSAGE]`` for a WebSocket that is opened, gets the
-            message, and is closed when there is no answer any more. They are sent alone, twice, to learn their answers;
+            message, and is closed when there is no answer any more. ``H2 METHOD PATH [BODY]`` comes over HTTP/2, and
+            needs the extra ``[http2]``. They are sent alone, twice, to learn their answers;
             then one is struck while the others are sent, and all are sent once more.
         points: strike only there, such as ``["cancel@3"]``; a failure names its point.
         rounds: at most so many strikes, chosen by ``seed``; ``None`` for each that there is.

@@ -6,6 +6,7 @@ Each round is a server of its own.
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 import anyio
@@ -15,9 +16,19 @@ from trioserve._errors import TrioserveError
 from trioserve._points import IN_LIFESPANS, Point, points_of, points_of_lifespan
 from trioserve._server.application.served import surrounded
 from trioserve._server.application.wsgi import WsgiApp
-from trioserve._trial import Answer, Call, Expectation, Finding, LifespanCall, TrialRequest, place_of_error, tried
+from trioserve._trial import (
+    Answer,
+    Call,
+    Expectation,
+    Finding,
+    LifespanCall,
+    TrialRequest,
+    options_for,
+    place_of_error,
+    tried,
+)
 from trioserve._types import AnyApp, App, Scope
-from trioserve.testing.asking import ask
+from trioserve.testing.asking import ask, leave
 from trioserve.testing.leftover_tasks import nothing_left
 from trioserve.testing.memory_server import MemoryServer, open_test_server
 
@@ -62,7 +73,7 @@ class ChaosSite:
         self._new_app = new_app
         self._requests = list(dict.fromkeys(requests))
         self._patience = patience
-        self._options = STANDING | options
+        self._options = STANDING | options_for(requests) | options
         self._runs_in_threads = False
         self._expected: dict[TrialRequest, Expectation] = {}
         self.is_new_each_time = is_new_each_time
@@ -209,7 +220,7 @@ class _Round:
 
     async def ask_as_victim(self, patience: float, whole: bool) -> None:
         client = self.server.connect(VICTIM)
-        self._leave = client.reset
+        self._leave = partial(leave, client, self._request)
         with anyio.move_on_after(patience):
             await ask(client, self._request, self.answer, whole=whole)
         self._call.struck.set()  # or it has ended before its point

@@ -71,6 +71,11 @@ class RawClient(anyio.abc.ByteStream):
         except ClientDisconnected as exc:
             raise anyio.BrokenResourceError("the server has broken the connection") from exc
 
+    def send_nowait(self, item: bytes) -> None:
+        """Send ``item`` without waiting, however much the server has not read yet."""
+        self._check_open()
+        self._stream.send_nowait(item)
+
     async def receive(self, max_bytes: int = RECEIVE_BYTES) -> bytes:
         """At least one byte, at most ``max_bytes``."""
         self._check_open()
