@@ -11,6 +11,8 @@ from tests.helpers.http2_client import http2_client
 from tests.helpers.serving import serving
 from tests.helpers.transcripts import get, ok, receive_response
 from trioserve import ClientDisconnected
+from trioserve._connection.patience import Patience
+from trioserve._connection.timeouts import Timeout
 from trioserve._types import Receive, Scope, Send
 from trioserve.testing import seconds_passed, settled
 
@@ -625,8 +627,49 @@ async def test_an_idle_connection_is_closed(options: dict[str, Any]) -> None:
             while not client.goaways:
                 await client.listen()
         assert elapsed.seconds == 7
-        assert client.goaways == [(1, NO_ERROR)]
         await client.until_end()
+        assert client.goaways == [(HIGHEST_STREAM, NO_ERROR), (1, NO_ERROR)]
+        assert elapsed.seconds == 7
+
+
+async def test_a_request_that_comes_when_an_idle_connection_is_closed(options: dict[str, Any]) -> None:
+    """Some proxies would not send it again on another connection."""
+    async with serving(hello, **options, timeout_http2_idle=7) as site, http2_client(site) as client:
+        await client.get()
+        await anyio.sleep(7.5)
+        stream = await client.ask()  # before it reads what the server has sent
+        assert (await client.answer(stream)).body == b"/"
+        await client.until_end()
+        assert client.goaways == [(HIGHEST_STREAM, NO_ERROR), (stream, NO_ERROR)]
+
+
+async def test_a_request_that_comes_at_the_very_end_of_the_idle_time(
+    options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When the time is over, and the task that waits has not yet been told."""
+    give_up = Patience._give_up
+    async with serving(hello, **options, timeout_http2_idle=7) as site, http2_client(site) as client:
+        await client.get()
+        stream = client.prepare()
+
+        def give_up_too_early(patience: Patience, expected: Timeout) -> None:
+            give_up(patience, expected)
+            client.stream.send_nowait(client.h2.data_to_send())
+
+        monkeypatch.setattr(Patience, "_give_up", give_up_too_early)
+        assert (await client.answer(stream)).body == b"/"
+        await client.until_end()
+        assert client.goaways == [(HIGHEST_STREAM, NO_ERROR), (stream, NO_ERROR)]
+
+
+async def test_an_idle_client_that_does_not_listen_is_closed(options: dict[str, Any]) -> None:
+    async with serving(hello, **options, timeout_http2_idle=0.25) as site, http2_client(site) as client:
+        await client.get()
+        await anyio.sleep(2)
+        stream = await client.ask()
+        await client.until_end()
+        assert client.goaways == [(HIGHEST_STREAM, NO_ERROR), (1, NO_ERROR)]
+        assert client.answers[stream].status is None
 
 
 async def test_pings_do_not_keep_an_idle_connection_open(options: dict[str, Any]) -> None:

@@ -13,6 +13,8 @@ from tests.helpers.serving import Site, serving
 from tests.helpers.transcripts import get, looks_whole, ok, post, receive_response, status_of
 from trioserve import ClientDisconnected
 from trioserve._connection import Connection
+from trioserve._connection.patience import Patience
+from trioserve._connection.timeouts import Timeout
 from trioserve._streams.memory import MemoryClient
 from trioserve._types import Message, Receive, Scope, Send
 from trioserve.testing import seconds_passed, settled
@@ -93,6 +95,29 @@ async def test_header_a_head_in_time_is_served() -> None:
 
 
 # -- keep-alive ------------------------------------------------------------------------------------------------------
+
+
+async def test_a_request_at_the_very_end_of_the_idle_time_is_answered_and_others_follow(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It comes when the time is over, and the task that waits has not yet been told."""
+    give_up = Patience._give_up
+    async with serving(hello, timeout_keep_alive=75) as site:
+        client = site.connect()
+
+        def give_up_too_early(patience: Patience, expected: Timeout) -> None:
+            give_up(patience, expected)
+            client.send_nowait(get())
+
+        monkeypatch.setattr(Patience, "_give_up", give_up_too_early)
+        await client.send_all(get())
+        assert await receive_response(client) == ok(b"/")
+        with seconds_passed() as elapsed:
+            assert await receive_response(client) == ok(b"/")
+        assert elapsed.seconds == 75
+        monkeypatch.undo()
+        await client.send_all(get())
+        assert await receive_response(client) == ok(b"/")
 
 
 async def test_keep_alive_an_idle_connection_is_closed(caplog: pytest.LogCaptureFixture) -> None:  # RFC 9112 §9.3

@@ -110,13 +110,20 @@ class Http2Client:
         self, path: str = "/", *, method: bytes = b"GET", fields: Fields = (), ends: bool = True, protocol: bytes = b"",
     ) -> int:  # fmt: skip
         """Send a request's head; returns its stream."""
+        stream_id = self.prepare(path, method=method, fields=fields, ends=ends, protocol=protocol)
+        await self.say()
+        return stream_id
+
+    def prepare(
+        self, path: str = "/", *, method: bytes = b"GET", fields: Fields = (), ends: bool = True, protocol: bytes = b"",
+    ) -> int:  # fmt: skip
+        """A request's head that will be sent with what is said next; returns its stream."""
         stream_id = self.h2.get_next_available_stream_id()
         head = [(b":method", method), (b":scheme", b"http"), (b":authority", b"a"), (b":path", path.encode())]
         if protocol:
             head.append((b":protocol", protocol))
         self.h2.send_headers(stream_id, [*head, *fields], end_stream=ends)
         self.answers[stream_id] = Answer()
-        await self.say()
         return stream_id
 
     async def send(self, stream_id: int, data: bytes, *, ends: bool = False) -> None:

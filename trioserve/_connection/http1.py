@@ -164,7 +164,7 @@ class Http1Connection:
             if self.ctx.lifetime.closing:
                 await self._settle()
         try:
-            if codec.trailing_data or self.ctx.lifetime.draining:
+            if codec.trailing_data or self.ctx.lifetime.draining or patience.is_over:
                 head = await self._head_received()
                 if head is None and not codec.trailing_data and self.ctx.lifetime.draining:
                     return None
@@ -179,8 +179,11 @@ class Http1Connection:
                         patience.expect_rest(timeouts.header)
         finally:
             patience.stop()
-        if head is None and patience.is_over and codec.trailing_data:
-            raise PeerError(408, "the request head took too long")
+        if patience.is_over:
+            if head is not None:  # at the very end of its time
+                patience.begin_anew()
+            elif codec.trailing_data:
+                raise PeerError(408, "the request head took too long")
         return head
 
     async def _settle(self) -> None:
@@ -190,7 +193,7 @@ class Http1Connection:
                 self.codec.receive_data(await self.stream.receive_some())
 
     async def _head_received(self) -> RequestHead | None:
-        """A head that has come already: a pipelined one, or in a drain what is still in the socket."""
+        """A head that has come already: a pipelined one, or what is in the socket when nobody waits any longer."""
         if self.codec.trailing_data:
             await anyio.lowlevel.checkpoint()  # pipelined requests do not keep others waiting
         else:

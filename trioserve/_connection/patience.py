@@ -82,6 +82,11 @@ class Patience:
             self.expects = None
             self._is_late = False
 
+    def begin_anew(self) -> None:
+        """Forget what was waited for in vain; something may be waited for again."""
+        self.stop()
+        self.is_over = False
+
     def leave(self) -> None:
         """Whoever waits for a request need not wait any longer; a request that is here already is served."""
         if self._stream.congested:

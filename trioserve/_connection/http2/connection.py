@@ -161,11 +161,14 @@ class Http2Connection:
     def _await_something(self) -> None:
         """Let the right time run: for the rest of a head, or for the next request when there is none."""
         patience, timeouts = self._patience, self.ctx.timeouts
+        if patience.is_over and patience.expects is self._terms.idle:
+            patience.begin_anew()
+            self._leave_soon()  # a request may be on the way, or has just come
         if self.codec.guard.in_field_section:
             if patience.expects is not timeouts.header:
                 patience.stop()
                 patience.expect(timeouts.header)
-        elif self._streams:
+        elif self._streams or self._goodbye.is_leaving:
             patience.stop()
         elif not self.codec.guard.has_begun:
             patience.expect(timeouts.header)
