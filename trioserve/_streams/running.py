@@ -6,6 +6,7 @@ from typing import Any
 
 import sniffio
 
+from trioserve._streams.allocation import keep_freed_memory
 from trioserve._streams.interface import CancellableNursery, Network
 from trioserve._streams.task_views import TaskViews
 from trioserve._streams.task_watch import TaskListener, TaskWatch
@@ -20,6 +21,7 @@ def running_backend() -> str:
 
 def open_network() -> Network:
     """The network of the running event loop."""
+    keep_freed_memory()
     if running_backend() == "trio":
         from trioserve._streams.on_trio.network import TrioNetwork
 
