@@ -13,7 +13,7 @@ import anyio
 import anyio.lowlevel
 
 from trioserve._asgi import ScopeFactory
-from trioserve._asgi.http2_response import Http2Response, StandingPairs
+from trioserve._asgi.http2_response import Http2Response, StandingPairs, bare_head
 from trioserve._complaints import complain
 from trioserve._connection.boundary import guarded, report_bug
 from trioserve._connection.context import ServerContext
@@ -33,7 +33,13 @@ from trioserve._connection.request import Request
 from trioserve._connection.turn import Turn
 from trioserve._errors import ClientDisconnected, PeerError
 from trioserve._protocol import Meaning, RequestHead
-from trioserve._protocol.http2.frames import PROTOCOL_ERROR, REFUSED_STREAM, Http2Error
+from trioserve._protocol.http2.frames import (
+    PROTOCOL_ERROR,
+    REFUSED_STREAM,
+    FieldSectionTooLarge,
+    Http2Error,
+    last_fields_frames,
+)
 from trioserve._streams import ByteStream, Cancellable, CancellableNursery, TaskFunction
 from trioserve._types import Fields
 
@@ -141,6 +147,8 @@ class Http2Connection:
         """Wait for bytes and take them in; false when nothing more will come."""
         self.sender.collects = False
         self.sender.flush()
+        if self.client_left:
+            return False
         self._await_something()
         if self.codec.engine.is_over:
             raise Http2Error(PROTOCOL_ERROR, "the client broke the protocol, or has said goodbye")
@@ -156,7 +164,10 @@ class Http2Connection:
 
     def _take_in(self, data: bytes) -> None:
         self.sender.collects = True
-        self.codec.receive_data(data, self.ctx.clock(), self)
+        try:
+            self.codec.receive_data(data, self.ctx.clock(), self)
+        except FieldSectionTooLarge as exc:
+            self._refuse_unread(exc)
 
     def _await_something(self) -> None:
         """Let the right time run: for the rest of a head, or for the next request when there is none."""
@@ -229,6 +240,20 @@ class Http2Connection:
             stream.answer_refusal(refusal, with_body=(b":method", b"HEAD") not in fields)
         if self.ctx.recorder is not None:
             self.ctx.recorder.refused(Refused.from_fields(fields, refusal, self.stream.peer))
+
+    def _refuse_unread(self, refusal: FieldSectionTooLarge) -> None:
+        """Answer it past the engine, which has not seen it, and read no more. What was asked before is answered."""
+        self.ctx.lifetime.strike(refusal.limit)
+        complain(log, "%s: %s", self.stream.peer, refusal, level=logging.DEBUG)
+        self.sender.flush()
+        if not self._goodbye.is_final:
+            head = bare_head(refusal.status, self._terms.standing_fields)
+            self.stream.send_nowait(last_fields_frames(refusal.stream_id, head, self.codec.engine.table_bytes))
+            self._goodbye.take(refusal.stream_id)
+            self._goodbye.say_last(refusal.code)
+        if self.ctx.recorder is not None:
+            self.ctx.recorder.refused(Refused.from_fields([], refusal, self.stream.peer))
+        self._on_client_left()
 
     def on_body(self, stream_id: int, data: bytes, ends: bool) -> None:
         stream = self._streams.get(stream_id)
@@ -359,6 +384,8 @@ class Http2Connection:
         """The client broke the protocol."""
         self.ctx.lifetime.strike(error.limit)
         complain(log, "%s: %s", self.stream.peer, error, level=logging.DEBUG)
+        if self.codec.engine.has_failed:
+            self.sender.stop()
         self.sender.flush()  # the engine may have found something, too, and says so
         if not self.codec.engine.is_over:
             self._goodbye.say_last(error.code)

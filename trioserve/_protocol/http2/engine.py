@@ -63,10 +63,16 @@ class Http2Engine(Protocol):
     Attributes:
         is_over: nothing more will be read. What was sent last is a GOAWAY, because the client broke the protocol; or
             the client has sent one, and its streams have ended.
+        has_failed: an error was the end of it, and it cannot be asked to send any more.
+        table_bytes: the size of the table that fields are sent with (RFC 7541 §4.2).
     """
+
+    has_failed: bool
 
     @property
     def is_over(self) -> bool: ...
+    @property
+    def table_bytes(self) -> int: ...
 
     def receive_data(self, data: bytes, events: Http2Events) -> None:
         """Take bytes from the wire, and tell what is in them.

@@ -20,7 +20,7 @@ from h2.events import (
     TrailersReceived,
     UnknownFrameReceived,
 )
-from h2.exceptions import ProtocolError
+from h2.exceptions import DenialOfServiceError, ProtocolError
 from h2.settings import SettingCodes, Settings
 from h2.stream import H2Stream
 from hpack import Encoder
@@ -117,7 +117,7 @@ class H2Engine:
 
     name = "h2"
 
-    __slots__ = ("_connection", "_priorities", "_queues")
+    __slots__ = ("_connection", "_priorities", "_queues", "has_failed")
 
     def __init__(self, terms: EngineTerms) -> None:
         connection = _Connection(
@@ -138,6 +138,7 @@ class H2Engine:
         connection.increment_flow_control_window(terms.connection_window - connection.inbound_flow_control_window)
         connection.clear_outbound_data_buffer()  # the client has been told otherwise
         self._connection = connection
+        self.has_failed = False
         self._queues: dict[int, _Queue] = {}  # who has something to send, and waits; who has waited longest first
         self._priorities: dict[int, tuple[int, bool]] = {}  # of those streams whose clients have said something
 
@@ -145,15 +146,18 @@ class H2Engine:
     def is_over(self) -> bool:
         return self._connection.has_been_left and not self._connection.open_inbound_streams
 
+    @property
+    def table_bytes(self) -> int:
+        return min(self._connection.remote_settings.header_table_size, TABLE_BYTES)
+
     # What has come.
 
     def receive_data(self, data: bytes, events: Http2Events) -> None:
         try:
             told = self._connection.receive_data(data)
         except ProtocolError as exc:  # what came before in ``data`` is not answered any more
-            self._queues.clear()
-            self._connection.clear_outbound_data_buffer()  # it would say GOAWAY itself, not always with the right code
-            is_hpack = isinstance(exc.__cause__, HPACKError)
+            self.has_failed = True  # it would say GOAWAY itself, not always with the right code
+            is_hpack = isinstance(exc.__cause__, HPACKError) and not isinstance(exc, DenialOfServiceError)
             raise Http2Error(COMPRESSION_ERROR if is_hpack else exc.error_code, str(exc)) from exc
         gone = {event.stream_id for event in told if isinstance(event, StreamReset)}
         for event in told:
