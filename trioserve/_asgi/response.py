@@ -293,7 +293,7 @@ class Response:
                 kind = known_kind(name)
             except (TypeError, ValueError):  # no hash: a bytearray or a memoryview is a byte string too
                 kind = None
-            if kind is None or type(value) is not bytes:
+            if kind is None or type(name) is not bytes or type(value) is not bytes:
                 kind, name, value = read_field(name, value)
             if kind == PLAIN:
                 fields.append((name, value))
