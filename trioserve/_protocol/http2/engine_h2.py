@@ -6,7 +6,7 @@ decided here.
 
 import re
 from collections.abc import Iterable
-from typing import Final
+from typing import Any, Final
 
 from h2.config import H2Configuration
 from h2.connection import AllowedStreamIDs, H2Connection
@@ -42,6 +42,7 @@ from trioserve._types import Fields
 __all__ = ["H2Engine"]
 
 TABLE_BYTES: Final = 4096  # RFC 7541 §4.2, RFC 9113 §6.5.2
+HUFFMAN_BYTES: Final = 2048  # of a value: 0.3 ms; 70 KB would be 200
 DEFAULT_URGENCY: Final = 3  # RFC 9218 §4.1
 NO_RFC7540_PRIORITIES: Final = 9  # RFC 9218 §2.1
 PRIORITY_UPDATE: Final = 0x10  # RFC 9218 §7.1
@@ -74,6 +75,11 @@ class _Queue:
 
 class _Encoder(Encoder):
     """Its table of fields is what a connection begins with at most, though a client allows four gigabytes."""
+
+    def encode(self, headers: Any, huffman: bool = True) -> bytes:
+        """Without Huffman's code when that would take long: the time grows with the square of a value's length."""
+        fields: Fields = list(headers)
+        return super().encode(fields, huffman and all(len(value) <= HUFFMAN_BYTES for _, value in fields))
 
     @property
     def header_table_size(self) -> int:
