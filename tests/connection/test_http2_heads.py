@@ -16,7 +16,7 @@ from trioserve._types import Receive, Scope, Send
 from trioserve.testing import settled
 
 HEADER_TABLE_SIZE = 1
-ENHANCE_YOUR_CALM = 11
+PROTOCOL_ERROR, ENHANCE_YOUR_CALM = 1, 11
 UNREAD = [(b"x", b"~" * 70_000)]
 BOMB = [(b"x-bomb", b"a" * 4000)] * 64  # one byte each but for the first, because it is in the table
 
@@ -83,6 +83,18 @@ async def test_what_was_asked_before_is_answered(options: dict[str, Any]) -> Non
         await client.until_end()
         assert [client.answers[stream].body for stream in (begun, together)] == [b"whole"] * 2
         assert client.answers[unread].status == 431
+
+
+async def test_a_broken_rule_before_it_is_what_ends_the_connection(
+    options: dict[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    async with serving(hello, **options) as site, plain_client(site) as client:
+        client.h2.send_headers(1, UNREAD)
+        await client.stream.send_all(b"\0\0\1\0\0\0\0\0\0x" + client.h2.data_to_send())  # DATA on no stream
+        await client.until_end()
+        assert [code for _, code in client.goaways] == [PROTOCOL_ERROR]
+        assert client.answers == {}
+    assert caplog.text == ""
 
 
 async def test_the_access_log_has_a_line_of_it(

@@ -33,13 +33,7 @@ from trioserve._connection.request import Request
 from trioserve._connection.turn import Turn
 from trioserve._errors import ClientDisconnected, PeerError
 from trioserve._protocol import Meaning, RequestHead
-from trioserve._protocol.http2.frames import (
-    PROTOCOL_ERROR,
-    REFUSED_STREAM,
-    FieldSectionTooLarge,
-    Http2Error,
-    last_fields_frames,
-)
+from trioserve._protocol.http2.frames import PROTOCOL_ERROR, REFUSED_STREAM, FieldSectionTooLarge, Http2Error
 from trioserve._streams import ByteStream, Cancellable, CancellableNursery, TaskFunction
 from trioserve._types import Fields
 
@@ -226,7 +220,6 @@ class Http2Connection:
 
     def _refuse(self, stream: Http2Stream, fields: Fields, refusal: PeerError, *, ends: bool) -> None:
         """What is no request is reset (RFC 9113 §8.1.1); one that is too large, or for something else, is told so."""
-        self.ctx.lifetime.strike(refusal.limit)
         if refusal.status == 400:
             complain(log, "%s: %s", self.stream.peer, refusal, level=logging.DEBUG)
             self._reset(stream.id, PROTOCOL_ERROR)
@@ -238,22 +231,20 @@ class Http2Connection:
             stream.is_running = False
             self._streams.add(stream)
             stream.answer_refusal(refusal, with_body=(b":method", b"HEAD") not in fields)
-        if self.ctx.recorder is not None:
-            self.ctx.recorder.refused(Refused.from_fields(fields, refusal, self.stream.peer))
+        self._note_refused(fields, refusal)
 
     def _refuse_unread(self, refusal: FieldSectionTooLarge) -> None:
         """Answer it past the engine, which has not seen it, and read no more. What was asked before is answered."""
-        self.ctx.lifetime.strike(refusal.limit)
         complain(log, "%s: %s", self.stream.peer, refusal, level=logging.DEBUG)
-        self.sender.flush()
-        if not self._goodbye.is_final:
-            head = bare_head(refusal.status, self._terms.standing_fields)
-            self.stream.send_nowait(last_fields_frames(refusal.stream_id, head, self.codec.engine.table_bytes))
-            self._goodbye.take(refusal.stream_id)
-            self._goodbye.say_last(refusal.code)
-        if self.ctx.recorder is not None:
-            self.ctx.recorder.refused(Refused.from_fields([], refusal, self.stream.peer))
+        head = bare_head(refusal.status, self._terms.standing_fields)
+        self._goodbye.refuse_last(refusal, head, self.codec.engine.table_bytes)
+        self._note_refused([], refusal)
         self._on_client_left()
+
+    def _note_refused(self, fields: Fields, refusal: PeerError) -> None:
+        self.ctx.lifetime.strike(refusal.limit)
+        if self.ctx.recorder is not None:
+            self.ctx.recorder.refused(Refused.from_fields(fields, refusal, self.stream.peer))
 
     def on_body(self, stream_id: int, data: bytes, ends: bool) -> None:
         stream = self._streams.get(stream_id)
