@@ -228,6 +228,13 @@ def test_names_and_values_are_byte_strings_of_any_type(kind: Any) -> None:
         with_headers((b"x", kind(b"a\r\nb: c")))
 
 
+def test_a_name_that_was_sent_before_may_be_of_another_type() -> None:
+    assert with_headers((b"x-again", b"1")).values(b"x-again") == [b"1"]
+    response = with_headers((memoryview(b"x-again"), b"2")).response
+    assert response.field(b"x-again") == b"2"
+    assert [type(name) for name, _ in response.fields] == [bytes]
+
+
 def test_many_different_names() -> None:
     """More than are remembered, which changes nothing."""
     headers = [(b"x-%d" % number, b"%d" % number) for number in range(2500)]

@@ -861,14 +861,21 @@ async def test_the_last_request_of_a_connection(options: dict[str, Any]) -> None
         await client.until_end()
 
 
-async def test_a_client_that_has_sent_goaway_gets_its_answers(options: dict[str, Any]) -> None:  # RFC 9113 §6.8
+@pytest.mark.parametrize("last_stream", [0, HIGHEST_STREAM], ids=["second step", "first step"])
+@pytest.mark.parametrize("piece", [1, 1000])
+async def test_a_client_that_has_sent_goaway_gets_its_answers(
+    options: dict[str, Any], last_stream: int, piece: int
+) -> None:  # RFC 9113 §6.8
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         await anyio.sleep(1)
         await reply(send, b"whole")
 
     async with serving(app, **options) as site, http2_client(site) as client:
         stream = await client.ask()
-        await client.stream.send_all(b"\0\0\x08\7\0\0\0\0\0" + bytes(8))
+        goaway = b"\0\0\x08\7\0\0\0\0\0" + last_stream.to_bytes(4, "big") + bytes(4)
+        for at in range(0, len(goaway), piece):
+            await client.stream.send_all(goaway[at : at + piece])
+            await settled()
         assert (await client.answer(stream)).body == b"whole"
 
 

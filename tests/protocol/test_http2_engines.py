@@ -237,6 +237,21 @@ def test_a_field_section_after_trailers_without_a_window(new_engine: NewEngine) 
             [(b":status", b"200"), (b"x-sum", b"1")], [(b"x-sum", b"2")]]
 
 
+@pytest.mark.parametrize(("value", "is_plain"), [(b"1" * 2000, False), (b"1" * 3000, True)], ids=["short", "long"])
+def test_h2_sends_long_values_without_huffman_s_code(value: bytes, is_plain: bool) -> None:
+    """Which would take hpack seconds for the longest."""
+    listener = Told(H2Engine, answers=False)
+    connection = client()
+    connection.send_headers(1, FIELDS, end_stream=True)
+    listener.receive(connection.data_to_send())
+    connection.receive_data(settings_frame({}))
+    listener.codec.engine.send_response(1, [(b":status", b"200"), (b"x-value", value)])
+    sent = listener.codec.engine.data_to_send(100_000)
+    assert (value in sent) is is_plain
+    [answer] = [event for event in connection.receive_data(sent) if isinstance(event, ResponseReceived)]
+    assert (b"x-value", value) in answer.headers
+
+
 def frame(kind: int, stream_id: int, payload: bytes) -> bytes:
     return len(payload).to_bytes(3, "big") + bytes((kind, 0)) + stream_id.to_bytes(4, "big") + payload
 

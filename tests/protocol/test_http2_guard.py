@@ -2,10 +2,17 @@
 
 import pytest
 
-from trioserve._protocol.http2.frames import ENHANCE_YOUR_CALM, FRAME_SIZE_ERROR, PREFACE, PROTOCOL_ERROR, Http2Error
+from trioserve._protocol.http2.frames import (
+    ENHANCE_YOUR_CALM,
+    FRAME_SIZE_ERROR,
+    PREFACE,
+    PROTOCOL_ERROR,
+    FieldSectionTooLarge,
+    Http2Error,
+)
 from trioserve._protocol.http2.guard import CONTINUATIONS, Allowance, FrameGuard
 
-DATA, HEADERS, PRIORITY, RST_STREAM, SETTINGS, PING, WINDOW_UPDATE, CONTINUATION = 0, 1, 2, 3, 4, 6, 8, 9
+DATA, HEADERS, PRIORITY, RST_STREAM, SETTINGS, PING, GOAWAY, WINDOW_UPDATE, CONTINUATION = 0, 1, 2, 3, 4, 6, 7, 8, 9
 END_STREAM, END_HEADERS, ACK = 1, 4, 1
 
 
@@ -78,7 +85,7 @@ def test_what_is_sent_is_worth_window_updates() -> None:
 
 
 @pytest.mark.parametrize("piece", [1, 1000])
-@pytest.mark.parametrize(("payload", "count"), [(b"", CONTINUATIONS + 1), (b"x" * 400, 3)])
+@pytest.mark.parametrize(("payload", "count"), [(b"", CONTINUATIONS + 1), (b"x" * 400, 6)])
 def test_a_field_section_has_an_end(payload: bytes, count: int, piece: int) -> None:  # CVE-2024-27316
     watched = guard()
     feed(watched, BEGINNING + frame(HEADERS, 0, 1, b"\x82"), piece)
@@ -86,6 +93,42 @@ def test_a_field_section_has_an_end(payload: bytes, count: int, piece: int) -> N
     with pytest.raises(Http2Error) as caught:
         feed(watched, frame(CONTINUATION, 0, 1, payload) * count, piece)
     assert caught.value.code == ENHANCE_YOUR_CALM
+
+
+@pytest.mark.parametrize("section", [
+    frame(HEADERS, 0, 3, b"x" * 500) + frame(CONTINUATION, 0, 3, b"x" * 2000),
+    frame(HEADERS, END_HEADERS, 3, b"x" * 2001),
+], ids=["in frames", "in one frame"])  # fmt: skip
+def test_a_field_section_that_is_too_large(section: bytes) -> None:  # RFC 6585 §5
+    watched = guard()
+    before = BEGINNING + frame(HEADERS, END_HEADERS, 1, b"\x82")
+    with pytest.raises(FieldSectionTooLarge) as caught:
+        watched.look_at(before + section, 0.0)
+    assert (caught.value.stream_id, caught.value.status) == (3, 431)
+    assert watched.section_at == len(before)
+
+
+@pytest.mark.parametrize("piece", [1, 7, 13, 1000])
+@pytest.mark.parametrize(("said", "seen"), [(2**31 - 1, 2**31 - 2), (2**32 - 1, 2**32 - 2), (255, 255), (0, 0)])
+def test_the_first_goaway_of_two(said: int, seen: int, piece: int) -> None:  # RFC 9113 §6.8
+    def goaways(stream_id: int) -> bytes:
+        return (frame(GOAWAY, 0, 0, stream_id.to_bytes(4, "big") + b"\1\1\1\1debug") + frame(PING, 0, 0, b"\1" * 8)) * 2
+
+    watched = guard()
+    data = BEGINNING + goaways(said)
+    looked_at = b"".join(watched.look_at(data[at : at + piece], 0.0) for at in range(0, len(data), piece))
+    assert looked_at == BEGINNING + goaways(seen)
+
+
+@pytest.mark.parametrize("wrong", [
+    frame(HEADERS, 0) + frame(PING, 0, 0, bytes(8)), frame(HEADERS, 0) + frame(HEADERS, END_HEADERS, 3),
+    frame(HEADERS, 0) + frame(RST_STREAM, 0, 1, bytes(4)), frame(HEADERS, 0) + frame(DATA, 0, 1, b"x"),
+    frame(HEADERS, END_HEADERS) + frame(CONTINUATION, END_HEADERS),
+], ids=["other frame", "other section", "reset", "data", "not begun"])  # fmt: skip
+def test_nothing_comes_in_the_middle_of_a_field_section(wrong: bytes) -> None:  # RFC 9113 §6.10
+    with pytest.raises(Http2Error) as caught:
+        guard().look_at(BEGINNING + wrong, 0.0)
+    assert caught.value.code == PROTOCOL_ERROR
 
 
 def test_a_field_section_in_pieces() -> None:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from trioserve._asgi.fields import Pair, field_lines
-from trioserve._asgi.response import Dated, Response, error_body
+from trioserve._asgi.response import Dated, PlainAnswer, Response, error_body
 from trioserve._asgi.states import BODY, COMPLETE
 from trioserve._protocol.events import RequestHead
 from trioserve._protocol.reasons import REASON_PHRASES
@@ -126,10 +126,5 @@ def error_response(
         (b"connection", b"close"),
         *headers,
     ]
-    head = _STATUS_LINES[status] + field_lines(fields) + standing_fields(_PlainAnswer())
+    head = _STATUS_LINES[status] + field_lines(fields) + standing_fields(PlainAnswer())
     return head + body if with_body else head
-
-
-class _PlainAnswer:
-    has_date = False
-    has_server = False

@@ -4,13 +4,13 @@ from collections.abc import Callable
 from typing import Final, TypeAlias
 
 from trioserve._asgi.fields import Pair, check_values
-from trioserve._asgi.response import Dated, Response
+from trioserve._asgi.response import Dated, PlainAnswer, Response
 from trioserve._asgi.states import COMPLETE
 from trioserve._protocol.events import RequestHead
 from trioserve._protocol.websocket.handshake import Handshake
 from trioserve._types import Fields
 
-__all__ = ["Http2Response", "StandingPairs", "status_field"]
+__all__ = ["Http2Response", "StandingPairs", "bare_head", "status_field"]
 
 StandingPairs: TypeAlias = Callable[[Dated], Fields]
 """The fields that every response gets."""
@@ -24,6 +24,11 @@ _STATUS_FIELDS: Final = {status: (b":status", b"%d" % status) for status in (103
 def status_field(status: int) -> Pair:
     """RFC 9113 §8.3.2."""
     return _STATUS_FIELDS.get(status) or (b":status", b"%d" % status)
+
+
+def bare_head(status: int, standing_fields: StandingPairs) -> Fields:
+    """Of an answer of the server's own without a body."""
+    return [status_field(status), *standing_fields(PlainAnswer())]
 
 
 class Http2Response(Response):

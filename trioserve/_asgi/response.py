@@ -31,7 +31,7 @@ from trioserve._types import Message
 if TYPE_CHECKING:
     from trioserve._protocol.websocket.handshake import Handshake
 
-__all__ = ["MESSAGE_COST", "RUN_BYTES", "Dated", "Response", "error_body"]
+__all__ = ["MESSAGE_COST", "RUN_BYTES", "Dated", "PlainAnswer", "Response", "error_body"]
 
 _EXPECTED: Final = (
     "http.response.start", "http.response.body", "http.response.body", "the rest of a file", "http.response.trailers",
@@ -47,6 +47,13 @@ class Dated(Protocol):
 
     has_date: bool
     has_server: bool
+
+
+class PlainAnswer:
+    """An answer of the server's own gets all of them."""
+
+    has_date = False
+    has_server = False
 
 
 class Response:
@@ -287,7 +294,7 @@ class Response:
                 kind = known_kind(name)
             except (TypeError, ValueError):  # no hash: a bytearray or a memoryview is a byte string too
                 kind = None
-            if kind is None or type(value) is not bytes:
+            if kind is None or type(name) is not bytes or type(value) is not bytes:
                 kind, name, value = read_field(name, value)
             if kind == PLAIN:
                 fields.append((name, value))

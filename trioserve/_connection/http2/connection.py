@@ -13,7 +13,7 @@ import anyio
 import anyio.lowlevel
 
 from trioserve._asgi import ScopeFactory
-from trioserve._asgi.http2_response import Http2Response, StandingPairs
+from trioserve._asgi.http2_response import Http2Response, StandingPairs, bare_head
 from trioserve._complaints import complain
 from trioserve._connection.boundary import guarded, report_bug
 from trioserve._connection.context import ServerContext
@@ -33,7 +33,7 @@ from trioserve._connection.request import Request
 from trioserve._connection.turn import Turn
 from trioserve._errors import ClientDisconnected, PeerError
 from trioserve._protocol import Meaning, RequestHead
-from trioserve._protocol.http2.frames import PROTOCOL_ERROR, REFUSED_STREAM, Http2Error
+from trioserve._protocol.http2.frames import PROTOCOL_ERROR, REFUSED_STREAM, FieldSectionTooLarge, Http2Error
 from trioserve._streams import ByteStream, Cancellable, CancellableNursery, TaskFunction
 from trioserve._types import Fields
 
@@ -141,6 +141,8 @@ class Http2Connection:
         """Wait for bytes and take them in; false when nothing more will come."""
         self.sender.collects = False
         self.sender.flush()
+        if self.client_left:
+            return False
         self._await_something()
         if self.codec.engine.is_over:
             raise Http2Error(PROTOCOL_ERROR, "the client broke the protocol, or has said goodbye")
@@ -156,7 +158,10 @@ class Http2Connection:
 
     def _take_in(self, data: bytes) -> None:
         self.sender.collects = True
-        self.codec.receive_data(data, self.ctx.clock(), self)
+        try:
+            self.codec.receive_data(data, self.ctx.clock(), self)
+        except FieldSectionTooLarge as exc:
+            self._refuse_unread(exc)
 
     def _await_something(self) -> None:
         """Let the right time run: for the rest of a head, or for the next request when there is none."""
@@ -218,7 +223,6 @@ class Http2Connection:
 
     def _refuse(self, stream: Http2Stream, fields: Fields, refusal: PeerError, *, ends: bool) -> None:
         """What is no request is reset (RFC 9113 §8.1.1); one that is too large, or for something else, is told so."""
-        self.ctx.lifetime.strike(refusal.limit)
         if refusal.status == 400:
             complain(log, "%s: %s", self.stream.peer, refusal, level=logging.DEBUG)
             self._reset(stream.id, PROTOCOL_ERROR)
@@ -230,6 +234,18 @@ class Http2Connection:
             stream.is_running = False
             self._streams.add(stream)
             stream.answer_refusal(refusal, with_body=(b":method", b"HEAD") not in fields)
+        self._note_refused(fields, refusal)
+
+    def _refuse_unread(self, refusal: FieldSectionTooLarge) -> None:
+        """Answer it past the engine, which has not seen it, and read no more. What was asked before is answered."""
+        complain(log, "%s: %s", self.stream.peer, refusal, level=logging.DEBUG)
+        head = bare_head(refusal.status, self._terms.standing_fields)
+        self._goodbye.refuse_last(refusal, head, self.codec.engine.table_bytes)
+        self._note_refused([], refusal)
+        self._on_client_left()
+
+    def _note_refused(self, fields: Fields, refusal: PeerError) -> None:
+        self.ctx.lifetime.strike(refusal.limit)
         if self.ctx.recorder is not None:
             self.ctx.recorder.refused(Refused.from_fields(fields, refusal, self.stream.peer))
 
@@ -371,6 +387,8 @@ class Http2Connection:
         """The client broke the protocol."""
         self.ctx.lifetime.strike(error.limit)
         complain(log, "%s: %s", self.stream.peer, error, level=logging.DEBUG)
+        if self.codec.engine.has_failed:
+            self.sender.stop()
         self.sender.flush()  # the engine may have found something, too, and says so
         if not self.codec.engine.is_over:
             self._goodbye.say_last(error.code)

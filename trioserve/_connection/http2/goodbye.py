@@ -6,8 +6,16 @@ import anyio
 
 from trioserve._connection.farewell import HURRY_SECONDS, linger
 from trioserve._connection.http2.sender import Sender
-from trioserve._protocol.http2.frames import HIGHEST_STREAM_ID, NO_ERROR, goaway_frame, ping_frame
+from trioserve._protocol.http2.frames import (
+    HIGHEST_STREAM_ID,
+    NO_ERROR,
+    FieldSectionTooLarge,
+    goaway_frame,
+    last_fields_frames,
+    ping_frame,
+)
 from trioserve._streams import ByteStream
+from trioserve._types import Fields
 
 __all__ = ["Goodbye"]
 
@@ -100,6 +108,14 @@ class Goodbye:
         """No further request is taken."""
         self.is_final = True
         self._say(goaway_frame(self.last_stream_id, code))
+
+    def refuse_last(self, refusal: FieldSectionTooLarge, head: Fields, table_bytes: int) -> None:
+        """Answer with ``head`` a request that cannot be read; no further one can."""
+        self._sender.flush()
+        if not self.is_final:
+            self.take(refusal.stream_id)
+            self._say(last_fields_frames(refusal.stream_id, head, table_bytes))
+            self.say_last(refusal.code)
 
     def _say(self, frames: bytes) -> None:
         """Past the engine, because h2 would not let answers follow."""

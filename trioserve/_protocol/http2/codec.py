@@ -8,6 +8,7 @@ from trioserve._protocol.http2.engine import EngineTerms, Http2Events, NewEngine
 from trioserve._protocol.http2.frames import (
     ENHANCE_YOUR_CALM,
     STREAM_CLOSED,
+    FieldSectionTooLarge,
     Http2Error,
     settings_frame,
     window_update_frame,
@@ -38,7 +39,7 @@ class Http2Codec:
         guard: looks at frames first, and counts streams that were reset.
     """
 
-    __slots__ = ("_reset", "engine", "guard", "heads", "opening")
+    __slots__ = ("_held", "_reset", "engine", "guard", "heads", "opening")
 
     def __init__(
         self, new_engine: NewEngine, limits: Http1Limits, *, max_streams: int, tunnels: bool, resets: Allowance,
@@ -57,18 +58,40 @@ class Http2Codec:
         self.engine = new_engine(EngineTerms(admitted, CONNECTION_WINDOW_BYTES, head_bytes=2 * limits.head))
         self._reset: deque[int] = deque(maxlen=RESET_STREAMS)
         self.heads = HeadReader(limits, tunnels=tunnels)
-        self.guard = FrameGuard(2 * limits.head, resets, control)
+        self.guard = FrameGuard(limits.head, resets, control)
+        self._held = b""  # of a field section that is not complete
 
     def receive_data(self, data: bytes, now: float, events: Http2Events) -> None:
         """Take bytes from the wire at ``now``, in the seconds of the allowances, and tell what is in them.
 
         Raises:
             Http2Error: the connection is only good for a GOAWAY.
+            FieldSectionTooLarge: nothing more can be taken; what came before it can still be answered.
         """
-        self.guard.look_at(data, now)
+        try:
+            data = self.guard.look_at(data, now)
+        except FieldSectionTooLarge:
+            self._give(self._whole(data), events)
+            raise
+        if self._held or self.guard.in_field_section:
+            data = self._whole(data)
+        self._give(data, events)
+
+    def _give(self, data: bytes, events: Http2Events) -> None:
         self.engine.receive_data(data, events)
         if self.guard.known:
             self._check_known(events)
+
+    def _whole(self, data: bytes) -> bytes:
+        """Hold back a field section that is not complete: it may turn out to be too large for the engine."""
+        at = len(data)
+        if self.guard.in_field_section:
+            if self.guard.section_at is None:
+                self._held += data
+                return b""
+            at = self.guard.section_at
+        whole, self._held = self._held + data[:at], data[at:]
+        return whole
 
     def _check_known(self, events: Http2Events) -> None:
         """A closed stream takes no fields (RFC 9113 §5.1). libnghttp2 ignores what comes on one."""

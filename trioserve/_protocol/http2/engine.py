@@ -64,12 +64,18 @@ class Http2Engine(Protocol):
     Attributes:
         is_over: nothing more will be read. What was sent last is a GOAWAY, because the client broke the protocol; or
             the client has sent one, and its streams have ended.
+        has_failed: an error was the end of it, and it cannot be asked to send any more.
+        table_bytes: the size of the table that fields are sent with (RFC 7541 §4.2).
         broken_off: streams that the engine has reset by itself while data was taken out. ``receive_data`` tells of them
             as of others, but nothing can be sent on them from now on.
     """
 
+    has_failed: bool
+
     @property
     def is_over(self) -> bool: ...
+    @property
+    def table_bytes(self) -> int: ...
     @property
     def broken_off(self) -> Sequence[int]: ...
 

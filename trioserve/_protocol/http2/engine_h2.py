@@ -6,7 +6,7 @@ decided here.
 
 import re
 from collections.abc import Iterable
-from typing import Final
+from typing import Any, Final
 
 from h2.config import H2Configuration
 from h2.connection import AllowedStreamIDs, H2Connection
@@ -20,7 +20,7 @@ from h2.events import (
     TrailersReceived,
     UnknownFrameReceived,
 )
-from h2.exceptions import ProtocolError
+from h2.exceptions import DenialOfServiceError, ProtocolError
 from h2.settings import SettingCodes, Settings
 from h2.stream import H2Stream
 from hpack import Encoder
@@ -42,6 +42,7 @@ from trioserve._types import Fields
 __all__ = ["H2Engine"]
 
 TABLE_BYTES: Final = 4096  # RFC 7541 §4.2, RFC 9113 §6.5.2
+HUFFMAN_BYTES: Final = 2048  # of a value: 0.3 ms; 70 KB would be 200
 DEFAULT_URGENCY: Final = 3  # RFC 9218 §4.1
 NO_RFC7540_PRIORITIES: Final = 9  # RFC 9218 §2.1
 PRIORITY_UPDATE: Final = 0x10  # RFC 9218 §7.1
@@ -74,6 +75,11 @@ class _Queue:
 
 class _Encoder(Encoder):
     """Its table of fields is what a connection begins with at most, though a client allows four gigabytes."""
+
+    def encode(self, headers: Any, huffman: bool = True) -> bytes:
+        """Without Huffman's code when that would take long: the time grows with the square of a value's length."""
+        fields: Fields = list(headers)
+        return super().encode(fields, huffman and all(len(value) <= HUFFMAN_BYTES for _, value in fields))
 
     @property
     def header_table_size(self) -> int:
@@ -119,7 +125,7 @@ class H2Engine:
 
     broken_off = ()  # it resets nothing but what it tells of at once
 
-    __slots__ = ("_connection", "_priorities", "_queues")
+    __slots__ = ("_connection", "_priorities", "_queues", "has_failed")
 
     def __init__(self, terms: EngineTerms) -> None:
         connection = _Connection(
@@ -140,6 +146,7 @@ class H2Engine:
         connection.increment_flow_control_window(terms.connection_window - connection.inbound_flow_control_window)
         connection.clear_outbound_data_buffer()  # the client has been told otherwise
         self._connection = connection
+        self.has_failed = False
         self._queues: dict[int, _Queue] = {}  # who has something to send, and waits; who has waited longest first
         self._priorities: dict[int, tuple[int, bool]] = {}  # of those streams whose clients have said something
 
@@ -147,15 +154,18 @@ class H2Engine:
     def is_over(self) -> bool:
         return self._connection.has_been_left and not self._connection.open_inbound_streams
 
+    @property
+    def table_bytes(self) -> int:
+        return min(self._connection.remote_settings.header_table_size, TABLE_BYTES)
+
     # What has come.
 
     def receive_data(self, data: bytes, events: Http2Events) -> None:
         try:
             told = self._connection.receive_data(data)
         except ProtocolError as exc:  # what came before in ``data`` is not answered any more
-            self._queues.clear()
-            self._connection.clear_outbound_data_buffer()  # it would say GOAWAY itself, not always with the right code
-            is_hpack = isinstance(exc.__cause__, HPACKError)
+            self.has_failed = True  # it would say GOAWAY itself, not always with the right code
+            is_hpack = isinstance(exc.__cause__, HPACKError) and not isinstance(exc, DenialOfServiceError)
             raise Http2Error(COMPRESSION_ERROR if is_hpack else exc.error_code, str(exc)) from exc
         gone = {event.stream_id for event in told if isinstance(event, StreamReset)}
         for event in told:

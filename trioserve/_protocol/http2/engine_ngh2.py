@@ -6,13 +6,21 @@ from typing import Any, Final
 import ngh2
 
 from trioserve._protocol.http2.engine import EngineTerms, Http2Events
-from trioserve._protocol.http2.frames import NO_ERROR, PROTOCOL_ERROR, Http2Error, end_stream_frame, trailers_frames
+from trioserve._protocol.http2.frames import (
+    ENHANCE_YOUR_CALM,
+    NO_ERROR,
+    PROTOCOL_ERROR,
+    Http2Error,
+    end_stream_frame,
+    last_fields_frames,
+)
 from trioserve._protocol.http2.guard import CONTINUATIONS
 from trioserve._types import Fields
 
 __all__ = ["Ngh2Engine"]
 
 _OURS: Final = (2**32 - 1, 2**32 - 1)  # as good as no limit: rates are judged before the engine sees anything
+_ANY_HEAD: Final = 2**31 - 1  # bytes of a response's; how much to take is the client's business
 _SHARED: Final = ngh2.Priority(urgency=3, incremental=True)  # the default urgency (RFC 9218 §4.1)
 _UNSIGNALLED: Final = ngh2.Priority()
 _TABLE_SIZE: Final = 1  # SETTINGS_HEADER_TABLE_SIZE (RFC 9113 §6.5.2)
@@ -25,8 +33,8 @@ class Ngh2Engine:
     name = "ngh2"
 
     __slots__ = (
-        "_connection", "_endings", "_reset", "acknowledge_received_data", "broken_off", "queued_body_size", "send_data",
-        "send_informational_response", "send_response", "stream_remote_window_size",
+        "_connection", "_endings", "_reset", "acknowledge_received_data", "broken_off", "has_failed",
+        "queued_body_size", "send_data", "send_informational_response", "send_response", "stream_remote_window_size",
     )  # fmt: skip
 
     def __init__(self, terms: EngineTerms) -> None:
@@ -35,6 +43,7 @@ class Ngh2Engine:
             ngh2.Configuration(
                 auto_window_update=False,
                 max_outbound_ack=100_000,
+                max_send_header_block_length=_ANY_HEAD,
                 stream_reset_rate_limit=_OURS,
                 glitch_rate_limit=_OURS,
                 max_continuations=CONTINUATIONS,
@@ -46,6 +55,7 @@ class Ngh2Engine:
         connection.set_local_window_size(terms.connection_window)
         connection.data_to_send()  # the client has been told otherwise
         self._connection = connection
+        self.has_failed = False
         self._reset: set[int] = set()  # streams whose end is no news
         self.broken_off: list[int] = []
         self._endings: dict[int, Fields] = {}  # trailers, or none, of streams that end when their bodies have been sent
@@ -61,7 +71,9 @@ class Ngh2Engine:
         try:
             connection.receive_data(data)
         except ngh2.NGH2Error as exc:
-            raise Http2Error(PROTOCOL_ERROR, str(exc)) from exc
+            self.has_failed = True
+            is_too_much = isinstance(exc, ngh2.DenialOfServiceError)
+            raise Http2Error(ENHANCE_YOUR_CALM if is_too_much else PROTOCOL_ERROR, str(exc)) from exc
         told: list[Any] = connection.events()  # a chain of isinstance would cost 0.1 us for each
         gone = {event.stream_id for event in told if type(event) is ngh2.StreamReset}
         for event in told:
@@ -97,7 +109,11 @@ class Ngh2Engine:
 
     @property
     def is_over(self) -> bool:
-        return not self._connection.want_read
+        return not self.has_failed and not self._connection.want_read
+
+    @property
+    def table_bytes(self) -> int:
+        return min(self._connection.remote_settings.get(_TABLE_SIZE, _TABLE_BYTES), _TABLE_BYTES)
 
     def send_trailers(self, stream_id: int, headers: Iterable[tuple[bytes, bytes]]) -> None:
         self._endings[stream_id] = list(headers)
@@ -128,8 +144,9 @@ class Ngh2Engine:
         connection = self._connection
         if connection.stream_remote_window_size(stream_id) <= 0 or connection.remote_window_size <= 0:
             self.reset_stream(stream_id, NO_ERROR)  # so that libnghttp2 knows; the client may ignore it (§8.1)
-            table_bytes = min(connection.remote_settings.get(_TABLE_SIZE, _TABLE_BYTES), _TABLE_BYTES)
-            return trailers_frames(stream_id, trailers, table_bytes) if trailers else end_stream_frame(stream_id)
+            if not trailers:
+                return end_stream_frame(stream_id)
+            return last_fields_frames(stream_id, trailers, self.table_bytes)
         if trailers:
             connection.send_trailers(stream_id, trailers)
         else:

@@ -8,10 +8,10 @@ from trioserve._types import Fields
 
 __all__ = [
     "ACK", "CANCEL", "COMPRESSION_ERROR", "CONTINUATION", "DATA", "END_HEADERS", "END_STREAM", "ENHANCE_YOUR_CALM",
-    "FRAME_BYTES", "FRAME_HEADER_BYTES", "FRAME_SIZE_ERROR", "HEADERS", "HIGHEST_STREAM_ID", "INTERNAL_ERROR",
-    "NO_ERROR", "PREFACE", "PRIORITY", "PROTOCOL_ERROR", "REFUSED_STREAM", "RST_STREAM", "SETTINGS", "STREAM_CLOSED",
-    "Http2Error", "end_stream_frame", "goaway_frame", "ping_frame", "settings_frame", "trailers_frames",
-    "whole_frames", "window_update_frame",
+    "FRAME_BYTES", "FRAME_HEADER_BYTES", "FRAME_SIZE_ERROR", "GOAWAY", "HEADERS", "HIGHEST_STREAM_ID",
+    "INTERNAL_ERROR", "NO_ERROR", "PREFACE", "PRIORITY", "PROTOCOL_ERROR", "REFUSED_STREAM", "RST_STREAM", "SETTINGS",
+    "STREAM_CLOSED", "FieldSectionTooLarge", "Http2Error", "end_stream_frame", "goaway_frame", "last_fields_frames",
+    "ping_frame", "settings_frame", "whole_frames", "window_update_frame",
 ]  # fmt: skip
 
 PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"  # RFC 9113 §3.4
@@ -32,9 +32,23 @@ REFUSED_STREAM, CANCEL, COMPRESSION_ERROR, ENHANCE_YOUR_CALM = 7, 8, 9, 11
 class Http2Error(PeerError):
     """The connection is only good for a GOAWAY with ``code`` (RFC 9113 §5.4.1)."""
 
-    def __init__(self, code: int, reason: str, *, limit: str = "") -> None:
-        super().__init__(400, reason, limit=limit)
+    def __init__(self, code: int, reason: str, *, status: int = 400, limit: str = "") -> None:
+        super().__init__(status, reason, limit=limit)
         self.code = code
+
+
+class FieldSectionTooLarge(Http2Error):
+    """So large that nobody reads it, and therefore none that comes after it (RFC 9113 §4.3).
+
+    Its stream is a new one, which can be answered.
+    """
+
+    def __init__(self, stream_id: int, limit_bytes: int) -> None:
+        super().__init__(
+            ENHANCE_YOUR_CALM, f"request head over the limit of {limit_bytes} bytes", status=431,
+            limit="limit_header_bytes",
+        )  # fmt: skip
+        self.stream_id = stream_id
 
 
 def _frame(kind: int, stream_id: int, payload: bytes, flags: int = 0) -> bytes:
@@ -67,8 +81,8 @@ def end_stream_frame(stream_id: int) -> bytes:
     return _frame(DATA, stream_id, b"", END_STREAM)
 
 
-def trailers_frames(stream_id: int, fields: Fields, table_bytes: int) -> bytes:
-    """The end of a stream with trailer fields; the tables of names stay as they are (RFC 7541 §6.2.2).
+def last_fields_frames(stream_id: int, fields: Fields, table_bytes: int) -> bytes:
+    """The end of a stream with fields; the tables of names stay as they are (RFC 7541 §6.2.2).
 
     ``table_bytes``: the size of our table. It is said again, because the client may have asked for another one, which
     the next field section has to confirm (RFC 7541 §4.2).

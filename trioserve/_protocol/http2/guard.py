@@ -17,6 +17,7 @@ from trioserve._protocol.http2.frames import (
     FRAME_BYTES,
     FRAME_HEADER_BYTES,
     FRAME_SIZE_ERROR,
+    GOAWAY,
     HEADERS,
     HIGHEST_STREAM_ID,
     PREFACE,
@@ -24,6 +25,7 @@ from trioserve._protocol.http2.frames import (
     PROTOCOL_ERROR,
     RST_STREAM,
     SETTINGS,
+    FieldSectionTooLarge,
     Http2Error,
 )
 
@@ -34,6 +36,8 @@ _FRAME_HEADER: Final = struct.Struct(">IBI")  # size and kind, flags, stream (RF
 _FIELD_SECTIONS: Final = frozenset((HEADERS, CONTINUATION))
 
 CONTINUATIONS: Final = 64  # of one field section: 16 KiB each are far more than a head may have
+VALUE_BYTES: Final = 64 * 1024  # of a compressed value, which libnghttp2 reads; a larger one ends its connection
+STREAM_ID_BYTES: Final = 4  # which a GOAWAY begins with (RFC 9113 §6.8)
 
 
 class Allowance:
@@ -70,42 +74,55 @@ class FrameGuard:
 
     Attributes:
         has_begun: a frame has come.
-        in_field_section: the client has begun one and not come to its end.
+        in_field_section: the client has begun one and not come to its end, or it is too large.
+        section_at: where it begins in the data that was looked at last; ``None`` when it began before.
         known: streams, of those that exist already, on which a field section began; whoever looks clears it.
     """
 
     __slots__ = (
         "_block_bytes",
         "_continuations",
+        "_goaway_id",
         "_head_bytes",
         "_highest",
+        "_is_new",
         "_partial",
+        "_section_bytes",
         "_skip",
         "control",
         "has_begun",
         "in_field_section",
         "known",
         "resets",
+        "section_at",
     )  # fmt: skip
 
     def __init__(self, head_bytes: int, resets: Allowance, control: Allowance) -> None:
-        self._head_bytes = head_bytes  # of one field section at most, compressed
+        self._head_bytes = head_bytes  # of one field section at most
+        self._section_bytes = min(2 * head_bytes, max(head_bytes, VALUE_BYTES))  # of a compressed one
         self._skip = len(PREFACE)  # bytes until the next frame begins
         self._partial = b""  # of a frame header
         self._block_bytes = self._continuations = 0
         self._highest = 0  # number of a stream
+        self._is_new = False  # the stream of the section
+        self._goaway_id: bytes | None = None  # the beginning of a number, of which more will come
+        self.section_at: int | None = None
         self.known: list[int] = []
         self.has_begun = self.in_field_section = False
         self.resets = resets
         self.control = control
 
-    def look_at(self, data: bytes, now: float) -> None:
-        """All frames that begin in ``data``.
+    def look_at(self, data: bytes, now: float) -> bytes:
+        """All frames that begin in ``data``. Returns it as an engine shall see it.
 
         Raises:
             Http2Error: they are too many, or of a kind that cannot come now.
+            FieldSectionTooLarge: what comes before ``section_at`` may be of use.
         """
-        if self._partial:
+        seen = data if self._goaway_id is None else self._see_goaway(data, 0, self._goaway_id)
+        before = len(self._partial)
+        self.section_at = None
+        if before:
             data, self._partial = self._partial + data, b""
         position, end, unpack = self._skip, len(data), _FRAME_HEADER.unpack_from
         resets = control = 0
@@ -116,11 +133,15 @@ class FrameGuard:
                 raise Http2Error(FRAME_SIZE_ERROR, "a frame larger than any settings allow")  # RFC 9113 §4.2
             if not self.has_begun:
                 self._check_first(kind, flags)
+            if self.in_field_section is not (kind == CONTINUATION):  # RFC 9113 §6.10
+                raise Http2Error(PROTOCOL_ERROR, "a field section that was interrupted, or has not begun")
             if kind == DATA:
                 control += not size and not flags & END_STREAM
             else:
                 stream_id &= HIGHEST_STREAM_ID
                 if kind in _FIELD_SECTIONS:
+                    if kind == HEADERS:
+                        self.section_at = max(0, position - before)
                     self._look_at_fields(kind, flags, stream_id, size)
                 elif kind == RST_STREAM:
                     resets += 1
@@ -134,6 +155,8 @@ class FrameGuard:
                         raise Http2Error(FRAME_SIZE_ERROR, "settings in an acknowledgement")  # RFC 9113 §6.5
                     if kind == PRIORITY and not stream_id:
                         raise Http2Error(PROTOCOL_ERROR, "a priority of stream 0")  # RFC 9113 §6.3
+                    if kind == GOAWAY and size >= STREAM_ID_BYTES:
+                        seen = self._see_goaway(seen, position - before + FRAME_HEADER_BYTES, b"")
             position += FRAME_HEADER_BYTES + size
         if position < end:
             self._partial = data[position:]
@@ -143,6 +166,23 @@ class FrameGuard:
         if control and not self.control.take(control, now):
             raise Http2Error(
                 ENHANCE_YOUR_CALM, "too many frames that make no progress", limit="limit_http2_control_frames")
+        return seen
+
+    def _see_goaway(self, data: bytes, at: int, begun: bytes) -> bytes:
+        """``data``, in which the number of a stream, or what is missing of it after ``begun``, stands ``at`` there.
+
+        It means streams of the server, which have even numbers. The highest of all, the first of two steps, is odd
+        (RFC 9113 §6.8), and both engines take it for an error. They get the highest even one.
+        """
+        end = at + STREAM_ID_BYTES - len(begun)
+        number = begun + data[at:end]
+        if len(number) < STREAM_ID_BYTES:
+            self._goaway_id = number
+            return data
+        self._goaway_id = None
+        if int.from_bytes(number, "big") & HIGHEST_STREAM_ID != HIGHEST_STREAM_ID:
+            return data
+        return data[: end - 1] + b"\xfe" + data[end:]
 
     def _check_first(self, kind: int, flags: int) -> None:
         """The client's preface ends with its settings (RFC 9113 §3.4)."""
@@ -156,13 +196,19 @@ class FrameGuard:
             if not stream_id:
                 raise Http2Error(PROTOCOL_ERROR, "fields on stream 0, which is the connection's")  # RFC 9113 §6.2
             self._block_bytes = self._continuations = 0
-            if stream_id > self._highest:
+            self._is_new = stream_id > self._highest
+            if self._is_new:
                 self._highest = stream_id
             else:
                 self.known.append(stream_id)
         else:
             self._continuations += 1
         self._block_bytes += size
-        self.in_field_section = not flags & END_HEADERS
-        if self._continuations > CONTINUATIONS or self._block_bytes > self._head_bytes:
+        self.in_field_section = True
+        if self._continuations > CONTINUATIONS:
             raise Http2Error(ENHANCE_YOUR_CALM, "a field section that does not end")
+        if self._block_bytes > self._section_bytes:
+            if not self._is_new:
+                raise Http2Error(ENHANCE_YOUR_CALM, "trailer fields that are too large")
+            raise FieldSectionTooLarge(stream_id, self._head_bytes)
+        self.in_field_section = not flags & END_HEADERS
