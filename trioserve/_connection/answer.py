@@ -238,6 +238,10 @@ class Answer(Generic[ResponseT]):
         return self.request.client
 
     @property
+    def peer(self) -> Address | None:
+        return self.request.outlet.peer
+
+    @property
     def context(self) -> Context | None:
         return self.request.context
 

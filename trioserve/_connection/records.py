@@ -60,6 +60,10 @@ class Recorded(Protocol):
         """Who asked, as the application sees it in the scope."""
 
     @property
+    def peer(self) -> Address | None:
+        """Who is at the other end of the connection: the client, or the last proxy."""
+
+    @property
     def end_reason(self) -> str:
         """Why it was ended before its time; empty otherwise."""
 
