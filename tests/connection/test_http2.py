@@ -895,6 +895,32 @@ async def test_a_request_before_a_broken_rule(
     assert caplog.text == ""
 
 
+@pytest.mark.parametrize("status", [200, 413])
+async def test_a_broken_rule_while_an_answer_waits_for_a_window(
+    options: dict[str, Any], status: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its request is not over either."""
+    sent: list[object] = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await start(send, status)
+        try:
+            await part(send, b"x" * 100_000, more=False)
+        except ClientDisconnected as exc:
+            sent.append(type(exc))
+
+    async with serving(app, **options) as site, http2_client(site) as client:
+        client.takes_bodies = False
+        await client.head(await client.ask(method=b"POST", ends=False))
+        await client.stream.send_all(b"\0\0\1\0\0\0\0\0\0x")  # DATA on no stream
+        await client.until_end()
+        assert [code for _, code in client.goaways] == [PROTOCOL_ERROR]
+        await settled()
+        assert site.connections == 0
+    assert sent == [ClientDisconnected]
+    assert caplog.text == ""
+
+
 async def test_fields_on_a_closed_stream_end_the_connection(options: dict[str, Any]) -> None:  # RFC 9113 §5.1
     async with serving(hello, **options) as site, http2_client(site) as client:
         await client.get()

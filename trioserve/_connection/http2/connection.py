@@ -368,11 +368,11 @@ class Http2Connection:
         """The client broke the protocol."""
         self.ctx.lifetime.strike(error.limit)
         complain(log, "%s: %s", self.stream.peer, error, level=logging.DEBUG)
+        self._streams.lose()  # first: an engine in this state takes nothing of theirs any more
         self.sender.flush()  # the engine may have found something, too, and says so
         if not self.codec.engine.is_over:
             self._goodbye.say_last(error.code)
         self.sender.stop()
-        self._streams.lose()
 
     def _on_over(self) -> None:
         """The engine has had its last word, which was a GOAWAY of its own, or an answer to a client that has left."""
