@@ -843,6 +843,27 @@ async def test_a_client_that_has_finished_sending_gets_its_answers(options: dict
         assert client.answers[stream].body == b"whole"
 
 
+async def test_what_waits_for_its_turn_begins_although_its_client_has_finished_sending(
+    options: dict[str, Any]
+) -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["path"] == "/long":
+            await anyio.sleep(10)
+        await reply(send, b"answer")
+
+    async with serving(app, **options, limit_http2_streams=2) as site, http2_client(site) as client:
+        for stream in [await client.ask("/long") for _ in range(2)]:
+            await client.reset(stream)  # which its application need not notice
+        streams = [await client.ask() for _ in range(2)]
+        client.stream.send_eof()
+        while data := await client.stream.receive_some():
+            for event in client.h2.receive_data(data):
+                client._note(event)
+        assert [client.answers[stream].body for stream in streams] == [b"answer", b"answer"]
+        await settled()
+        assert site.connections == 0
+
+
 async def test_a_client_that_has_finished_sending_opens_no_window(options: dict[str, Any]) -> None:
     outcomes: list[object] = []
 
