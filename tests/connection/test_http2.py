@@ -893,6 +893,27 @@ async def test_a_client_that_has_finished_sending_gets_its_answers(options: dict
         assert client.answers[stream].body == b"whole"
 
 
+async def test_what_waits_for_its_turn_begins_although_its_client_has_finished_sending(
+    options: dict[str, Any]
+) -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["path"] == "/long":
+            await anyio.sleep(10)
+        await reply(send, b"answer")
+
+    async with serving(app, **options, limit_http2_streams=2) as site, http2_client(site) as client:
+        for stream in [await client.ask("/long") for _ in range(2)]:
+            await client.reset(stream)  # which its application need not notice
+        streams = [await client.ask() for _ in range(2)]
+        client.stream.send_eof()
+        while data := await client.stream.receive_some():
+            for event in client.h2.receive_data(data):
+                client._note(event)
+        assert [client.answers[stream].body for stream in streams] == [b"answer", b"answer"]
+        await settled()
+        assert site.connections == 0
+
+
 async def test_a_client_that_has_finished_sending_opens_no_window(options: dict[str, Any]) -> None:
     outcomes: list[object] = []
 
@@ -942,6 +963,32 @@ async def test_a_request_before_a_broken_rule(
         await client.stream.send_all(client.h2.data_to_send() + b"\0\0\1\0\0\0\0\0\0x")  # DATA on no stream
         await client.until_end()
         assert [code for _, code in client.goaways] == [PROTOCOL_ERROR]
+    assert caplog.text == ""
+
+
+@pytest.mark.parametrize("status", [200, 413])
+async def test_a_broken_rule_while_an_answer_waits_for_a_window(
+    options: dict[str, Any], status: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its request is not over either."""
+    sent: list[object] = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await start(send, status)
+        try:
+            await part(send, b"x" * 100_000, more=False)
+        except ClientDisconnected as exc:
+            sent.append(type(exc))
+
+    async with serving(app, **options) as site, http2_client(site) as client:
+        client.takes_bodies = False
+        await client.head(await client.ask(method=b"POST", ends=False))
+        await client.stream.send_all(b"\0\0\1\0\0\0\0\0\0x")  # DATA on no stream
+        await client.until_end()
+        assert [code for _, code in client.goaways] == [PROTOCOL_ERROR]
+        await settled()
+        assert site.connections == 0
+    assert sent == [ClientDisconnected]
     assert caplog.text == ""
 
 

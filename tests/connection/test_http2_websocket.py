@@ -8,7 +8,7 @@ import pytest
 from tests.helpers.apps import reply
 from tests.helpers.http2_client import Http2Client, http2_client
 from tests.helpers.serving import serving
-from tests.helpers.ws_frames import CLOSE, TEXT, close_frame, frame, read_frames
+from tests.helpers.ws_frames import CLOSE, PONG, TEXT, close_frame, frame, read_frames
 from trioserve._types import Receive, Scope, Send
 from trioserve.extensions import request_of
 from trioserve.testing import seconds_passed, settled
@@ -61,6 +61,31 @@ async def test_8441_5_an_echo_and_its_end(options: dict[str, Any]) -> None:
     assert codes == [4001]
     assert (scopes[0]["type"], scopes[0]["http_version"], scopes[0]["scheme"], scopes[0]["path"]) == (
         "websocket", "2", "ws", "/chat")
+
+
+@pytest.mark.parametrize("ping_interval", [20, None])
+async def test_a_quiet_websocket_stays_open(options: dict[str, Any], ping_interval: float | None) -> None:
+    """Limits of request bodies, in time and in bytes, are not for it."""
+    codes: list[int] = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await echo(dict(scope, state=codes), receive, send)
+
+    options |= {"ws_ping_interval": ping_interval, "limit_request_body": 10}
+    async with serving(app, **options) as site, http2_client(site) as client:
+        stream = await shake_hands(client)
+        answer = client.answers[stream]
+        for minute in range(5):
+            for _ in range(6):
+                await anyio.sleep(10)
+                await client.send(stream, frame(PONG, b""))
+            await client.send(stream, frame(TEXT, b"%d" % minute))
+            await settled()
+        await client.send(stream, close_frame(4001))
+        await client.answer(stream)
+        texts = [each.payload for each in read_frames(answer.body) if each.opcode == TEXT]
+        assert texts == [b"0", b"1", b"2", b"3", b"4"]
+    assert codes == [4001]
 
 
 async def test_8441_5_a_reset_is_1006(options: dict[str, Any]) -> None:

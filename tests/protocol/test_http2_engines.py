@@ -275,3 +275,21 @@ def breaks(listener: Told, data: bytes) -> bool:
         return exc.code == PROTOCOL_ERROR
     *_, (kind, _, _, payload) = split_frames(listener.codec.engine.data_to_send(1000))
     return listener.codec.engine.is_over and kind == GOAWAY and payload[7] == PROTOCOL_ERROR
+
+
+def test_an_end_that_is_due_when_the_client_breaks_a_rule() -> None:
+    """libnghttp2 has said GOAWAY, and takes nothing any more."""
+    listener = Told(Ngh2Engine, answers=False)
+    connection = client()
+    for stream_id in (1, 3):
+        connection.send_headers(stream_id, FIELDS, end_stream=True)
+    listener.receive(connection.data_to_send())
+    engine = listener.codec.engine
+    for stream_id in (1, 3):
+        engine.send_response(stream_id, [(b":status", b"200")])
+    engine.send_trailers(1, [(b"x-sum", b"3")])
+    engine.end_stream(3)
+    listener.receive(b"\0\0\1\0\0\0\0\0\0x")  # DATA on no stream
+    kinds = [kind for kind, *_ in split_frames(engine.data_to_send(10_000))]
+    assert GOAWAY in kinds
+    assert engine.is_over

@@ -20,6 +20,7 @@ from tests.helpers.serving import serving
 from tests.helpers.transcripts import get
 from tests.server.test_access_log import BatchHandler, PlainHandler, logged
 from trioserve._config import DEFAULT_ACCESS_FORMAT, Config
+from trioserve._connection.records import status_of
 from trioserve._errors import ConfigError
 from trioserve._protocol.events import Meaning, RequestHead
 from trioserve._server import check
@@ -181,7 +182,7 @@ def test_a_json_line_has_the_fields_of_a_record() -> None:
     for exchange in EXCHANGES:
         found = json.loads(line(exchange, 0.0012344))
         assert {found.pop(key) for key in ("level", "logger")} == {"info", "trioserve.access"}
-        assert found.pop("message") == f'GET /" {access_format.status_of(exchange)}'
+        assert found.pop("message") == f'GET /" {status_of(exchange)}'
         assert found.pop("time")
         assert found.pop("pid") == os.getpid()
         assert found == access_fields(exchange, 0.0012344)

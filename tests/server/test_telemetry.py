@@ -34,7 +34,14 @@ from trioserve import Config, ConfigError
 from trioserve._host_names import HostNames
 from trioserve._server import Server, telemetry
 from trioserve._server.application.only_hosts import only_for_hosts
-from trioserve._server.http_attributes import KnownMethods, error_of_close_code, request_attributes, span_name
+from trioserve._server.http_attributes import (
+    KnownMethods,
+    error_of_close_code,
+    peer_attributes,
+    request_attributes,
+    span_name,
+)
+from trioserve._streams import Address
 from trioserve._types import AnyApp, Receive, Scope, Send
 
 TRACE_ID, SPAN_ID = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
@@ -97,7 +104,9 @@ async def test_a_request_is_a_server_span(exported: Exported) -> None:
     assert dict(span.attributes or {}) == {
         http_attributes.HTTP_REQUEST_METHOD: "GET", http_attributes.HTTP_RESPONSE_STATUS_CODE: 200,
         url_attributes.URL_SCHEME: "http", url_attributes.URL_PATH: "/tea", url_attributes.URL_QUERY: "milk=1",
-        network_attributes.NETWORK_PROTOCOL_VERSION: "1.1", client_attributes.CLIENT_ADDRESS: "192.0.2.1",
+        network_attributes.NETWORK_PROTOCOL_VERSION: "1.1",
+        network_attributes.NETWORK_PEER_ADDRESS: "192.0.2.1", network_attributes.NETWORK_PEER_PORT: 50000,
+        client_attributes.CLIENT_ADDRESS: "192.0.2.1",
         server_attributes.SERVER_ADDRESS: "shop.example", server_attributes.SERVER_PORT: 8080,
         user_agent_attributes.USER_AGENT_ORIGINAL: "test/1",
     }
@@ -333,6 +342,32 @@ async def test_a_websocket_is_one_span_until_it_is_closed(exported: Exported) ->
     assert (attributes["url.scheme"], attributes["http.response.status_code"]) == ("http", 101)
     assert attributes["trioserve.websocket.close_code"] == 1000
     assert span.status.status_code is StatusCode.UNSET
+
+
+async def test_a_websocket_over_http2_is_asked_for_by_connect(exported: Exported) -> None:  # RFC 8441 §4
+    async with observed(echo, http2=True) as site, http2_client(site) as client:
+        stream = await client.ask(
+            method=b"CONNECT", protocol=b"websocket", fields=[(b"sec-websocket-version", b"13")], ends=False)
+        await client.head(stream)
+        client.h2.end_stream(stream)
+        await client.say()
+        await client.answer(stream)
+    span, attributes = exported.span, exported.span.attributes or {}
+    assert (span.name, attributes["http.request.method"]) == ("CONNECT", "CONNECT")
+    assert (attributes["http.response.status_code"], attributes["network.protocol.version"]) == (200, "2")
+    assert (attributes["network.peer.address"], attributes["network.peer.port"]) == ("192.0.2.1", 50000)
+
+
+async def test_who_is_connected_is_not_whom_a_proxy_speaks_for(exported: Exported) -> None:
+    async with observed(hello, forwarded_allow_ips="192.0.2.1") as site:
+        await site.answer_to(get("/", "x-forwarded-for: 198.51.100.7"))
+    attributes = exported.span.attributes or {}
+    assert (attributes["client.address"], attributes["network.peer.address"]) == ("198.51.100.7", "192.0.2.1")
+
+
+@pytest.mark.parametrize("peer", [None, ("", None)])
+def test_nobody_has_an_address_on_a_unix_socket(peer: Address | None) -> None:
+    assert peer_attributes(peer) == {}
 
 
 async def test_a_websocket_whose_application_fails(exported: Exported) -> None:

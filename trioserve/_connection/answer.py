@@ -219,7 +219,7 @@ class Answer(Generic[ResponseT]):
 
     @property
     def final_status(self) -> int:
-        """What the client gets to see; 0 when it left before it got anything."""
+        """What the client gets to see; 0 when it got nothing."""
         if not self.unanswered:
             return self.response.status
         return self.refusal.status if self.refusal is not None else 0
@@ -236,6 +236,10 @@ class Answer(Generic[ResponseT]):
     @property
     def client(self) -> Address | None:
         return self.request.client
+
+    @property
+    def peer(self) -> Address | None:
+        return self.request.outlet.peer
 
     @property
     def context(self) -> Context | None:

@@ -1,15 +1,17 @@
 """What recorders are told about: an answered request and a closed WebSocket, as far as they can see them."""
 
 from contextvars import Context
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from trioserve._protocol import RequestHead
 from trioserve._streams import Address
 
 __all__ = [
-    "Answered", "ClosedSession", "ClosedWebSocket", "InProgress", "MessageCounts", "Recorded", "RecordedRequest",
-    "SentResponse",
+    "CLIENT_GONE", "Answered", "ClosedSession", "ClosedWebSocket", "InProgress", "MessageCounts", "Recorded",
+    "RecordedRequest", "SentResponse", "status_of",
 ]
+
+CLIENT_GONE: Final = 499  # nginx's status for a client that left before it got an answer
 
 
 class SentResponse(Protocol):
@@ -58,6 +60,10 @@ class Recorded(Protocol):
         """Who asked, as the application sees it in the scope."""
 
     @property
+    def peer(self) -> Address | None:
+        """Who is at the other end of the connection: the client, or the last proxy."""
+
+    @property
     def end_reason(self) -> str:
         """Why it was ended before its time; empty otherwise."""
 
@@ -81,7 +87,7 @@ class Answered(Recorded, Protocol):
 
     @property
     def final_status(self) -> int:
-        """What the client gets to see; 0 when it left before it got anything."""
+        """What the client gets to see; 0 when it got nothing."""
 
     @property
     def request_body_bytes(self) -> int:
@@ -90,6 +96,13 @@ class Answered(Recorded, Protocol):
     @property
     def is_open(self) -> bool:
         """It was the handshake of a WebSocket, which begins now."""
+
+
+def status_of(answered: Answered) -> int:
+    """What the client got; without an answer 499 if it left, 0 if we ended the request. Lines and metrics say so."""
+    if status := answered.final_status:
+        return status
+    return CLIENT_GONE if answered.end_reason in ("", "client-disconnect") else 0
 
 
 class MessageCounts(Protocol):

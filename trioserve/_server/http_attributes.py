@@ -11,9 +11,13 @@ from typing import Final, TypeAlias
 
 from trioserve._asgi import host_of
 from trioserve._masking import is_secret
+from trioserve._streams import Address
 from trioserve._types import Scope
 
-__all__ = ["BUCKETS", "Attributes", "KnownMethods", "error_of_close_code", "request_attributes", "span_name"]
+__all__ = [
+    "BUCKETS", "Attributes", "KnownMethods", "error_of_close_code", "peer_attributes", "request_attributes",
+    "span_name",
+]  # fmt: skip
 
 Attributes: TypeAlias = dict[str, str | int]
 
@@ -41,7 +45,7 @@ class KnownMethods(frozenset[str]):
 
 def request_attributes(scope: Scope, known: KnownMethods) -> tuple[Attributes, Attributes]:
     """Those of the metrics, which have few values, and those that a span has besides."""
-    method: str = scope.get("method", "GET")  # the handshake of a WebSocket has none in its scope
+    method: str = scope.get("method") or _method_of_handshake(scope)
     common: Attributes = {
         "http.request.method": method if method in known else OTHER,
         "url.scheme": _SCHEMES.get(scope["scheme"]) or scope["scheme"],
@@ -58,6 +62,18 @@ def request_attributes(scope: Scope, known: KnownMethods) -> tuple[Attributes, A
     if agent is not None:
         more["user_agent.original"] = agent.decode("latin-1")
     return common, more | _server_of(scope)
+
+
+def _method_of_handshake(scope: Scope) -> str:
+    """The scope of a WebSocket does not say (RFC 6455 §4.1, RFC 8441 §4)."""
+    return "CONNECT" if scope["http_version"] == "2" else "GET"
+
+
+def peer_attributes(peer: Address | None) -> Attributes:
+    """Who is connected. On a unix socket nobody has an address."""
+    if peer is None or peer[1] is None:
+        return {}
+    return {"network.peer.address": peer[0], "network.peer.port": peer[1]}
 
 
 def span_name(common: Attributes) -> str:

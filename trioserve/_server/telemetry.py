@@ -21,6 +21,7 @@ from trioserve._server.http_attributes import (
     Attributes,
     KnownMethods,
     error_of_close_code,
+    peer_attributes,
     request_attributes,
     span_name,
 )
@@ -119,10 +120,11 @@ class Telemetry:
         error = call.error or _error_of(answered)
         if self._metrics is not None:
             self._metrics.end(call, seconds, outcome | ({"error.type": error} if error else {}))
+        of_span = outcome | peer_attributes(answered.peer)
         if answered.is_open:
-            call.span.set_attributes(outcome)
+            call.span.set_attributes(of_span)
         else:
-            call.end(error, outcome)
+            call.end(error, of_span)
 
     def websocket_closed(self, websocket: ClosedWebSocket, seconds: float) -> None:
         if (call := _call_of(websocket)) is not None:

@@ -131,6 +131,20 @@ async def test_a_client_that_leaves_before_its_answer() -> None:
     assert counts(tally, ENDED_EARLY) == {("client-disconnect",): 1}
 
 
+async def test_a_request_that_the_server_ends_without_an_answer() -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await anyio.sleep_forever()
+
+    tally = Tally(History())
+    async with serving(app, recorders=[tally]) as site:
+        client = site.connect()
+        await client.send_all(get())
+        await settled()
+        site.server.force_shutdown()
+    assert counts(tally, REQUESTS) == {("GET", "none", "1.1"): 1}
+    assert counts(tally, ENDED_EARLY) == {("shutdown-deadline",): 1}
+
+
 async def test_reasons_that_applications_give_are_one_series() -> None:
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         scope["extensions"]["trioserve.request"]["get"]().cancel(f"reason of {scope['path']}")

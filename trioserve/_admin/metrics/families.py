@@ -69,7 +69,8 @@ _FAMILIES: Final = (
     Family("trioserve_info", "info", "What serves.", ("version", "python", "backend", "http", "http2")),
     _counter(
         "trioserve_requests_total",
-        "Requests that got their answer, or whose client left before it (4xx, 499 in the access log).",
+        "Requests that got their answer, or whose client left before it (4xx, 499 in the access log), "
+        "or that the server ended without one (none, 0 in the access log).",
         "method", "status", "http_version"),
     Family(
         "trioserve_request_duration_seconds", "histogram",

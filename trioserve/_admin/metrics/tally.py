@@ -10,15 +10,15 @@ from trioserve._admin.metrics.families import DURATION_BUCKETS, METHODS, OF_APPL
 from trioserve._admin.metrics.samples import Sample, Snapshot
 from trioserve._asgi import COMPLETE
 from trioserve._connection import Answered, ClosedWebSocket, RecordedRequest, Refused
-from trioserve._connection.records import MessageCounts
+from trioserve._connection.records import MessageCounts, status_of
 from trioserve._protocol import Meaning
 
 __all__ = ["Tally", "WebSocketTotals"]
 
 SHORTEST: Final = DURATION_BUCKETS[0]
 LONGER: Final = DURATION_BUCKETS[1:]
-LEFT: Final = 499  # of the access log, for a client that left before it got anything
 UNKNOWN_VERSION: Final = "unknown"
+NO_STATUS: Final = "none"  # the server ended the request, and its client got nothing
 CLOSE_REASONS: Final = (1000, 1001, 1006)  # codes that ordinary life brings: an end, a page that is left, a cut line
 
 
@@ -126,12 +126,12 @@ class Tally:
 
     def _look_closely(self, answered: Answered, seconds: float) -> Series:
         """The series that it belongs to. The history hears of it, unless it is one more that ended well."""
-        head, status = answered.head, answered.final_status
+        head, status = answered.head, status_of(answered)
         meaning = head.meaning
         series = self._series_of((head.method, status, meaning.http_version))
         if meaning.content_length != 0:
             self._request_body_bytes += answered.request_body_bytes
-        went_well = 0 < status < 500 and not answered.end_reason
+        went_well = 0 < answered.final_status < 500 and not answered.end_reason
         if not went_well or self._history.room:
             self._history.answered(answered, seconds, went_well=went_well)
         elif not self._broken_off and meaning.content_length == 0:
@@ -164,8 +164,7 @@ class Tally:
     def _series_of(self, key: tuple[str, int, str]) -> Series:
         """The series that ``key`` belongs to, made if there is none. What clients make up makes none."""
         method, status, version = key
-        method, status = method if method in METHODS else OTHER_METHOD, status or LEFT
-        known = (method, status, version)
+        known = (method if method in METHODS else OTHER_METHOD, status, version)
         return self._series.get(known) or self._series.setdefault(known, Series(*known))
 
     # For a snapshot.
@@ -189,7 +188,7 @@ class Tally:
 
 
 def _class_of(status: int) -> str:
-    return f"{status // 100}xx"
+    return f"{status // 100}xx" if status else NO_STATUS
 
 
 def _close_class(code: int) -> str:

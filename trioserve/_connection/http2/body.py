@@ -1,18 +1,21 @@
 """The body of an HTTP/2 request: taken from its stream as somebody asks for it, within its time."""
 
-from typing import Protocol
+from typing import Final, Protocol
 
 import anyio
 
 from trioserve._connection.context import ServerContext
 from trioserve._connection.farewell import LINGER_SECONDS, SILENCE_SECONDS
 from trioserve._connection.request_body import BodyTimeout, is_drip
+from trioserve._connection.timeouts import NoTimeout
 from trioserve._connection.turn import Turn
 from trioserve._errors import PeerError
 from trioserve._protocol import Meaning
 from trioserve._streams import WaitingTasks
 
 __all__ = ["Http2Inlet"]
+
+NO_TIMEOUT: Final = NoTimeout("body")
 
 
 class Carrier(Protocol):
@@ -41,14 +44,16 @@ class Http2Inlet:
 
     __slots__ = (
         "_awaited_bytes", "_awaited_seconds", "_carrier", "_ctx", "_failure", "_is_wanted", "_length", "_limit",
-        "_news", "_parts", "_total", "_turn", "awaits_continue", "has_ended", "is_skipped",
+        "_news", "_parts", "_timeout", "_total", "_turn", "awaits_continue", "has_ended", "is_skipped",
     )  # fmt: skip
 
     def __init__(self, carrier: Carrier, ctx: ServerContext, meaning: Meaning, limit: int | None) -> None:
         self._carrier = carrier
         self._ctx = ctx
-        self._length = meaning.content_length if not meaning.offers_websocket else None  # a tunnel ends when it ends
-        self._limit = limit
+        is_tunnel = meaning.offers_websocket  # which ends when it ends, and may be silent until then
+        self._length = None if is_tunnel else meaning.content_length
+        self._limit = None if is_tunnel else limit
+        self._timeout = NO_TIMEOUT if is_tunnel else ctx.timeouts.body
         self._parts: list[bytes] = []
         self._total = 0  # bytes that have arrived
         self._is_wanted = True
@@ -139,7 +144,7 @@ class Http2Inlet:
 
     async def _await_some(self) -> None:
         """Wait for bytes, within ``timeout_body`` and above the slowest rate that is believed."""
-        timeout, clock = self._ctx.timeouts.body, self._ctx.clock
+        timeout, clock = self._timeout, self._ctx.clock
         news = self._arrivals()
         if news:  # the first who waits keeps the time
             await news.wait()
@@ -163,7 +168,7 @@ class Http2Inlet:
     def on_timeout(self, kind: str) -> None:
         """Nothing has come for the whole of ``timeout_body``."""
         if self._carrier.has_input():  # we are late, not the client
-            self._ctx.timeouts.body.arm(self)
+            self._timeout.arm(self)
         else:
             self._fail(BodyTimeout())
 

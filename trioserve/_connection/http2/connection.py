@@ -138,11 +138,11 @@ class Http2Connection:
         self._holder = self._nursery.start_soon(self.hold)
 
     async def _receive(self) -> bool:
-        """Wait for bytes and take them in; false when nothing more will come."""
+        """Wait for bytes and take them in; false when nothing more will come, and nothing is left to do."""
         self.sender.collects = False
-        self.sender.flush()
         if self.client_left:
-            return False
+            return await self._wait_for_streams()
+        self.sender.flush()
         self._await_something()
         if self.codec.engine.is_over:
             raise Http2Error(PROTOCOL_ERROR, "the client broke the protocol, or has said goodbye")
@@ -153,8 +153,15 @@ class Http2Connection:
             self._take_in(data)
         elif self.stream.is_disconnected():
             self._on_client_left()
-            return False
         return True
+
+    async def _wait_for_streams(self) -> bool:
+        """No further request will come. Those that wait may begin when others have ended."""
+        stream_over = self._goodbye.next_stream_over()
+        self.sender.flush()  # which may be the end of some
+        if self._streams and not self.stream.lost:
+            await stream_over.wait()
+        return bool(self._streams) and not self.stream.lost
 
     def _take_in(self, data: bytes) -> None:
         self.sender.collects = True
@@ -299,11 +306,12 @@ class Http2Connection:
     def _see_what_is_left(self) -> None:
         if self._streams.waiting:
             self.stream.interrupt()  # there is room for one more
+            self._goodbye.on_stream_over()
         elif not self._streams:
             self._on_empty()
 
     def _on_empty(self) -> None:
-        self._goodbye.on_empty()
+        self._goodbye.on_stream_over()
         if self.ctx.lifetime.closing:
             self.drain()
         if self._goodbye.is_final:
@@ -387,13 +395,13 @@ class Http2Connection:
         """The client broke the protocol."""
         self.ctx.lifetime.strike(error.limit)
         complain(log, "%s: %s", self.stream.peer, error, level=logging.DEBUG)
+        self._streams.lose()  # first: an engine in this state takes nothing of theirs any more
         if self.codec.engine.has_failed:
             self.sender.stop()
         self.sender.flush()  # the engine may have found something, too, and says so
         if not self.codec.engine.is_over:
             self._goodbye.say_last(error.code)
         self.sender.stop()
-        self._streams.lose()
 
     def _on_over(self) -> None:
         """The engine has had its last word, which was a GOAWAY of its own, or an answer to a client that has left."""
@@ -405,14 +413,10 @@ class Http2Connection:
         """Say what is left to say, whatever ended the connection, and close it."""
         self._patience.stop()
         try:
-            if self.client_left and not self.stream.lost and self._streams:
-                await self._goodbye.wait_until_empty()
+            if not self.stream.lost:
+                await self._goodbye.close()
         finally:
-            try:
-                if not self.stream.lost:
-                    await self._goodbye.close()
-            finally:
-                self._break()
+            self._break()
 
     def _break(self) -> None:
         """Nothing can be sent any more."""

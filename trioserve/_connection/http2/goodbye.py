@@ -39,8 +39,8 @@ class Goodbye:
     """
 
     __slots__ = (
-        "_answered", "_asked", "_emptied", "_new_until", "_scope", "_sender", "_stream", "is_announced", "is_final",
-        "is_leaving", "last_stream_id", "requests",
+        "_answered", "_asked", "_new_until", "_scope", "_sender", "_stream", "_stream_over", "is_announced",
+        "is_final", "is_leaving", "last_stream_id", "requests",
     )  # fmt: skip
 
     def __init__(self, stream: ByteStream, sender: Sender, now: float) -> None:
@@ -49,7 +49,7 @@ class Goodbye:
         self._new_until = now + FIRST_SECONDS
         self._asked: anyio.Event | None = None  # made by who waits for the first request
         self._answered: anyio.Event | None = None  # made with the ping
-        self._emptied: anyio.Event | None = None  # made by who waits for it
+        self._stream_over: anyio.Event | None = None  # made for who waits for it
         self._scope: anyio.CancelScope | None = None  # of ``close``
         self.is_announced = self.is_leaving = self.is_final = False
         self.last_stream_id = self.requests = 0
@@ -125,14 +125,14 @@ class Goodbye:
 
     # The end of the stream below.
 
-    def on_empty(self) -> None:
-        """No application runs, and nothing is left to be sent."""
-        if self._emptied is not None:
-            self._emptied.set()
+    def on_stream_over(self) -> None:
+        """Of those in progress one has ended, so that another may begin; or none is left."""
+        if self._stream_over is not None:
+            self._stream_over.set()
 
-    async def wait_until_empty(self) -> None:
-        self._emptied = anyio.Event()
-        await self._emptied.wait()
+    def next_stream_over(self) -> anyio.Event:
+        self._stream_over = anyio.Event()
+        return self._stream_over
 
     def hurry(self) -> None:
         """The server does not wait for the client any longer."""

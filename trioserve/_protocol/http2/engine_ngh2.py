@@ -133,7 +133,7 @@ class Ngh2Engine:
 
     def _take_out(self, amount: int) -> bytes:
         data = self._connection.data_to_send(amount)
-        if self._endings and len(data) < amount:
+        if self._endings and len(data) < amount and not self.is_over:
             for stream_id in [each for each in self._endings if not self._connection.queued_body_size(each)]:
                 data += self._end(stream_id, self._endings.pop(stream_id))
             data += self._connection.data_to_send(amount)

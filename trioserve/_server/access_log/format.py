@@ -13,7 +13,7 @@ from typing import Any, Final, TypeAlias
 from trioserve._asgi import FIRST_BODY
 from trioserve._config import DEFAULT_ACCESS_FORMAT
 from trioserve._config.values import nearest
-from trioserve._connection.records import Answered, ClosedWebSocket, Recorded
+from trioserve._connection.records import CLIENT_GONE, Answered, ClosedWebSocket, Recorded, status_of
 from trioserve._errors import ConfigError
 from trioserve._protocol.reasons import REASON_PHRASES
 
@@ -26,7 +26,6 @@ __all__ = [
 Format: TypeAlias = Callable[[Answered, float], str]
 """A line about an answered request that took so many seconds, without a newline."""
 
-CLIENT_GONE: Final = 499  # nginx's status for a client that left before it got an answer
 ATOM: Final = re.compile(r"%(?:(%)|\((?:\{([^{}]+)\}([ioe])|([A-Za-z]+))\)s)")
 
 _PHRASES: Final = REASON_PHRASES | {CLIENT_GONE: "Client Closed Request"}
@@ -38,13 +37,6 @@ _ESCAPES: Final = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 1
 
 
 # What is known of a request.
-
-
-def status_of(answered: Answered) -> int:
-    """What the client got; without an answer 499 if it left, 0 if we ended the request."""
-    if status := answered.final_status:
-        return status
-    return CLIENT_GONE if answered.end_reason in ("", "client-disconnect") else 0
 
 
 def phrase_of(answered: Answered) -> str:
