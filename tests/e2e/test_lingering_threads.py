@@ -116,3 +116,12 @@ def test_a_second_signal_to_workers(loop: Flavour) -> None:
         server.send_signal(signal.SIGTERM)
         judge_end(server)
         assert not server.stderr.lines_with("is killed")
+
+
+def test_workers_whose_event_loop_has_ended_are_not_held_to_be_stuck(loop: Flavour) -> None:
+    options = ("--timeout-worker-healthcheck", "2", "--timeout-graceful-shutdown", "4")
+    with serve_with_workers("lingering:app", loop, *options) as server:
+        fetch(server.address, "/thread")
+        server.send_signal(signal.SIGTERM)
+        judge_end(server)
+        assert not server.stderr.lines_with("is killed")

@@ -9,7 +9,17 @@ from contextlib import asynccontextmanager
 import anyio
 import pytest
 
-from trioserve._supervisor.control import Drain, Failed, Force, Heartbeat, Link, Message, Ready, WantsReplacement
+from trioserve._supervisor.control import (
+    Drain,
+    Failed,
+    Force,
+    Heartbeat,
+    LastHeartbeat,
+    Link,
+    Message,
+    Ready,
+    WantsReplacement,
+)
 from trioserve._supervisor.process import WorkerProcess
 from trioserve._supervisor.workers import Patience, Pulse, Stop, Worker
 from trioserve.testing import seconds_passed, settled
@@ -204,6 +214,19 @@ async def test_who_stands_still_is_killed_but_not_while_it_starts(
         "Worker 4711 is killed: its event loop has stood still for 8 seconds",
         "Worker 4711 stood here when it ended:\nFile app.py, line 1",
     ]
+
+
+async def test_who_has_served_takes_its_own_time_to_end(process: PlayedProcess) -> None:
+    """Its threads, or Python itself, may go on for longer than an event loop may stand still."""
+    async with living(process, Patience(healthcheck=8, shutdown=30)) as worker:
+        process.far.send(Ready())
+        process.far.send(Heartbeat())
+        process.far.send(LastHeartbeat())
+        await worker.settled.wait()
+        await anyio.sleep(1000)
+        assert process.deaths == []
+        process.exit(0)
+    assert worker.exit_code == 0
 
 
 async def test_who_does_not_stop_in_time_is_killed(process: PlayedProcess, caplog: pytest.LogCaptureFixture) -> None:

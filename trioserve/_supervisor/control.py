@@ -18,8 +18,8 @@ import anyio
 from trioserve._server.listeners import Bound
 
 __all__ = [
-    "Drain", "Failed", "Force", "Heartbeat", "LastWords", "Link", "Message", "Question", "Ready", "Reply", "Sockets",
-    "Start", "WantsReplacement", "WantsSockets",
+    "Drain", "Failed", "Force", "Heartbeat", "LastHeartbeat", "LastWords", "Link", "Message", "Question", "Ready",
+    "Reply", "Sockets", "Start", "WantsReplacement", "WantsSockets",
 ]
 
 RECEIVE_BYTES: Final = 64 * 1024
@@ -112,6 +112,11 @@ class Heartbeat:
 
 
 @dataclass(frozen=True, slots=True)
+class LastHeartbeat:
+    """It need not turn any longer: the server has ended. The process bounds the time until its own end."""
+
+
+@dataclass(frozen=True, slots=True)
 class WantsReplacement:
     """It has served its time, and goes on until somebody takes its place."""
 
@@ -150,8 +155,8 @@ class Reply:
 
 
 Message: TypeAlias = (
-    Start | Sockets | Drain | Force | Question | WantsSockets | Ready | Heartbeat | WantsReplacement | Failed
-    | LastWords | Reply
+    Start | Sockets | Drain | Force | Question | WantsSockets | Ready | Heartbeat | LastHeartbeat | WantsReplacement
+    | Failed | LastWords | Reply
 )
 
 _KINDS: Final[dict[str, type[Message]]] = {

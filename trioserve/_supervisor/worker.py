@@ -28,6 +28,7 @@ from trioserve._supervisor.control import (
     Failed,
     Force,
     Heartbeat,
+    LastHeartbeat,
     Link,
     Message,
     Question,
@@ -172,12 +173,17 @@ class _Report:
         self._started.set()
 
     async def run(self, *, task_status: anyio.abc.TaskStatus[None]) -> None:
-        """Show that the event loop turns, from when it has to."""
+        """Show that the event loop turns, as long as it has to: until this is cancelled, because the server ended."""
         task_status.started()
         await self._started.wait()
-        while self._healthcheck is not None:
-            self._link.send(Heartbeat())
-            await anyio.sleep(self._healthcheck / BEATS)
+        if self._healthcheck is None:
+            return
+        try:
+            while True:
+                self._link.send(Heartbeat())
+                await anyio.sleep(self._healthcheck / BEATS)
+        finally:
+            self._link.send(LastHeartbeat())
 
 
 class _Supervision:

@@ -14,6 +14,7 @@ from trioserve._supervisor.control import (
     Drain,
     Failed,
     Force,
+    LastHeartbeat,
     LastWords,
     Message,
     Question,
@@ -54,18 +55,23 @@ class Pulse:
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
         self._heard = False
+        self._is_over = False
 
     def beat(self) -> None:
         """Something was heard."""
         self._heard = True
 
+    def end(self) -> None:
+        """Nothing has to be heard any longer."""
+        self._is_over = True
+
     async def wait_until_lost(self) -> None:
-        """Return when nothing was heard for too long, from now on."""
+        """Return when nothing was heard for too long, from now on and until the end."""
         missed = 0
         while missed < MISSES:
             self._heard = False
             await anyio.sleep(self.seconds / MISSES)
-            missed = 0 if self._heard else missed + 1
+            missed = 0 if self._heard or self._is_over else missed + 1
 
 
 class Stop:
@@ -226,6 +232,8 @@ class Worker:
                 case WantsReplacement(reason):
                     self.wants_replacement = reason
                     self._on_wish()
+                case LastHeartbeat() if self._pulse is not None:
+                    self._pulse.end()
                 case Failed():
                     self.failure = message
                 case LastWords(metrics):
