@@ -88,6 +88,28 @@ async def test_a_quiet_websocket_stays_open(options: dict[str, Any], ping_interv
     assert codes == [4001]
 
 
+async def test_a_client_that_answers_no_ping_is_given_up(options: dict[str, Any]) -> None:
+    """Whatever it does on other streams."""
+    codes: list[int] = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            await reply(send)
+        else:
+            await echo(dict(scope, state=codes), receive, send)
+
+    async with serving(app, **options, ws_ping_interval=20, ws_ping_timeout=10) as site, http2_client(site) as client:
+        stream = await shake_hands(client)
+        await anyio.sleep(0.5)  # so that nothing comes from the client at the moment when the time is over
+        for second in range(30):
+            assert codes == [], second
+            assert (await client.get()).ended
+            await anyio.sleep(1)
+        assert (await client.get()).ended
+        assert client.answers[stream].reset is not None
+    assert codes == [1006]
+
+
 async def test_8441_5_a_reset_is_1006(options: dict[str, Any]) -> None:
     codes: list[int] = []
 

@@ -36,6 +36,7 @@ log = logging.getLogger("trioserve")
 
 SUCCESSES: Final = range(200, 400)  # statuses of answers that are no errors
 CONTINUE: Final = [status_field(100)]
+ALL_HAS_LEFT: Final = 2**62  # bytes, more than a connection can carry
 
 
 class Carrier(Protocol):
@@ -285,11 +286,17 @@ class Http2Stream:
         return 0 if self.lost else self._connection.codec.engine.queued_body_size(self.id)
 
     def untaken(self) -> int:
-        """While the stream's window is open, what the client takes of other streams is progress, too."""
+        """While the stream's window is open, what the client takes of other streams is progress, too.
+
+        When all has left, the number is smaller than before, and what is on its way below is left of it.
+        """
         engine = self._connection.codec.engine
+        queued = engine.queued_body_size(self.id)
+        if not queued:
+            return self._connection.stream.untaken() - ALL_HAS_LEFT
         if engine.stream_remote_window_size(self.id) > 0:
-            return engine.queued_body_size(self.id) - self._connection.sender.sent_bytes
-        return engine.queued_body_size(self.id)
+            return queued - self._connection.sender.sent_bytes
+        return queued
 
     def _on_stuck(self) -> None:
         """The client has taken nothing for the whole write timeout."""
