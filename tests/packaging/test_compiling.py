@@ -16,7 +16,7 @@ SOURCES = [source for place in PLACES for source in (place.rglob("*.py") if plac
 
 
 def hatch_build() -> Any:
-    spec = importlib.util.spec_from_file_location("hatch_build", ROOT / "hatch_build.py")
+    spec = importlib.util.spec_from_file_location("hatch_build", ROOT / HOOK["path"])
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)

@@ -84,7 +84,7 @@ def test_the_source_distribution_has_what_a_contributor_needs(sdist: Path) -> No
     with tarfile.open(sdist) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
     needed = {
-        "CONTRIBUTING.md", "SECURITY.md", "hatch_build.py", "noxfile.py", ".ci/run", "tests/conftest.py",
+        "CONTRIBUTING.md", "SECURITY.md", ".ci/hatch_build.py", "noxfile.py", ".ci/run", "tests/conftest.py",
         "docs/conf.py",
     }  # fmt: skip
     assert needed - names == set()
