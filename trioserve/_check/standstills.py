@@ -1,7 +1,7 @@
 """Calls that block and that nobody has a name for: the event loop stood still, and a thread has looked where.
 
 A machine that is busy, an import or a cache that is filled may hold up a loop as well, once. So a request during which
-the loop stood still is sent a second time, and only what is seen then is a finding.
+the loop stood still is sent a second time, and only a function in which it stands both times is a finding.
 """
 
 from collections.abc import Iterator
@@ -44,12 +44,12 @@ class Standstills:
     def process_stood(self, seconds: float) -> None:
         """That is the machine's doing."""
 
-    def findings(self, request: str) -> list[Finding]:
-        """One for each function."""
+    def findings(self, request: str, before: "Standstills") -> list[Finding]:
+        """One for each function in which the loop has stood still ``before``, too, during the same request."""
         text = "seen by the clock: the event loop stood still, and every other request with it,"
         return [
             Finding("blocking", text, line, request=request, seconds=seconds)
-            for line, seconds in self.places.values()]
+            for function, (line, seconds) in self.places.items() if function in before.places]
 
     def _add(self, function: str, line: str, seconds: float) -> None:
         _, longest = self.places.get(function, ("", 0.0))

@@ -39,7 +39,7 @@ class TrialClient:
         self._note(request, answer, outcome)
         if stood.places:
             _, stood_again = await self._send(request)
-            outcome.findings += stood_again.findings(str(request))
+            outcome.findings += stood_again.findings(str(request), stood)
 
     async def _send(self, request: TrialRequest) -> tuple[Answer, Standstills]:
         answer = Answer()
