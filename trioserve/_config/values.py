@@ -19,9 +19,9 @@ _SECONDS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 _BYTES: Final = {"KiB": 1024, "MiB": 1024**2, "GiB": 1024**3}
 _AMOUNT_OF_MEMORY: Final = r"([0-9]+)(KiB|MiB|GiB)"
 _LENGTH_OF_TIME: Final = r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h)"
-_LIKE_AN_AMOUNT: Final[dict[type, tuple[re.Pattern[str], Iterable[str]]]] = {
-    int: (re.compile(r"[0-9.]+ ?[KMG]i?B?", re.IGNORECASE), _BYTES),
-    float: (re.compile(r"[0-9.]+ ?[a-z]+", re.IGNORECASE), _SECONDS),
+_LIKE_AN_AMOUNT: Final[dict[type, tuple[str, Iterable[str]]]] = {
+    int: (r"[0-9.]+ ?[KMG]i?B?", _BYTES),
+    float: (r"[0-9.]+ ?[a-z]+", _SECONDS),
 }
 """Texts that somebody means to be a number with a unit, and the units that there are."""
 _SWITCH: Final = {
@@ -180,7 +180,7 @@ def _units(value: Any, kind: type) -> str:
     if not isinstance(value, str) or kind not in _LIKE_AN_AMOUNT:
         return ""
     form, units = _LIKE_AN_AMOUNT[kind]
-    return f"; units are {', '.join(units)}" if form.fullmatch(value) else ""
+    return f"; units are {', '.join(units)}" if re.fullmatch(form, value, re.IGNORECASE) else ""
 
 
 def _in_bounds(name: str, value: Any, kind: type, hint: Any, known: Option) -> Any:
