@@ -26,6 +26,7 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="runs Debian's p
 BACKENDS: Final = (Flavour("trio"), Flavour("asyncio"))
 CLIENT: Final = "127.0.0.2"     # an address that no proxy has and that nobody trusts
 BETWEEN_STEPS: Final = 60       # requests
+GO_LOSES_A_BODY: Final = "http: invalid Read on closed Body"  # see the guide about Caddy
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,7 @@ class Front:
     bytes_only: bool = False    # it knows nothing of HTTP, and sends PROXY headers
     http2: bool = False         # spoken with the instances
     workers: bool = False       # behind it is one server with two workers, and reloading it is the restart
+    own_loss: str = ""          # what it logs when it loses a request by itself, whatever the server does
 
 
 FRONTS: Final = {
@@ -51,7 +53,7 @@ FRONTS: Final = {
     "haproxy-tcp-unix": Front(partial(haproxy, tcp=True), unix=True, bytes_only=True),
     "caddy": Front(caddy, workers=True),
     "caddy-unix": Front(caddy, unix=True, workers=True),
-    "caddy-http2": Front(partial(caddy, http2=True), http2=True, workers=True),
+    "caddy-http2": Front(partial(caddy, http2=True), http2=True, workers=True, own_loss=GO_LOSES_A_BODY),
     "apache": Front(apache, workers=True),
     "apache-unix": Front(apache, unix=True, workers=True),
     "traefik": Front(traefik, workers=True),
@@ -231,7 +233,7 @@ def test_connections_to_the_instances_are_kept(name: str, tmp_path: Path) -> Non
 
 @contextmanager
 def loaded(site: Site) -> Iterator[Load]:
-    """Clients ask without a pause while the block runs, and not one request of theirs is lost."""
+    """Clients ask without a pause while the block runs, and not one request of theirs is lost by the server."""
     load = Load(site.proxy.address)
     try:
         load.wait_for_more(BETWEEN_STEPS)
@@ -239,7 +241,11 @@ def loaded(site: Site) -> Iterator[Load]:
         load.wait_for_more(BETWEEN_STEPS)
     finally:
         load.stop()
-    assert load.lost == []
+    own_loss = site.front.own_loss
+    if not own_loss:
+        assert load.lost == []
+    elif load.lost:
+        site.proxy.stderr.wait_for(own_loss, times=len(load.lost))
 
 
 def test_a_rolling_restart_loses_nothing(site: Site) -> None:

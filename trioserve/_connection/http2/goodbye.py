@@ -19,7 +19,8 @@ from trioserve._types import Fields
 
 __all__ = ["Goodbye"]
 
-NOTICE_SECONDS: Final = 1.0  # for requests that were on the way when the client heard of the end
+NOTICE_SECONDS: Final = 1.0  # for a client to say that it has heard of the end
+BEGUN_SECONDS: Final = 0.1  # for the requests that it had begun by then
 FIRST_SECONDS: Final = 1.0  # for the first request of a client that has just connected
 PING: Final = b"goodbye."
 
@@ -28,7 +29,8 @@ class Goodbye:
     """Of one connection, in two steps: a notice that takes every request, and the end, which names the last one taken.
 
     A client connects because it has a request. HAProxy 2.6 answers 502 for a request that it has not sent yet when the
-    notice comes. So a new connection hears the notice after its first request.
+    notice comes. So a new connection hears the notice after its first request. Go's client numbers a request, and may
+    acknowledge the ping before it sends the request. So the second step comes a moment after the acknowledgement.
 
     Attributes:
         is_announced: the client has been told that there will be an end.
@@ -39,7 +41,7 @@ class Goodbye:
     """
 
     __slots__ = (
-        "_answered", "_asked", "_new_until", "_scope", "_sender", "_stream", "_stream_over", "is_announced",
+        "_answered", "_asked", "_left", "_new_until", "_scope", "_sender", "_stream", "_stream_over", "is_announced",
         "is_final", "is_leaving", "last_stream_id", "requests",
     )  # fmt: skip
 
@@ -49,6 +51,7 @@ class Goodbye:
         self._new_until = now + FIRST_SECONDS
         self._asked: anyio.Event | None = None  # made by who waits for the first request
         self._answered: anyio.Event | None = None  # made with the ping
+        self._left: anyio.Event | None = None  # made by who waits for the requests that have begun
         self._stream_over: anyio.Event | None = None  # made for who waits for it
         self._scope: anyio.CancelScope | None = None  # of ``close``
         self.is_announced = self.is_leaving = self.is_final = False
@@ -86,9 +89,7 @@ class Goodbye:
         if self._answered is None:
             await self._first_request()
         if not self._stream.lost:
-            answered = self._answered or self.announce()
-            with anyio.move_on_after(NOTICE_SECONDS):
-                await answered.wait()
+            await self._requests_on_the_way()
         if not self.is_final and not self._stream.lost:
             self.say_last(NO_ERROR)
 
@@ -98,9 +99,17 @@ class Goodbye:
             with anyio.move_on_at(self._new_until):
                 await self._asked.wait()
 
+    async def _requests_on_the_way(self) -> None:
+        answered = self._answered or self.announce()
+        self._left = left = anyio.Event()
+        with anyio.move_on_after(NOTICE_SECONDS):
+            await answered.wait()
+            with anyio.move_on_after(BEGUN_SECONDS):
+                await left.wait()
+
     def stop_waiting(self) -> None:
         """The client will say nothing any more."""
-        for event in (self._asked, self._answered):
+        for event in (self._asked, self._answered, self._left):
             if event is not None:
                 event.set()
 
