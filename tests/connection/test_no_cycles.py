@@ -18,6 +18,7 @@ from trioserve._connection.http1 import Http1Connection
 from trioserve._connection.http2.body import Http2Inlet
 from trioserve._connection.http2.connection import Http2Connection
 from trioserve._connection.http2.goodbye import Goodbye
+from trioserve._connection.http2.reception import Reception
 from trioserve._connection.http2.sender import Sender
 from trioserve._connection.http2.stream import Http2Stream
 from trioserve._connection.parts import Parts
@@ -61,7 +62,9 @@ async def do_nothing(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 OF_A_REQUEST: Final = (Exchange, Http1Inlet, Http2Inlet, Http2Stream, Parts, Request, Supervision, WholeBody)
-OF_A_CONNECTION: Final = (Connection, Farewell, Goodbye, Http1Connection, Http2Connection, Patience, Sender)
+OF_A_CONNECTION: Final = (
+    Connection, Farewell, Goodbye, Http1Connection, Http2Connection, Patience, Reception, Sender,
+)
 
 
 def alive(*kinds: type) -> list[Any]:

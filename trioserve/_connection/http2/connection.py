@@ -7,19 +7,17 @@ it, and a successor holds the connection.
 
 import logging
 from collections.abc import Awaitable, Sequence
-from typing import TYPE_CHECKING
 
 import anyio
 import anyio.lowlevel
 
 from trioserve._asgi import ScopeFactory
-from trioserve._asgi.http2_response import Http2Response, StandingPairs, bare_head
+from trioserve._asgi.http2_response import StandingPairs
 from trioserve._complaints import complain
 from trioserve._connection.boundary import guarded, report_bug
 from trioserve._connection.context import ServerContext
-from trioserve._connection.exchange import Exchange
-from trioserve._connection.http2.body import Http2Inlet
 from trioserve._connection.http2.goodbye import Goodbye
+from trioserve._connection.http2.reception import Reception
 from trioserve._connection.http2.sender import Sender
 from trioserve._connection.http2.stream import Http2Stream
 from trioserve._connection.http2.streams import Http2Streams
@@ -28,17 +26,11 @@ from trioserve._connection.inline import continue_as_it_is
 from trioserve._connection.look import Awaited, Phase, RequestLook, awaited
 from trioserve._connection.patience import Patience
 from trioserve._connection.records import InProgress
-from trioserve._connection.refused import Refused
 from trioserve._connection.request import Request
 from trioserve._connection.turn import Turn
-from trioserve._errors import ClientDisconnected, PeerError
-from trioserve._protocol import Meaning, RequestHead
-from trioserve._protocol.http2.frames import PROTOCOL_ERROR, REFUSED_STREAM, FieldSectionTooLarge, Http2Error
+from trioserve._errors import ClientDisconnected
+from trioserve._protocol.http2.frames import PROTOCOL_ERROR, FieldSectionTooLarge, Http2Error
 from trioserve._streams import ByteStream, Cancellable, CancellableNursery, TaskFunction
-from trioserve._types import Fields
-
-if TYPE_CHECKING:
-    from trioserve._connection.http2.stream import Http2Answer
 
 __all__ = ["Http2Connection"]
 
@@ -53,8 +45,8 @@ class Http2Connection:
     """
 
     __slots__ = (
-        "_goodbye", "_holder", "_nursery", "_patience", "_streams", "_terms", "_turn", "client_left", "codec", "ctx",
-        "scopes", "sender", "stream",
+        "_goodbye", "_holder", "_nursery", "_patience", "_reception", "_streams", "_terms", "_turn", "client_left",
+        "codec", "ctx", "scopes", "sender", "stream",
     )  # fmt: skip
 
     def __init__(
@@ -73,8 +65,9 @@ class Http2Connection:
         self._streams = Http2Streams()
         self._patience = Patience(stream, ctx, self._on_stuck)
         self.sender = stream.observer = Sender(
-            stream, self.codec, self._patience, self._on_over, self._on_broken_off)
+            stream, self.codec, self._patience, self._on_over, self._streams.break_off)
         self._goodbye = Goodbye(stream, self.sender, ctx.clock())
+        self._reception = Reception(self, self._streams, self._goodbye, terms)
 
     def begin(self, early: bytes) -> None:
         """``early``: what has been received already."""
@@ -166,16 +159,17 @@ class Http2Connection:
     def _take_in(self, data: bytes) -> None:
         self.sender.collects = True
         try:
-            self.codec.receive_data(data, self.ctx.clock(), self)
+            self.codec.receive_data(data, self.ctx.clock(), self._reception)
         except FieldSectionTooLarge as exc:
-            self._refuse_unread(exc)
+            self._reception.refuse_unread(exc)
+            self._on_client_left()
 
     def _await_something(self) -> None:
         """Let the right time run: for the rest of a head, or for the next request when there is none."""
         patience, timeouts = self._patience, self.ctx.timeouts
         if patience.is_over and patience.expects is self._terms.idle:
             patience.begin_anew()
-            self._leave_soon()  # a request may be on the way, or has just come
+            self.leave_soon()  # a request may be on the way, or has just come
         if self.codec.guard.in_field_section:
             if patience.expects is not timeouts.header:
                 patience.stop()
@@ -195,103 +189,6 @@ class Http2Connection:
     @property
     def _has_finished(self) -> bool:
         return self._patience.is_over or (self._goodbye.is_final and not self._streams)
-
-    # What the engine tells.
-
-    def on_request(self, stream_id: int, fields: Fields, ends: bool) -> None:
-        is_one_too_many = self._streams.open_count >= self._terms.max_streams and not self._streams.make_room()
-        if self._goodbye.refuses(stream_id) or is_one_too_many:
-            self.ctx.lifetime.strike("limit_http2_streams" if is_one_too_many else "")
-            self._reset(stream_id, REFUSED_STREAM)
-            return
-        self._goodbye.take(stream_id)
-        if self._goodbye.requests == self.ctx.requests_per_connection:
-            self._leave_soon()
-        stream = Http2Stream(stream_id, self)
-        try:
-            head = self.codec.heads.read(fields, ends=ends)
-        except PeerError as exc:
-            self._refuse(stream, fields, exc, ends=ends)
-            return
-        if not ends:
-            stream.expect_body(head, self._terms.limits.body)
-        stream.response = response = Http2Response(head, self._terms.standing_fields)
-        stream.answer = self._new_answer(head, response, stream)
-        self._streams.add(stream)
-        self._streams.waiting.append(stream)
-
-    def _new_answer(self, head: RequestHead, response: Http2Response, stream: Http2Stream) -> "Http2Answer":
-        if head.meaning.offers_websocket and self.ctx.websockets is not None:
-            # wsproto brings h11 along: a quarter of a server's start, which most servers never need.
-            from trioserve._connection.websocket.session import WebSocket
-
-            return WebSocket(head, response, stream, stream, self.ctx.websockets)
-        return Exchange(head, response, stream, stream.inlet, stream)
-
-    def _refuse(self, stream: Http2Stream, fields: Fields, refusal: PeerError, *, ends: bool) -> None:
-        """What is no request is reset (RFC 9113 §8.1.1); one that is too large, or for something else, is told so."""
-        if refusal.status == 400:
-            complain(log, "%s: %s", self.stream.peer, refusal, level=logging.DEBUG)
-            self._reset(stream.id, PROTOCOL_ERROR)
-        else:
-            head = RequestHead("", b"", "", b"", b"", [], Meaning("2", True, None, False, False))
-            if not ends:
-                stream.expect_body(head, self._terms.limits.body)
-            stream.response = Http2Response(head, self._terms.standing_fields)
-            stream.is_running = False
-            self._streams.add(stream)
-            stream.answer_refusal(refusal, with_body=(b":method", b"HEAD") not in fields)
-        self._note_refused(fields, refusal)
-
-    def _refuse_unread(self, refusal: FieldSectionTooLarge) -> None:
-        """Answer it past the engine, which has not seen it, and read no more. What was asked before is answered."""
-        complain(log, "%s: %s", self.stream.peer, refusal, level=logging.DEBUG)
-        head = bare_head(refusal.status, self._terms.standing_fields)
-        self._goodbye.refuse_last(refusal, head, self.codec.engine.table_bytes)
-        self._note_refused([], refusal)
-        self._on_client_left()
-
-    def _note_refused(self, fields: Fields, refusal: PeerError) -> None:
-        self.ctx.lifetime.strike(refusal.limit)
-        if self.ctx.recorder is not None:
-            self.ctx.recorder.refused(Refused.from_fields(fields, refusal, self.stream.peer))
-
-    def on_body(self, stream_id: int, data: bytes, ends: bool) -> None:
-        stream = self._streams.get(stream_id)
-        if stream is not None and isinstance(stream.inlet, Http2Inlet):
-            try:
-                stream.inlet.feed(data, ends)
-                if ends and stream.skips_body:
-                    self.on_stream_sent(stream)
-            except PeerError as exc:
-                complain(log, "%s: %s", self.stream.peer, exc, level=logging.DEBUG)
-                stream.reset(PROTOCOL_ERROR)
-                self.codec.count_reset(stream_id, self.ctx.clock())
-        elif data:
-            self.codec.engine.acknowledge_received_data(len(data), stream_id)
-
-    def is_open(self, stream_id: int) -> bool:
-        return self._streams.get(stream_id) is not None
-
-    def on_reset(self, stream_id: int, *, provoked: bool) -> None:
-        self._on_broken_off(stream_id)
-        if provoked:
-            self.codec.count_reset(stream_id, self.ctx.clock())
-
-    def _on_broken_off(self, stream_id: int) -> None:
-        """Nothing more can be sent on it, and nothing comes."""
-        stream = self._streams.get(stream_id)
-        if stream is not None:
-            self._streams.drop_waiting(stream)
-            stream.inlet.stop_waiting()
-            stream.on_lost()
-
-    def on_pong(self) -> None:
-        self._goodbye.on_pong()
-
-    def _reset(self, stream_id: int, code: int) -> None:
-        self.codec.engine.reset_stream(stream_id, code)
-        self.codec.count_reset(stream_id, self.ctx.clock())
 
     # What the streams tell and ask.
 
@@ -336,10 +233,10 @@ class Http2Connection:
     def drain(self) -> None:
         """Streams in progress are finished; then the connection is closed."""
         self.announce_end()
-        self._leave_soon()
+        self.leave_soon()
         self._streams.drain()
 
-    def _leave_soon(self) -> None:
+    def leave_soon(self) -> None:
         if not self._goodbye.is_leaving and not self.stream.lost:  # at the end of a lost one no task can be started
             self._goodbye.is_leaving = True
             self.start_child(self._leave)
@@ -428,7 +325,7 @@ class Http2Connection:
     def forget(self) -> None:
         """All tasks have ended: let go of whatever knows this connection, so that no cycle stays."""
         self.stream.observer = None
-        del self._patience, self.sender, self._goodbye
+        del self._patience, self.sender, self._goodbye, self._reception
 
     def _on_stuck(self) -> None:
         """The client has taken nothing for the whole write timeout."""

@@ -91,6 +91,14 @@ class Http2Streams:
         stream.forget()
         return True
 
+    def break_off(self, stream_id: int) -> None:
+        """Nothing more can be sent on that stream, and nothing comes."""
+        stream = self._open.get(stream_id)
+        if stream is not None:
+            self.drop_waiting(stream)
+            stream.inlet.stop_waiting()
+            stream.on_lost()
+
     # What happens to all of them.
 
     def in_progress(self) -> list["Http2Answer"]:
