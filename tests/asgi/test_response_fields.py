@@ -15,7 +15,8 @@ from tests.helpers.response_reading import (
     start,
 )
 from trioserve._asgi.http1_response import error_response
-from trioserve._errors import AppError
+from trioserve._asgi.http2_response import Http2Response
+from trioserve._errors import AppError, PeerError
 
 LINE_1_0 = head_of(version="1.0")
 KEEP_1_0 = head_of(b"Connection: keep-alive", version="1.0")
@@ -316,7 +317,8 @@ def test_values_of_special_fields_are_bytes(name: bytes, value: Any) -> None:
 
 @pytest.mark.parametrize("status", [400, 404, 408, 413, 414, 431, 500, 501, 503, 504, 505])
 def test_error_response_is_a_whole_answer(status: int) -> None:
-    view = read_response(error_response(status, "no such thing \N{LATIN SMALL LETTER E WITH ACUTE}", standing_fields))
+    refusal = PeerError(status, "no such thing \N{LATIN SMALL LETTER E WITH ACUTE}")
+    view = read_response(error_response(refusal, standing_fields))
     assert (view.status, view.body) == (status, "no such thing \N{LATIN SMALL LETTER E WITH ACUTE}\n".encode())
     assert dict(view.headers)[b"content-type"] == b"text/plain; charset=utf-8"
     assert not view.reusable
@@ -324,12 +326,24 @@ def test_error_response_is_a_whole_answer(status: int) -> None:
 
 
 def test_error_response_to_head_has_no_body() -> None:
-    wire = error_response(500, "text", standing_fields, with_body=False)
+    wire = error_response(PeerError(500, "text"), standing_fields, with_body=False)
     assert wire.endswith(b"\r\n\r\n")
     assert read_response(wire, "HEAD").status == 500
     assert dict(read_response(wire, "HEAD").headers)[b"content-length"] == b"5"
 
 
 def test_error_response_with_further_fields() -> None:
-    wire = error_response(503, "busy", standing_fields, headers=[(b"retry-after", b"1")])
-    assert (b"retry-after", b"1") in read_response(wire).headers
+    wire = error_response(PeerError(426, "other version", ((b"upgrade", b"h2c"),)), standing_fields)
+    assert (b"upgrade", b"h2c") in read_response(wire).headers
+
+
+@pytest.mark.parametrize("status", [400, 500, 503, 504])
+def test_only_who_may_come_again_is_told_when(status: int) -> None:
+    """RFC 9110 §10.2.3."""
+    refusal = PeerError(status, "busy")
+    in_http1 = read_response(error_response(refusal, standing_fields)).headers
+    in_http2 = Http2Response(head_of(), lambda response: [])
+    assert in_http2.refuse(refusal) == b"busy\n"
+    assert ((b"retry-after", b"1") in in_http1) is (status == 503)
+    assert in_http2.response_head is not None
+    assert ((b"retry-after", b"1") in in_http2.response_head) is (status == 503)

@@ -2,7 +2,8 @@
 
 from trioserve._asgi.file_message import FileMessage
 from trioserve._asgi.origin import ProxyHeaders, host_of
-from trioserve._asgi.response import MESSAGE_COST, RUN_BYTES, Dated, Response, error_body
+from trioserve._asgi.own_answers import Dated, error_body
+from trioserve._asgi.response import MESSAGE_COST, RUN_BYTES, Response
 from trioserve._asgi.scope import ASGI_VERSION, ScopeFactory
 from trioserve._asgi.states import BODY, COMPLETE, FIRST_BODY, START, State
 from trioserve._asgi.tls import tls_extension

@@ -1,11 +1,13 @@
 """The bytes of one response in HTTP/1.1: status line, field lines, framing, and whether the connection persists."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from trioserve._asgi.fields import Pair, field_lines
-from trioserve._asgi.response import Dated, PlainAnswer, Response, error_body
+from trioserve._asgi.own_answers import Dated, PlainAnswer, error_answer
+from trioserve._asgi.response import Response
 from trioserve._asgi.states import BODY, COMPLETE
+from trioserve._errors import PeerError
 from trioserve._protocol.events import RequestHead
 from trioserve._protocol.reasons import REASON_PHRASES
 
@@ -115,16 +117,9 @@ class Http1Response(Response):
         )  # fmt: skip
 
 
-def error_response(
-    status: int, text: str, standing_fields: StandingFields, *, with_body: bool = True, headers: Iterable[Pair] = (),
-) -> bytes:
+def error_response(refusal: PeerError, standing_fields: StandingFields, *, with_body: bool = True) -> bytes:
     """A whole plain text answer that ends the connection."""
-    body = error_body(text)
-    fields = [
-        (b"content-type", b"text/plain; charset=utf-8"),
-        (b"content-length", b"%d" % len(body)),
-        (b"connection", b"close"),
-        *headers,
-    ]
-    head = _STATUS_LINES[status] + field_lines(fields) + standing_fields(PlainAnswer())
+    fields, body = error_answer(refusal)
+    lines = field_lines([*fields, (b"connection", b"close")])
+    head = _STATUS_LINES[refusal.status] + lines + standing_fields(PlainAnswer())
     return head + body if with_body else head

@@ -4,8 +4,10 @@ from collections.abc import Callable
 from typing import Final, TypeAlias
 
 from trioserve._asgi.fields import Pair, check_values
-from trioserve._asgi.response import Dated, PlainAnswer, Response
+from trioserve._asgi.own_answers import Dated, PlainAnswer, error_answer
+from trioserve._asgi.response import Response
 from trioserve._asgi.states import COMPLETE
+from trioserve._errors import PeerError
 from trioserve._protocol.events import RequestHead
 from trioserve._protocol.websocket.handshake import Handshake
 from trioserve._types import Fields
@@ -53,6 +55,13 @@ class Http2Response(Response):
         self.response_head: Fields | None = None
         self.ends = False
         self.trailers: list[Pair] | None = None
+
+    def refuse(self, refusal: PeerError) -> bytes:
+        """The server answers, not the application. Returns the body; nothing follows it."""
+        fields, body = error_answer(refusal)
+        self.response_head = [status_field(refusal.status), *fields, *self._standing_fields(PlainAnswer())]
+        self.ends = True
+        return body
 
     @property
     def cut_is_visible(self) -> bool:

@@ -4,7 +4,7 @@ Pure: it neither waits nor sends. How the response looks on the wire is the busi
 """
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final
 
 from trioserve._asgi.fields import (
     CONNECTION,
@@ -31,7 +31,7 @@ from trioserve._types import Message
 if TYPE_CHECKING:
     from trioserve._protocol.websocket.handshake import Handshake
 
-__all__ = ["MESSAGE_COST", "RUN_BYTES", "Dated", "PlainAnswer", "Response", "error_body"]
+__all__ = ["MESSAGE_COST", "RUN_BYTES", "Response"]
 
 _EXPECTED: Final = (
     "http.response.start", "http.response.body", "http.response.body", "the rest of a file", "http.response.trailers",
@@ -40,20 +40,6 @@ _EXPECTED: Final = (
 _KNOWN_TYPES: Final = (*_EXPECTED[:2], *FILE_TYPES, "http.response.trailers", "http.response.early_hint")
 RUN_BYTES: Final = 128 * 1024  # of body parts that collect, although the application did not wait, and leave together
 MESSAGE_COST: Final = 128  # bytes that even an empty message counts for: nobody sends for ever without giving way
-
-
-class Dated(Protocol):
-    """What decides which standing fields a response gets."""
-
-    has_date: bool
-    has_server: bool
-
-
-class PlainAnswer:
-    """An answer of the server's own gets all of them."""
-
-    has_date = False
-    has_server = False
 
 
 class Response:
@@ -395,8 +381,3 @@ def _as_bytes(data: Any) -> bytes:
     if isinstance(data, (bytes, bytearray, memoryview)):
         return bytes(data)
     raise AppError(f"the body of http.response.body is bytes, not {type(data).__name__}")
-
-
-def error_body(text: str) -> bytes:
-    """What an answer of the server's own says, instead of the application's."""
-    return f"{text}\n".encode()

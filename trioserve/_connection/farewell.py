@@ -12,7 +12,6 @@ from trioserve._complaints import complain
 from trioserve._connection.channel import Inlet
 from trioserve._connection.context import ServerContext
 from trioserve._connection.refused import Refused
-from trioserve._connection.turnstile import RETRY_AFTER_SECONDS
 from trioserve._errors import PeerError
 from trioserve._protocol import Http1Codec, RequestHead
 from trioserve._streams import ByteStream
@@ -97,11 +96,8 @@ class Farewell:
 
     def _answer(self, refusal: PeerError, last: Ended | None) -> None:
         complain(log, "%s: %s", self._stream.peer, refusal, level=logging.DEBUG)
-        retry = [(b"retry-after", b"%d" % RETRY_AFTER_SECONDS)] if refusal.status == 503 else []
-        answer = error_response(
-            refusal.status, refusal.reason, self._ctx.standing_fields,
-            with_body=last is None or last.head.method != "HEAD", headers=[*refusal.fields, *retry],
-        )  # fmt: skip
+        with_body = last is None or last.head.method != "HEAD"
+        answer = error_response(refusal, self._ctx.standing_fields, with_body=with_body)
         self._stream.send_nowait(answer)
         if last is None and self._ctx.recorder is not None:
             head, body = refusal.head or self._codec.trailing_data, answer.partition(b"\r\n\r\n")[2]

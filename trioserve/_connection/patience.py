@@ -9,14 +9,14 @@ from trioserve._connection.context import ServerContext
 from trioserve._connection.timeouts import Timeout, option_of
 from trioserve._streams import Address
 
-__all__ = ["WRITE_LOOKS", "Patience"]
+__all__ = ["WRITE_LOOKS", "Patience", "Unread"]
 
 log = logging.getLogger("trioserve")
 
 WRITE_LOOKS: Final = 8  # for progress, in the length of the write timeout: it strikes at most an eighth late
 
 
-class Awaited(Protocol):
+class Unread(Protocol):
     """A ``ByteStream``, or a stream of HTTP/2, as far as it is waited for."""
 
     @property
@@ -46,7 +46,7 @@ class Patience:
         "_ctx", "_is_late", "_leaves", "_on_stuck", "_progress_at", "_stream", "_untaken", "expects", "is_over",
     )  # fmt: skip
 
-    def __init__(self, stream: Awaited, ctx: ServerContext, on_stuck: Callable[[], None]) -> None:
+    def __init__(self, stream: Unread, ctx: ServerContext, on_stuck: Callable[[], None]) -> None:
         self._stream = stream
         self._ctx = ctx
         self._on_stuck = on_stuck

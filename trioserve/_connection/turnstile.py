@@ -6,9 +6,8 @@ from typing import Final
 
 import anyio
 
-__all__ = ["RETRY_AFTER_SECONDS", "Turnstile"]
+__all__ = ["Turnstile"]
 
-RETRY_AFTER_SECONDS: Final = 1
 QUEUE_SECONDS: Final = 1.0  # longer than a burst, shorter than a client's patience
 
 

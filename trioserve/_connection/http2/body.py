@@ -39,12 +39,11 @@ class Http2Inlet:
     Attributes:
         awaits_continue: the client keeps the body back until it is told that somebody wants it (RFC 9110 §10.1.1).
         has_ended: the client has sent all of it.
-        is_skipped: what comes is dropped, and the stream is over with the end of it.
     """
 
     __slots__ = (
         "_awaited_bytes", "_awaited_seconds", "_carrier", "_ctx", "_failure", "_is_wanted", "_length", "_limit",
-        "_news", "_parts", "_timeout", "_total", "_turn", "awaits_continue", "has_ended", "is_skipped",
+        "_news", "_parts", "_timeout", "_total", "_turn", "awaits_continue", "has_ended",
     )  # fmt: skip
 
     def __init__(self, carrier: Carrier, ctx: ServerContext, meaning: Meaning, limit: int | None) -> None:
@@ -64,7 +63,6 @@ class Http2Inlet:
         self._turn: Turn | None = None
         self.awaits_continue = meaning.expects_continue
         self.has_ended = False
-        self.is_skipped = False
 
     # What the connection tells.
 
@@ -185,10 +183,6 @@ class Http2Inlet:
         self._is_wanted = False
         self._drop()
         self.wake()
-
-    def begin_to_skip(self) -> None:
-        self.is_skipped = True
-        self.stop_waiting()
 
     async def wait_until_skipped(self) -> None:
         """Until all of it has come, or the client stops, or goes on for too long."""

@@ -12,7 +12,6 @@ import anyio
 import anyio.lowlevel
 
 from trioserve._asgi import ScopeFactory
-from trioserve._asgi.http2_response import StandingPairs
 from trioserve._complaints import complain
 from trioserve._connection.boundary import guarded, report_bug
 from trioserve._connection.context import ServerContext
@@ -181,10 +180,6 @@ class Http2Connection:
         elif patience.expects is not self._terms.idle:
             patience.stop()
             patience.expect(self._terms.idle)
-
-    @property
-    def standing_fields(self) -> StandingPairs:
-        return self._terms.standing_fields
 
     @property
     def _has_finished(self) -> bool:

@@ -7,16 +7,15 @@ from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
 
 import anyio
 
-from trioserve._asgi import ScopeFactory, error_body
-from trioserve._asgi.http2_response import Http2Response, StandingPairs, status_field
+from trioserve._asgi import ScopeFactory
+from trioserve._asgi.http2_response import Http2Response, status_field
 from trioserve._complaints import complain
 from trioserve._connection.context import ServerContext
 from trioserve._connection.http2.body import Http2Inlet
+from trioserve._connection.http2.congestion import Congestion
 from trioserve._connection.http2.sender import Sender
 from trioserve._connection.look import RequestLook
-from trioserve._connection.patience import Patience
 from trioserve._connection.request_body import NO_BODY
-from trioserve._connection.turnstile import RETRY_AFTER_SECONDS
 from trioserve._errors import ClientDisconnected, PeerError
 from trioserve._protocol import RequestHead
 from trioserve._protocol.http2.codec import Http2Codec
@@ -49,9 +48,6 @@ class Carrier(Protocol):
     sender: Sender
     client_left: bool
 
-    @property
-    def standing_fields(self) -> StandingPairs: ...
-
     def start_child(self, function: TaskFunction, *args: object) -> Cancellable: ...
 
     def on_stream_ended(self, stream: "Http2Stream") -> None:
@@ -75,11 +71,12 @@ class Http2Stream:
         lost: nothing can be sent any more: it was reset, or the connection broke.
         congested: bytes wait for a window of the client's, or for the network.
         is_running: the application has not ended.
+        skips_body: the answer has been sent; what still comes of the request is dropped, and its end is the stream's.
     """
 
     __slots__ = (
-        "_connection", "_drain_waits", "_end_waits", "_has_slot", "_is_cancelled", "_patience", "_task", "_watch",
-        "answer", "congested", "id", "inlet", "is_running", "lost", "response",
+        "_congestion", "_connection", "_end_waits", "_has_slot", "_is_cancelled", "_task", "_watch", "answer",
+        "congested", "id", "inlet", "is_running", "lost", "response", "skips_body",
     )  # fmt: skip
 
     response: Http2Response
@@ -94,11 +91,11 @@ class Http2Stream:
         self.lost = False
         self.congested = False
         self.is_running = True
+        self.skips_body = False
         self._has_slot = False  # in the turnstile
         self._is_cancelled = False
-        self._patience: Patience | None = None  # once the client has let it wait
-        self._drain_waits: WaitingTasks | None = None  # made when somebody waits for it
-        self._end_waits: WaitingTasks | None = None  # likewise
+        self._congestion: Congestion | None = None  # once the client has let it wait
+        self._end_waits: WaitingTasks | None = None  # made when somebody waits for it
         self._watch: TaskFunction | None = None  # ends a request without a client
 
     @property
@@ -122,7 +119,9 @@ class Http2Stream:
         answer, turnstile = self.answer, self.ctx.turnstile
         assert answer is not None, "it was not refused"
         try:
-            if turnstile is None or await self._enter(answer):
+            if turnstile is not None:
+                self._has_slot = await answer.enter(turnstile)
+            if turnstile is None or self._has_slot:
                 await answer.run()
         except ClientDisconnected:
             pass  # whoever has waited for it knows
@@ -130,12 +129,6 @@ class Http2Stream:
             complain(log, "Internal error on a stream of %s", self.peer, exc_info=exc)
         finally:
             self._end(answer)
-
-    async def _enter(self, answer: "Http2Answer") -> bool:
-        turnstile = self.ctx.turnstile
-        assert turnstile is not None, "there is a limit"
-        self._has_slot = await answer.enter(turnstile)
-        return self._has_slot
 
     def _end(self, answer: "Http2Answer") -> None:
         self.is_running = False
@@ -159,17 +152,7 @@ class Http2Stream:
     def answer_refusal(self, refusal: PeerError, *, with_body: bool) -> None:
         """The server's own answer, which needs nothing of the request's body."""
         complain(log, "%s: %s", self.peer, refusal, level=logging.DEBUG)
-        body = error_body(refusal.reason)
-        response = self.response
-        fields = [
-            status_field(refusal.status), (b"content-type", b"text/plain; charset=utf-8"),
-            (b"content-length", b"%d" % len(body)), *refusal.fields,
-        ]  # fmt: skip
-        if refusal.status == 503:
-            fields.append((b"retry-after", b"%d" % RETRY_AFTER_SECONDS))
-        response.has_date = response.has_server = False
-        response.response_head = fields + self._connection.standing_fields(response)
-        response.ends = True
+        body = self.response.refuse(refusal)
         self.inlet.stop_waiting()
         self.send_nowait(body if with_body else b"")
 
@@ -235,8 +218,8 @@ class Http2Stream:
         elif unsent and not self.congested:
             self.congested = True
             connection.codec.engine.share(self.id)
-            self._patience = self._patience or Patience(self, self.ctx, self._on_stuck)
-            self._patience.on_congested()
+            self._congestion = self._congestion or Congestion(self, self.ctx, self._on_stuck)
+            self._congestion.begin()
         elif not unsent:
             if self.congested:
                 self._note_drained()
@@ -244,12 +227,9 @@ class Http2Stream:
                 self._finish()
 
     def _note_drained(self) -> None:
-        if self.congested:
+        if self.congested and self._congestion is not None:
             self.congested = False
-            if self._patience is not None:
-                self._patience.on_drained()
-            if self._drain_waits is not None:
-                self._drain_waits.wake()
+            self._congestion.end()
 
     def _finish(self) -> None:
         """All has been sent."""
@@ -259,7 +239,8 @@ class Http2Stream:
         elif self.response.status in SUCCESSES:  # curl 7.88 goes on sending, and hangs
             self.reset(NO_ERROR)
         else:
-            inlet.begin_to_skip()
+            self.skips_body = True
+            inlet.stop_waiting()
             self.start_child(self._skip_body, inlet)
 
     async def _skip_body(self, inlet: Http2Inlet) -> None:
@@ -268,16 +249,9 @@ class Http2Stream:
         if not inlet.has_ended:
             self.reset(NO_ERROR)  # RFC 9113 §8.1
 
-    @property
-    def skips_body(self) -> bool:
-        """The answer has been sent, but not all of the request has come."""
-        return isinstance(self.inlet, Http2Inlet) and self.inlet.is_skipped
-
     async def drain(self) -> None:
-        while self.congested and not self.lost:
-            if self._drain_waits is None:
-                self._drain_waits = self.ctx.new_waiting_tasks()
-            await self._drain_waits.wait()
+        while self.congested and not self.lost and self._congestion is not None:
+            await self._congestion.wait()
         if self.lost:
             raise ClientDisconnected("the client has gone")
 
@@ -342,7 +316,7 @@ class Http2Stream:
 
     def forget(self) -> None:
         """It has ended in every respect: let go of whatever knows it, so that no cycle stays."""
-        self.answer = self._task = self._patience = self._watch = None
+        self.answer = self._task = self._congestion = self._watch = None
         self.inlet = NO_BODY
 
     # What the inlet asks, and a tunnel.
