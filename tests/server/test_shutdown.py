@@ -18,7 +18,7 @@ from tests.helpers.transcripts import get, looks_whole, ok, post, receive_respon
 from trioserve import Config
 from trioserve._connection import Lifetime, Served
 from trioserve._server import Server
-from trioserve._streams.memory import MemoryListener
+from trioserve._streams.memory import MemoryClient, MemoryListener
 from trioserve._types import Receive, Scope, Send
 from trioserve.testing import seconds_passed, settled
 
@@ -624,13 +624,19 @@ async def stepwise(scope: Scope, receive: Receive, send: Send) -> None:
     await part(send, b"two", more=False)
 
 
+async def promised(site: Running, *, request: bytes = get("/"), settle: float = 0.5) -> MemoryClient:
+    """A client with a whole response of ``stepwise``, in the middle of which the shutdown began."""
+    client = site.listener.connect()
+    await client.send_all(request)
+    await client.receive_until(b"one\r\n")
+    site.server.request_shutdown("test", settle=settle)
+    await client.receive_until(b"0\r\n\r\n")
+    return client
+
+
 async def test_a_promise_is_kept_after_the_others_have_left() -> None:
     async with running(LifespanApp(stepwise)) as site:
-        client = site.listener.connect()
-        await client.send_all(get("/"))
-        await client.receive_until(b"one\r\n")
-        site.server.request_shutdown("test", settle=0.5)
-        await client.receive_until(b"0\r\n\r\n")
+        client = await promised(site)
         await anyio.sleep(0.4)
         await client.send_all(get("/"))
         assert CLOSE.encode() in await client.receive_until(b"one\r\n")
@@ -641,11 +647,7 @@ async def test_a_promise_is_kept_after_the_others_have_left() -> None:
 @pytest.mark.parametrize("settle", [0.5, 0.0])
 async def test_a_client_that_does_not_ask_for_what_it_was_promised_is_closed(settle: float) -> None:
     async with running(LifespanApp(stepwise)) as site:
-        client = site.listener.connect()
-        await client.send_all(get("/"))
-        await client.receive_until(b"one\r\n")
-        site.server.request_shutdown("test", settle=settle)
-        await client.receive_until(b"0\r\n\r\n")
+        client = await promised(site, settle=settle)
         with seconds_passed() as elapsed:
             assert await client.receive_rest() == b""
         assert elapsed.seconds == settle
@@ -653,11 +655,7 @@ async def test_a_client_that_does_not_ask_for_what_it_was_promised_is_closed(set
 
 async def test_a_client_that_leaves_in_that_time_is_not_waited_for() -> None:
     async with running(LifespanApp(stepwise)) as site:
-        client = site.listener.connect()
-        await client.send_all(get("/"))
-        await client.receive_until(b"one\r\n")
-        site.server.request_shutdown("test", settle=0.5)
-        await client.receive_until(b"0\r\n\r\n")
+        client = await promised(site)
         with seconds_passed() as elapsed:
             client.send_eof()
             await site.ended.wait()
@@ -666,11 +664,7 @@ async def test_a_client_that_leaves_in_that_time_is_not_waited_for() -> None:
 
 async def test_a_promise_waits_for_no_body_that_nobody_wants() -> None:
     async with running(LifespanApp(stepwise)) as site:
-        client = site.listener.connect()
-        await client.send_all(post(b"", length=100))
-        await client.receive_until(b"one\r\n")
-        site.server.request_shutdown("test", settle=0.5)
-        await client.receive_until(b"0\r\n\r\n")
+        client = await promised(site, request=post(b"", length=100))
         with seconds_passed() as elapsed:
             assert await client.receive_rest() == b""
             await client.aclose()
