@@ -6,34 +6,18 @@ import anyio
 
 from trioserve._connection.context import ServerContext
 from trioserve._connection.one_reader import OneReader
+from trioserve._connection.slow_body import BodyPace, BodyTimeout
 from trioserve._connection.turn import Turn
 from trioserve._errors import ClientDisconnected, PeerError
 from trioserve._protocol import Http1Codec
 from trioserve._streams import ByteStream
 
-__all__ = ["NO_BODY", "SKIP_BYTES", "BodyTimeout", "Http1Inlet", "WholeBody", "is_drip"]
+__all__ = ["NO_BODY", "SKIP_BYTES", "Http1Inlet", "WholeBody"]
 
 RECEIVE_BYTES: Final = 256 * 1024  # per syscall of an upload; a quarter of the wake-ups of 64 KiB
 SKIP_BYTES: Final = 64 * 1024  # of an unread request body: cheaper to read than to open a new connection
-GRACE_SECONDS: Final = 5.0  # before the rate counts (Apache's mod_reqtimeout gives 20)
-SLOWEST_BYTES_PER_SECOND: Final = 240  # slower than any modem, faster than a slow-body attack likes to be
 
 _CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
-
-
-class BodyTimeout(PeerError):
-    """The body does not come, or drips."""
-
-    end_reason = "body-timeout"
-
-    def __init__(self) -> None:
-        super().__init__(408, "the request body took too long", limit="timeout_body")
-
-
-def is_drip(awaited_bytes: int, awaited_seconds: float) -> bool:
-    """So much in so long is slower than is believed of a client that can do better."""
-    counted = awaited_seconds - GRACE_SECONDS
-    return counted > 0 and awaited_bytes < SLOWEST_BYTES_PER_SECOND * counted
 
 
 class Http1Inlet:
@@ -48,8 +32,7 @@ class Http1Inlet:
     _turn: Turn | None = None
     _wait: anyio.CancelScope | None = None
     _failure: PeerError | None = None  # what whoever waits is to raise
-    _awaited_bytes = 0
-    _awaited_seconds = 0.0
+    _pace: BodyPace | None = None
 
     def __init__(self, stream: ByteStream, codec: Http1Codec, ctx: ServerContext, *, awaits_continue: bool) -> None:
         self._stream = stream
@@ -108,9 +91,9 @@ class Http1Inlet:
             raise self._failure
         if data is None:
             return None
-        self._awaited_seconds += clock() - began
-        self._awaited_bytes += len(data)
-        if data and timeout.strikes and is_drip(self._awaited_bytes, self._awaited_seconds):
+        pace = self._pace = self._pace or BodyPace()
+        pace.note(len(data), clock() - began)
+        if data and timeout.strikes and pace.is_drip:
             raise BodyTimeout
         return data
 

@@ -6,7 +6,7 @@ import anyio
 
 from trioserve._connection.context import ServerContext
 from trioserve._connection.farewell import LINGER_SECONDS, SILENCE_SECONDS
-from trioserve._connection.request_body import BodyTimeout, is_drip
+from trioserve._connection.slow_body import BodyPace, BodyTimeout
 from trioserve._connection.timeouts import NoTimeout
 from trioserve._connection.turn import Turn
 from trioserve._errors import PeerError
@@ -42,8 +42,8 @@ class Http2Inlet:
     """
 
     __slots__ = (
-        "_awaited_bytes", "_awaited_seconds", "_carrier", "_ctx", "_failure", "_is_wanted", "_length", "_limit",
-        "_news", "_parts", "_timeout", "_total", "_turn", "awaits_continue", "has_ended",
+        "_carrier", "_ctx", "_failure", "_is_wanted", "_length", "_limit", "_news", "_pace", "_parts", "_timeout",
+        "_total", "_turn", "awaits_continue", "has_ended",
     )  # fmt: skip
 
     def __init__(self, carrier: Carrier, ctx: ServerContext, meaning: Meaning, limit: int | None) -> None:
@@ -57,8 +57,7 @@ class Http2Inlet:
         self._total = 0  # bytes that have arrived
         self._is_wanted = True
         self._news: WaitingTasks | None = None  # made when somebody waits
-        self._awaited_bytes = 0
-        self._awaited_seconds = 0.0
+        self._pace: BodyPace | None = None  # likewise
         self._failure: PeerError | None = None
         self._turn: Turn | None = None
         self.awaits_continue = meaning.expects_continue
@@ -158,9 +157,9 @@ class Http2Inlet:
             timeout.disarm(self)
         if self._turn is not None:
             self._turn.end()
-        self._awaited_seconds += clock() - began
-        self._awaited_bytes += self._total - before
-        if self._total > before and timeout.strikes and is_drip(self._awaited_bytes, self._awaited_seconds):
+        pace = self._pace = self._pace or BodyPace()
+        pace.note(self._total - before, clock() - began)
+        if self._total > before and timeout.strikes and pace.is_drip:
             self._fail(BodyTimeout())
 
     def on_timeout(self, kind: str) -> None:
