@@ -124,12 +124,12 @@ def events_in(received: bytes) -> list[tuple[str, Any]]:
 
 
 async def test_events_come_again_and_again_and_end_with_the_server() -> None:
-    async with serving(hello, **OPTIONS) as site:
-        client = await ask(site, get(f"{PATH}/tree/events?interval=2"))
-        await anyio.sleep(5)
-        assert site.server._admin is not None
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(site.server._admin._app.end_streams)
+    async with serving(hello) as shown:
+        app = AdminApp(shown.server.look(), names=["a"])
+        async with serving(app) as site, anyio.create_task_group() as tasks:
+            client = await ask(site, get("/tree/events?interval=2"))
+            await anyio.sleep(5)
+            tasks.start_soon(app.end_streams)
             received = await client.receive_until(b"0\r\n\r\n")
     assert b"retry: 2000\n\n" in received
     events = events_in(received)
@@ -137,17 +137,6 @@ async def test_events_come_again_and_again_and_end_with_the_server() -> None:
     for _, snapshot in events[:-1]:
         VALIDATOR.validate(snapshot)
     assert events[-1][1] == {"reason": "the server has stopped"}
-
-
-async def test_nobody_pays_for_a_page_that_was_closed() -> None:
-    async with serving(hello, **OPTIONS) as site:
-        client = await ask(site, get(f"{PATH}/tree/events"))
-        assert site.server._admin is not None
-        app = site.server._admin._app
-        assert app._streams == 1
-        client.abort()
-        await anyio.sleep(3)
-        assert app._streams == 0
 
 
 class SlowSource:
@@ -188,13 +177,29 @@ async def test_pages_take_a_hundredth_of_the_time(
     assert of_one[-1] - of_one[-2] == pytest.approx(pause, abs=0.1)
 
 
-async def test_pages_are_bounded() -> None:
+async def test_pages_are_bounded_and_those_that_were_closed_do_not_count() -> None:
     async with serving(hello, **OPTIONS) as site:
-        pages = [await ask(site, get(f"{PATH}/tree/events")) for _ in range(20)]
-        response = await site.answer_to(get(f"{PATH}/tree/events"))
-        for page in pages:
-            page.abort()
-    assert (status_of(response), body_of(response)) == (503, b"20 pages are open already: close one\n")
+        for _ in range(2):
+            pages = [await ask(site, get(f"{PATH}/tree/events")) for _ in range(20)]
+            answers = [await page.receive_until(b"\r\n\r\n") for page in pages]
+            response = await site.answer_to(get(f"{PATH}/tree/events"))
+            for page in pages:
+                page.abort()
+            await anyio.sleep(3)
+            assert [status_of(answer) for answer in answers] == [200] * 20
+            assert (status_of(response), body_of(response)) == (503, b"20 pages are open already: close one\n")
+
+
+async def test_no_snapshot_is_made_for_a_page_that_was_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    source = SlowSource(0.0, monkeypatch)
+    async with serving(AdminApp(source, names=["a"])) as site:
+        page = await ask(site, get("/tree/events"))
+        await anyio.sleep(3)
+        page.abort()
+        await anyio.sleep(3)
+        asked = len(source.asked)
+        await anyio.sleep(60)
+    assert 1 < asked == len(source.asked)
 
 
 # -- who may ask -----------------------------------------------------------------------------------------------------

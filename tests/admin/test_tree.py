@@ -138,8 +138,7 @@ async def test_tasks_that_outlive_their_requests() -> None:
         assert [node["name"] for node in walk(task) if node["kind"] == "task"] == ["work", f"{OF_HERE}.ask_bank"]
         [others] = find(snapshot, name="other tasks")
         assert not [name for _, name in children(others) if name.startswith("trioserve task")]
-        assert site.server._admin is not None
-        assert (await site.server._admin.process.cancel(task["id"])).status == 200
+        assert (await site.server.look().cancel(task["id"])).status == 200
         await settled()
         assert not find(await look(site), name="background tasks")
 
