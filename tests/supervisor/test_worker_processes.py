@@ -215,11 +215,11 @@ def test_workers_that_crash_again_and_again_are_replaced_ever_later(backend: Fla
 
 def test_a_wedged_worker_is_replaced_and_shows_where_it_stood(backend: Flavour) -> None:
     with serve_with_workers(
-        "probe:app", backend, "--timeout-worker-healthcheck", "1", errors_expected=True
+        "probe:app", backend, "--timeout-worker-healthcheck", "2", errors_expected=True
     ) as server, RawClient(server.address) as client:
         client.get("/wedge")
         server.stderr.wait_for("/wedge wedged")
-        server.stderr.wait_for("is killed: its event loop has stood still for 1 seconds")
+        server.stderr.wait_for("is killed: its event loop has stood still for 2 seconds")
         server.stderr.wait_for("stood here when it ended:")
         server.stderr.wait_for("in stand_still")
         server.stderr.wait_for("is ready")
@@ -229,7 +229,7 @@ def test_a_wedged_worker_is_replaced_and_shows_where_it_stood(backend: Flavour) 
 
 def test_a_busy_worker_is_left_alone(backend: Flavour) -> None:
     """Its loop turns, if slowly; and a supervisor that was stopped itself does not blame others."""
-    with serve_with_workers("probe:app", backend, "--timeout-worker-healthcheck", "1") as server:
+    with serve_with_workers("probe:app", backend, "--timeout-worker-healthcheck", "2") as server:
         with RawClient(server.address) as client:
             client.get("/spin")
             server.stderr.wait_for("/spin spinning")
