@@ -117,17 +117,21 @@ def test_an_upload_that_nobody_reads(server: ServerProcess) -> None:
     """The application waits for something else: the client has to wait, too."""
     before = server.resident_bytes()
     with RawClient(server.address) as client:
-        client.send(b"POST /hold HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000000\r\n\r\n")
+        client.send(b"POST /hold?token=upload HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000000\r\n\r\n")
+        server.stderr.wait_for("upload sleeps")
         push_until_stuck(client, b"x" * 65536)
         assert server.resident_bytes() - before < 8 * MEBIBYTE
+    fetch(server.address, "/wake?token=upload")
 
 
 def test_requests_pushed_while_one_runs(server: ServerProcess) -> None:
     before = server.resident_bytes()
     with RawClient(server.address) as client:
-        client.get("/hold")
+        client.get("/hold?token=pushed")
+        server.stderr.wait_for("pushed sleeps")
         push_until_stuck(client, b"GET /hello HTTP/1.1\r\nHost: a\r\n\r\n" * 1000)
         assert server.resident_bytes() - before < 8 * MEBIBYTE
+    fetch(server.address, "/wake?token=pushed")
 
 
 # -- half-close ------------------------------------------------------------------------------------------------------

@@ -1,9 +1,9 @@
-"""A WebSocket over a socket that does exactly what it is told, and answers nothing by itself."""
+"""A WebSocket over a socket that does exactly what it is told. By itself it only answers a ping before a message."""
 
 from typing import Final
 
 from tests.helpers.raw_http import RawClient
-from tests.helpers.ws_frames import KEY, TEXT, Frame, close_frame, frame, read_frames
+from tests.helpers.ws_frames import KEY, PING, PONG, TEXT, Frame, close_frame, frame, read_frames
 
 __all__ = ["DEFLATE", "RawWebSocket", "handshake"]
 
@@ -46,7 +46,8 @@ class RawWebSocket(RawClient):
         return read
 
     def receive_text(self) -> str:
-        read = self.receive_frame()
+        """The message that comes next; a ping before it is answered."""
+        read = self._receive_no_ping()
         assert read.opcode == TEXT, read
         return read.payload.decode()
 
@@ -61,5 +62,10 @@ class RawWebSocket(RawClient):
     def say_goodbye(self) -> None:
         """The closing handshake, begun here, and nothing else under way."""
         self.send(close_frame(1000))
-        assert self.receive_close() == 1000
+        assert self._receive_no_ping().close_code == 1000
         assert self.is_closed()
+
+    def _receive_no_ping(self) -> Frame:
+        while (read := self.receive_frame()).opcode == PING:
+            self.send(frame(PONG, read.payload))
+        return read

@@ -300,15 +300,29 @@ async def test_a_response_cut_off_by_the_deadline_does_not_look_whole() -> None:
 
 async def test_one_budget_for_requests_and_lifespan() -> None:
     app = LifespanApp(sleeper, shutdown_seconds=3600)
-    async with running(app, timeout_graceful_shutdown=10) as site:
+    async with running(app, timeout_graceful_shutdown=30) as site:
         client = site.listener.connect()
         await client.send_all(get("/3600"))
         await settled()
         with seconds_passed() as elapsed:
             by_request(site)
             await site.ended.wait()
-    assert elapsed.seconds == 10
+    assert elapsed.seconds == 30
     assert app.events[-3:] == ["/3600 cancelled", "shutdown", "lifespan cancelled"]
+
+
+async def test_a_lifespan_has_two_seconds_however_small_the_budget_is(caplog: pytest.LogCaptureFixture) -> None:
+    """A tenth of it, which is kept from the requests, would be too little to close a database."""
+    async with running(LifespanApp(sleeper, shutdown_seconds=1.9), timeout_graceful_shutdown=0.5) as site:
+        client = site.listener.connect()
+        await client.send_all(get("/3600"))
+        await settled()
+        with seconds_passed() as elapsed:
+            by_request(site)
+            await site.ended.wait()
+    assert elapsed.seconds == pytest.approx(0.45 + 1.9)
+    assert site.app.events[-3:] == ["/3600 cancelled", "shutdown", "stopped"]
+    assert "lifespan did not end" not in caplog.text
 
 
 async def test_what_requests_leave_of_the_budget_is_the_lifespans() -> None:

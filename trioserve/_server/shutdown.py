@@ -24,7 +24,7 @@ log = logging.getLogger("trioserve")
 
 SETTLE_SECONDS: Final = 0.5  # for clients to send one more request and be told that it is the connection's last
 LIFESPAN_SHARE: Final = 0.1  # of the budget is kept for the lifespan ...
-LIFESPAN_SECONDS: Final = 2.0  # ... up to this; and if nothing is left of the budget, this is added
+LIFESPAN_SECONDS: Final = 2.0  # ... up to this; and it gets this in any case, beyond the budget if need be
 
 
 class Shutdown:
@@ -178,10 +178,9 @@ class Shutdown:
     # 4. The lifespan.
 
     def time_for_lifespan(self) -> anyio.CancelScope:
-        """A scope for the end of the lifespan: what is left of the budget, and a little if nothing is."""
-        now = anyio.current_time()
+        """A scope for the end of the lifespan: what is left of the budget, and ``LIFESPAN_SECONDS`` at least."""
         self._enter("STOPPING")
-        self._lifespan_time.deadline = self._deadline if self._deadline > now else now + LIFESPAN_SECONDS
+        self._lifespan_time.deadline = max(self._deadline, anyio.current_time() + LIFESPAN_SECONDS)
         return self._lifespan_time
 
     def waits_for_lifespan(self) -> str:

@@ -167,9 +167,8 @@ async def watch(visit: Visit) -> None:
 
 
 async def hold(visit: Visit) -> None:
-    """Reads nothing and says nothing for as long as any test pushes."""
-    visit.say("holding")
-    await anyio.sleep(1.5)
+    """Reads nothing and says nothing until somebody says so."""
+    await sleep_until_woken(visit)
     await visit.answer(b"let go")
 
 
