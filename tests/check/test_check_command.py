@@ -442,6 +442,29 @@ async def app(scope, receive, send):
     assert 'main.py", line ' in finding["where"] and finding["where"].endswith("in app")
 
 
+@pytest.mark.parametrize("backend", ["trio", "asyncio"])
+def test_chaos_in_an_application_that_cannot_be_ended(tmp_path: Path, backend: str) -> None:
+    """Nor can it be closed, as what is left is when the interpreter ends."""
+    (tmp_path / "main.py").write_text("""
+import anyio
+
+async def app(scope, receive, send):
+    assert scope["type"] == "http"
+    done = False
+    while not done:
+        try:
+            await anyio.sleep(1)
+            done = True
+        except BaseException:
+            pass
+    await send({"type": "http.response.start", "status": 204})
+    await send({"type": "http.response.body"})
+""")
+    done = run_check("main:app", "--backend", backend, "--chaos", "--json", *PATIENT, cwd=tmp_path)
+    [finding] = json.loads(done.stdout)["findings"]
+    assert (done.returncode, finding["kind"]) == (1, "swallowed")
+
+
 def test_the_report_for_a_person() -> None:
     done = run_check("asyncio_only:app", "--app-dir", "docs/zoo")
     lines = done.stdout.splitlines()

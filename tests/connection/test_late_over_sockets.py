@@ -13,8 +13,8 @@ from tests.helpers.stream_pairs import Kind, Peer, TlsPeer
 from tests.helpers.transcripts import get, ok, post
 from trioserve._types import Receive, Scope, Send
 
-SHORT: Final = 0.3  # seconds: a timeout, within which a busy machine gets from one step of a test to the next
-LONG: Final = 0.6  # seconds that the loop is blocked
+SHORT: Final = 0.6  # seconds: a timeout, within which a busy machine gets from one step of a test to the next
+LONG: Final = 0.8  # seconds that the loop is blocked
 
 
 kind, anyio_backend = fixtures_over(SOCKET_KINDS)
@@ -104,12 +104,13 @@ async def test_the_beginning_of_a_head_that_came_while_the_loop_was_blocked(kind
         late = site.connect()
         await one_request(late)
         await block_while_it_sends(site, late, get("/b")[:10])
-        await anyio.sleep(2 * SHORT)
+        await anyio.sleep(LONG)
         await late.send(get("/b")[10:])
         assert await receive_exactly(late, len(ok(b"/b"))) == ok(b"/b")
 
 
 LARGE: Final = b"x" * 3_000_000
+STEPS: Final = 200  # in which it is read
 
 
 async def large(scope: Scope, receive: Receive, send: Send) -> None:
@@ -118,9 +119,10 @@ async def large(scope: Scope, receive: Receive, send: Send) -> None:
 
 async def read_slowly(peer: Peer, count: int) -> bytes:
     received = bytearray()
-    while len(received) < count:
-        received += await receive_exactly(peer, min(16_384, count - len(received)))
-        await anyio.sleep(0.002)
+    for _ in range(STEPS):
+        received += await receive_exactly(peer, count // STEPS)
+        await anyio.sleep(LONG / STEPS)
+    received += await receive_exactly(peer, count % STEPS)
     return bytes(received)
 
 

@@ -197,13 +197,15 @@ class CorkedNetwork:
         raise NotImplementedError
 
     async def run(self, *, task_status: anyio.abc.TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
-        async with self.open_nursery() as self._cork.tasks:
-            try:
-                task_status.started()
-                await self._finishes.wait()
-            finally:
-                self._cork.pull_out()  # nobody else will send
-        self._finished.set()
+        try:
+            async with self.open_nursery() as self._cork.tasks:
+                try:
+                    task_status.started()
+                    await self._finishes.wait()
+                finally:
+                    self._cork.pull_out()  # nobody else will send
+        finally:
+            self._finished.set()  # a cancelled one has ended, too
 
     async def finish(self) -> None:
         self._finishes.set()

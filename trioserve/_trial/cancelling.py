@@ -1,5 +1,7 @@
 """Runs a coroutine of the application in a cancel scope of its own, and judges what it makes of being cancelled."""
 
+import ctypes
+import sys
 from collections.abc import Coroutine
 from typing import Any, Final
 
@@ -15,7 +17,18 @@ __all__ = ["Cancellable"]
 GOES_ON_FOR: Final = 1000  # awaits after it was cancelled; then it will never end by itself
 
 _ABANDONED: Final[list[Coroutine[Any, Any, None]]] = []
-"""Coroutines that nothing could end. As garbage they would refuse to be closed, and Python would say so."""
+"""Coroutines that nothing could end."""
+
+
+def _abandon(coro: Coroutine[Any, Any, None]) -> None:
+    """Keep ``coro`` for ever.
+
+    As garbage it would be closed. It catches what closes it, and so would go on, without an event loop and without an
+    end. CPython drops what modules refer to when it ends: one reference more belongs to nobody.
+    """
+    _ABANDONED.append(coro)
+    if sys.implementation.name == "cpython":
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(coro))
 
 
 class Cancellable:
@@ -58,7 +71,7 @@ class Cancellable:
 
     def _judge(self, coro: Coroutine[Any, Any, None], ended_with: BaseException | None) -> None:
         if self.gives_up():
-            _ABANDONED.append(coro)
+            _abandon(coro)
             where = place_of_error(self._met[0].exc) if self._met else ""
             text = f"it was cancelled, and went on for {GOES_ON_FOR} awaits: it would never have ended"
             self.findings.append(Finding("swallowed", text, where))
