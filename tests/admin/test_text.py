@@ -24,14 +24,14 @@ def test_the_example_of_trio() -> None:
         "  lifespan  RUNNING  at /srv/site/main.py:14 (lifespan)",
         "    nursery",
         "      main.refresh_prices  at /srv/site/main.py:22 (refresh_prices)",
-        "        cancel scope  cancel scope in 24 s",
+        "        cancel scope  deadline in 24 s",
     ]
     assert "  connections  3 APP, 1 AFTER, 1 OPENING, 1 HEAD, 1 FAREWELL, 9,993 IDLE" in lines
     assert "    127.0.0.1:53022  APP  HTTP/1.1  12 s  214 B in, 0 B out" in lines
     assert ("      GET /slow?***  APP  12 s  0 B in, 0 B out  request-timeout in 18 s  at /srv/site/main.py:41 (slow)"
             "  [7f1c0e5a]") in lines
     assert "            | /srv/site/main.py:52 (ask_bank)" in lines
-    assert "            cancel scope  cancel scope 0.4 s ago  shielded  cancelled" in lines
+    assert "            cancel scope  deadline 0.4 s ago  shielded  cancelled" in lines
     assert "    ... 9,992 more" in lines
     assert lines[lines.index("ended:") + 2] == (
         "  GET /report  504  after 30 s  3.1 s ago  127.0.0.1:53092  request-timeout")
@@ -59,3 +59,22 @@ def test_a_terminal_obeys_no_client() -> None:
     lines = tree_lines(snapshot)
     assert lines[0] == r"GET /\x1b[2J\nfake"
     assert all(line.isprintable() for line in lines)
+
+
+def test_neighbours_that_look_the_same_share_a_line() -> None:
+    waits = {"id": "1-2", "kind": "task", "name": "shop.wait"}
+    parent = {"id": "1-3", "kind": "task", "name": "shop.ask", "children": [waits]}
+    snapshot = example()
+    snapshot["root"] = {
+        "id": "1-1", "kind": "nursery", "name": "nursery",
+        "children": [waits, {**waits, "id": "1-4"}, parent, {**parent, "id": "1-5"}, waits]}
+    lines = tree_lines(snapshot)
+    assert lines[:lines.index("ended:")] == [
+        "nursery",
+        "  shop.wait  (2 of them)",
+        "  shop.ask",
+        "    shop.wait",
+        "  shop.ask",
+        "    shop.wait",
+        "  shop.wait",
+    ]

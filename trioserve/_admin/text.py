@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator, Mapping
+from itertools import groupby
 from typing import Any, Final
 
 __all__ = ["node_lines", "tree_lines"]
@@ -21,12 +22,17 @@ def tree_lines(snapshot: Json) -> list[str]:
 
 
 def node_lines(node: Json, depth: int = 0) -> Iterator[str]:
-    """A node and all under it."""
+    """A node and all under it. Neighbours that look the same and have nothing under them share a line."""
     yield INDENT * depth + "  ".join(_columns(node))
     for frame in node.get("stack", ()):
         yield f"{INDENT * (depth + 1)}| {_printable(frame['file'])}:{frame['line']} ({frame['function']})"
-    for child in node.get("children", ()):
-        yield from node_lines(child, depth + 1)
+    children = (list(node_lines(child, depth + 1)) for child in node.get("children", ()))
+    for lines, alike in groupby(children):
+        count = sum(1 for _ in alike)
+        if count > 1 and len(lines) == 1:
+            yield f"{lines[0]}  ({count:,} of them)"
+        else:
+            yield from lines * count
     if hidden := node.get("hidden"):
         yield f"{INDENT * (depth + 1)}... {hidden:,} more"
 
@@ -45,7 +51,7 @@ def _columns(node: Json) -> Iterator[str]:
     if "counts" in node:
         yield ", ".join(f"{count:,} {state}" for state, count in node["counts"].items()) or "none"
     if "deadline" in node:
-        yield _deadline(node["deadline"])
+        yield _deadline(node["deadline"], node["name"])
     if "shield" in node:
         yield "shielded"
     if "cancelled" in node:
@@ -56,8 +62,9 @@ def _columns(node: Json) -> Iterator[str]:
         yield f"[{_printable(node['request_id'])}]"
 
 
-def _deadline(deadline: Json) -> str:
+def _deadline(deadline: Json, name: str) -> str:
     seconds, of = deadline["seconds"], deadline["of"]
+    of = "deadline" if of == name else of  # the name is in the line already
     return f"{of} in {_duration(seconds)}" if seconds >= 0 else f"{of} {_duration(-seconds)} ago"
 
 
