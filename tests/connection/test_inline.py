@@ -1,7 +1,7 @@
 """An application runs in its caller's task, in a context of its own."""
 
 import contextvars
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Generator
 from contextlib import suppress
 from typing import Any
 
@@ -149,7 +149,7 @@ class _suspension:  # awaited like a function
 
 
 class Forever:
-    def __await__(self) -> Iterator[None]:
+    def __await__(self) -> Generator[None, None, None]:
         yield
 
 
