@@ -141,6 +141,45 @@ async def test_files_of_proc_have_no_size() -> None:
     assert body_of(received) == Path("/proc/self/cmdline").read_bytes()  # noqa: ASYNC240  # it is no disk
 
 
+async def test_a_small_file_of_proc_gets_a_length() -> None:
+    content = Path("/proc/self/cmdline").read_bytes()  # noqa: ASYNC240  # it is no disk
+    assert await answer(path_app("/proc/self/cmdline")) == ok(content)
+
+
+async def test_a_file_of_proc_whose_size_was_believed(caplog: pytest.LogCaptureFixture) -> None:
+    received = await everything(path_app("/proc/self/cmdline", length(0)))
+    assert status_of(received) == 500
+    assert "longer than its content-length" in caplog.text
+
+
+@pytest.fixture
+def like_sys(small: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A file that is as large as a page of memory, the system says, as those of /sys are."""
+    fstat, inode = os.fstat, os.stat(small).st_ino
+
+    def fstat_of_sys(descriptor: int) -> os.stat_result:
+        status = fstat(descriptor)
+        return status if status.st_ino != inode else os.stat_result((*status[:6], 4096, *status[7:]))
+
+    monkeypatch.setattr(os, "fstat", fstat_of_sys)
+    return small
+
+
+async def test_a_file_of_sys_ends_where_it_ends(like_sys: Path) -> None:
+    assert await answer(path_app(like_sys)) == ok(SMALL)
+    assert await everything(path_app(like_sys), get(version="1.0")) == ok(SMALL, "connection: close")
+
+
+async def test_a_file_of_sys_whose_size_was_believed(like_sys: Path, caplog: pytest.LogCaptureFixture) -> None:
+    received = await everything(path_app(like_sys, length(4096)))
+    assert status_of(received) == 500
+    assert f"{4096 - len(SMALL)} bytes shorter than its content-length" in caplog.text
+
+
+async def test_a_file_that_was_empty_when_its_length_was_declared(small: Path) -> None:
+    assert await answer(path_app(small, length(0))) == ok(b"")
+
+
 async def test_a_relative_path(small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(small.parent)
     assert await answer(path_app("small")) == ok(SMALL)

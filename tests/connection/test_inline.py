@@ -1,14 +1,15 @@
 """An application runs in its caller's task, in a context of its own."""
 
 import contextvars
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine, Generator
+from contextlib import suppress
 from typing import Any
 
 import anyio
 import anyio.lowlevel
 import pytest
 
-from trioserve._connection.inline import continue_inline
+from trioserve._connection.inline import continue_inline, orders_and_errors
 
 variable = contextvars.ContextVar[str]("variable", default="unset")
 
@@ -145,3 +146,40 @@ def test_an_abandoned_application_is_closed_in_its_context() -> None:
 class _suspension:  # awaited like a function
     def __await__(self):  # type: ignore[no-untyped-def]
         yield
+
+
+class Forever:
+    def __await__(self) -> Generator[None, None, None]:
+        yield
+
+
+async def wait_and_raise() -> None:
+    await Forever()
+    raise GeneratorExit
+
+
+def kinds_of(end: Callable[[Coroutine[Any, Any, None]], object]) -> list[tuple[bool, bool]]:
+    """Whether an order, and whether an error was found, when a waiting coroutine has been brought to its ``end``."""
+    found: list[tuple[bool, bool]] = []
+
+    async def frame() -> None:
+        try:
+            await wait_and_raise()
+        except BaseException as exc:
+            order, error = orders_and_errors(exc, cancelled=False)
+            found.append((order is not None, error is not None))
+            raise
+
+    coro = frame()
+    coro.send(None)
+    with suppress(GeneratorExit):
+        end(coro)
+    return found
+
+
+def test_a_coroutine_that_is_closed_has_an_order() -> None:
+    assert kinds_of(lambda coro: coro.close()) == [(True, False)]
+
+
+def test_a_generator_exit_of_the_application_is_an_error() -> None:
+    assert kinds_of(lambda coro: coro.send(None)) == [(False, True)]

@@ -70,6 +70,16 @@ async def exits_in_a_group(receive: Receive, send: Send) -> None:
     raise BaseExceptionGroup("of a nursery", [SystemExit("no database"), ValueError("another child")])
 
 
+async def raises_generator_exit(receive: Receive, send: Send) -> None:
+    raise GeneratorExit
+
+
+async def raises_generator_exit_after_a_pause(receive: Receive, send: Send) -> None:
+    await receive()
+    await anyio.sleep(1)
+    raise GeneratorExit
+
+
 async def returns(receive: Receive, send: Send) -> None:
     pass
 
@@ -91,6 +101,8 @@ MODES: list[Any] = [
     ("auto", fails_and_waits, REFUSES), ("on", fails_and_waits, REFUSES),
     ("auto", exits, REFUSES), ("on", exits, REFUSES), ("off", exits, SERVES),
     ("auto", exits_in_a_group, REFUSES), ("on", exits_in_a_group, REFUSES),
+    ("auto", raises_generator_exit, REFUSES), ("on", raises_generator_exit, REFUSES),
+    ("auto", raises_generator_exit_after_a_pause, REFUSES),
     ("auto", returns, SERVES), ("on", returns, REFUSES), ("off", returns, SERVES),
     ("on", returns_after_receive, REFUSES),
 ]
@@ -331,11 +343,12 @@ async def test_a_lifespan_that_dies_stops_the_server_gracefully(caplog: pytest.L
     assert record.exc_info
 
 
-async def test_a_lifespan_that_dies_at_once_stops_the_server() -> None:
+@pytest.mark.parametrize("error", [OSError("the database has gone"), GeneratorExit(), SystemExit(1)], ids=repr)
+async def test_a_lifespan_that_dies_at_once_stops_the_server(error: BaseException) -> None:
     async def lifespan(receive: Receive, send: Send) -> None:
         await receive()
         await send(COMPLETE)
-        raise OSError("the database has gone")
+        raise error
 
     with pytest.raises(LifespanDied):
         await Server(with_lifespan(lifespan), Config(access_log=False), listeners=[MemoryListener()]).serve()
@@ -375,6 +388,19 @@ async def test_an_exception_during_shutdown_is_logged_and_the_server_ends(caplog
     [record] = caplog.records
     assert record.levelname == "ERROR"
     assert record.exc_info
+
+
+async def test_a_generator_exit_during_shutdown_is_logged_and_the_server_ends(caplog: pytest.LogCaptureFixture) -> None:
+    async def lifespan(receive: Receive, send: Send) -> None:
+        await receive()
+        await send(COMPLETE)
+        await receive()
+        await anyio.sleep(1)
+        raise GeneratorExit
+
+    async with serving(with_lifespan(lifespan), lifespan="on"):
+        pass
+    assert caplog.messages == ["The application's lifespan failed during shutdown"]
 
 
 async def test_a_shutdown_that_takes_too_long_is_cancelled(caplog: pytest.LogCaptureFixture) -> None:

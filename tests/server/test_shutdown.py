@@ -721,6 +721,54 @@ async def test_who_waits_in_the_backlog_is_answered(settle: float) -> None:
         assert await client.receive_rest() == ok(b"/0", CLOSE)
 
 
+@pytest.mark.parametrize("settle", [0.5, 0.0])
+async def test_who_waits_for_a_slot_is_answered_when_others_have_ended(settle: float) -> None:
+    async with running(LifespanApp(sleeper), limit_connections=1) as site:
+        clients = [site.listener.connect() for _ in range(3)]
+        for client in clients:
+            client.send_nowait(get("/3"))
+        await settled()
+        assert site.server.open_connections == 1
+        site.server.request_shutdown("test", settle=settle)
+        await settled()
+        with pytest.raises(ConnectionRefusedError):
+            site.listener.connect()
+        for client in clients:
+            assert site.server.open_connections <= 1
+            assert await client.receive_rest() == ok(b"/3", CLOSE)
+
+
+async def test_who_was_accepted_and_had_no_slot_yet_is_answered() -> None:
+    listeners = [MemoryListener(("192.0.2.1", 80)), MemoryListener(("192.0.2.2", 80))]
+    async with serving(sleeper, listeners=listeners, limit_connections=1) as site:
+        clients = [listener.connect() for listener in listeners]  # both have room for one
+        for client in clients:
+            client.send_nowait(get("/3"))
+        await settled()
+        assert [listener.waiting for listener in listeners] == [0, 0]
+        site.server.request_shutdown("test")
+        for client in clients:
+            assert await client.receive_rest() == ok(b"/3", CLOSE)
+
+
+@pytest.mark.parametrize("force", [False, True])
+async def test_who_waits_for_a_slot_until_the_deadline_is_reset(force: bool, caplog: pytest.LogCaptureFixture) -> None:
+    async with running(LifespanApp(sleeper), limit_connections=1, timeout_graceful_shutdown=10.0) as site:
+        first, *others = [site.listener.connect() for _ in range(3)]
+        for client in (first, *others):
+            client.send_nowait(get("/100"))
+        await settled()
+        site.server.request_shutdown("test")
+        await settled()
+        if force:
+            site.server.force_shutdown()
+        for client in others:
+            assert await client.receive_rest() == b""
+            assert client.lost
+        await first.receive_rest()
+    assert "limit-connections: 2 connections were closed that had waited for their turn" in caplog.messages
+
+
 @pytest.mark.parametrize(("within", "seconds"), [(2.0, 1.8), (100.0, 9.0), (None, 9.0)])
 async def test_a_shutdown_may_have_a_shorter_budget(within: float | None, seconds: float) -> None:
     async with running(LifespanApp(sleeper), timeout_graceful_shutdown=10.0) as site:

@@ -264,6 +264,19 @@ async def test_a_crash_does_not_cancel_the_other_tasks() -> None:
     assert ended == ["work"]
 
 
+@pytest.mark.parametrize("error", [GeneratorExit(), SystemExit(1), BaseException()], ids=repr)
+async def test_what_is_no_exception_is_a_crash_too(error: BaseException, caplog: pytest.LogCaptureFixture) -> None:
+    async def crash() -> None:
+        await anyio.sleep(1)
+        raise error
+
+    async def use(listener: MemoryListener) -> None:
+        await listener.connect().send_all(get())
+
+    await run_until_failure(starting(lambda tasks: tasks.start(crash, name="indexer")), use)
+    assert caplog.messages == ["The background task indexer crashed; the server stops"]
+
+
 async def test_a_crash_during_the_startup(caplog: pytest.LogCaptureFixture) -> None:
     async def crash() -> None:
         raise LookupError

@@ -11,8 +11,8 @@ from trioserve._connection import await_chain, await_frames, is_machinery
 from trioserve._streams import NurseryView, ScopeView, TaskView
 
 __all__ = [
-    "RunningTask", "add_stack", "add_started", "add_tasks", "background_node", "lone_task_node", "take_host",
-    "task_node",
+    "RunningTask", "add_stack", "add_started", "add_tasks", "background_node", "is_internal", "lone_task_node",
+    "take_host", "task_node",
 ]
 
 MOST_FRAMES: Final = 100
@@ -85,6 +85,12 @@ def take_host(free: list[TaskView], coro: object) -> TaskView | None:
         if coro is not None and any(link is coro for link, _ in await_chain(task.coro)):
             return free.pop(position)
     return None
+
+
+def is_internal(task: TaskView) -> bool:
+    """It runs nothing but code of the server and of the event loop."""
+    frames = await_frames(task.coro)
+    return bool(frames) and all(map(is_machinery, frames))
 
 
 def lone_task_node(drawing: Drawing, task: TaskView) -> Node:

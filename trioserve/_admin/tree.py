@@ -18,6 +18,7 @@ from trioserve._admin.task_nodes import (
     add_stack,
     add_started,
     background_node,
+    is_internal,
     lone_task_node,
     take_host,
     task_node,
@@ -138,12 +139,15 @@ class Tree:
         return [node]
 
     def _tasks_node(self, drawing: Drawing, tasks: TaskViews, others: list[TaskView]) -> Node:
-        node = drawing.node(self._tasks, "tasks", "other tasks")
+        of_application = [task for task in others if not is_internal(task)]
+        hidden = len(others) - len(of_application)
+        detail = f"and {hidden} of the server and the event loop" if hidden else ""
+        node = drawing.node(self._tasks, "tasks", "other tasks", detail=detail)
         left_behind = [(mark, task) for mark in self._marks_left_behind(tasks) for task in tasks.marked(mark)]
         drawing.add_children(node, left_behind, lambda pair: task_node(
             drawing, pair[1], cancellable=True, detail=f"started by {line_of(pair[0])}, which has ended"))
         drawing.add_children(
-            node, drawing.in_order(others), lambda task: lone_task_node(drawing, task),
+            node, drawing.in_order(of_application), lambda task: lone_task_node(drawing, task),
             first=len(left_behind))
         return node
 

@@ -139,11 +139,12 @@ class Response:
 
     # A file that ``encode`` has returned.
 
-    def expect_file(self, size: int | None, wanted: FileMessage) -> int | None:
+    def expect_file(self, size: int | None, wanted: FileMessage, at_least: int = 0) -> int | None:
         """``wanted`` has ``size`` bytes, ``None`` if nobody knows. Returns how many of them the client gets.
 
         When the file is all of the body, its size is declared. A file that has grown since the application has
-        declared a length is sent as far as that; who gives a count means it.
+        declared a length is sent as far as that; who gives a count means it. The file has not grown to ``at_least`` so
+        many bytes, it has always had them.
 
         Raises:
             AppError: the file contradicts the declared length.
@@ -151,6 +152,8 @@ class Response:
         left = self._body_left
         if not self._send_body:
             return 0
+        if left is not None and at_least > left:
+            raise _miscounted(at_least - left)
         if size is None:
             return left
         if left is None:

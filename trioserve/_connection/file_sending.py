@@ -32,12 +32,30 @@ async def send_file(
         by_kernel = outlet.file_outlet
         if file.left is None or file.left < AT_ONCE_BYTES:
             by_kernel = None
+        block = b""
         if by_kernel is not None:
             await file.load(WINDOW_BYTES)
-        file.left = response.expect_file(file.left, message)
-        if by_kernel is not None and file.left:
-            await _send_by_kernel(file, response, by_kernel)
-        await _send_blocks(file, send, more_body=message.more_body)
+            file.left = response.expect_file(file.left, message)
+            if file.left:
+                await _send_by_kernel(file, response, by_kernel)
+        elif file.offset is not None:
+            block = await _first_block(file, response, message)
+        else:
+            file.left = response.expect_file(file.left, message)
+        await _send_blocks(file, block, send, more_body=message.more_body)
+
+
+async def _first_block(file: OpenFile, response: Response, message: FileMessage) -> bytes:
+    """Read before the head is made: where a small file really ends decides what is declared."""
+    block = await file.read_first(BLOCK_BYTES)
+    size = None if file.left is None else len(block) + file.left
+    wanted = response.expect_file(size, message, at_least=0 if file.has_size else len(block))
+    if wanted is not None:
+        if wanted < len(block):
+            file.give_back(len(block) - wanted)
+        block = block[:wanted]
+        file.left = wanted - len(block)
+    return block
 
 
 async def _send_by_kernel(file: OpenFile, response: Response, outlet: FileOutlet) -> None:
@@ -61,10 +79,11 @@ async def _send_by_kernel(file: OpenFile, response: Response, outlet: FileOutlet
 
 
 async def _send_blocks(
-    file: OpenFile, send: Callable[[Message], Awaitable[None]], *, more_body: bool
+    file: OpenFile, block: bytes, send: Callable[[Message], Awaitable[None]], *, more_body: bool
 ) -> None:
-    """The rest, and the end. A file of one block is one message, whose body leaves with its head."""
-    block = await file.read(BLOCK_BYTES)
+    """``block``, the rest and the end. A file of one block is one message, whose body leaves with its head."""
+    if not block:
+        block = await file.read(BLOCK_BYTES)
     while block and file.left != 0:
         await send({"type": "http.response.body", "body": block, "more_body": True})
         block = await file.read(BLOCK_BYTES)

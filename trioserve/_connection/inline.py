@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 import anyio
 
-__all__ = ["continue_as_it_is", "continue_inline", "error_for", "orders_and_errors"]
+__all__ = ["continue_as_it_is", "continue_inline", "orders_and_errors"]
 
 
 class Observer(Protocol):
@@ -32,8 +32,7 @@ def continue_inline(
     end in it and need no generator.
 
     Raises:
-        GeneratorExit: this generator was closed.
-        RuntimeError: ``coro`` itself raised GeneratorExit (see ``error_for``).
+        BaseException: what ``coro`` raises; GeneratorExit also when this generator is closed.
     """
     resume: Callable[[Any], Any]
     answer: Any
@@ -53,18 +52,8 @@ def continue_inline(
             trap = context.run(resume, answer)
         except StopIteration:
             return
-        except GeneratorExit as exc:
-            raise error_for(exc) from exc
         finally:
             del answer  # its traceback knows this frame: a cycle
-
-
-def error_for(exc: GeneratorExit) -> RuntimeError:
-    """What an application's step raises in the place of a GeneratorExit, as in PEP 479.
-
-    The same exception in our own frames means that somebody closes them, and nobody could tell the two apart.
-    """
-    return RuntimeError(f"the application raised {type(exc).__name__}")
 
 
 @types.coroutine
@@ -95,9 +84,9 @@ def orders_and_errors(exc: BaseException, *, cancelled: bool) -> tuple[BaseExcep
 
     Orders are Ctrl-C, the GeneratorExit of a coroutine that is closed and, if something was ``cancelled``,
     cancellation. A nursery may have put one into a group with the errors of others. Everything else is an error,
-    ``SystemExit`` too: one request does not end the server.
+    ``SystemExit`` too: one request does not end the server. To be called where ``exc`` has been caught.
     """
-    if isinstance(exc, GeneratorExit):
+    if isinstance(exc, GeneratorExit) and _begins_where_caught(exc):
         return exc, None
     orders: tuple[type[BaseException], ...] = (KeyboardInterrupt,)
     if cancelled:
@@ -109,3 +98,8 @@ def orders_and_errors(exc: BaseException, *, cancelled: bool) -> tuple[BaseExcep
     while isinstance(order, BaseExceptionGroup):
         order = order.exceptions[0]
     return order, errors
+
+
+def _begins_where_caught(exc: BaseException) -> bool:
+    """Closing a coroutine closes what it awaits first, and then raises in its own frame, which was waiting."""
+    return exc.__traceback__ is None or exc.__traceback__.tb_next is None

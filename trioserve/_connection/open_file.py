@@ -30,10 +30,11 @@ class OpenFile:
     Attributes:
         descriptor: of the operating system.
         offset: of the next byte; ``None`` for what has no places, such as a pipe.
+        has_size: the system says how many bytes there are, which the files of /proc do not have it say.
         left: bytes that are still wanted, ``None`` for all that come. No more than there are, where that is known.
     """
 
-    __slots__ = ("_name", "descriptor", "left", "offset")
+    __slots__ = ("_name", "descriptor", "has_size", "left", "offset")
 
     def __init__(self, descriptor: int, name: str, offset: int, count: int | None) -> None:
         """Raises OSError for what is no file."""
@@ -44,7 +45,8 @@ class OpenFile:
         self.descriptor = descriptor
         self.offset = offset if stat.S_ISREG(status.st_mode) or stat.S_ISBLK(status.st_mode) else None
         self.left = count
-        if self.offset is not None and status.st_size:  # files of /proc have bytes, but no size
+        self.has_size = self.offset is not None and status.st_size > 0
+        if self.has_size:
             size = max(status.st_size - offset, 0)
             self.left = size if count is None else min(size, count)
 
@@ -65,6 +67,23 @@ class OpenFile:
             raise AppError(f"cannot read {self._name}: {exc}") from exc
         self.advance(len(data))
         return data
+
+    async def read_first(self, count: int) -> bytes:
+        """The first ``count`` bytes, or all: then ``left`` is 0, whatever the system says of the size.
+
+        A file of /proc has bytes and no size, one of /sys mostly fewer bytes than its size.
+        """
+        data = await self.read(count)
+        while self.left != 0 and len(data) < count:
+            if not (more := await self.read(count - len(data))):
+                self.left = 0
+            data += more
+        return data
+
+    def give_back(self, count: int) -> None:
+        """The last ``count`` bytes that were read are not sent."""
+        assert self.offset is not None, "it has places"
+        self.offset -= count
 
     async def _read_stream(self, count: int) -> bytes:
         while True:

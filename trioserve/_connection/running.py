@@ -3,7 +3,7 @@
 from logging import CRITICAL, ERROR
 from typing import Protocol
 
-from trioserve._connection.inline import continue_inline, error_for, orders_and_errors
+from trioserve._connection.inline import continue_inline, orders_and_errors
 from trioserve._connection.request import Request
 from trioserve._errors import application_errors
 from trioserve._hints import backend_hint
@@ -59,8 +59,6 @@ async def run_app(conversation: Conversation) -> None:
             trap = context.run(coro.send, None)
         except StopIteration:
             pass  # it never waited
-        except GeneratorExit as exc:
-            raise error_for(exc) from exc
         else:
             await continue_inline(coro, trap, context, conversation)
         finally:

@@ -1,7 +1,8 @@
-"""The accept loop: each connection becomes a task in the nursery of connections."""
+"""The way in: each connection that is accepted becomes a task in the nursery of connections."""
 
 import errno
 import logging
+from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Final
 
@@ -11,7 +12,7 @@ import anyio.lowlevel
 from trioserve._complaints import complain
 from trioserve._streams import ByteStream, Listener
 
-__all__ = ["accept_loop", "accept_rest"]
+__all__ = ["Admission"]
 
 log = logging.getLogger("trioserve")
 
@@ -23,66 +24,100 @@ FATAL: Final = (errno.EBADF, errno.EINVAL, errno.ENOTSOCK, errno.EOPNOTSUPP, err
 BURST: Final = 32  # connections accepted in a row before others get a turn
 
 
-async def accept_loop(
-    listener: Listener,
-    start_connection: Callable[[ByteStream], None],
-    room: anyio.Semaphore | None,
-    on_full: Callable[[], None],
-    *,
-    shared: bool = False,
-) -> None:
-    """Accept until cancelled. With ``room``, a slot is taken for each connection, which gives it back at its end.
+class Admission:
+    """Lets connections in, no more at a time than there is room for.
 
-    ``on_full`` is called when there is no room for the next one. ``shared``: other processes accept on the same
-    socket, and shall have their part of a burst.
+    Args:
+        start_connection: begins to serve one.
+        room: a slot is taken for each connection, which gives it back at its end; ``None``: there is always room.
+        on_full: called when there is no room for the next one.
+        shared: other processes accept on the same sockets, and shall have their part of a burst.
     """
-    burst = 1 if shared else BURST
-    complained = False
-    accepted = 0
-    while True:
-        if room is not None:
-            if not room.value:
-                on_full()
-            async with room:
-                pass  # there is room; it is taken later, because a slot that waits here would be missed elsewhere
-        try:
-            stream = await listener.accept()
-        except OSError as exc:
-            if exc.errno in FATAL:
-                raise
-            if exc.errno in EXHAUSTED:
-                if not complained:
-                    complain(log, "Cannot accept connections: %s; trying again every %g s", exc, EXHAUSTED_SECONDS)
-                complained = True
-                await anyio.sleep(EXHAUSTED_SECONDS)
-            continue
-        if room is not None:
-            await _take_slot(room, stream)
+
+    def __init__(
+        self, start_connection: Callable[[ByteStream], None], room: anyio.Semaphore | None,
+        on_full: Callable[[], None], *, shared: bool,
+    ) -> None:  # fmt: skip
+        self._start_connection = start_connection
+        self._room = room
+        self._on_full = on_full
+        self._shared = shared
+        self._waiting: deque[ByteStream] = deque()  # accepted, and without a slot
+
+    async def accept_from(self, listener: Listener) -> None:
+        """A task: accept until cancelled. Raises OSError when the listening socket is gone."""
+        burst = 1 if self._shared else BURST
         complained = False
-        start_connection(stream)
-        accepted += 1
-        if accepted % burst == 0:
-            await anyio.lowlevel.checkpoint()
+        accepted = 0
+        while True:
+            await self._wait_for_room()
+            try:
+                stream = await listener.accept()
+            except OSError as exc:
+                if exc.errno in FATAL:
+                    raise
+                if exc.errno in EXHAUSTED:
+                    if not complained:
+                        complain(log, "Cannot accept connections: %s; trying again every %g s", exc, EXHAUSTED_SECONDS)
+                    complained = True
+                    await anyio.sleep(EXHAUSTED_SECONDS)
+                continue
+            await self._admit(stream)
+            complained = False
+            accepted += 1
+            if accepted % burst == 0:
+                await anyio.lowlevel.checkpoint()
 
+    def accept_rest(self, listeners: Iterable[Listener]) -> None:
+        """Whom the kernel has told that they are connected shall not be reset when the listeners close.
 
-async def _take_slot(room: anyio.Semaphore, stream: ByteStream) -> None:
-    """Waits only when another listener has taken the last slot since there was room."""
-    try:
-        await room.acquire()
-    except BaseException:
-        stream.abort()
-        raise
+        Those without room are accepted, too, and wait for ``admit_rest``; from shared sockets others accept them.
+        """
+        for listener in listeners:
+            try:
+                while (self._has_room or not self._shared) and (stream := listener.accept_nowait()) is not None:
+                    self._admit_or_keep(stream)
+            except OSError as exc:
+                complain(log, "Connections that waited to be accepted are lost: %s", exc, level=logging.WARNING)
 
+    async def admit_rest(self) -> None:
+        """Admit those who wait, as others end."""
+        while self._waiting:
+            await self._wait_for_room()
+            self._admit_or_keep(self._waiting.popleft())
 
-def accept_rest(
-    listeners: Iterable[Listener], start_connection: Callable[[ByteStream], None], room: anyio.Semaphore | None
-) -> None:
-    """Whom the kernel has told that they are connected shall not be reset when the listeners close."""
-    for listener in listeners:
-        try:
-            while (room is None or room.value) and (stream := listener.accept_nowait()) is not None:
-                if room is not None:
-                    room.acquire_nowait()
-                start_connection(stream)
-        except OSError as exc:
-            complain(log, "Connections that waited to be accepted are lost: %s", exc, level=logging.WARNING)
+    def turn_away(self) -> None:
+        """Reset those who still wait: nobody will serve them."""
+        if self._waiting:
+            complain(log, "limit-connections: %d connections were closed that had waited for their turn",
+                     len(self._waiting), level=logging.WARNING)
+        while self._waiting:
+            self._waiting.popleft().abort()
+
+    @property
+    def _has_room(self) -> bool:
+        return self._room is None or self._room.value > 0
+
+    async def _wait_for_room(self) -> None:
+        """The slot is taken later, because one that waits with its listener would be missed elsewhere."""
+        if self._room is not None:
+            if not self._has_room:
+                self._on_full()
+            async with self._room:
+                pass
+
+    async def _admit(self, stream: ByteStream) -> None:
+        """Waits only when another listener has taken the last slot since there was room."""
+        if self._room is not None:
+            self._waiting.append(stream)  # should this be cancelled
+            await self._room.acquire()
+            self._waiting.remove(stream)
+        self._start_connection(stream)
+
+    def _admit_or_keep(self, stream: ByteStream) -> None:
+        if not self._has_room:
+            self._waiting.append(stream)
+            return
+        if self._room is not None:
+            self._room.acquire_nowait()
+        self._start_connection(stream)

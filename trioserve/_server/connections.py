@@ -10,7 +10,7 @@ import anyio.abc
 from trioserve._config import Config
 from trioserve._connection import Connection, Lifetime, Recorder, ServerContext, joined
 from trioserve._protocol import ParseFields
-from trioserve._server.accept import accept_loop, accept_rest
+from trioserve._server.accept import Admission
 from trioserve._server.access_log.lines import AccessLogger
 from trioserve._server.context import make_context
 from trioserve._server.lifespan import Lifespan
@@ -72,38 +72,42 @@ class Connections:
                 start_recycling(self._config, services, self._on_spent)
                 if (seconds := self._config.warn_blocked) is not None:
                     services.start_soon(_guard_of(seconds, network, self._stalls))
+                admission = self._admission(ctx, connections, shared=listeners.are_shared)
                 try:
-                    await self._accept(listeners, ctx, connections, on_listening)
+                    await self._accept(listeners, admission, on_listening)
+                    listeners.close()
+                    shutdown.begin()
+                    await shutdown.settle()
+                    shutdown.drain()
+                    services.start_soon(shutdown.end_connections_in_time)
+                    services.start_soon(keep_saying, shutdown.waits_for)
+                    with shutdown.admitting:
+                        await admission.admit_rest()
                 finally:
                     listeners.close()
-                shutdown.begin()
-                await shutdown.settle()
-                shutdown.drain()
-                services.start_soon(shutdown.end_connections_in_time)
-                services.start_soon(keep_saying, shutdown.waits_for)
+                    admission.turn_away()
             with shutdown.finishing:
                 await network.finish()
             services.cancel_scope.cancel()
 
-    async def _accept(
-        self, listeners: Listeners, ctx: ServerContext, connections: Nursery, on_listening: Callable[[], None]
-    ) -> None:
+    async def _accept(self, listeners: Listeners, admission: Admission, on_listening: Callable[[], None]) -> None:
         """Until it is time to stop; then those who wait in the backlogs: some have sent their requests."""
-        room = ctx.lifetime.room
-
-        def start_connection(stream: ByteStream) -> None:
-            Connection(stream, ctx).start(connections)
-
         async with anyio.create_task_group() as accepting:
             for listener in listeners:
-                accepting.start_soon(
-                    partial(accept_loop, shared=listeners.are_shared), listener, start_connection, room,
-                    partial(ctx.lifetime.strike, "limit_connections"))
+                accepting.start_soon(admission.accept_from, listener)
             on_listening()
             await self._shutdown.wait()
             accepting.cancel_scope.cancel()
         listeners.refuse_new()
-        accept_rest(listeners, start_connection, room)
+        admission.accept_rest(listeners)
+
+    def _admission(self, ctx: ServerContext, connections: Nursery, *, shared: bool) -> Admission:
+        def start_connection(stream: ByteStream) -> None:
+            Connection(stream, ctx).start(connections)
+
+        lifetime = self._lifetime
+        return Admission(
+            start_connection, lifetime.room, partial(lifetime.strike, "limit_connections"), shared=shared)
 
     def _make_context(
         self, seen: Observed, listeners: Listeners, network: Network, lifespan: Lifespan, parse_fields: ParseFields

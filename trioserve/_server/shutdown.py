@@ -34,6 +34,7 @@ class Shutdown:
 
     Attributes:
         phase: ``READY`` until it is requested, then ``DELAY`` if there is one, ``DRAINING``, ``STOPPING``.
+        admitting: a scope for those who have been accepted and wait for a slot, cancelled at the connections' deadline.
         finishing: a scope for what is sent after the last connection has ended; cancelled when their time is over.
     """
 
@@ -54,6 +55,7 @@ class Shutdown:
         self._tasks_time = anyio.CancelScope()
         self._lifespan_time = anyio.CancelScope()
         self.phase: Phase = "READY"
+        self.admitting = anyio.CancelScope()
         self.finishing = anyio.CancelScope()
 
     # What is asked of it.
@@ -136,6 +138,7 @@ class Shutdown:
         """A task: wait for the deadline of the connections, or for force, and cancel those that are left."""
         with anyio.move_on_at(self._connections_deadline):
             await self._forced.wait()
+        self.admitting.cancel()
         self._log_still_running()
         for connection in list(self._lifetime.connections):
             connection.cancel("shutdown-deadline")
