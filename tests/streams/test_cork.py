@@ -396,6 +396,16 @@ async def test_a_network_that_is_cancelled_leaves_no_stream_open_that_was_closed
     listener.close()
 
 
+async def test_a_network_that_was_cancelled_is_not_waited_for(kind: Kind) -> None:
+    assert kind.network is not None
+    network = kind.network()
+    async with anyio.create_task_group() as services:
+        await services.start(network.run)
+        services.cancel_scope.cancel()
+    with anyio.fail_after(5):
+        await network.finish()
+
+
 @clear_only
 async def test_a_peer_that_has_gone_before_a_closed_stream_is_pulled_out(kind: Kind) -> None:
     async with corked(kind) as (pair, cork):
