@@ -99,7 +99,7 @@ def test_a_walk_with_the_keyboard(tree: Locator, page: Page) -> None:
     row(tree, "server, trioserve").focus()
     for key, name in [
         ("ArrowDown", "listeners"), ("ArrowRight", "listener, http://"), ("ArrowLeft", "listeners"),
-        ("End", "tasks, tasks of the server"), ("ArrowUp", "On to the next"), ("Home", "server, trioserve"),
+        ("End", "tasks, other tasks"), ("ArrowUp", "On to the next"), ("Home", "server, trioserve"),
         ("u", "listener, unix:"), ("PageDown", "scope, cancel scope, cancelled"), ("ArrowLeft", "task, main.ask_bank"),
         ("ArrowLeft", "task, main.ask_bank"), ("ArrowDown", "task, main.ask_shop"), ("ArrowLeft", "nursery"),
         ("ArrowLeft", "nursery"), ("ArrowDown", "connection, [::1]"), ("ArrowUp", "nursery"), ("ArrowRight", "nursery"),
