@@ -126,6 +126,14 @@ async def test_the_services_of_the_server_are_counted_and_not_shown() -> None:
     assert re.fullmatch(r"and \d+ of the server and the event loop", others["detail"])
 
 
+async def test_when_there_is_nothing_else_only_their_number_is_told() -> None:
+    async with serving(hello, **SHOWN) as site:
+        await settled()
+        [others] = find(await look(site, limit=500), kind="tasks")
+    assert children(others) == []
+    assert re.fullmatch(r"\d+ of the server and the event loop", others["detail"])
+
+
 async def test_tasks_that_outlive_their_requests() -> None:
     async def work() -> None:
         async with anyio.create_task_group() as tasks:

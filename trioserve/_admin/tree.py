@@ -140,10 +140,12 @@ class Tree:
 
     def _tasks_node(self, drawing: Drawing, tasks: TaskViews, others: list[TaskView]) -> Node:
         of_application = [task for task in others if not is_internal(task)]
-        hidden = len(others) - len(of_application)
-        detail = f"and {hidden} of the server and the event loop" if hidden else ""
-        node = drawing.node(self._tasks, "tasks", "other tasks", detail=detail)
         left_behind = [(mark, task) for mark in self._marks_left_behind(tasks) for task in tasks.marked(mark)]
+        hidden = len(others) - len(of_application)
+        detail = f"{hidden} of the server and the event loop" if hidden else ""
+        if hidden and (of_application or left_behind):
+            detail = f"and {detail}"
+        node = drawing.node(self._tasks, "tasks", "other tasks", detail=detail)
         drawing.add_children(node, left_behind, lambda pair: task_node(
             drawing, pair[1], cancellable=True, detail=f"started by {line_of(pair[0])}, which has ended"))
         drawing.add_children(
