@@ -16,7 +16,10 @@ INTERPRETED: Final = _FORWARDING | {
     b"host", b"content-length", b"transfer-encoding", b"connection", b"expect", b"te", b"upgrade",
 }  # fmt: skip
 
-_ORDINARY: Final = Meaning("1.1", keep_alive=True, content_length=0, expects_continue=False, accepts_trailers=False)
+_ORDINARY, _FORWARDED = (
+    Meaning("1.1", True, content_length=0, expects_continue=False, accepts_trailers=False, forwarded=forwarded)
+    for forwarded in (False, True)
+)
 
 
 def interpret(fields: Fields, http_version: str) -> Meaning:
@@ -26,25 +29,27 @@ def interpret(fields: Fields, http_version: str) -> Meaning:
         PeerError: 400 for framing that is malformed, repeated or contradictory, and for a missing or bad Host; 501
             for a transfer coding that is not known.
     """
-    host, others = None, []
+    host, forwarded, others = None, False, []
     for name, value in fields:
         if name in INTERPRETED:
             if host is None and name == b"host":
                 host = value
-            else:
-                others.append((name, value))
+            elif name in _FORWARDING:
+                forwarded = True
+            elif value != b"keep-alive" or name != b"connection" or http_version == "1.0":
+                others.append((name, value))  # browsers say keep-alive, which HTTP/1.1 means anyway (RFC 9112 §9.3)
     if host is not None and not others and http_version == "1.1":
         check_host(host)
-        return _ORDINARY
-    return _interpret_all(host, others, http_version)
+        return _FORWARDED if forwarded else _ORDINARY
+    return _interpret_all(host, others, http_version, forwarded=forwarded)
 
 
-def _interpret_all(host: bytes | None, others: Fields, http_version: str) -> Meaning:
-    """The same for fields that say more than the name of the host; ``others`` are those after the first Host."""
+def _interpret_all(host: bytes | None, others: Fields, http_version: str, *, forwarded: bool) -> Meaning:
+    """The same for ``others`` that mean something, beside the first Host and what proxies have said."""
     once = {} if host is None else {b"host": host}
     options: list[bytes] = []
     protocols: list[bytes] = []
-    accepts_trailers = expects_continue = forwarded = False
+    accepts_trailers = expects_continue = False
     for name, value in others:
         if name == b"connection":
             options += _tokens(value)
@@ -54,8 +59,6 @@ def _interpret_all(host: bytes | None, others: Fields, http_version: str) -> Mea
             accepts_trailers = accepts_trailers or b"trailers" in _tokens(value)
         elif name == b"expect":
             expects_continue = expects_continue or (http_version != "1.0" and b"100-continue" in _tokens(value))
-        elif name in _FORWARDING:
-            forwarded = True
         elif name in once:
             raise PeerError(400, f"more than one {name.decode().title()} field")
         else:
