@@ -29,24 +29,35 @@ def interpret(fields: Fields, http_version: str) -> Meaning:
         PeerError: 400 for framing that is malformed, repeated or contradictory, and for a missing or bad Host; 501
             for a transfer coding that is not known.
     """
-    host, forwarded, others = None, False, []
+    host = length = None
+    forwarded, others = False, []
     for name, value in fields:
         if name in INTERPRETED:
             if host is None and name == b"host":
                 host = value
+            elif length is None and name == b"content-length":
+                length = value
             elif name in _FORWARDING:
                 forwarded = True
             elif value != b"keep-alive" or name != b"connection" or http_version == "1.0":
                 others.append((name, value))  # browsers say keep-alive, which HTTP/1.1 means anyway (RFC 9112 §9.3)
     if host is not None and not others and http_version == "1.1":
         check_host(host)
+        if length is not None:
+            return Meaning("1.1", True, _read_length(length), False, False, forwarded)
         return _FORWARDED if forwarded else _ORDINARY
-    return _interpret_all(host, others, http_version, forwarded=forwarded)
+    return _interpret_all(host, length, others, http_version, forwarded=forwarded)
 
 
-def _interpret_all(host: bytes | None, others: Fields, http_version: str, *, forwarded: bool) -> Meaning:
-    """The same for ``others`` that mean something, beside the first Host and what proxies have said."""
-    once = {} if host is None else {b"host": host}
+def _interpret_all(
+    host: bytes | None, length: bytes | None, others: Fields, http_version: str, *, forwarded: bool
+) -> Meaning:
+    """The same for ``others`` that mean something, beside the first Host and Content-Length."""
+    once: dict[bytes, bytes] = {}
+    if host is not None:
+        once[b"host"] = host
+    if length is not None:
+        once[b"content-length"] = length
     options: list[bytes] = []
     protocols: list[bytes] = []
     accepts_trailers = expects_continue = False
@@ -66,10 +77,10 @@ def _interpret_all(host: bytes | None, others: Fields, http_version: str, *, for
     if host is not None or http_version != "1.0":  # which can do without
         check_host(host)
     keep_alive = b"close" not in options and (http_version != "1.0" or b"keep-alive" in options)  # RFC 9112 §9.3
-    length = _body_length(once.get(b"content-length"), once.get(b"transfer-encoding"), http_version)
+    body = _body_length(once.get(b"content-length"), once.get(b"transfer-encoding"), http_version)
     offers_websocket = http_version == "1.1" and b"upgrade" in options and b"websocket" in protocols  # RFC 9110 §7.8
     return Meaning(
-        http_version, keep_alive, length, expects_continue, accepts_trailers, forwarded, offers_websocket)
+        http_version, keep_alive, body, expects_continue, accepts_trailers, forwarded, offers_websocket)
 
 
 def _tokens(value: bytes) -> list[bytes]:
@@ -99,8 +110,10 @@ def _body_length(content_length: bytes | None, transfer_encoding: bytes | None, 
         if transfer_encoding.lower() != b"chunked":
             raise PeerError(501, "unknown transfer coding")
         return None
-    if content_length is None:
-        return 0
+    return 0 if content_length is None else _read_length(content_length)
+
+
+def _read_length(content_length: bytes) -> int:
     if not content_length.isdigit() or len(content_length) > 18:  # 18 digits stay below 2**63
         raise PeerError(400, "malformed Content-Length")
     return int(content_length)
