@@ -40,6 +40,29 @@ def test_8_2_3_cookie_crumbs_are_joined() -> None:
     assert reader().read(fields, ends=True).headers == [(b"host", b"a:1"), (b"cookie", b"a=1; b=2"), (b"x", b"1")]
 
 
+def test_8_2_3_crumbs_that_stand_together_as_browsers_send_them() -> None:
+    crumbs = [(b"cookie", b"a=1"), (b"cookie", b"b=2"), (b"cookie", b"c=3")]
+    head = reader().read([*GET, (b"x", b"1"), *crumbs, (b"y", b"2")], ends=True)
+    assert head.headers == [(b"host", b"a:1"), (b"x", b"1"), (b"cookie", b"a=1; b=2; c=3"), (b"y", b"2")]
+
+
+@pytest.mark.parametrize("more", [[], [(b"content-length", b"0")], [(b"te", b"trailers")], [(b"host", b"a:1")]])
+@pytest.mark.parametrize("name", [b"x-forwarded-for", b"x-forwarded-proto", b"forwarded"])
+def test_what_proxies_say_is_noticed_beside_all_other_fields(more: Fields, name: bytes) -> None:
+    assert reader().read([*GET, *more, (name, b"x")], ends=True).meaning.forwarded
+    assert not reader().read([*GET, *more], ends=True).meaning.forwarded
+
+
+@pytest.mark.parametrize("more", [[], [(b"te", b"trailers")], [(b"expect", b"100-continue")]])
+def test_a_length_means_the_same_beside_all_other_fields(more: Fields) -> None:
+    fields = [*GET, *more, (b"content-length", b"5")]
+    assert reader().read(fields, ends=False).meaning.content_length == 5
+    with pytest.raises(PeerError, match="without a body"):
+        reader().read(fields, ends=True)
+    with pytest.raises(PeerError, match="413"):
+        reader(Http1Limits(body=4)).read(fields, ends=False)
+
+
 def test_8_3_1_host_in_place_of_the_authority() -> None:
     assert reader().read([*without(b":authority"), (b"host", b"b")], ends=True).headers == [(b"host", b"b")]
     assert reader().read([*GET, (b"host", b"a:1")], ends=True).headers == [(b"host", b"a:1")]
@@ -90,6 +113,7 @@ MALFORMED: dict[str, Fields] = {
     "8.2.2 transfer-encoding": [*GET, (b"transfer-encoding", b"chunked")],
     "8.2.2 upgrade": [*GET, (b"upgrade", b"h3")],
     "8.2.2 te": [*GET, (b"te", b"gzip")],
+    "8.2.2 te in the second field": [*GET, (b"te", b"trailers"), (b"te", b"gzip")],
     "8.1.1 no number as length": [*GET, (b"content-length", b"ten")],
     "8.1.1 two lengths": [*GET, (b"content-length", b"1"), (b"content-length", b"1")],
     "8.1.1 a length without a body": [*GET, (b"content-length", b"1")],

@@ -9,10 +9,10 @@ from trioserve._protocol.grammar import HOST
 from trioserve._trust import FORWARDED, X_FORWARDED
 from trioserve._types import Fields
 
-__all__ = ["INTERPRETED", "check_host", "interpret"]
+__all__ = ["FORWARDING", "INTERPRETED", "check_host", "interpret", "read_length"]
 
-_FORWARDING: Final = X_FORWARDED | {FORWARDED}
-INTERPRETED: Final = _FORWARDING | {
+FORWARDING: Final = X_FORWARDED | {FORWARDED}
+INTERPRETED: Final = FORWARDING | {
     b"host", b"content-length", b"transfer-encoding", b"connection", b"expect", b"te", b"upgrade",
 }  # fmt: skip
 
@@ -37,14 +37,14 @@ def interpret(fields: Fields, http_version: str) -> Meaning:
                 host = value
             elif length is None and name == b"content-length":
                 length = value
-            elif name in _FORWARDING:
+            elif name in FORWARDING:
                 forwarded = True
             elif value != b"keep-alive" or name != b"connection" or http_version == "1.0":
                 others.append((name, value))  # browsers say keep-alive, which HTTP/1.1 means anyway (RFC 9112 §9.3)
     if host is not None and not others and http_version == "1.1":
         check_host(host)
         if length is not None:
-            return Meaning("1.1", True, _read_length(length), False, False, forwarded)
+            return Meaning("1.1", True, read_length(length), False, False, forwarded)
         return _FORWARDED if forwarded else _ORDINARY
     return _interpret_all(host, length, others, http_version, forwarded=forwarded)
 
@@ -110,10 +110,11 @@ def _body_length(content_length: bytes | None, transfer_encoding: bytes | None, 
         if transfer_encoding.lower() != b"chunked":
             raise PeerError(501, "unknown transfer coding")
         return None
-    return 0 if content_length is None else _read_length(content_length)
+    return 0 if content_length is None else read_length(content_length)
 
 
-def _read_length(content_length: bytes) -> int:
+def read_length(content_length: bytes) -> int:
+    """What a Content-Length says (RFC 9110 §8.6). Raises PeerError 400."""
     if not content_length.isdigit() or len(content_length) > 18:  # 18 digits stay below 2**63
         raise PeerError(400, "malformed Content-Length")
     return int(content_length)

@@ -11,7 +11,7 @@ from trioserve._protocol.events import Meaning, RequestHead
 from trioserve._protocol.grammar import TEXT, TOKEN
 from trioserve._protocol.http1.codec import Http1Limits
 from trioserve._protocol.http2.names import Names, look_at
-from trioserve._protocol.meaning import check_host, interpret
+from trioserve._protocol.meaning import check_host, interpret, read_length
 from trioserve._types import Fields
 
 __all__ = ["HeadReader", "check_trailers"]
@@ -21,10 +21,6 @@ REMEMBERED_BYTES: Final = 1024  # of a head that its client may repeat; longer o
 _PATH: Final = re.compile(rb"(/[\x21\x22\x24-\x3e\x40-\x7e]*)(?:\?([\x21\x22\x24-\x7e]*))?")
 _SCHEMES: Final = (b"http", b"https")
 _METHODS: Final = {name.encode(): name for name in ("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH")}
-_WITHOUT_BODY, _WITH_BODY = (
-    Meaning("2", keep_alive=True, content_length=length, expects_continue=False, accepts_trailers=True)
-    for length in (0, None)
-)
 
 
 class HeadReader:
@@ -92,8 +88,11 @@ class HeadReader:
             raise PeerError(400, "an empty authority")  # RFC 9110 §4.2.1
         if known.is_ordinary and not is_tunnel:
             check_host(authority := values[known.authority])
-            meaning = _WITHOUT_BODY if ends else _WITH_BODY
             headers = [(b"host", authority), *fields[known.pseudo :]]
+            if (crumbs := known.crumbs) is not None:
+                headers[crumbs] = [(b"cookie", b"; ".join([value for _, value in headers[crumbs]]))]
+            meanings = known.meanings
+            meaning = self._understand(values, known, ends=ends) if meanings is None else meanings[ends]
         else:
             headers = _as_in_http1(fields, values, known)
             meaning = self._interpret(headers, is_tunnel=is_tunnel, ends=ends)
@@ -120,19 +119,33 @@ class HeadReader:
             raise PeerError(400, "malformed CONNECT")
         return method.decode("ascii").upper()
 
+    def _understand(self, values: tuple[bytes, ...], known: Names, *, ends: bool) -> Meaning:
+        """The meaning of ordinary fields of which some have a value that matters."""
+        if known.te >= 0:
+            _check_te(values[known.te])
+        length = 0 if ends else None
+        if known.length >= 0:
+            length = read_length(values[known.length])
+            self._check_length(length, ends=ends)
+        return Meaning("2", True, length, False, accepts_trailers=True, forwarded=known.forwarded)
+
     def _interpret(self, headers: Fields, *, is_tunnel: bool, ends: bool) -> Meaning:
         meaning = replace(interpret(headers, "2"), accepts_trailers=True)  # a client can tell trailers from the head
         if is_tunnel:
             meaning.offers_websocket = True
         elif not ends and not meaning.content_length and not any(name == b"content-length" for name, _ in headers):
             meaning.content_length = None
-        elif ends and meaning.content_length:
-            raise PeerError(400, "a Content-Length without a body")
-        if any(name == b"te" and value.lower() != b"trailers" for name, value in headers):
-            raise PeerError(400, "a transfer coding in HTTP/2")
-        if (limit := self._limits.body) is not None and (meaning.content_length or 0) > limit:
-            raise PeerError(413, f"request body over the limit of {limit} bytes", limit="limit_request_body")
+        self._check_length(meaning.content_length or 0, ends=ends)
+        for name, value in headers:
+            if name == b"te":
+                _check_te(value)
         return meaning
+
+    def _check_length(self, length: int, *, ends: bool) -> None:
+        if ends and length:
+            raise PeerError(400, "a Content-Length without a body")
+        if (limit := self._limits.body) is not None and length > limit:
+            raise PeerError(413, f"request body over the limit of {limit} bytes", limit="limit_request_body")
 
     def _check_tunnel(self, pseudo: dict[bytes, bytes], protocol: bytes | None) -> None:
         """RFC 9113 §8.5, RFC 8441 §4."""
@@ -169,6 +182,11 @@ def _check_text(text: bytes, values: tuple[bytes, ...]) -> None:
         raise PeerError(400, "control character in a field value")
     if tuple(map(bytes.strip, values)) != values:
         raise PeerError(400, "white space around a field value")
+
+
+def _check_te(value: bytes) -> None:
+    if value.lower() != b"trailers":  # RFC 9113 §8.2.2
+        raise PeerError(400, "a transfer coding in HTTP/2")
 
 
 def _as_in_http1(fields: Sequence[tuple[bytes, bytes]], values: tuple[bytes, ...], known: Names) -> Fields:

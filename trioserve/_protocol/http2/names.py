@@ -8,7 +8,8 @@ from operator import itemgetter
 from typing import Any, Final
 
 from trioserve._errors import PeerError
-from trioserve._protocol.meaning import INTERPRETED
+from trioserve._protocol.events import Meaning
+from trioserve._protocol.meaning import FORWARDING, INTERPRETED
 
 __all__ = ["Names", "look_at"]
 
@@ -23,6 +24,16 @@ _CONNECTION_SPECIFIC: Final = frozenset(  # RFC 9113 §8.2.2
     (b"connection", b"proxy-connection", b"keep-alive", b"transfer-encoding", b"upgrade")
 )
 
+# What such a field means is found out without a look at the others.
+_UNDERSTOOD: Final = FORWARDING | {b"content-length", b"te"}
+
+_MEANINGS: Final = {
+    forwarded: tuple(
+        Meaning("2", True, length, expects_continue=False, accepts_trailers=True, forwarded=forwarded)
+        for length in (None, 0))
+    for forwarded in (False, True)
+}  # fmt: skip
+
 
 class Names:
     """Of one list of names.
@@ -32,14 +43,22 @@ class Names:
         pseudo: how many pseudo-header fields there are; the regular ones follow.
         regular: how many of those.
         pick: from the values of such a request those of method, scheme and path; ``None`` for every other one.
-        authority: where its value stands; -1 without one.
-        is_ordinary: the regular fields are the application's business only, and can stay as they are.
+        authority, length, te: where those values stand, of ``content-length`` and ``te`` the last; -1 without one.
+        forwarded: proxies have said something.
+        crumbs: of one cookie, where they stand when a Host field has taken the place of the pseudo-header fields;
+            ``None`` when there are no two.
+        is_ordinary: there is an authority, and no field but these means anything to the server; none of ``length`` and
+            ``te`` comes twice, and the crumbs stand together.
+        meanings: of such a request with a body and without one; ``None`` if they depend on ``length`` or ``te``.
 
     Raises:
         PeerError: 400, a request cannot have such names, in this order.
     """
 
-    __slots__ = ("authority", "is_ordinary", "pick", "pseudo", "regular", "size")
+    __slots__ = (
+        "authority", "crumbs", "forwarded", "is_ordinary", "length", "meanings", "pick", "pseudo", "regular", "size",
+        "te",
+    )  # fmt: skip
 
     def __init__(self, names: tuple[bytes, ...]) -> None:
         self.pseudo = next((i for i, name in enumerate(names) if name not in _PSEUDO), len(names))
@@ -52,13 +71,26 @@ class Names:
             raise PeerError(400, "a field that is for HTTP/1.1 connections")
         self.size = sum(map(len, names)) + FIELD_OVERHEAD * len(names)
         self.regular = len(regular)
-        self.authority = pseudo.index(b":authority") if b":authority" in pseudo else -1
+        self.authority, self.length, self.te = (
+            _last(name, names) for name in (b":authority", b"content-length", b"te"))
+        self.forwarded = not FORWARDING.isdisjoint(regular)
         self.pick: Callable[[tuple[bytes, ...]], Any] | None = None
         if b":protocol" not in pseudo and all(name in pseudo for name in _REQUEST):
             self.pick = itemgetter(*map(pseudo.index, _REQUEST))
+        cookies = regular.count(b"cookie")
+        first = regular.index(b"cookie") if cookies else 0
+        self.crumbs = slice(1 + first, 1 + first + cookies) if cookies > 1 else None
         self.is_ordinary = (
-            self.authority >= 0 and INTERPRETED.isdisjoint(regular) and regular.count(b"cookie") < 2
+            self.authority >= 0
+            and (INTERPRETED - _UNDERSTOOD).isdisjoint(regular)
+            and regular.count(b"content-length") < 2 and regular.count(b"te") < 2
+            and regular[first : first + cookies].count(b"cookie") == cookies
         )
+        self.meanings = _MEANINGS[self.forwarded] if self.length < 0 and self.te < 0 else None
+
+
+def _last(name: bytes, names: tuple[bytes, ...]) -> int:
+    return len(names) - 1 - names[::-1].index(name) if name in names else -1
 
 
 _kept: dict[tuple[bytes, ...], Names] = {}
