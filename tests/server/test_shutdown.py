@@ -298,29 +298,30 @@ async def test_a_response_cut_off_by_the_deadline_does_not_look_whole() -> None:
         assert not looks_whole(received, client)
 
 
+async def seconds_of_a_stop(site: Running, path: str) -> float:
+    """How long it takes while a request is in progress."""
+    client = site.listener.connect()
+    await client.send_all(get(path))
+    await settled()
+    with seconds_passed() as elapsed:
+        by_request(site)
+        await site.ended.wait()
+    return elapsed.seconds
+
+
 async def test_one_budget_for_requests_and_lifespan() -> None:
     app = LifespanApp(sleeper, shutdown_seconds=3600)
     async with running(app, timeout_graceful_shutdown=30) as site:
-        client = site.listener.connect()
-        await client.send_all(get("/3600"))
-        await settled()
-        with seconds_passed() as elapsed:
-            by_request(site)
-            await site.ended.wait()
-    assert elapsed.seconds == 30
+        elapsed = await seconds_of_a_stop(site, "/3600")
+    assert elapsed == 30
     assert app.events[-3:] == ["/3600 cancelled", "shutdown", "lifespan cancelled"]
 
 
 async def test_a_lifespan_has_two_seconds_however_small_the_budget_is(caplog: pytest.LogCaptureFixture) -> None:
     """A tenth of it, which is kept from the requests, would be too little to close a database."""
     async with running(LifespanApp(sleeper, shutdown_seconds=1.9), timeout_graceful_shutdown=0.5) as site:
-        client = site.listener.connect()
-        await client.send_all(get("/3600"))
-        await settled()
-        with seconds_passed() as elapsed:
-            by_request(site)
-            await site.ended.wait()
-    assert elapsed.seconds == pytest.approx(0.45 + 1.9)
+        elapsed = await seconds_of_a_stop(site, "/3600")
+    assert elapsed == pytest.approx(0.45 + 1.9)
     assert site.app.events[-3:] == ["/3600 cancelled", "shutdown", "stopped"]
     assert "lifespan did not end" not in caplog.text
 
@@ -368,13 +369,8 @@ async def test_without_a_budget_requests_take_their_time() -> None:
 
 async def test_a_budget_of_nothing_cancels_at_once_and_still_tells_the_lifespan() -> None:
     async with running(LifespanApp(sleeper), timeout_graceful_shutdown=0) as site:
-        client = site.listener.connect()
-        await client.send_all(get("/3600"))
-        await settled()
-        with seconds_passed() as elapsed:
-            by_request(site)
-            await site.ended.wait()
-    assert elapsed.seconds == 0
+        elapsed = await seconds_of_a_stop(site, "/3600")
+    assert elapsed == 0
     assert "/3600 cancelled" in site.app.events
     assert "shutdown" in site.app.events
 

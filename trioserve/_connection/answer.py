@@ -256,6 +256,9 @@ class Answer(Generic[ResponseT]):
     def request_id(self) -> str | None:
         return self.request.id()
 
+    def trace(self) -> tuple[str, str] | None:
+        return self.request.trace()
+
     # What whoever looks at the tree, or counts, asks.
 
     @property
@@ -287,5 +290,3 @@ class Answer(Generic[ResponseT]):
     def _traffic(self) -> tuple[int, int] | None:
         """Bytes received and sent, ``None`` when they are not known any more."""
         raise NotImplementedError
-    def trace(self) -> tuple[str, str] | None:
-        return self.request.trace()

@@ -135,10 +135,10 @@ class HeadReader:
             meaning.offers_websocket = True
         elif not ends and not meaning.content_length and not any(name == b"content-length" for name, _ in headers):
             meaning.content_length = None
-        self._check_length(meaning.content_length or 0, ends=ends)
         for name, value in headers:
             if name == b"te":
                 _check_te(value)
+        self._check_length(meaning.content_length or 0, ends=ends)
         return meaning
 
     def _check_length(self, length: int, *, ends: bool) -> None:

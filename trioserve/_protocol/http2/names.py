@@ -43,7 +43,7 @@ class Names:
         pseudo: how many pseudo-header fields there are; the regular ones follow.
         regular: how many of those.
         pick: from the values of such a request those of method, scheme and path; ``None`` for every other one.
-        authority, length, te: where those values stand, of ``content-length`` and ``te`` the last; -1 without one.
+        authority, length, te: where those values stand, of ``content-length`` and ``te`` the first; -1 without one.
         forwarded: proxies have said something.
         crumbs: of one cookie, where they stand when a Host field has taken the place of the pseudo-header fields;
             ``None`` when there are no two.
@@ -72,7 +72,7 @@ class Names:
         self.size = sum(map(len, names)) + FIELD_OVERHEAD * len(names)
         self.regular = len(regular)
         self.authority, self.length, self.te = (
-            _last(name, names) for name in (b":authority", b"content-length", b"te"))
+            names.index(name) if name in names else -1 for name in (b":authority", b"content-length", b"te"))
         self.forwarded = not FORWARDING.isdisjoint(regular)
         self.pick: Callable[[tuple[bytes, ...]], Any] | None = None
         if b":protocol" not in pseudo and all(name in pseudo for name in _REQUEST):
@@ -87,10 +87,6 @@ class Names:
             and regular[first : first + cookies].count(b"cookie") == cookies
         )
         self.meanings = _MEANINGS[self.forwarded] if self.length < 0 and self.te < 0 else None
-
-
-def _last(name: bytes, names: tuple[bytes, ...]) -> int:
-    return len(names) - 1 - names[::-1].index(name) if name in names else -1
 
 
 _kept: dict[tuple[bytes, ...], Names] = {}
