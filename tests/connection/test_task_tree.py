@@ -69,8 +69,7 @@ def _nursery_of(task: "asyncio.Task[Any]") -> Any:
 
 def _asyncio_children(task: "asyncio.Task[Any]") -> Iterator["asyncio.Task[Any]"]:
     nursery = _nursery_of(task)
-    yield from nursery._inside
-    for child in nursery._scoped:
+    for child in nursery.tasks():
         yield child
         if _nursery_of(child) is not None:
             yield from _asyncio_children(child)

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import MappingProxyType
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -177,19 +178,31 @@ def test_ctrl_c_during_the_import_is_quiet(tmp_path: Path, backend: str) -> None
 
 INTERRUPTING_APP = APP.replace("    if scope[\"path\"] == \"/stuck\":", """\
     if scope["path"] == "/interrupt":
+        raise KeyboardInterrupt
+    if scope["path"] == "/interrupt-later":
         await anyio.sleep(0)
         raise KeyboardInterrupt
     if scope["path"] == "/stuck":""")
 
 
+@pytest.mark.parametrize("path", ["/interrupt", "/interrupt-later"])
+@pytest.mark.parametrize("before", [0, 1])
 @pytest.mark.parametrize("loop", LOOPS, ids=str)
-def test_a_keyboard_interrupt_of_the_applications_ends_the_server(tmp_path: Path, loop: Flavour) -> None:
+def test_a_keyboard_interrupt_of_the_applications_ends_the_server(
+    tmp_path: Path, loop: Flavour, before: int, path: str
+) -> None:
+    """``before``: requests on the same connection, after which the event loop itself begins the next."""
     with command(tmp_path, *loop.options, "--no-access-log", source=INTERRUPTING_APP) as running:
-        url = running.url()
+        client = http.client.HTTPConnection(urlsplit(running.url()).netloc, timeout=10)
+        for _ in range(before):
+            client.request("GET", "/")
+            client.getresponse().read()
         with pytest.raises((OSError, http.client.HTTPException)):
-            get(f"{url}/interrupt")
+            client.request("GET", path)
+            client.getresponse()
+        client.close()
         assert running.end()[0] == 130
-    assert any("KeyboardInterrupt in the application, serving GET /interrupt" in line for line in running.log)
+    assert any(f"KeyboardInterrupt in the application, serving GET {path}" in line for line in running.log)
 
 
 def test_a_reader_of_the_access_log_that_leaves(tmp_path: Path, backend: str) -> None:

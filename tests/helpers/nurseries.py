@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
 from typing import Final, TypeAlias
 
 import anyio
@@ -43,13 +44,15 @@ async def child_nursery() -> AsyncIterator[CancellableNursery]:
 
 OPENINGS: Final[dict[str, Opening]] = {"block": open_for_a_block, "child": child_nursery}
 
-WAYS: Final = ("soon", "inside", "inside without adoption")
+WAYS: Final = ("soon", "inside", "inside without adoption", "at once")
 
 
 def one_way(name: str, monkeypatch: pytest.MonkeyPatch) -> Start:
     """How to start a task; without adoption it is as if anyio's own affairs had changed."""
     if name == "soon":
         return lambda nursery, *args: nursery.start_soon(*args)
+    if name == "at once":
+        return lambda nursery, function, *args: nursery.start_at_once(partial(function, *args))
     if name == "inside without adoption":
         monkeypatch.setattr("trioserve._streams.on_asyncio.nursery.ADOPTS", False)
     return lambda nursery, *args: nursery.start_inside(*args)

@@ -67,7 +67,7 @@ class Connection:
             elif self._ctx.lifetime.draining and is_tls(self._stream):
                 await http1.await_first_request()
             if self._ctx.task_per_request:
-                nursery.start_inside(http1.hold)
+                nursery.start_at_once(http1.hold)
             else:
                 await http1.hold()
         except ClientDisconnected:

@@ -209,6 +209,12 @@ class Nursery(Protocol):
     def start_inside(self, function: TaskFunction, *args: object) -> None:
         """Start a task that is cancelled together with the nursery only: cheaper, for what is started often."""
 
+    def start_at_once(self, function: TaskFunction) -> Cancellable | None:
+        """The same as ``start_soon``, but where it can, the task takes its first step before this returns.
+
+        ``None`` when it has come to its end in that step. It must not start others in the same way without end.
+        """
+
     def start_on_input(self, function: TaskFunction, stream: ByteStream) -> None:
         """The same for a task that begins with ``receive_some``; where it can, it starts when that need not wait.
 

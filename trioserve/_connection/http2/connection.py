@@ -106,11 +106,14 @@ class Http2Connection:
         What is returned has to be awaited before the others can begin. It may be the application of one of them.
         """
         pace = Turn()
+        others_run = False
         while (stream := self._streams.take_waiting(self._terms.max_streams)) is not None:
             if self.ctx.task_per_request:
-                stream.run_in(self._nursery.start_soon(stream.run))
-                if not self._streams.waiting:
-                    return anyio.lowlevel.checkpoint()  # they run, and what they answer leaves together
+                if (task := self._nursery.start_at_once(stream.run)) is not None:
+                    stream.run_in(task)
+                    others_run = True
+                elif pace.is_over():
+                    return anyio.lowlevel.checkpoint()
                 continue
             running = stream.run()
             try:
@@ -121,7 +124,7 @@ class Http2Connection:
             else:
                 self._hand_on(stream)
                 return continue_as_it_is(running, trap)
-        return None
+        return anyio.lowlevel.checkpoint() if others_run else None  # what they answer leaves together
 
     def _hand_on(self, stream: Http2Stream) -> None:
         """Its application waits, in the task of the holder. A successor receives what comes meanwhile."""

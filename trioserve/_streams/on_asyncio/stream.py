@@ -16,6 +16,7 @@ from trioserve._errors import ClientDisconnected
 from trioserve._streams.file_sending import FileSender
 from trioserve._streams.interface import RECEIVE_BYTES, Address
 from trioserve._streams.on_asyncio.cork import LoopCork
+from trioserve._streams.on_asyncio.eager import CAN_BEGIN_AT_ONCE
 from trioserve._streams.sockets import NOTHING, kernel_queue, peek_end, peek_input, reset_on_close
 
 __all__ = ["SocketStream"]
@@ -151,8 +152,11 @@ class SocketStream(FileSender, asyncio.Protocol):
             self._cork.expect_one()
         if self._on_input is not None:  # beside somebody who still waits, although he has been cancelled
             callback, self._on_input = self._on_input, None
-            self._announced = True
-            self._cork.expect_one()
+            if CAN_BEGIN_AT_ONCE:
+                self._cork.expect_others()
+            else:
+                self._announced = True
+                self._cork.expect_one()
             callback()
 
     # Receiving.

@@ -100,6 +100,9 @@ class TrioNursery:
     def start_inside(self, function: TaskFunction, *args: object) -> None:
         self._nursery.start_soon(function, *args)
 
+    def start_at_once(self, function: TaskFunction) -> trio.CancelScope:
+        return self.start_soon(function)
+
     def start_on_input(self, function: TaskFunction, stream: ByteStream) -> None:
         self._nursery.start_soon(function)
 
