@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Final
 
-__all__ = ["backend_hint", "backend_hint_in_words", "related"]
+__all__ = ["backend_hint", "backend_hint_in_words", "import_hint", "related"]
 
 # What asyncio and trio say, word for word, when code that is written for them runs on the other one. Each entry is a
 # type and a part of the text: the type alone is too common, and the text alone might be an application's own.
@@ -20,6 +20,11 @@ _TRIO_ON_ASYNCIO: Final = (
     (AttributeError, "'RunContext' object has no attribute"),  # trio.open_nursery, without trio.run
 )
 
+_WITHOUT_LOOP: Final = (
+    (RuntimeError, "no running event loop"),
+    (RuntimeError, "must be called from async context"),
+)
+
 _OF_BACKEND: Final = {
     "trio": (
         _ASYNCIO_ON_TRIO, "The application uses asyncio, and this server runs on trio: try --backend asyncio"),
@@ -34,6 +39,13 @@ def backend_hint(exc: BaseException, backend: str) -> str | None:
     """
     signs, advice = _OF_BACKEND[backend]
     return advice if _mentions(exc, signs) else None
+
+
+def import_hint(exc: BaseException) -> str | None:
+    """Advice for what fails while the application is imported, because the event loop does not run yet."""
+    if not _mentions(exc, _WITHOUT_LOOP):
+        return None
+    return "The application is imported before the event loop runs: what needs a running one belongs in its lifespan"
 
 
 def backend_hint_in_words(text: str, backend: str) -> str | None:

@@ -179,7 +179,7 @@ def test_a_syntax_error_shows_the_place(directory: Path) -> None:
 
 def test_asyncio_code_on_trio_gets_advice(directory: Path) -> None:
     _, lines = run_command(directory, "site_asyncio:app")
-    assert lines[-1] == "The application uses asyncio, and this server runs on trio: try --backend asyncio"
+    assert lines[-2] == "The application uses asyncio, and this server runs on trio: try --backend asyncio"
 
 
 def test_a_lifespan_that_refuses(directory: Path) -> None:

@@ -94,8 +94,12 @@ class Command:
         raise AssertionError(f"no {pattern!r} in {self.log}")
 
     def wait_for_output(self, text: str) -> None:
+        assert self.wait_for_line() == f"{text}\n"
+
+    def wait_for_line(self) -> str:
+        """Of stdout."""
         assert self._process.stdout is not None
-        assert self._process.stdout.readline() == f"{text}\n"
+        return self._process.stdout.readline()
 
     def url(self) -> str:
         """Where it listens, once it does."""
@@ -174,6 +178,41 @@ def test_ctrl_c_during_the_import_is_quiet(tmp_path: Path, backend: str) -> None
         running.signal(signal.SIGINT)
         assert running.end() == (130, "")
     assert running.log == []
+
+
+GATED_APP = """
+import os
+print("importing", os.getpid(), flush=True)
+if os.path.exists("gate"):
+    open("gate").read()
+""" + APP
+
+
+def test_a_worker_that_is_told_to_stop_while_it_imports_the_application_obeys_and_is_replaced(
+    tmp_path: Path, backend: str
+) -> None:
+    gate = tmp_path / "gate"
+    os.mkfifo(gate)
+    with command(tmp_path, "--workers", "2", "--backend", backend, source=GATED_APP) as running:
+        pid = int(running.wait_for_line().removeprefix("importing"))
+        os.kill(pid, signal.SIGTERM)
+        opened = os.open(gate, os.O_WRONLY)
+        gate.unlink()
+        os.close(opened)
+        running.wait_for_log(rf"\[{pid}\] Shutting down \(SIGTERM\)")
+        running.wait_for_log("is ready")
+        running.signal(signal.SIGTERM)
+        assert running.end()[0] == 0
+
+
+def test_ctrl_c_while_a_worker_imports_the_application_is_quiet(tmp_path: Path, backend: str) -> None:
+    os.mkfifo(tmp_path / "gate")
+    with command(tmp_path, "--workers", "2", "--backend", backend, source=GATED_APP) as running:
+        pid = int(running.wait_for_line().removeprefix("importing"))
+        running.signal(signal.SIGINT)
+        os.kill(pid, signal.SIGINT)
+        assert running.end()[0] == 0
+    assert not any("Traceback" in line for line in running.log)
 
 
 INTERRUPTING_APP = APP.replace("    if scope[\"path\"] == \"/stuck\":", """\

@@ -41,13 +41,13 @@ class StandInServer:
         self.config = config
         self.ssl_context = ssl_context
         self.backend = sniffio.current_async_library()
-        self.loop_module = ""
+        self.loop: object = None  # asyncio's, if there is one
 
     async def serve(self) -> None:
         if self.backend == "asyncio":
             import asyncio
 
-            self.loop_module = type(asyncio.get_running_loop()).__module__
+            self.loop = asyncio.get_running_loop()
         self.served.append(self)
         if self.failure is not None:
             raise self.failure
@@ -119,10 +119,30 @@ def test_run_imports_an_application_by_name(module: Any) -> None:
 
 
 @pytest.mark.parametrize("backend", ["trio", "asyncio"])
-def test_an_application_is_imported_inside_the_event_loop(module: Any, backend: str) -> None:
-    found = module("import sniffio\nlibrary = sniffio.current_async_library()\ndef app(scope, receive, send): ...")
+@pytest.mark.parametrize("own", ["asyncio.run(asyncio.sleep(0))", "trio.run(trio.sleep, 0)"])
+def test_an_application_may_run_an_event_loop_of_its_own_while_it_is_imported(
+    module: Any, own: str, backend: str
+) -> None:
+    found = module(f"import asyncio, trio\n{own}\ndef app(scope, receive, send): ...")
     trioserve.run("site_run:app", backend=backend, **found)
-    assert sys.modules["site_run"].library == backend
+    assert len(StandInServer.served) == 1
+
+
+@pytest.mark.filterwarnings("error")  # of a loop that nobody closes
+@pytest.mark.parametrize("loop", ["auto", "asyncio", "site_loop:make"])
+def test_an_application_that_asks_for_the_event_loop_while_it_is_imported_gets_the_one_that_will_run(
+    module: Any, tmp_path: Path, loop: str
+) -> None:
+    (tmp_path / "site_loop.py").write_text("from asyncio import new_event_loop as make")
+    found = module("import asyncio\nseen = asyncio.get_event_loop()\ndef app(scope, receive, send): ...")
+    trioserve.run("site_run:app", backend="asyncio", loop=loop, **found)
+    assert StandInServer.served[0].loop is sys.modules["site_run"].seen
+
+
+@pytest.mark.filterwarnings("error")
+def test_the_event_loop_is_closed_when_the_import_fails(module: Any) -> None:
+    with pytest.raises(AppLoadFailed):
+        trioserve.run("site_run:app", backend="asyncio", **module("1/0"))
 
 
 @pytest.mark.parametrize("backend", ["trio", "asyncio"])
@@ -168,6 +188,14 @@ def test_in_another_thread_it_runs_without_signals(module: Any) -> None:
 
 # Advice.
 
+NO_LOOP_YET = "The application is imported before the event loop runs: what needs a running one belongs in its lifespan"
+
+
+def test_an_application_that_needs_a_running_loop_to_be_imported_gets_advice(module: Any) -> None:
+    with pytest.raises(AppLoadFailed) as failure:
+        trioserve.run("site_run:app", backend="asyncio", **module("import asyncio\nasyncio.get_running_loop()"))
+    assert failure.value.__notes__ == [NO_LOOP_YET]
+
 
 @pytest.mark.parametrize("source", [
     "import asyncio\nasyncio.get_running_loop()",
@@ -177,7 +205,7 @@ def test_an_application_that_needs_asyncio_gets_advice(module: Any, source: str)
     with pytest.raises(AppLoadFailed) as failure:
         trioserve.run("site_run:app", **module(source))
     assert failure.value.__notes__ == [
-        "The application uses asyncio, and this server runs on trio: try --backend asyncio"]
+        "The application uses asyncio, and this server runs on trio: try --backend asyncio", NO_LOOP_YET]
 
 
 def test_a_factory_that_needs_asyncio_gets_advice(module: Any) -> None:
@@ -208,7 +236,7 @@ def test_the_event_loop_of_asyncio(
     else:
         monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     trioserve.run(app, backend="asyncio", loop=loop)
-    assert StandInServer.served[0].loop_module == module_name
+    assert type(StandInServer.served[0].loop).__module__ == module_name
 
 
 def test_uvloop_that_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -245,7 +273,7 @@ def eager():
 @pytest.mark.parametrize("name", ["Own", "eager"])
 def test_an_event_loop_of_the_user_s_own(module: Any, name: str) -> None:
     trioserve.run(app, loop=f"site_run:{name}", backend="asyncio", **module(LOOPS))
-    assert StandInServer.served[0].loop_module == "site_run"
+    assert type(StandInServer.served[0].loop).__module__ == "site_run"
 
 
 @pytest.mark.parametrize(("name", "problem"), [
@@ -335,8 +363,8 @@ def test_an_application_that_fails_shows_its_own_traceback(module: Any, capsys: 
 
 def test_advice_is_the_last_line(module: Any, capsys: pytest.CaptureFixture[str]) -> None:
     assert command("site_run:app", module("import asyncio\nasyncio.get_running_loop()")) == 3
-    assert capsys.readouterr().err.endswith("loop\nThe application uses asyncio, and this server runs on trio: "
-                                            "try --backend asyncio\n")
+    assert capsys.readouterr().err.endswith(f"loop\nThe application uses asyncio, and this server runs on trio: "
+                                            f"try --backend asyncio\n{NO_LOOP_YET}\n")
 
 
 def test_a_wrong_name_shows_no_traceback(module: Any, capsys: pytest.CaptureFixture[str]) -> None:

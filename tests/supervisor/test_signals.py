@@ -2,6 +2,7 @@
 
 import importlib.util
 import logging
+import os
 import signal
 from functools import partial
 from typing import Any
@@ -9,7 +10,14 @@ from typing import Any
 import anyio
 import pytest
 
-from trioserve._supervisor.signals import STOP_SIGNALS, ctrl_c_interrupts, held_back, obey_signals, survived
+from trioserve._supervisor.signals import (
+    STOP_SIGNALS,
+    EarlySignal,
+    heard_during_import,
+    held_back,
+    obey_signals,
+    survived,
+)
 
 pytestmark = pytest.mark.anyio
 
@@ -232,13 +240,39 @@ async def test_where_the_loop_knows_no_signals_there_are_none(monkeypatch: pytes
 
 
 async def test_ctrl_c_interrupts_code_that_does_not_await() -> None:
-    with pytest.raises(KeyboardInterrupt), ctrl_c_interrupts():
+    with pytest.raises(KeyboardInterrupt), heard_during_import():
         signal.raise_signal(signal.SIGINT)
+
+
+def test_sigterm_ends_the_import_in_the_first_process_of_a_container(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which a signal with its default does not reach."""
+    before = signal.getsignal(signal.SIGTERM)
+    monkeypatch.setattr(os, "getpid", lambda: 1)
+    with pytest.raises(SystemExit) as end, heard_during_import():
+        signal.raise_signal(signal.SIGTERM)
+    assert end.value.code == 143
+    assert signal.getsignal(signal.SIGTERM) == before
+
+
+def test_elsewhere_sigterm_keeps_its_default_during_the_import() -> None:
+    with heard_during_import():
+        assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+
+
+def test_an_early_signal_is_repeated_for_who_obeys(monkeypatch: pytest.MonkeyPatch) -> None:
+    raised: list[int] = []
+    monkeypatch.setattr(signal, "raise_signal", raised.append)
+    early = EarlySignal()
+    early.repeat()
+    assert raised == []
+    early(signal.SIGTERM, None)
+    early.repeat()
+    assert raised == [signal.SIGTERM]
 
 
 def test_ctrl_c_has_its_handler_back() -> None:
     before = signal.getsignal(signal.SIGINT)
-    with ctrl_c_interrupts():
+    with heard_during_import():
         pass
     assert signal.getsignal(signal.SIGINT) == before
 
@@ -246,7 +280,7 @@ def test_ctrl_c_has_its_handler_back() -> None:
 def test_ctrl_c_stays_ignored_where_it_was() -> None:
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
-        with ctrl_c_interrupts():
+        with heard_during_import():
             signal.raise_signal(signal.SIGINT)
     finally:
         signal.signal(signal.SIGINT, before)

@@ -20,9 +20,10 @@ from trioserve._config import Config
 from trioserve._errors import TrioserveError
 from trioserve._server.application.served import surrounded
 from trioserve._streams import open_network
-from trioserve._supervisor.event_loop import backend_options
+from trioserve._supervisor.event_loop import made_in_advance
 from trioserve._supervisor.preparation import load
 from trioserve._trial import Finding, TrialRequest, options_for, place_of_error, place_of_frame
+from trioserve._types import AnyApp
 from trioserve.testing import VirtualTimeStuck, open_test_server, virtual_backend
 from trioserve.testing.chaos_rounds import explore
 from trioserve.testing.leftover_tasks import nothing_left
@@ -65,9 +66,13 @@ def run_trial(plan: Plan) -> dict[str, Any]:
     outcome = Outcome(plan.backend)
     leftovers, blocking = Leftovers(), BlockingCalls()
     try:
-        started = anyio.run(
-            _try, plan, config, outcome, blocking, leftovers,
-            backend=config.backend, backend_options=backend_options(config))
+        with made_in_advance(config) as options:
+            began = time.perf_counter()
+            app = load(plan.target, config)
+            outcome.import_seconds = time.perf_counter() - began
+            started = anyio.run(
+                _try, app, plan, config, outcome, blocking, leftovers,
+                backend=config.backend, backend_options=options)
     except TrioserveError as exc:
         return {CANNOT_RUN: str(exc)}
     named = {finding.where for finding in blocking.findings}
@@ -77,7 +82,7 @@ def run_trial(plan: Plan) -> dict[str, Any]:
     if (plan.chaos or plan.points) and started:
         name, options = virtual_backend(plan.backend)
         try:
-            anyio.run(_strike, plan, config, outcome, backend=name, backend_options=options)
+            anyio.run(_strike, app, plan, config, outcome, backend=name, backend_options=options)
         except ValueError as exc:
             return {CANNOT_RUN: f"{plan.target!r}: {exc}"}
         except VirtualTimeStuck:
@@ -94,12 +99,9 @@ def _where_a_thread_stands() -> str:
 
 
 async def _try(
-    plan: Plan, config: Config, outcome: Outcome, blocking: BlockingCalls, leftovers: Leftovers
+    app: AnyApp, plan: Plan, config: Config, outcome: Outcome, blocking: BlockingCalls, leftovers: Leftovers
 ) -> bool:
     """The plain part, in real time. Returns whether the application has started."""
-    began = time.perf_counter()
-    app = load(plan.target, config)
-    outcome.import_seconds = time.perf_counter() - began
     observed = Observed()
     started = False
     blocking.listening = True
@@ -126,11 +128,10 @@ async def _try(
     return started
 
 
-async def _strike(plan: Plan, config: Config, outcome: Outcome) -> None:
+async def _strike(app: AnyApp, plan: Plan, config: Config, outcome: Outcome) -> None:
     """Chaos, with the requests that work. A factory makes a new application for each round."""
-    new_app = partial(load, plan.target, config)
     report = await explore(
-        new_app if config.factory else new_app(),
+        partial(load, plan.target, config) if config.factory else app,
         [text for text in plan.requests if str(TrialRequest.parse(text)) not in outcome.failed],
         points=plan.points or None, rounds=MOST_ROUNDS, **plan.options)
     outcome.rounds = report.rounds

@@ -1,7 +1,8 @@
 """The event loop that runs the application: trio's, asyncio's, uvloop's, or one that a function of the user's makes."""
 
 import importlib.util
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -11,7 +12,7 @@ from trioserve._config import Config
 from trioserve._errors import ConfigError
 from trioserve._supervisor.app_loader import load_function
 
-__all__ = ["backend_options", "without_own_loop"]
+__all__ = ["backend_options", "made_in_advance", "without_own_loop"]
 
 
 def backend_options(config: Config) -> dict[str, Any]:
@@ -32,6 +33,39 @@ def backend_options(config: Config) -> dict[str, Any]:
     if config.loop == "uvloop" and not installed:
         raise ConfigError("loop", "uvloop is not installed; install trioserve[standard], or choose asyncio")
     return {"use_uvloop": installed and config.loop != "asyncio"}
+
+
+@contextmanager
+def made_in_advance(config: Config) -> Iterator[dict[str, Any]]:
+    """What anyio has to know to run an event loop that exists already, and is closed after the block.
+
+    On asyncio it is the current one in the block, as long as nobody sets another: an application that asks for it while
+    it is imported gets the one that will run. Raises as ``backend_options``.
+    """
+    options = backend_options(config)
+    if config.backend == "trio":
+        yield options
+        return
+    import asyncio  # not for trio
+
+    loop = _maker(options)()
+    asyncio.set_event_loop(loop)
+    try:
+        yield {"loop_factory": lambda: loop}
+    finally:
+        if not loop.is_closed():  # it has not run
+            loop.close()
+        asyncio.set_event_loop(None)
+
+
+def _maker(options: dict[str, Any]) -> Callable[[], Any]:
+    if "loop_factory" in options:
+        maker: Callable[[], Any] = options["loop_factory"]
+    elif options["use_uvloop"]:
+        from uvloop import new_event_loop as maker
+    else:
+        from asyncio import new_event_loop as maker
+    return maker
 
 
 def without_own_loop(config: Config) -> Config:

@@ -2,19 +2,19 @@
 
 import threading
 import traceback
-from collections.abc import Callable, Coroutine
-from contextlib import nullcontext
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 from trioserve._config import Config
 from trioserve._errors import AppLoadFailed, ConfigError, TrioserveError
-from trioserve._hints import backend_hint
+from trioserve._hints import backend_hint, import_hint
 from trioserve._supervisor.app_loader import load_app, without_loader_frames
 from trioserve._supervisor.departure import Departure
-from trioserve._supervisor.signals import ctrl_c_interrupts
+from trioserve._supervisor.signals import heard_during_import
 from trioserve._types import AnyApp
 
-__all__ = ["depart_after", "in_main_thread", "load", "load_env_file", "show_origin"]
+__all__ = ["depart_after", "failure_ends", "in_main_thread", "load", "load_env_file", "show_origin"]
 
 
 def load_env_file(path: str) -> None:
@@ -35,25 +35,33 @@ def load_env_file(path: str) -> None:
 
 
 def load(target: str, config: Config) -> AnyApp:
-    """Import the application, inside the event loop: asyncio code may ask for it as soon as it is imported."""
+    """Import the application. No event loop runs: the application may run one of its own meanwhile."""
     try:
-        with ctrl_c_interrupts() if in_main_thread() else nullcontext():
+        with heard_during_import() if in_main_thread() else nullcontext():
             return load_app(
                 target, factory=config.factory, app_dir=config.app_dir, interface=config.interface)
     except AppLoadFailed as exc:
-        if hint := backend_hint(exc, config.backend):
-            exc.add_note(hint)
+        for hint in (backend_hint(exc, config.backend), import_hint(exc)):
+            if hint is not None:
+                exc.add_note(hint)
         raise
 
 
 async def depart_after(departure: Departure, function: Callable[..., Coroutine[Any, Any, None]], *args: Any) -> None:
     """Call ``function``; its end is that of the server. The event loop's own end may take as long as its threads."""
-    try:
+    with failure_ends(departure):
         await function(*args)
+    departure.server_has_ended()
+
+
+@contextmanager
+def failure_ends(departure: Departure) -> Iterator[None]:
+    """An exception in the block is the end of the server."""
+    try:
+        yield
     except BaseException as exc:
         departure.server_has_ended(exc)
         raise
-    departure.server_has_ended()
 
 
 def show_origin(error: TrioserveError) -> None:

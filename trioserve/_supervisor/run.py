@@ -12,7 +12,7 @@ import sys
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 from contextlib import nullcontext
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import anyio
 
@@ -23,10 +23,11 @@ from trioserve._supervisor.activation import activated_sockets
 from trioserve._supervisor.attended import attended
 from trioserve._supervisor.birth import is_worker, shall_be_worker
 from trioserve._supervisor.departure import DepartingServer, Departure
-from trioserve._supervisor.event_loop import backend_options, without_own_loop
+from trioserve._supervisor.event_loop import made_in_advance, without_own_loop
 from trioserve._supervisor.logs import set_up_logging
 from trioserve._supervisor.preparation import (
     depart_after,
+    failure_ends,
     in_main_thread,
     load,
     load_env_file,
@@ -34,6 +35,7 @@ from trioserve._supervisor.preparation import (
 )
 from trioserve._supervisor.process_name import show_name
 from trioserve._supervisor.signals import (
+    INTERRUPTED,
     NO_OTHERS,
     STOP_SIGNALS,
     USER_SIGNALS,
@@ -50,8 +52,6 @@ if TYPE_CHECKING:
     from trioserve._supervisor.overview import Overview
 
 __all__ = ["check_command", "run", "run_command"]
-
-INTERRUPTED: Final = 130  # 128 + SIGINT, a shell's exit code for Ctrl-C
 
 log = logging.getLogger("trioserve")
 
@@ -146,35 +146,39 @@ def _run(
     show_name(config)
     if config.env_file is not None:
         load_env_file(config.env_file)
-    _in_event_loop(_serve, config, departure, app, config, departure, ssl_context)
+    _in_event_loop(_serve, config, departure, config, departure, ssl_context, app=app)
 
 
 def _run_check(target: str, config: Config, departure: Departure) -> None:
     if config.env_file is not None:
         load_env_file(config.env_file)
-    _in_event_loop(_check, config, departure, target, config)
+    _in_event_loop(_check, config, departure, config, app=target)
 
 
 def _in_event_loop(
-    function: Callable[..., Coroutine[Any, Any, None]], config: Config, departure: Departure, *args: Any
-) -> None:
+    function: Callable[..., Coroutine[Any, Any, None]], config: Config, departure: Departure, *args: Any,
+    app: AnyApp | str | None = None,
+) -> None:  # fmt: skip
+    """Run ``function``. Its first argument is ``app``, if there is one, which is imported before."""
     open_standard_streams()
     if config.umask is not None:
         os.umask(int(config.umask, 8))
-    options = backend_options(config)
     try:
-        with survived(USER_SIGNALS) if in_main_thread() else nullcontext():
+        with survived(USER_SIGNALS) if in_main_thread() else nullcontext(), made_in_advance(config) as options:
+            if isinstance(app, str):
+                with failure_ends(departure):
+                    app = load(app, config)
+            if app is not None:
+                args = (app, *args)
             anyio.run(depart_after, departure, function, *args, backend=config.backend, backend_options=options)
     finally:
         departure.event_loop_has_ended()
 
 
 async def _serve(
-    app: AnyApp | str, config: Config, departure: Departure, ssl_context: ssl.SSLContext | None = None
+    app: AnyApp, config: Config, departure: Departure, ssl_context: ssl.SSLContext | None
 ) -> None:
-    """Load the application and serve it in this process; signals are heard before its start-up begins."""
-    if isinstance(app, str):
-        app = load(app, config)
+    """Serve the application in this process; signals are heard before its start-up begins."""
     server = Server(
         app, config, sockets=activated_sockets(config), ssl_context=ssl_context,
         how_to_stop=how_to_stop() if in_main_thread() else "")
@@ -271,11 +275,11 @@ def _check_can_be_sent(log_config: Mapping[str, Any]) -> None:
         raise ConfigError("log_config", f"the dict cannot be given to worker processes, name a file: {exc}") from None
 
 
-async def _check(app: AnyApp | str, config: Config) -> None:
+async def _check(app: AnyApp, config: Config) -> None:
     from trioserve._supervisor.hooks import Hooks
 
     Hooks(config)
-    await check(load(app, config) if isinstance(app, str) else app, config)
+    await check(app, config)
 
 
 def _abandon_broken_stdout() -> None:

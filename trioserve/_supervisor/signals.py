@@ -8,6 +8,7 @@ and that program's signals are its own.
 """
 
 import logging
+import os
 import signal
 import sys
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
@@ -23,8 +24,8 @@ from trioserve._server import SETTLE_SECONDS
 from trioserve._supervisor.forks import Handler, Substitute, forget_in_forks, restore_in_forks, substituted
 
 __all__ = [
-    "NO_OTHERS", "STOP_SIGNALS", "USER_SIGNALS", "Stoppable", "ctrl_c_interrupts", "deaf_to",
-    "held_back", "how_to_stop", "is_free", "obey_signals", "survived",
+    "INTERRUPTED", "NO_OTHERS", "STOP_SIGNALS", "USER_SIGNALS", "EarlySignal", "Stoppable", "deaf_to",
+    "heard_during_import", "held_back", "how_to_stop", "is_free", "obey_signals", "survived",
 ]
 
 STOP_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
@@ -32,6 +33,8 @@ if sys.platform == "win32":
     USER_SIGNALS: Final[tuple[signal.Signals, ...]] = ()
 else:
     USER_SIGNALS = (signal.SIGUSR1, signal.SIGUSR2)
+SIGNALLED: Final = 128  # plus the number: a shell's exit code for a process that a signal has ended
+INTERRUPTED: Final = SIGNALLED + signal.SIGINT  # Ctrl-C
 NO_OTHERS: Final[Mapping[signal.Signals, Callable[[], None]]] = MappingProxyType({})
 
 log = logging.getLogger("trioserve")
@@ -132,6 +135,21 @@ def deaf_to(numbers: Iterable[signal.Signals]) -> None:
         signal.signal(number, _do_nothing)
 
 
+class EarlySignal:
+    """A handler for a signal that comes too early to be obeyed."""
+
+    def __init__(self) -> None:
+        self._number: int | None = None
+
+    def __call__(self, number: int, frame: object) -> None:
+        self._number = number
+
+    def repeat(self) -> None:
+        """Now there is somebody who obeys."""
+        if self._number is not None:
+            signal.raise_signal(self._number)
+
+
 def how_to_stop() -> str:
     """What a person at the terminal can do; empty where nobody can press Ctrl-C."""
     return "press Ctrl-C to stop" if sys.stderr is not None and sys.stderr.isatty() else ""
@@ -164,12 +182,28 @@ def survived(numbers: Iterable[signal.Signals]) -> Iterator[None]:
         yield
 
 
-@contextmanager
-def ctrl_c_interrupts() -> Iterator[None]:
-    """Within the block Ctrl-C raises KeyboardInterrupt at once, also where an event loop has other plans for it.
+class _Ender(Substitute):
+    """Ends the process, as the default would."""
 
-    asyncio answers it by cancelling the main task, which code that never awaits, such as an import, does not notice.
-    Only for the main thread. Where Ctrl-C is ignored, as in a shell's background jobs, it stays so.
+    def __call__(self, number: int, frame: object) -> None:
+        sys.exit(SIGNALLED + number)
+
+
+@contextmanager
+def heard_during_import() -> Iterator[None]:
+    """Within the block SIGINT and SIGTERM end what runs, which never awaits. Only for the main thread.
+
+    The kernel keeps a signal with its default from the first process of a container: nothing would end it there.
+    """
+    with substituted([signal.SIGTERM] if os.getpid() == 1 else [], _Ender()), _ctrl_c_interrupts():
+        yield
+
+
+@contextmanager
+def _ctrl_c_interrupts() -> Iterator[None]:
+    """Within the block Ctrl-C raises KeyboardInterrupt, also in a worker, which does not listen to it otherwise.
+
+    Where Ctrl-C is ignored, as in a shell's background jobs, it stays so.
     """
     previous = signal.getsignal(signal.SIGINT)
     if not callable(previous):

@@ -40,15 +40,16 @@ from trioserve._supervisor.control import (
     WantsSockets,
 )
 from trioserve._supervisor.departure import DepartingServer, Departure
-from trioserve._supervisor.event_loop import backend_options
+from trioserve._supervisor.event_loop import made_in_advance
 from trioserve._supervisor.logs import set_up_logging
-from trioserve._supervisor.preparation import depart_after, load, load_env_file, show_origin
+from trioserve._supervisor.preparation import depart_after, failure_ends, load, load_env_file, show_origin
 from trioserve._supervisor.process import HELD_BACK, STACKS_SIGNAL
 from trioserve._supervisor.process_name import show_name
 from trioserve._supervisor.questions import Asking, reply_to
-from trioserve._supervisor.signals import deaf_to, how_to_stop, obey_signals, survived
+from trioserve._supervisor.signals import INTERRUPTED, EarlySignal, deaf_to, how_to_stop, obey_signals, survived
 from trioserve._supervisor.tree_log import call_at_usr1, log_tree
 from trioserve._threads import start_thread
+from trioserve._types import AnyApp
 
 if TYPE_CHECKING:
     from trioserve._supervisor.overview import AskedOverview
@@ -75,7 +76,7 @@ def _main(descriptor: int) -> int:
     for own in (descriptor, start.stacks):
         os.set_inheritable(own, False)
     sys.argv[:] = start.argv
-    _prepare_signals(start.stacks)
+    early = _prepare_signals(start.stacks)
     config = Config.from_options(start.options)
     departure = Departure(config.longest_shutdown, ends_process=True)
     start_thread(_outlive_supervisor, link, departure)
@@ -85,11 +86,14 @@ def _main(descriptor: int) -> int:
         if config.env_file is not None:
             load_env_file(config.env_file)
         import_for_good(config.backend)
-        options = backend_options(config)
-        with survived([signal.SIGUSR1]):
+        with survived([signal.SIGUSR1]), made_in_advance(config) as options:
+            with failure_ends(departure):
+                app = load(start.target, config)
             anyio.run(
-                depart_after, departure, _serve, start, config, link, departure, backend=config.backend,
-                backend_options=options)
+                depart_after, departure, _serve, app, start, config, link, departure, early,
+                backend=config.backend, backend_options=options)
+    except KeyboardInterrupt:  # while the application was imported, or its own
+        return INTERRUPTED
     except TrioserveError as exc:
         show_origin(exc)
         link.send(_failed(exc))
@@ -97,12 +101,18 @@ def _main(descriptor: int) -> int:
     return 0
 
 
-def _prepare_signals(stacks: int) -> None:
-    """The supervisor decides when to stop: what a terminal sends to every process is its affair."""
+def _prepare_signals(stacks: int) -> EarlySignal:
+    """The supervisor decides when to stop: what a terminal sends to every process is its affair.
+
+    But SIGTERM is for this one. While the application is imported nobody obeys it; once it is ready the worker does.
+    """
+    early = EarlySignal()
     deaf_to(HELD_BACK)
+    signal.signal(signal.SIGTERM, early)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, HELD_BACK)
     faulthandler.enable(stacks)
     faulthandler.register(STACKS_SIGNAL, stacks, chain=True)  # ... to the default, which ends the process
+    return early
 
 
 def _outlive_supervisor(link: Link, departure: Departure) -> None:
@@ -126,8 +136,9 @@ def _failed(exc: TrioserveError) -> Failed:
     return Failed(type(exc).__name__, str(exc), notes=notes)
 
 
-async def _serve(start: Start, config: Config, link: Link, departure: Departure) -> None:
-    app = load(start.target, config)
+async def _serve(
+    app: AnyApp, start: Start, config: Config, link: Link, departure: Departure, early: EarlySignal
+) -> None:
     supervision = _Supervision(link, departure)
     whole = _whole(supervision.asking, start.admin_token) if config.admin_path is not None else None
     server = Server(
@@ -135,7 +146,7 @@ async def _serve(start: Start, config: Config, link: Link, departure: Departure)
         on_spent=lambda reason: link.send(WantsReplacement(reason)), serves_admin=False,
         whole=whole,
     )
-    report = _Report(link, config.timeout_worker_healthcheck)
+    report = _Report(link, config.timeout_worker_healthcheck, early)
     await attended(
         partial(server.serve, task_status=report),
         partial(obey_signals, DepartingServer(server, departure), (signal.SIGTERM,),
@@ -163,8 +174,9 @@ async def _say_last_words(server: Server, link: Link) -> None:
 class _Report:
     """The server's ``task_status``: when it has started, the supervisor learns of it, and goes on hearing of it."""
 
-    def __init__(self, link: Link, healthcheck: float | None) -> None:
+    def __init__(self, link: Link, healthcheck: float | None, early: EarlySignal) -> None:
         self._link = link
+        self._early = early
         self._healthcheck = healthcheck
         self._started = anyio.Event()
 
@@ -176,6 +188,7 @@ class _Report:
         """Show that the event loop turns, as long as it has to: until this is cancelled, because the server ended."""
         task_status.started()
         await self._started.wait()
+        self._early.repeat()
         if self._healthcheck is None:
             return
         try:
