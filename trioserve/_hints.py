@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Final
 
-__all__ = ["backend_hint", "backend_hint_in_words", "import_hint", "related"]
+__all__ = ["FILE_HINT", "backend_hint", "backend_hint_in_words", "import_hint", "related"]
 
 # What asyncio and trio say, word for word, when code that is written for them runs on the other one. Each entry is a
 # type and a part of the text: the type alone is too common, and the text alone might be an application's own.
@@ -24,6 +24,10 @@ _WITHOUT_LOOP: Final = (
     (RuntimeError, "no running event loop"),
     (RuntimeError, "must be called from async context"),
 )
+
+FILE_HINT: Final = (
+    "If it should have sent a file: not every middleware knows the message http.response.pathsend; --no-sendfile does "
+    "without it")
 
 _OF_BACKEND: Final = {
     "trio": (

@@ -44,6 +44,13 @@ def test_every_key_of_the_specification() -> None:
     assert ASGI_VERSION == "3.0"
 
 
+@pytest.mark.parametrize("version", ["1.0", "1.1"])
+def test_files_are_not_offered_where_they_are_switched_off(version: str) -> None:
+    head = head_of(version=version)
+    offered, not_offered = (factory(sends_files=sends).http(head)["extensions"] for sends in (True, False))
+    assert offered.keys() - not_offered.keys() == set(FILES)
+
+
 @pytest.mark.parametrize("version", ["2.0", "3.0"])
 def test_the_version_is_that_of_the_applications_interface(version: str) -> None:
     scopes = factory(asgi_version=version)

@@ -3,6 +3,7 @@
 import asyncio
 import contextvars
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
 import anyio
@@ -12,7 +13,7 @@ import pytest
 from tests.helpers.apps import hello, part, read_body, reply, start
 from tests.helpers.serving import Site, serving
 from tests.helpers.transcripts import get, looks_whole, ok, post, receive_response, status_of
-from trioserve._types import App, Receive, Scope, Send
+from trioserve._types import App, Message, Receive, Scope, Send
 from trioserve.testing import settled
 
 BrokenApp = Callable[[Receive, Send], Awaitable[None]]
@@ -199,6 +200,32 @@ async def test_an_application_that_returns_without_a_response(
         assert status_of(await site.everything_after(get("/broken"))) == 500
         await assert_lives(site)
     assert "without a response" in caplog.text
+    assert "--no-sendfile" in caplog.text
+
+
+async def test_middleware_that_does_not_know_pathsend_works_without_it(tmp_path: Path) -> None:
+    """As ``FileResponse`` chooses the message by what is offered."""
+    (file := tmp_path / "file").write_bytes(b"hello")
+
+    async def answer(receive: Receive, send: Send) -> None:
+        await start(send)
+        if "http.response.pathsend" in offered:
+            await send({"type": "http.response.pathsend", "path": str(file)})
+        else:
+            await send({"type": "http.response.body", "body": file.read_bytes()})
+
+    offered: set[str] = set()
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        async def forwards_what_it_knows(message: Message) -> None:
+            if message["type"] in ("http.response.start", "http.response.body"):
+                await send(message)
+
+        offered.update(scope["extensions"])
+        await answer(receive, forwards_what_it_knows)
+
+    async with serving(app, sendfile=False) as site:
+        assert (await site.everything_after(get("/", "Connection: close"))).endswith(b"hello")
 
 
 async def test_an_application_that_returns_when_the_client_left_is_no_error(caplog: pytest.LogCaptureFixture) -> None:

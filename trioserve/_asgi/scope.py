@@ -21,12 +21,13 @@ class ScopeFactory:
     """Makes the scopes of one connection: what its requests share is looked up once.
 
     ``tls`` is the extension of that name, for a connection that is protected; each scope gets a copy. ``root_path`` has
-    the form of ``read_prefix``; ``asgi_version`` is that of the application's interface, "2.0" or "3.0".
+    the form of ``read_prefix``; ``asgi_version`` is that of the application's interface, "2.0" or "3.0". With
+    ``sends_files`` applications are told that they can hand over files.
     """
 
     __slots__ = (
-        "_asgi_version", "_client", "_last_origin", "_proxies", "_read_origin", "_root_path", "_scheme", "_server",
-        "_state", "_tls",
+        "_asgi_version", "_client", "_last_origin", "_proxies", "_read_origin", "_root_path", "_scheme", "_sends_files",
+        "_server", "_state", "_tls",
     )  # fmt: skip
 
     def __init__(
@@ -40,7 +41,9 @@ class ScopeFactory:
         proxies: ProxyHeaders | None = None,
         tls: dict[str, Any] | None = None,
         asgi_version: str = ASGI_VERSION,
+        sends_files: bool = True,
     ) -> None:
+        self._sends_files = sends_files
         self._asgi_version = asgi_version
         self._scheme = scheme
         self._client = client
@@ -87,6 +90,8 @@ class ScopeFactory:
             }  # fmt: skip
         else:
             extensions = {"http.response.pathsend": {}, "http.response.zerocopysend": {}}
+        if not self._sends_files:
+            del extensions["http.response.pathsend"], extensions["http.response.zerocopysend"]
         scope: dict[str, Any] = {
             "type": "http",
             "asgi": {"version": self._asgi_version, "spec_version": HTTP_SPEC_VERSION},

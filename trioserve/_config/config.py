@@ -62,6 +62,9 @@ class Config:
         metavar="COUNT")
     lifespan: Literal["auto", "on", "off"] = option(
         "auto", "Application", "Run the application's lifespan: when it has one, always, or never.")
+    sendfile: bool = option(
+        True, "Application", "Let applications hand over files, which the server sends (ASGI extensions pathsend and "
+        "zerocopysend); off for middleware that does not know these messages.")
     root_path: str = option(
         "", "Application", "Path prefix, such as /api, under which a proxy mounts the application.", metavar="PATH",
         form=forms.read_prefix)

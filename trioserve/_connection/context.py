@@ -171,6 +171,7 @@ class ServerContext:
         deadline_header: until when clients wait, when proxies say so.
         proxies: whom to believe where a request comes from; ``None`` for nobody but the peer itself.
         ended_streams: which event streams the end of the server ends.
+        sends_files: applications are told that they can hand over files.
         supervises: each request is looked after from its beginning.
         task_per_request: applications expect ``current_task()`` to be one request's.
         recorder: is told of each request and WebSocket that has ended; ``None`` when nobody wants to know.
@@ -207,6 +208,7 @@ class ServerContext:
     proxies: ProxyHeaders | None = None
     state: dict[str, Any] | None = None
     ended_streams: EventStreams = "get"
+    sends_files: bool = True
     supervises: bool = field(init=False)
 
     def __post_init__(self) -> None:

@@ -15,6 +15,7 @@ from trioserve._connection.parts import Parts
 from trioserve._connection.request import Request
 from trioserve._connection.running import run_app
 from trioserve._errors import ClientDisconnected, PeerError
+from trioserve._hints import FILE_HINT
 from trioserve._protocol import RequestHead
 from trioserve._streams import GATHER_BYTES
 from trioserve._types import Message, Scope
@@ -79,6 +80,8 @@ class Exchange(Answer[ResponseT]):
         if not self.client_left:
             what = "without a response" if self.unanswered else "before its response was complete"
             self.request.say(ERROR, "The application returned %s, serving %s", what, self.request.line)
+            if self.unanswered and self._owner.ctx.sends_files:
+                self.request.say(ERROR, FILE_HINT)
             self.give_up()
 
     def give_up(self) -> None:

@@ -134,6 +134,7 @@ class Connection:
             root_path=ctx.root_path,
             state=ctx.state,
             proxies=ctx.proxies,
+            sends_files=ctx.sends_files,
             tls=None if tls is None else tls_extension(
                 tls.version, tls.cipher_suite, tls.server_certificate, tls.client_chain),
         )

@@ -90,6 +90,7 @@ def make_context(
         proxies=_make_proxies(config),
         state=state,
         ended_streams=config.shutdown_event_streams,
+        sends_files=config.sendfile,
         lifetime=lifetime,
     )
 

@@ -40,7 +40,7 @@ GUNICORN = peer(
     ("--check-config", "--check", "runs the lifespan, too"),
     ("--print-config", "--print-config", ""),
     ("--preload preload_app", "", "leave it out, workers are fresh processes and share no memory"),
-    ("--no-sendfile sendfile", "", "leave it out, there is nothing to switch off"),
+    ("--no-sendfile sendfile", "sendfile", ""),
     ("--reuse-port", "", "leave it out, workers share the sockets of the supervisor"),
     ("--chdir", "app_dir", "for imports; files are looked for where the command is started"),
     ("-D --daemon", "", "leave it out, a service manager such as systemd keeps it in the background"),
