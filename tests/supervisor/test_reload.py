@@ -361,6 +361,15 @@ def test_no_directory_is_the_current_one(tmp_path: Path, monkeypatch: pytest.Mon
     assert FileFilter([], [], []).directories == [str(tmp_path)]
 
 
+def test_a_current_directory_that_does_not_exist_any_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    (tmp_path / "here").rmdir()
+    with pytest.raises(ConfigError, match="the current directory does not exist any more") as failure:
+        FileFilter([], [], [])
+    assert failure.value.option == "reload_dir"
+
+
 def test_a_directory_that_does_not_exist(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="is not a directory") as failure:
         FileFilter([str(tmp_path / "missing")], [], [])

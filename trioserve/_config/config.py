@@ -51,7 +51,8 @@ class Config:
     factory: bool = option(
         False, "Application", "APP is a callable without parameters that returns the application.")
     app_dir: str = option(
-        "", "Application", "Look for APP in this directory first (default: the current directory).", metavar="DIR")
+        "", "Application", "Look for APP in this directory, or zip file, first (default: the current directory).",
+        metavar="DIR")
     env_file: str | None = option(
         None, "Application", "Read environment variables for the application from this file.", metavar="FILE")
     interface: Literal["auto", "asgi3", "asgi2", "wsgi"] = option(

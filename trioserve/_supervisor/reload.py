@@ -13,6 +13,7 @@ import anyio
 import anyio.to_thread
 
 from trioserve._errors import ConfigError
+from trioserve._supervisor.paths import full_path
 
 if TYPE_CHECKING:
     from watchfiles import Change
@@ -46,7 +47,7 @@ class FileFilter:
 
     def __init__(self, directories: Iterable[str], include: Iterable[str], exclude: Iterable[str]) -> None:
         """No ``directories``: the current one. Raises ConfigError when one does not exist."""
-        found = [os.path.abspath(directory) for directory in directories] or [os.getcwd()]
+        found = [full_path(directory, "reload_dir") for directory in list(directories) or [""]]
         for directory in found:
             if not os.path.isdir(directory):
                 raise ConfigError("reload_dir", f"{directory!r} is not a directory")
