@@ -212,8 +212,8 @@ class Config:
     reload_dir: tuple[str, ...] = option(
         (), "Development", "Directory to watch (default: the current one); repeatable.", metavar="DIR")
     reload_include: tuple[str, ...] = option(
-        (), "Development", "Watch files of this pattern, or all of a directory, besides *.py; repeatable.",
-        metavar="PATTERN")
+        (), "Development", "Watch this file, all of this directory, or files of this pattern, besides *.py; "
+        "repeatable.", metavar="PATTERN")
     reload_exclude: tuple[str, ...] = option(
         (), "Development", "Leave out what matches this pattern, or is in a directory; repeatable.", metavar="PATTERN")
     reload_delay: float = option(
