@@ -14,10 +14,20 @@ from click.core import ParameterSource
 from trioserve._commands import COMMANDS, load_command
 from trioserve._compiled import IS_COMPILED
 from trioserve._config import OPTIONS, Config, Option, options
+from trioserve._config.contradictions import FOR_ONE_PROCESS
 from trioserve._config.implied import implied
 from trioserve._config.ineffective import options_without_effect, variables_without_effect
-from trioserve._config.sources import APP, PREFIX, Given, as_toml, find_file, misspelt_table, read_file, variables_of
-from trioserve._config.values import kind_of, lines_of, switch_of
+from trioserve._config.sources import (
+    APP,
+    PREFIX,
+    Given,
+    as_toml,
+    find_file,
+    misspelt_table,
+    read_environment,
+    read_file,
+)
+from trioserve._config.values import kind_of, switch_of
 from trioserve._errors import ConfigError
 from trioserve._imports import import_for_good
 from trioserve._version import __version__
@@ -29,10 +39,7 @@ FLAG_COLUMN = 30  # characters; the same in every group of --help, so that all t
 
 
 class Text(click.types.StringParamType):
-    """A value as it was given: ``Config`` reads it. An environment variable holds several, one per line."""
-
-    def split_envvar_value(self, rv: str) -> list[str]:
-        return lines_of(rv)
+    """A value as it was given: ``Config`` reads it."""
 
 
 class Choice(click.Choice[str]):
@@ -137,7 +144,7 @@ def make_option(name: str, hint: Any, default: Any, known: Option) -> click.Opti
     elif typing.get_origin(kind) is tuple:
         shape |= {"multiple": True}
     help = f"{known.help} {brackets(kind, default, known)}".rstrip()
-    return click.Option([name, flag], help=help, envvar=variables_of(name, known), **shape)
+    return click.Option([name, flag], help=help, **shape)
 
 
 def as_flag(name: str, value: str = "") -> str:
@@ -170,10 +177,11 @@ def print_version(ctx: click.Context, param: click.Parameter, wanted: bool) -> N
 
 
 def spelling(ctx: click.Context, param: click.Parameter) -> str:
-    """How the user named an option: the environment variable that its value came from, or the flag."""
-    if ctx.get_parameter_source(param.name or "") is ParameterSource.ENVIRONMENT:
-        return next(name for name in param.envvar or () if os.environ.get(name))
-    return param.opts[0] if isinstance(param, click.Option) else param.make_metavar(ctx)
+    """How the user named a value: its flag; for APP the word of the help, or the environment variable."""
+    if isinstance(param, click.Option):
+        return param.opts[0]
+    is_variable = ctx.get_parameter_source(param.name or "") is ParameterSource.ENVIRONMENT
+    return PREFIX + "APP" if is_variable else param.make_metavar(ctx)
 
 
 def subcommands(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
@@ -250,16 +258,32 @@ def collect(ctx: click.Context, values: dict[str, Any], path: str | None) -> dic
     Raises:
         ConfigError: the file is not as it should be.
     """
-    given = read_file(path) if path is not None else {}
+    given = (read_file(path) if path is not None else {}) | read_environment()
     for param in ctx.command.params:
         name = param.name or ""
         if name in values and ctx.get_parameter_source(name) is not ParameterSource.DEFAULT:
             given[name] = Given(values[name], spelling(ctx, param))
-    if {"bind", "uds", "fd"} & given.keys() and "port" in given and given["port"].origin == "PORT":
-        del given["port"]  # platforms set PORT for any program, also for one that has been told otherwise
+    leave_out_platforms(given)
     for name, (value, cause) in implied({name: known.value for name, known in given.items()}).items():
         given[name] = Given(value, given[cause].origin)
     return given
+
+
+def leave_out_platforms(given: dict[str, Given]) -> None:
+    """Platforms set ``PORT`` and ``WEB_CONCURRENCY`` for any program, also for one that has been told otherwise."""
+    if {"bind", "uds", "fd"} & given.keys() and "port" in given and given["port"].origin == "PORT":
+        del given["port"]
+    causes = [name for name in FOR_ONE_PROCESS if name in given and is_on(name, given[name].value)]
+    workers = given.get("workers")
+    if causes and workers is not None and workers.origin == "WEB_CONCURRENCY" and workers.value != "1":
+        del given["workers"]
+        warn(f"WEB_CONCURRENCY has no effect with {as_flag(causes[0])}")
+
+
+def is_on(name: str, value: Any) -> bool:
+    if as_flag(name) in SWITCHES and isinstance(value, str):
+        value = switch_of(value)
+    return value is not False
 
 
 def parameter(ctx: click.Context, name: str) -> click.Parameter:

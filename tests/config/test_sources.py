@@ -73,6 +73,14 @@ def test_variables_of_ours_come_first_and_empty_ones_are_none(monkeypatch: pytes
     assert found == {"forwarded_allow_ips": sources.Given("192.0.2.1", "TRIOSERVE_FORWARDED_ALLOW_IPS")}
 
 
+@pytest.mark.usefixtures("no_variables")
+def test_the_address_of_a_service_is_no_port(monkeypatch: pytest.MonkeyPatch) -> None:  # as Kubernetes sets it
+    monkeypatch.setenv("TRIOSERVE_PORT", "tcp://10.43.0.1:8000")
+    assert read_environment() == {}
+    monkeypatch.setenv("PORT", "80")
+    assert read_environment() == {"port": sources.Given("80", "PORT")}
+
+
 # Reading.
 
 

@@ -71,6 +71,24 @@ def test_threads_that_end_are_waited_for_without_a_word(loop: Flavour) -> None:
         assert not server.stderr.lines_with("Waiting for threads", "The process ends")
 
 
+def test_daemons_of_a_pool_are_not_waited_for(loop: Flavour) -> None:
+    """Python would join them, and exit functions would come after that: never."""
+    with serve("lingering:app", loop) as server:
+        fetch(server.address, "/kernel")
+        server.stop()
+        assert server.stderr.text.endswith("Stopped\nan exit function")
+        assert not server.stderr.lines_with("Waiting for threads", "The process ends")
+
+
+def test_a_pool_that_a_plain_function_has_filled_is_waited_for(loop: Flavour) -> None:
+    """On trio it consists of daemons, too, because trio's threads are, and nobody has asked for that."""
+    with serve("lingering:app", loop, *NO_GRACE) as server:
+        fetch(server.address, "/plain")
+        server.send_signal(signal.SIGTERM)
+        assert "own executor" in server.stderr.wait_for("Waiting for threads of the application, 1 s at most")
+        judge_end(server)
+
+
 def test_a_program(loop: Flavour) -> None:
     """It goes on when ``run()`` returns; when it has ended, the same holds as for the command."""
     with running([*STRICT, PROGRAM, loop.backend, loop.loop]) as server:
@@ -106,6 +124,14 @@ def test_workers(loop: Flavour, path: str) -> None:
         server.send_signal(signal.SIGTERM)
         judge_end(server)
         assert not server.stderr.lines_with("is killed")
+
+
+def test_daemons_of_a_pool_in_workers(loop: Flavour) -> None:
+    with serve_with_workers("lingering:app", loop) as server:
+        fetch(server.address, "/kernel")
+        server.stop()
+        assert server.stderr.lines_with("an exit function")
+        assert not server.stderr.lines_with("Waiting for threads", "The process ends")
 
 
 def test_a_second_signal_to_workers(loop: Flavour) -> None:

@@ -7,6 +7,7 @@ import traceback
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from zipfile import ZipFile
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -171,6 +172,42 @@ def test_the_default_directory_is_the_current_one(project: Path, monkeypatch: py
 def test_a_directory_that_does_not_exist(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="is not a directory") as failure:
         load("site_main:app", tmp_path / "nowhere")
+    assert failure.value.option == "app_dir"
+
+
+def test_a_current_directory_that_does_not_exist_any_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    here = tmp_path / "here"
+    here.mkdir()
+    monkeypatch.chdir(here)
+    here.rmdir()
+    for directory in ("", "src"):
+        with pytest.raises(ConfigError, match="the current directory does not exist any more") as failure:
+            load_app("site_main:app", factory=False, app_dir=directory)
+        assert failure.value.option == "app_dir"
+
+
+@pytest.fixture
+def archive(tmp_path: Path) -> Path:
+    with ZipFile(tmp_path / "site.zip", "w") as file:
+        file.writestr("zipped_main.py", APP)
+        file.writestr("src/zipped_inner.py", APP)
+    return tmp_path / "site.zip"
+
+
+def test_a_zip_file(archive: Path) -> None:
+    assert callable(load("zipped_main:app", archive))
+    assert sys.path[0] == str(archive)
+    assert callable(load("zipped_inner:app", archive / "src"))
+
+
+def test_a_module_that_is_not_in_the_zip_file(archive: Path) -> None:
+    assert refusal("zipped_mian:app", archive) == f"'zipped_mian:app': there is no module 'zipped_mian' in {archive}"
+
+
+def test_a_file_that_is_no_archive(tmp_path: Path) -> None:
+    (tmp_path / "site.zip").write_text("no archive")
+    with pytest.raises(ConfigError, match="is neither a directory nor a zip file") as failure:
+        load("site_main:app", tmp_path / "site.zip")
     assert failure.value.option == "app_dir"
 
 

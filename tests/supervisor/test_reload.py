@@ -219,6 +219,44 @@ def test_a_directory_that_is_moved_counts_as_a_whole(
         assert len(server.stderr.lines_with("Replacing the workers (package")) == 2
 
 
+def test_a_file_outside_that_is_asked_for(
+    backend: Flavour, site: Site, watcher: str, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Written in place or replaced, as some editors do, and more than once."""
+    conf = tmp_path_factory.mktemp("elsewhere") / "conf.yaml"
+    conf.write_text("a: 1")
+    with reloading(site, backend, "--reload-include", str(conf)) as server:
+        assert str(conf) in server.stderr.wait_for("Watching ")
+        server.wait_started()
+        for reloads, text in enumerate(["a: 10", "a: 100", "a: 1000"], 1):
+            draft = conf.with_name("conf.draft")
+            draft.write_text(text)
+            os.replace(draft, conf)
+            server.stderr.wait_for("Every worker has had its turn", times=reloads)
+        conf.write_text("in place")
+        server.stderr.wait_for("Every worker has had its turn", times=4)
+        assert server.stderr.lines_with(f"Replacing the workers ({conf} changed)")
+
+
+def test_what_a_link_leads_to_counts_when_the_link_is_asked_for(
+    backend: Flavour, site: Site, watcher: str, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    conf = tmp_path_factory.mktemp("elsewhere") / "conf.yaml"
+    conf.write_text("a: 1")
+    (site.directory / "link.yaml").symlink_to(conf)
+    with reloading(site, backend, "--reload-include", str(site.directory / "link.yaml")) as server:
+        server.wait_started()
+        conf.write_text("a: 10")
+        server.stderr.wait_for("Every worker has had its turn")
+
+
+def test_a_pattern_that_nothing_can_match_is_a_warning(backend: Flavour, site: Site) -> None:
+    with reloading(site, backend, "--reload-include", "/nowhere/*.yaml") as server:
+        line = server.stderr.wait_for("WARNING:  --reload-include /nowhere/*.yaml has no effect")
+        assert line.endswith("; --reload-dir watches one")
+        server.wait_started()
+
+
 def test_a_hidden_file_that_is_asked_for(backend: Flavour, site: Site, watcher: str) -> None:
     with reloading(site, backend, "--reload-include", ".env") as server:
         server.wait_started()
@@ -292,6 +330,53 @@ def test_patterns(tmp_path: Path, include: list[str], exclude: list[str], path: 
     assert files(str(tmp_path / path)) is counts
 
 
+@pytest.mark.parametrize(("pattern", "path", "matches"), [
+    ("{here}/src/templates/*.html", "src/templates/page.html", True),
+    ("{here}/src/templates/*.html", "src/other/page.html", False),
+    ("{here}/*/page.html", "src/other/page.html", True),
+    ("./src/page.html", "src/page.html", True),
+    ("./src/page.html", "src/deep/src/page.html", False),
+    ("../here/src/*.html", "src/page.html", True),
+    ("{here}/src/.cache/*.html", "src/.cache/page.html", True),
+    ("{here}/src/.page.html", "src/.page.html", True),
+])
+def test_patterns_that_say_where_they_begin(here: Path, pattern: str, path: str, matches: bool) -> None:
+    pattern = pattern.format(here=here)
+    files = FileFilter(["src"], [pattern], [])
+    assert files(str(here / path)) is matches
+    assert not files.out_of_reach
+    assert FileFilter(["src"], ["*.html", ".*"], [pattern])(str(here / path)) is not matches
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The current directory, with one to watch; ``conf.yaml`` is beside that one, and ``link.yaml`` leads there."""
+    here = tmp_path / "here"
+    (here / "src").mkdir(parents=True)
+    (here / "conf.yaml").touch()
+    (here / "src" / "link.yaml").symlink_to(here / "conf.yaml")
+    monkeypatch.chdir(here)
+    return here
+
+
+@pytest.mark.parametrize("name", ["conf.yaml", "../here/conf.yaml", "{here}/conf.yaml", "src/link.yaml"])
+def test_a_file_outside_that_is_named(here: Path, name: str) -> None:
+    files = FileFilter(["src"], [name.format(here=here)], [])
+    assert files.outside == [str(here / "conf.yaml")]
+    assert files.directories == [str(here / "src")]
+    assert files(str(here / "conf.yaml"))
+    assert files(str(here / "src" / "link.yaml")) is ("link" in name)
+    assert not files(str(here / "main.py"))
+    assert not files.enters(str(here / "other"))
+    assert files.inside(str(here / "conf.yaml")) == str(here / "conf.yaml")
+    assert not FileFilter(["src"], [name.format(here=here)], ["./conf.yaml"])(str(here / "conf.yaml"))
+
+
+@pytest.mark.parametrize("pattern", ["./missing.yaml", "./other/*.yaml"])
+def test_a_pattern_that_nothing_can_match(here: Path, pattern: str) -> None:
+    assert FileFilter(["src"], [pattern], []).out_of_reach == [str(here / pattern)]
+
+
 @pytest.mark.parametrize(("include", "path", "counts"), [
     ([".env"], ".env", True),
     ([".env"], "deep/.env", True),
@@ -359,6 +444,15 @@ def test_a_directory_inside_of_another_is_watched_once(tmp_path: Path) -> None:
 def test_no_directory_is_the_current_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert FileFilter([], [], []).directories == [str(tmp_path)]
+
+
+def test_a_current_directory_that_does_not_exist_any_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    (tmp_path / "here").rmdir()
+    with pytest.raises(ConfigError, match="the current directory does not exist any more") as failure:
+        FileFilter([], [], [])
+    assert failure.value.option == "reload_dir"
 
 
 def test_a_directory_that_does_not_exist(tmp_path: Path) -> None:

@@ -144,6 +144,16 @@ def test_a_file_that_has_gone_is_no_reason_to_fail(tmp_path: Path, caplog: pytes
     assert "cannot be removed" in caplog.text
 
 
+def test_a_pid_file_in_a_directory_that_does_not_exist_any_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    (tmp_path / "here").rmdir()
+    with pytest.raises(ConfigError, match="the current directory does not exist any more"):
+        PidFile("server.pid")
+
+
 def test_a_directory_is_not_a_pid_file(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="cannot be written: Is a directory"):
         PidFile(str(tmp_path))

@@ -3,6 +3,7 @@
 import json
 import os
 import resource
+import shutil
 import signal
 import socket
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 from tests.helpers.certificates import files_of, server_certificate
 from tests.helpers.curl import Curl
 from tests.helpers.raw_http import RawClient, fetch
-from tests.helpers.server_process import Flavour, serve, wait_until
+from tests.helpers.server_process import STRICT, Flavour, running, serve, wait_until
 from tests.helpers.worker_processes import (
     is_running,
     pid_of_answer,
@@ -466,6 +467,27 @@ def test_a_successor_that_cannot_start_changes_nothing(backend: Flavour, tmp_pat
         server.stderr.wait_for("Every worker has had its turn")
         assert sorted(worker_pids(server)) == sorted(before)
         assert int(fetch(server.address, "/").body) in before
+
+
+def test_a_successor_without_a_current_directory_changes_nothing(
+    backend: Flavour, tmp_path: Path, block: Path
+) -> None:
+    """A deployment has deleted it; whoever replaces the workers did not mean this directory."""
+    here = tmp_path / "here"
+    here.mkdir()
+    write_app(here, block)
+    program = "import os, sys; os.chdir(sys.argv.pop(1)); from trioserve.cli import main; main()"
+    options = ["site_workers:app", "--port", "0", "--workers", "2", *backend.options]
+    with running([*STRICT, "-c", program, here, *options], errors_expected=True) as server:
+        before = ready_pids(server)
+        shutil.rmtree(here)
+        server.send_signal(signal.SIGHUP)
+        for pid in before:
+            line = server.stderr.wait_for(f"worker {pid} stays")
+            assert "the current directory does not exist any more" in line
+        server.stderr.wait_for("Every worker has had its turn")
+        assert sorted(worker_pids(server)) == sorted(before)
+        assert "Traceback" not in server.stderr.text
 
 
 def test_a_crashed_worker_whose_successor_cannot_start(backend: Flavour, tmp_path: Path, block: Path) -> None:

@@ -90,7 +90,7 @@ command = click.Command(
                      help="Strike only there, such as cancel@3: shows again what --chaos has found."),
         click.Option(["--factory"], is_flag=True, help="APP is a function that makes the application."),
         click.Option(["--app-dir"], default="", metavar="DIRECTORY",
-                     help="Where to look for APP first [default: the current directory]."),
+                     help="Directory, or zip file, where to look for APP first [default: the current directory]."),
         click.Option(["--timeout"], type=click.FloatRange(min=1), default=60.0, metavar="SECONDS",
                      help="A trial on one backend that takes longer has not ended by itself [default: 60]."),
         click.Option(["--warn-blocked"], type=BlockedLength(), default="100ms", metavar="SECONDS|off",

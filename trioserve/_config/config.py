@@ -51,7 +51,8 @@ class Config:
     factory: bool = option(
         False, "Application", "APP is a callable without parameters that returns the application.")
     app_dir: str = option(
-        "", "Application", "Look for APP in this directory first (default: the current directory).", metavar="DIR")
+        "", "Application", "Look for APP in this directory, or zip file, first (default: the current directory).",
+        metavar="DIR")
     env_file: str | None = option(
         None, "Application", "Read environment variables for the application from this file.", metavar="FILE")
     interface: Literal["auto", "asgi3", "asgi2", "wsgi"] = option(
@@ -214,8 +215,8 @@ class Config:
     reload_dir: tuple[str, ...] = option(
         (), "Development", "Directory to watch (default: the current one); repeatable.", metavar="DIR")
     reload_include: tuple[str, ...] = option(
-        (), "Development", "Watch files of this pattern, or all of a directory, besides *.py; repeatable.",
-        metavar="PATTERN")
+        (), "Development", "Watch this file, all of this directory, or files of this pattern, besides *.py; "
+        "repeatable.", metavar="PATTERN")
     reload_exclude: tuple[str, ...] = option(
         (), "Development", "Leave out what matches this pattern, or is in a directory; repeatable.", metavar="PATTERN")
     reload_delay: float = option(

@@ -1,11 +1,14 @@
 """What options cannot be together. Each error names the one that has to change."""
 
 from collections.abc import Iterable, Sequence
+from typing import Final
 
 from trioserve._config.addresses import BindSpec, HostPort, UnixPath, is_loopback, parse_bind
 from trioserve._errors import ConfigError
 
-__all__ = ["check_addresses", "check_admin", "check_processes"]
+__all__ = ["FOR_ONE_PROCESS", "check_addresses", "check_admin", "check_processes"]
+
+FOR_ONE_PROCESS: Final = ("reload", "teach", "chaos")
 
 
 def check_processes(workers: int, *, reload: bool, teach: bool, chaos: bool) -> None:

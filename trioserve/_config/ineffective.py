@@ -5,7 +5,7 @@ from typing import Final, NamedTuple
 
 from trioserve._config.addresses import UnixPath
 from trioserve._config.config import OPTIONS, Config
-from trioserve._config.sources import APP, PREFIX, variable_of
+from trioserve._config.sources import APP, PREFIX, is_of_service, variable_of
 
 __all__ = ["Rule", "options_without_effect", "variables_without_effect"]
 
@@ -82,6 +82,14 @@ def variables_without_effect(environment: Mapping[str, str]) -> Iterator[str]:
 
     Others may have variables with names like ours, so what is like none of them is left alone.
     """
+    port = variable_of("port")
+    if is_of_service(port, value := environment.get(port, "")):
+        yield (f"{port}={value} is no port and has no effect: Kubernetes sets it where a service is named "
+               f"{PREFIX[:-1].lower()}; enableServiceLinks: false in the pod's spec prevents that")
+    environment = {
+        name: value for name, value in environment.items()
+        if name.startswith((PREFIX, *PREFIXES_OF_OTHERS)) and not is_of_service(name, value)
+    }
     for variable in environment:
         if variable.startswith(PREFIX) and (meant := _meant_by(variable)):
             yield f"{variable} in the environment is no option; did you mean {meant}?"

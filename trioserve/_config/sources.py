@@ -4,6 +4,7 @@ A value keeps its origin, so that a mistake can be named with the place to corre
 """
 
 import os
+import re
 from collections.abc import Mapping
 from itertools import groupby
 from typing import Any, Final, NamedTuple
@@ -13,12 +14,13 @@ from trioserve._config.values import can_be_none, kind_of, nearest
 from trioserve._errors import ConfigError
 
 __all__ = [
-    "APP", "PREFIX", "Given", "as_toml", "find_file", "misspelt_table", "read_environment", "read_file", "variable_of",
-    "variables_of",
+    "APP", "PREFIX", "Given", "as_toml", "find_file", "is_of_service", "misspelt_table", "read_environment",
+    "read_file", "variable_of",
 ]  # fmt: skip
 
 APP: Final = "app"  # what to serve: given in the same places as the options, but no option of a server
 PREFIX: Final = "TRIOSERVE_"
+OF_SERVICE: Final = r"\w+_(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT_[0-9]+_(TCP|UDP|SCTP)(_PROTO|_PORT|_ADDR)?)"
 USUAL_FILES: Final = ("trioserve.toml", "pyproject.toml")
 
 
@@ -37,17 +39,24 @@ def variable_of(name: str, value: str = "") -> str:
     return PREFIX + name.upper() + (f"={value}" if value else "")
 
 
-def variables_of(name: str, known: Option) -> list[str]:
+def _variables_of(name: str, known: Option) -> list[str]:
     """The environment variables that can give an option; the first one that is set does."""
     return [variable_of(name), *([known.environment] if known.environment else [])]
+
+
+def is_of_service(variable: str, value: str) -> bool:
+    """Kubernetes has set it, to tell of a service; for one named ``trioserve`` that is ``TRIOSERVE_PORT``, too."""
+    is_address = variable.endswith("_PORT") and value.startswith(("tcp://", "udp://", "sctp://"))
+    return is_address or re.fullmatch(OF_SERVICE, variable) is not None
 
 
 def read_environment() -> dict[str, Given]:
     """The options that environment variables give. Values are texts, not checked here; an empty variable is none."""
     given: dict[str, Given] = {}
     for name, _, _, known in options():
-        for variable in variables_of(name, known):
-            if name not in given and (text := os.environ.get(variable)):
+        for variable in _variables_of(name, known):
+            text = os.environ.get(variable)
+            if name not in given and text and not is_of_service(variable, text):
                 given[name] = Given(text, variable)
     return given
 

@@ -13,7 +13,7 @@ from typing import Any, Final, Literal, NamedTuple
 
 from trioserve._errors import ConfigError
 
-__all__ = ["Option", "can_be_none", "kind_of", "lines_of", "nearest", "read_value", "switch_of"]
+__all__ = ["Option", "can_be_none", "kind_of", "nearest", "read_value", "switch_of"]
 
 _SECONDS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 _BYTES: Final = {"KiB": 1024, "MiB": 1024**2, "GiB": 1024**3}
@@ -112,7 +112,7 @@ def switch_of(text: str) -> bool | str:
     return _SWITCH.get(text.strip().lower(), text)
 
 
-def lines_of(text: str) -> list[str]:
+def _lines_of(text: str) -> list[str]:
     """The items of a list: one per line, because they may contain spaces and commas."""
     return [line for line in text.splitlines() if line.strip()]
 
@@ -148,7 +148,7 @@ def _choice(name: str, value: Any, choices: tuple[str, ...], known: Option) -> s
 
 def _items(name: str, value: Any) -> tuple[str, ...]:
     if isinstance(value, str):
-        value = lines_of(value)
+        value = _lines_of(value)
     items = tuple(map(_without_path, value)) if isinstance(value, Iterable) else None
     if items is None or not all(isinstance(item, str) for item in items):
         raise ConfigError(name, f"{value!r} is not a list of strings")

@@ -25,6 +25,7 @@ from trioserve._server import (
     opens_with_arguments,
     signature_of,
 )
+from trioserve._supervisor.paths import full_path
 from trioserve._types import AnyApp
 
 __all__ = ["load_app", "load_function", "load_object", "without_loader_frames"]
@@ -47,7 +48,7 @@ def load_app(target: str, *, factory: bool, app_dir: str, interface: AnyInterfac
     Raises:
         AppNotFound: ``target`` names nothing that could be served.
         AppLoadFailed: the application's module or factory raised; that exception is the ``__cause__``.
-        ConfigError: ``app_dir`` is not a directory.
+        ConfigError: nothing can be imported from ``app_dir``.
     """
     found = load_object(target, app_dir=app_dir)
     if is_opener(found):
@@ -143,14 +144,22 @@ def _meant(target: str, usual_name: str) -> str:
 
 
 def _search_first(app_dir: str) -> str:
-    """Put the directory first in ``sys.path``, once; return its full path."""
-    directory = os.path.abspath(app_dir)
-    if not os.path.isdir(directory):
-        raise ConfigError("app_dir", f"{app_dir!r} is not a directory")
+    """Put the directory, or what Python takes for one, first in ``sys.path``, once; return its full path."""
+    directory = full_path(app_dir, "app_dir")
+    if not os.path.isdir(directory) and not _is_archive(directory):
+        instead = "neither a directory nor a zip file" if os.path.exists(directory) else "not a directory"
+        raise ConfigError("app_dir", f"{app_dir!r} is {instead}")
     if directory in sys.path:
         sys.path.remove(directory)
     sys.path.insert(0, directory)
     return directory
+
+
+def _is_archive(path: str) -> bool:
+    """Python imports from there although it is no directory: a zip file, a directory in one, or what a hook knows."""
+    import pkgutil  # slow to import, and only needed here
+
+    return pkgutil.get_importer(path) is not None
 
 
 def _import(module_name: str, target: str, directory: str) -> ModuleType:
@@ -181,7 +190,7 @@ def _no_such_module(target: str, missing: str, directory: str) -> AppNotFound:
         places = list(package.__path__)
     modules = [module for place in places if os.path.isdir(place) for module in _modules_in(place)]
     advice = nearest(name, modules)
-    if not advice and not package_name:
+    if not advice and not package_name and os.path.isdir(directory):
         advice = _one_level_down(name, directory)
     return AppNotFound(f"{target!r}: there is no module {name!r} in {' or '.join(places)}{advice}")
 

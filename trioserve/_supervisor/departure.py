@@ -1,7 +1,8 @@
 """The end of the process: it comes in time, although threads of the application may hold it up.
 
-Python waits for every thread that is no daemon, and an event loop for a request whose plain function runs in a thread:
-neither can be cancelled. So a thread of our own, which needs no event loop, sees to it that the process ends.
+Python waits for every thread that is no daemon, and for those of pools (``concurrent.futures``) in any case; an event
+loop waits for a request whose plain function runs in a thread. None can be cancelled. So a thread of our own, which
+needs no event loop, sees to it that the process ends.
 """
 
 import logging
@@ -11,9 +12,10 @@ import queue
 import sys
 import threading
 import time
+from collections.abc import Callable, MutableMapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from trioserve._complaints import complain
 from trioserve._errors import TrioserveError
@@ -83,6 +85,7 @@ class Departure:
         if self._is_expected:
             self._begin(self._budget)
             self._wait_for_threads()
+            _call_before_threads_are_joined(_let_daemons_of_pools_go)
 
     def event_loop_has_ended(self) -> None:
         """So the program goes on. Time runs again when Python ends: it waits for threads then."""
@@ -90,8 +93,7 @@ class Departure:
         if not self.ends_process:  # what the program does from now on has nothing to do with the server
             self._budget_ends = math.inf
         if self._is_expected:
-            # Called before threads are joined, which atexit functions are not.
-            threading._register_atexit(self._python_ends)  # type: ignore[attr-defined]  # private to Python
+            _call_before_threads_are_joined(self._python_ends)
 
     @property
     def _is_expected(self) -> bool:
@@ -148,16 +150,51 @@ class Departure:
         said.put(None)
 
     def _threads(self) -> str:
-        """Those that hold up the process, by name and where they stand; daemons can only hold up the server."""
-        frames = sys._current_frames()
+        """Those that hold up the process, by name and where they stand; other daemons can only hold up the server."""
+        frames, of_pools = sys._current_frames(), _threads_of_pools()
         names = [
             f"{thread.name} ({Path(frame.f_code.co_filename).name}:{frame.f_lineno})"
             for thread in threading.enumerate()
             if thread is not threading.main_thread() and thread.name != OURS
-            and not (thread.daemon and self._server_ended) and (frame := frames.get(thread.ident or 0)) is not None
+            and not (thread.daemon and self._server_ended and thread not in of_pools)
+            and (frame := frames.get(thread.ident or 0)) is not None
         ]
         more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
         return ", ".join(names[:NAMED]) + more
+
+
+def _call_before_threads_are_joined(function: Callable[[], None]) -> None:
+    """When Python ends; atexit functions are called after that."""
+    threading._register_atexit(function)  # type: ignore[attr-defined]  # private to Python
+
+
+# The threads of pools. They are daemons if the thread that needed them first is one.
+
+
+def _threads_of_pools() -> MutableMapping[threading.Thread, Any]:
+    """Those that Python joins at its end, daemons or not, each with the queue of its work."""
+    module = sys.modules.get("concurrent.futures.thread")
+    return getattr(module, "_threads_queues", {})  # private to Python
+
+
+def _let_daemons_of_pools_go() -> None:
+    """Their author has said that nobody need wait for them, and Python waits all the same: for ever, if need be."""
+    of_pools = _threads_of_pools()
+    daemons = {thread: work for thread, work in list(of_pools.items()) if _is_daemon_by_intent(thread)}
+    for work in daemons.values():
+        work.put(None)  # as Python does: an idle thread ends
+    ends = time.monotonic() + AT_ONCE_SECONDS
+    for thread in daemons:
+        thread.join(max(0.0, ends - time.monotonic()))
+        of_pools.pop(thread, None)
+
+
+def _is_daemon_by_intent(thread: threading.Thread) -> bool:
+    """trio's threads, in which plain functions run, are daemons, and so are those of pools that they have filled.
+
+    Nobody has said that of these. A pool of asyncio's own is none of them: a loop in a thread of trio's waits for it.
+    """
+    return thread.daemon and ("trio" not in sys.modules or thread.name.startswith("asyncio_"))
 
 
 class DepartingServer:

@@ -4,6 +4,7 @@ import logging
 import os
 
 from trioserve._errors import ConfigError
+from trioserve._supervisor.paths import full_path
 
 __all__ = ["PidFile"]
 
@@ -22,7 +23,7 @@ class PidFile:
         Raises:
             ConfigError: it cannot.
         """
-        self._path = os.path.abspath(path)  # the application may change the directory
+        self._path = full_path(path, "pid_file")  # the application may change the directory
         self._text = f"{os.getpid()}\n"
         try:
             open(self._path, "a").close()

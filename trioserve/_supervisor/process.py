@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 from contextlib import suppress
-from typing import Final
+from typing import IO, Final
 
 import anyio
 import anyio.to_thread
@@ -49,7 +49,7 @@ class WorkerProcess:
         self, target: str, config: Config, *, interactive: bool, announce: bool, admin_token: str = ""
     ) -> None:
         """Start it. ``interactive`` leaves it the terminal, for a debugger. Raises OSError if the system cannot."""
-        self._stacks = tempfile.TemporaryFile()  # noqa: SIM115  # close() closes it
+        self._stacks = _open_for_stacks()
         try:
             ours, its = socket.socketpair()
         except OSError:
@@ -114,6 +114,17 @@ class WorkerProcess:
         """After its end: nothing more is asked."""
         self.link.close()
         self._stacks.close()
+
+
+def _open_for_stacks() -> IO[bytes]:
+    """A file without a name. Nothing can be read from it if the system has no room for one anywhere."""
+    if hasattr(os, "memfd_create"):
+        with suppress(OSError):  # a sandbox that does not know it
+            return os.fdopen(os.memfd_create("stacks"), "rb")
+    try:
+        return tempfile.TemporaryFile()
+    except OSError:  # every directory is read-only, as in a container
+        return open(os.devnull, "r+b", buffering=0)
 
 
 def interpreter_flags() -> list[str]:

@@ -1,11 +1,13 @@
 """Notices changes of files, for ``--reload``: with watchfiles, or by looking again and again when it is missing."""
 
 import importlib.util
+import itertools
 import logging
 import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from fnmatch import fnmatchcase
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -13,6 +15,7 @@ import anyio
 import anyio.to_thread
 
 from trioserve._errors import ConfigError
+from trioserve._supervisor.paths import full_path
 
 if TYPE_CHECKING:
     from watchfiles import Change
@@ -37,36 +40,52 @@ class FileFilter:
     """Which files count.
 
     A pattern matches the name of a file, or of a directory that it is in; one with a slash matches the path from the
-    watched directory on. An existing directory can take the place of a pattern. What ``exclude`` names never counts.
-    What is left out by default counts when ``include`` asks for it: a directory by its name, a file by any pattern.
+    watched directory on, or the whole path if it begins with ``/``, ``./`` or ``../``. An existing directory can take
+    the place of a pattern. A file that ``include`` names counts wherever it is, and so does what it is a link to. What
+    ``exclude`` names never counts. What is left out by default counts when ``include`` asks for it: a directory by its
+    name, a file by any pattern.
 
     Attributes:
         directories: what to watch, absolute; none is inside of another.
+        outside: files that are in none of them, absolute.
+        out_of_reach: patterns that nothing can match, because of where they begin.
     """
 
     def __init__(self, directories: Iterable[str], include: Iterable[str], exclude: Iterable[str]) -> None:
         """No ``directories``: the current one. Raises ConfigError when one does not exist."""
-        found = [os.path.abspath(directory) for directory in directories] or [os.getcwd()]
+        found = [full_path(directory, "reload_dir") for directory in list(directories) or [""]]
         for directory in found:
             if not os.path.isdir(directory):
                 raise ConfigError("reload_dir", f"{directory!r} is not a directory")
-        self._whole, self._include = _directories_apart(include)  # in a directory of that name, everything counts
-        self._excluded_directories, self._exclude = _directories_apart(exclude)
+        include = list(include)
+        self._whole, self._include = _directories_apart(include, "reload_include")  # in these, everything counts
+        self._excluded_directories, self._exclude = _directories_apart(exclude, "reload_exclude")
         self._asked_for = {part for pattern in self._include for part in Path(pattern).parts}
         self._roots = list(dict.fromkeys([*found, *self._whole]))
         self.directories = _outermost(self._roots)
+        named = [full_path(pattern, "reload_include") for pattern in include if os.path.isfile(pattern)]
+        self._named = dict.fromkeys([*named, *map(os.path.realpath, named)])
+        self.outside = [path for path in self._named if not self._is_watched(path)]
+        self.out_of_reach = [
+            pattern for pattern in self._include
+            if os.path.isabs(pattern) and pattern not in self._named and not self._reaches(_fixed_part(pattern))
+        ]
 
     def __call__(self, path: str) -> bool:
         """A change of the file ``path`` (absolute) means a reload."""
         views = self._views(path)
-        if not views or self._is_excluded(path, views):
+        if self._is_excluded(path, views):
+            return False
+        if path in self._named:
+            return True
+        if not views:
             return False
         *directories, name = Path(min(views, key=len)).parts or ("",)
         if any(self._is_passed_over(directory) for directory in directories):
             return False
         if self._is_passed_over(name):
-            return not _matches(name, LEFT_BY_EDITORS) and self._names_file(name, views)
-        included = _matches(name, INCLUDED) or any(_matches(view, self._include) for view in views)
+            return not _matches(name, LEFT_BY_EDITORS) and self._names_file(path, name, views)
+        included = _matches(name, INCLUDED) or _match(path, views, self._include)
         return included or any(_is_in(path, directory) for directory in self._whole)
 
     def enters(self, path: str) -> bool:
@@ -75,28 +94,41 @@ class FileFilter:
         if self._is_excluded(path, views):
             return False
         leads_to_root = any(_is_in(root, path) for root in self._roots)
-        return leads_to_root or not any(self._is_passed_over(part) for part in Path(min(views, key=len)).parts)
+        return leads_to_root or (bool(views) and not any(
+            self._is_passed_over(part) for part in Path(min(views, key=len)).parts))
 
     def inside(self, path: str) -> str:
-        """``path``, which is in a watched directory, from there on."""
-        return os.path.relpath(path, next(directory for directory in self.directories if _is_in(path, directory)))
+        """``path`` from the watched directory on that it is in; as it is if it is in none."""
+        watched = [directory for directory in self.directories if _is_in(path, directory)]
+        return os.path.relpath(path, watched[0]) if watched else path
+
+    def _is_watched(self, path: str) -> bool:
+        return any(_is_in(path, directory) for directory in self.directories)
+
+    def _reaches(self, path: str) -> bool:
+        return self._is_watched(path) or any(_is_in(directory, path) for directory in self.directories)
 
     def _views(self, path: str) -> list[str]:
         """``path`` as it is seen from each directory that was named and holds it."""
         return [os.path.relpath(path, root) for root in self._roots if _is_in(path, root)]
 
     def _is_excluded(self, path: str, views: Iterable[str]) -> bool:
-        return any(_is_in(path, directory) for directory in self._excluded_directories) or any(
-            _matches(view, self._exclude) for view in views)
+        return any(_is_in(path, directory) for directory in self._excluded_directories) or _match(
+            path, views, self._exclude)
 
-    def _names_file(self, name: str, views: Iterable[str]) -> bool:
+    def _names_file(self, path: str, name: str, views: Iterable[str]) -> bool:
         """A pattern asks for this very file, not only for a directory that it is in."""
-        return any(
-            fnmatchcase(view if "/" in pattern else name, pattern) for pattern in self._include for view in views)
+        patterns = [pattern for pattern in self._include if "/" in pattern]
+        return _match(path, views, patterns) or any(fnmatchcase(name, pattern) for pattern in self._include)
 
     def _is_passed_over(self, name: str) -> bool:
         """A file or directory of this name does not count by default, and nobody has asked for it by name."""
         return _matches(name, (*EXCLUDED, *LEFT_BY_EDITORS)) and name not in self._asked_for
+
+
+def _match(path: str, views: Iterable[str], patterns: Iterable[str]) -> bool:
+    return any(fnmatchcase(path, pattern) for pattern in patterns if os.path.isabs(pattern)) or any(
+        _matches(view, patterns) for view in views)
 
 
 def _matches(inside: str, patterns: Iterable[str]) -> bool:
@@ -107,14 +139,23 @@ def _matches(inside: str, patterns: Iterable[str]) -> bool:
     )
 
 
-def _directories_apart(patterns: Iterable[str]) -> tuple[list[str], list[str]]:
+def _directories_apart(patterns: Iterable[str], option: str) -> tuple[list[str], list[str]]:
+    """Existing directories, absolute, and patterns; those that begin somewhere are absolute, too."""
     directories, others = [], []
     for pattern in patterns:
         if os.path.isdir(pattern):
-            directories.append(os.path.abspath(pattern))
+            directories.append(full_path(pattern, option))
+        elif pattern.startswith(("/", "./", "../")):
+            others.append(full_path(pattern, option))
         else:
             others.append(pattern)
     return directories, others
+
+
+def _fixed_part(pattern: str) -> str:
+    """Of an absolute pattern, the directory that everything is in that it matches; itself without wildcards."""
+    parts = Path(pattern).parts
+    return str(Path(*itertools.takewhile(lambda part: not set(part) & set("*?["), parts)))
 
 
 def _outermost(directories: list[str]) -> list[str]:
@@ -140,7 +181,10 @@ async def watch_files(files: FileFilter, delay: float, on_change: Callable[[str]
     watch, how = _watch_by_looking, "by looking again and again, as watchfiles is not installed"
     if importlib.util.find_spec("watchfiles") is not None:
         watch, how = _watch_by_watchfiles, "with watchfiles"
-    log.info("Watching %s for changes, %s", ", ".join(files.directories), how)
+    log.info("Watching %s for changes, %s", ", ".join([*files.directories, *files.outside]), how)
+    for pattern in files.out_of_reach:
+        log.warning("--reload-include %s has no effect: there is no such file, and its directory is not watched; "
+                    "--reload-dir watches one", pattern)
     await watch(files, delay, lambda changed: on_change(_named(changed, files)))
 
 
@@ -150,14 +194,20 @@ async def _watch_by_watchfiles(files: FileFilter, delay: float, report: Callable
     stop = anyio.Event()  # the thread that waits for the system looks at it; cancellation does not reach that thread
     concerns = _Reports(files)
     await concerns.look()
-    async with anyio.create_task_group() as watching:
-        watching.start_soon(_set_when_cancelled, stop)
+
+    async def watch(directories: Iterable[str], *, recursive: bool) -> None:
         async for changes in awatch(
-            *files.directories, watch_filter=concerns, stop_event=stop,
+            *directories, watch_filter=concerns, stop_event=stop, recursive=recursive,
             step=max(MIN_STEP_MS, round(delay * 1000)), ignore_permission_denied=True,
         ):
             report({path for _, path in changes})
             await concerns.look()
+
+    async with anyio.create_task_group() as watching:
+        watching.start_soon(_set_when_cancelled, stop)
+        if files.outside:  # an editor replaces a file, which its directory notices
+            watching.start_soon(partial(watch, {os.path.dirname(path) for path in files.outside}, recursive=False))
+        await watch(files.directories, recursive=True)
 
 
 class _Reports:
@@ -204,7 +254,12 @@ async def _watch_by_looking(files: FileFilter, delay: float, report: Callable[[s
 
 def _look(files: FileFilter) -> dict[str, tuple[int, int]]:
     """Each file that counts, with its time and size."""
-    return {entry.path: (stat.st_mtime_ns, stat.st_size) for entry, stat in _files_below(files.directories, files)}
+    found = {entry.path: (stat.st_mtime_ns, stat.st_size) for entry, stat in _files_below(files.directories, files)}
+    for path in files.outside:
+        with suppress(OSError):
+            stat = os.stat(path)
+            found[path] = (stat.st_mtime_ns, stat.st_size)
+    return found
 
 
 def _files_below(directories: Iterable[str], files: FileFilter) -> Iterator[tuple[os.DirEntry[str], os.stat_result]]:

@@ -79,4 +79,8 @@ def written(step: Step) -> str:
 
 def seen_from_here(place: str) -> str:
     """The same place, with a file below the current directory as it is seen from there."""
-    return place.removeprefix(os.path.join(os.getcwd(), ""))
+    try:
+        here = os.getcwd()
+    except FileNotFoundError:  # somebody has deleted it
+        return place
+    return place.removeprefix(os.path.join(here, ""))

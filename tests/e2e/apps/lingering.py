@@ -1,6 +1,8 @@
 """An application whose threads do not end: each path starts one in another way."""
 
 import asyncio
+import atexit
+import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -32,8 +34,25 @@ def use_loops_executor() -> None:
         use_own_executor()
 
 
+def start_kernel() -> None:
+    """A daemon with an event loop of its own, whose pool consists of daemons, therefore; as marimo's sessions have."""
+    pool_works = threading.Event()
+    atexit.register(sys.stderr.write, "an exit function\n")
+
+    def work() -> None:
+        pool_works.set()
+        wait_for_ever()
+
+    async def kernel() -> None:
+        await asyncio.get_running_loop().run_in_executor(None, work)
+
+    threading.Thread(target=asyncio.run, args=[kernel()], daemon=True).start()
+    pool_works.wait()
+
+
 PATHS: dict[str, Callable[[], None]] = {
     "/thread": start_thread, "/executor": use_own_executor, "/loops-executor": use_loops_executor,
+    "/kernel": start_kernel, "/nothing": lambda: None,
 }
 
 
@@ -41,6 +60,9 @@ async def app(scope: dict[str, Any], receive: Any, send: Any) -> None:
     assert scope["type"] == "http"
     if scope["path"] == "/endpoint":  # as a framework runs a plain function
         await anyio.to_thread.run_sync(wait_for_ever)
+    if scope["path"] == "/plain":  # the same, and it goes on in a pool
+        await anyio.to_thread.run_sync(use_own_executor)
+        scope = {**scope, "path": "/nothing"}
     PATHS[scope["path"]]()
     await send({"type": "http.response.start", "status": 200, "headers": []})
     await send({"type": "http.response.body", "body": b"started"})

@@ -34,7 +34,7 @@ GUNICORN = peer(
     ("--limit-request-field_size", "limit_header_bytes", "of all fields together"),
     ("--reload", "reload", "watches files, not modules"),
     ("--reload-engine", "", "leave it out, watchfiles is used where it is installed"),
-    ("--reload-extra-file reload_extra_files", "reload_include", "a pattern or a directory"),
+    ("--reload-extra-file reload_extra_files", "reload_include", "a file, a pattern or a directory"),
     ("-v", "--version", ""),
     ("--spew", "", "leave it out, python -m trace can do that"),
     ("--check-config", "--check", "runs the lifespan, too"),
