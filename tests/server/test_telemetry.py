@@ -30,7 +30,7 @@ from tests.helpers.http2_client import http2_client
 from tests.helpers.serving import Site, serving
 from tests.helpers.transcripts import get, receive_response
 from tests.helpers.ws_client import echo, handshake, open_websocket
-from trioserve import Config, ConfigError
+from trioserve import ClientDisconnected, Config, ConfigError
 from trioserve._host_names import HostNames
 from trioserve._server import Server, telemetry
 from trioserve._server.application.only_hosts import only_for_hosts
@@ -43,6 +43,7 @@ from trioserve._server.http_attributes import (
 )
 from trioserve._streams import Address
 from trioserve._types import AnyApp, Receive, Scope, Send
+from trioserve.testing import settled
 
 TRACE_ID, SPAN_ID = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 
@@ -294,6 +295,29 @@ async def test_a_client_that_leaves_got_no_status(exported: Exported) -> None:
     assert "http.response.status_code" not in attributes
     assert attributes["error.type"] == "client-disconnect"
     assert exported.span.events == ()
+
+
+async def test_a_client_that_leaves_a_stream(exported: Exported) -> None:
+    """Sending has raised, and the application has handled it."""
+    gone = anyio.Event()
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await start(send)
+        await part(send, b"half")
+        await gone.wait()
+        with pytest.raises(ClientDisconnected):
+            await part(send, b"more")
+            await part(send, b"and more")
+
+    async with observed(app, on_disconnect="notify") as site:
+        client = site.connect()
+        await client.send_all(get())
+        await settled()
+        client.abort()
+        await settled()
+        gone.set()
+    attributes = exported.span.attributes or {}
+    assert (attributes["http.response.status_code"], attributes["error.type"]) == (200, "client-disconnect")
 
 
 async def test_a_response_without_its_end_is_an_error(exported: Exported) -> None:

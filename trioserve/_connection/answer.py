@@ -246,6 +246,10 @@ class Answer(Generic[ResponseT]):
         return self.request.context
 
     @property
+    def client_left(self) -> bool:
+        raise NotImplementedError
+
+    @property
     def is_open(self) -> bool:
         return False
 

@@ -94,6 +94,10 @@ class Answered(Recorded, Protocol):
         """How much of its body has come; over HTTP/1.1, how much the application has taken."""
 
     @property
+    def client_left(self) -> bool:
+        """So sending was bound to fail."""
+
+    @property
     def is_open(self) -> bool:
         """It was the handshake of a WebSocket, which begins now."""
 

@@ -187,7 +187,9 @@ def _error_of(answered: Answered) -> str:
         return CLIENT_LEFT
     if status >= 500:
         return str(status)
-    return "" if answered.response.state == COMPLETE or answered.is_open else INCOMPLETE
+    if answered.response.state == COMPLETE or answered.is_open:
+        return ""
+    return CLIENT_LEFT if answered.client_left else INCOMPLETE
 
 
 class FieldGetter(Getter[Fields]):
