@@ -2,6 +2,7 @@
 
 import json
 import logging
+from collections.abc import Callable
 from typing import Any
 
 import anyio
@@ -16,6 +17,7 @@ from trioserve._admin import app as app_module
 from trioserve._admin.app import AdminApp
 from trioserve._admin.cancelling import CancelAnswer
 from trioserve._admin.view import View
+from trioserve._streams.memory import MemoryClient
 from trioserve.testing import settled
 
 PATH = "/-/admin"
@@ -200,6 +202,21 @@ async def test_no_snapshot_is_made_for_a_page_that_was_closed(monkeypatch: pytes
         asked = len(source.asked)
         await anyio.sleep(60)
     assert 1 < asked == len(source.asked)
+
+
+@pytest.mark.parametrize("leave", [MemoryClient.abort, MemoryClient.send_eof], ids=["reset", "end"])
+async def test_a_page_that_is_closed_leaves_no_line(
+    leave: Callable[[MemoryClient], None], caplog: pytest.LogCaptureFixture
+) -> None:
+    async with serving(hello, **OPTIONS) as site:
+        page = await ask(site, get(f"{PATH}/tree/events?interval=60"))
+        await anyio.sleep(3)
+        caplog.set_level(logging.INFO)
+        leave(page)
+        await anyio.sleep(3)
+        tree = json.loads(body_of(await site.answer_to(get(f"{PATH}/tree"))))
+        assert not find(tree, name=f"GET {PATH}/tree/events")
+    assert "tree/events" not in caplog.text
 
 
 # -- who may ask -----------------------------------------------------------------------------------------------------

@@ -1,5 +1,6 @@
 """Files in a response: what may be said of one, when, and what its length means (ASGI extensions, RFC 9112 §6.3)."""
 
+from enum import IntEnum
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,8 @@ def test_an_open_file() -> None:
     assert asked(made, zerocopysend()) == FileMessage(file=3)
     told = zerocopysend(offset=5, count=6, more_body=True)
     assert asked(made, told) == FileMessage(file=3, offset=5, count=6, more_body=True)
+    numbers = IntEnum("numbers", {"FIVE": 5, "SIX": 6})
+    assert asked(made, zerocopysend(offset=numbers.FIVE, count=numbers.SIX)) == FileMessage(file=3, offset=5, count=6)
     assert asked(made, zerocopysend(offset=None, count=None, more_body=False)) == FileMessage(file=3)
 
 

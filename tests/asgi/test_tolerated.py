@@ -6,6 +6,11 @@ import pytest
 
 from trioserve._asgi import ResponseWatch
 
+
+class Bytes(bytes):
+    __slots__ = ()
+
+
 START = {"type": "http.response.start", "status": 200}
 BODY = {"type": "http.response.body", "body": b"hello"}
 
@@ -17,6 +22,7 @@ def faults(*messages: Any) -> list[str]:
 
 @pytest.mark.parametrize("messages", [
     [START, BODY],
+    [START | {"headers": [(Bytes(b"x"), Bytes(b"y"))]}, BODY | {"body": Bytes(b"hello")}],
     [START | {"headers": [(b"content-type", b"text/plain"), [b"x", b"y"]]}, BODY | {"more_body": True}, BODY],
     [START | {"trailers": True}, BODY, {"type": "http.response.trailers", "headers": [(b"x", b"y")]}],
     [START, {"type": "http.response.pathsend", "path": "/file"}],

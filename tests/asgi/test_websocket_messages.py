@@ -1,6 +1,7 @@
 """Which messages an application may send on a WebSocket, when, and what may be in them (ASGI WebSocket 2.5)."""
 
 from collections import UserDict
+from enum import Enum, IntEnum
 from typing import Any
 
 import pytest
@@ -22,6 +23,20 @@ DENY_BODY = {"type": "websocket.http.response.body", "body": b"no"}
 SEND = {"type": "websocket.send", "text": "a"}
 
 REACHED: dict[WebSocketState, list[dict[str, Any]]] = {CONNECTING: [], DENYING: [DENY], OPEN: [ACCEPT]}
+
+
+class Markup(str):
+    """As FastHTML sends one: templates escape no text of this type."""
+
+    __slots__ = ()
+
+
+class Text(str, Enum):  # noqa: UP042  # what str() makes of one is its name
+    GREETING = "hello"
+
+
+class Code(IntEnum):
+    OF_ITS_OWN = 4000
 
 
 class Said:
@@ -195,6 +210,7 @@ def test_a_denial_is_held_to_its_content_length() -> None:
     [
         ({"text": "é"}, TEXT, "é".encode()), ({"text": ""}, TEXT, b""), ({"bytes": b""}, BINARY, b""),
         ({"text": "a", "bytes": None}, TEXT, b"a"), ({"text": None, "bytes": b"a"}, BINARY, b"a"),
+        ({"text": Markup("é")}, TEXT, "é".encode()), ({"text": Text.GREETING}, TEXT, b"hello"),
         ({"bytes": bytearray(b"a")}, BINARY, b"a"), ({"bytes": memoryview(b"a")}, BINARY, b"a"),
     ],
 )
@@ -218,6 +234,15 @@ def test_codes_that_may_be_sent(code: int) -> None:
     [close] = read_frames(said.send({**CLOSE, "code": code, "reason": "why"}))
     assert (close.close_code, close.close_reason) == (code, "why")
     assert said.session.disconnect() == {"type": "websocket.disconnect", "code": code, "reason": "why"}
+
+
+@pytest.mark.parametrize("reason", [Text.GREETING, Markup("hello")])
+def test_a_code_and_a_reason_may_be_of_a_subclass(reason: str) -> None:
+    said = at(OPEN)
+    [close] = read_frames(said.send({**CLOSE, "code": Code.OF_ITS_OWN, "reason": reason}))
+    assert (close.close_code, close.close_reason) == (4000, "hello")
+    received = said.session.disconnect()
+    assert (type(received["code"]), type(received["reason"])) == (int, str)
 
 
 @pytest.mark.parametrize("code", [0, 999, 1004, 1006, 1015, 1016, 2999, 5000, -1, "1000", 1000.0, None, True])

@@ -9,6 +9,7 @@ import os
 import socket
 import tempfile
 from collections.abc import Callable, Iterator
+from enum import IntEnum
 from pathlib import Path
 from typing import Any, Final
 
@@ -296,14 +297,16 @@ async def test_an_open_file_is_read_where_it_stands_and_moves(large: Path) -> No
 
 async def test_a_descriptor_is_a_file_too(large: Path) -> None:
     descriptor = os.open(large, os.O_RDONLY)
+    named = IntEnum("named", {"LARGE": descriptor})
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         os.lseek(descriptor, 10, os.SEEK_SET)
         await start(send)
-        await send_open(send, descriptor)
+        await send_open(send, descriptor if scope["path"] == "/" else named.LARGE)
         assert os.lseek(descriptor, 0, os.SEEK_CUR) == len(LARGE)
 
     assert await answer(app) == ok(LARGE[10:])
+    assert await answer(app, get("/named")) == ok(LARGE[10:])
     os.close(descriptor)
 
 

@@ -1,12 +1,14 @@
 """HTTP/2 over a stream in memory, with either engine: requests and answers, what ends them, and how it all ends."""
 
+import logging
 from typing import Any
 
 import anyio
 import anyio.lowlevel
 import pytest
+from hyperframe.frame import RstStreamFrame
 
-from tests.helpers.apps import echo, hello, ignore, part, read_body, reply, start
+from tests.helpers.apps import echo, hello, part, read_body, reply, start
 from tests.helpers.http2_client import http2_client
 from tests.helpers.serving import serving
 from tests.helpers.transcripts import get, ok, receive_response
@@ -352,8 +354,12 @@ async def test_limit_concurrency_counts_streams(options: dict[str, Any]) -> None
 # -- floods ----------------------------------------------------------------------------------------------------------
 
 
+async def waits_for_ever(scope: Scope, receive: Receive, send: Send) -> None:
+    await anyio.sleep_forever()
+
+
 async def test_resets_have_a_rate(options: dict[str, Any]) -> None:  # CVE-2023-44487
-    async with serving(ignore, **options, limit_http2_resets=10) as site, http2_client(site) as client:
+    async with serving(waits_for_ever, **options, limit_http2_resets=10) as site, http2_client(site) as client:
         for _ in range(10):
             await client.reset(await client.ask())
         await anyio.sleep(3)
@@ -361,6 +367,75 @@ async def test_resets_have_a_rate(options: dict[str, Any]) -> None:  # CVE-2023-
         await client.reset(await client.ask())
         await client.until_end()
         assert client.goaways[-1][1] == ENHANCE_YOUR_CALM
+
+
+async def begun(scope: Scope, receive: Receive, send: Send) -> None:
+    await start(send)
+    await part(send, b"the beginning")
+    await anyio.sleep_forever()
+
+
+async def test_resets_after_the_beginning_of_an_answer_are_free(options: dict[str, Any]) -> None:
+    """A page is loaded anew while it is still coming."""
+    async with serving(begun, **options, limit_http2_resets=10) as site, http2_client(site) as client:
+        for _ in range(12):
+            streams = [await client.ask() for _ in range(100)]
+            for stream in streams:
+                assert (await client.head(stream)).status == 200
+            for stream in streams:
+                client.h2.reset_stream(stream, CANCEL)
+            await client.say()
+            await settled()
+        assert (await client.head(await client.ask())).status == 200
+        assert client.goaways == []
+
+
+async def test_resets_that_come_after_the_end_are_free(options: dict[str, Any]) -> None:
+    """They have crossed the end of the answer on the way."""
+    async with serving(hello, **options, limit_http2_resets=10) as site, http2_client(site) as client:
+        for _ in range(12):
+            stream = await client.ask()
+            await client.answer(stream)
+            await client.stream.send_all(RstStreamFrame(stream, error_code=CANCEL).serialize())
+            await settled()
+        assert (await client.get()).status == 200
+        assert client.goaways == []
+
+
+async def test_a_page_whose_images_do_not_come_may_be_loaded_12_times(options: dict[str, Any]) -> None:
+    async with serving(waits_for_ever, **options) as site, http2_client(site) as client:
+        for _ in range(12):
+            streams = [await client.ask() for _ in range(100)]
+            await settled()
+            for stream in streams:
+                client.h2.reset_stream(stream, CANCEL)
+            await client.say()
+            await settled()
+        client.h2.ping(b"12345678")
+        await client.say()
+        while not client.pongs and not client.has_ended:
+            await client.listen()
+        assert client.goaways == []
+
+
+@pytest.mark.parametrize("limit", ["limit_http2_resets", "limit_http2_control_frames"])
+async def test_who_uses_up_an_allowance_is_named(
+    options: dict[str, Any], limit: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.WARNING)
+    options[limit] = 100
+    async with serving(waits_for_ever, **options) as site, http2_client(site) as client:
+        for _ in range(110):
+            if limit == "limit_http2_resets":
+                client.h2.reset_stream(client.prepare(), CANCEL)
+            else:
+                client.h2.ping(b"12345678")
+        await client.say()
+        await client.until_end()
+    [record] = caplog.records
+    assert (record.levelname, record.name) == ("WARNING", "trioserve")
+    assert str(client.stream.local) in record.message
+    assert record.message.endswith(f"(--{limit.replace('_', '-')})")
 
 
 async def test_resets_that_are_provoked_count_too(options: dict[str, Any]) -> None:  # CVE-2025-8671

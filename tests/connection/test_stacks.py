@@ -1,12 +1,16 @@
 """Where a task stands, as Python can tell."""
 
 import contextvars
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
+from types import FunctionType
+from typing import Any
 
 import anyio
 import anyio.lowlevel
+import pytest
 
 from tests.connection.test_inline import Observer, run_inline
+from trioserve import demo
 from trioserve._connection.inline import continue_as_it_is
 from trioserve._connection.stacks import await_frames, await_point, is_machinery
 
@@ -29,7 +33,7 @@ def test_the_await_point_is_the_applications_innermost_line() -> None:
     assert await_point(coro).startswith(__file__)
     assert await_point(coro).endswith("innermost)") or "__await__" in await_point(coro)
     coro.close()
-    assert await_point(coro) == "not started or finished"
+    assert await_point(coro) == "its end"
 
 
 async def test_the_await_point_of_who_runs_is_the_innermost_call() -> None:
@@ -48,6 +52,53 @@ async def test_the_await_point_of_who_runs_is_the_innermost_call() -> None:
     await run_inline(coro, contextvars.copy_context(), Observer())
     assert [point.rpartition(".")[2] for point in points] == ["app)", "read_body)", "app)"]
     assert all(point.startswith(f"{__file__}:") for point in points)
+
+
+def in_module(name: str, function: Any) -> Any:
+    """The same function, as if it stood in that module."""
+    return FunctionType(function.__code__, {**globals(), "__name__": name}, closure=function.__closure__)
+
+
+@pytest.mark.parametrize("module", ["trioserve._admin.app", "trioserve._server.application.wsgi"])
+async def test_the_await_point_in_an_application_of_ours(module: str) -> None:
+    points: list[str] = []
+
+    async def receive() -> None:
+        await anyio.sleep(5)
+
+    async def app() -> None:
+        points.append(await_point(coro))
+        await below()
+
+    below = in_module("trioserve._connection.exchange", receive)
+    coro = in_module(module, app)()
+
+    async def look() -> None:
+        await anyio.sleep(1)
+        points.append(await_point(coro))
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(look)
+        await run_inline(coro, contextvars.copy_context(), Observer())
+    assert [point.rpartition(".")[2] for point in points] == ["app)", "app)"]
+
+
+async def test_the_demo_is_no_machinery() -> None:
+    coro = demo.app({"type": "lifespan"}, anyio.sleep_forever, anyio.sleep_forever)  # type: ignore[arg-type]
+    assert not any(map(is_machinery, await_frames(coro)))
+    coro.close()
+
+
+def test_the_await_point_of_a_coroutine_that_is_not_pythons() -> None:
+    class Compiled(Coroutine[Any, Any, None]):
+        """As Cython makes one."""
+
+        def send(self, value: Any) -> Any: ...
+        def throw(self, *args: Any) -> Any: ...
+        def __await__(self) -> Any: ...
+        def close(self) -> None: ...
+
+    assert await_point(Compiled()).startswith("a line of test_the_await_point_of_a_coroutine_that_is_not_pythons")
 
 
 def test_the_await_point_takes_nothing_for_a_frame_that_is_none() -> None:

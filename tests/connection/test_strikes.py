@@ -111,7 +111,7 @@ async def one_stream_too_many(client: Http2Client) -> None:
 
 async def many_resets(client: Http2Client) -> None:
     for _ in range(11):
-        await client.reset(await client.ask())
+        await client.reset(await client.ask("/wait"))
     await client.until_end()
 
 

@@ -59,6 +59,9 @@ class Told:
     def is_open(self, stream_id: int) -> bool:
         return stream_id in self.open
 
+    def is_answered(self, stream_id: int) -> bool:
+        return self._answers
+
 
 def client() -> h2.connection.H2Connection:
     connection = h2.connection.H2Connection(h2.config.H2Configuration(client_side=True, header_encoding=None))

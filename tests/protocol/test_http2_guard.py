@@ -1,5 +1,7 @@
 """What is looked at before an engine sees it: rates of frames, and the rules that engines do not know."""
 
+from collections.abc import Mapping
+
 import pytest
 
 from trioserve._protocol.http2.frames import (
@@ -23,13 +25,31 @@ def frame(kind: int, flags: int = 0, stream_id: int = 1, payload: bytes = b"") -
 BEGINNING = PREFACE + frame(SETTINGS, 0, 0)
 
 
+class Streams:
+    """Those that are open, as whoever hears of requests knows them; true: the client has something of the answer."""
+
+    def __init__(self, answered: Mapping[int, bool]) -> None:
+        self._answered = answered
+
+    def is_open(self, stream_id: int) -> bool:
+        return stream_id in self._answered
+
+    def is_answered(self, stream_id: int) -> bool:
+        return self._answered[stream_id]
+
+
 def guard(*, resets: int | None = None, control: int | None = None) -> FrameGuard:
     return FrameGuard(1000, Allowance(resets, 10.0, 0.0), Allowance(control, 10.0, 0.0))
 
 
-def feed(watched: FrameGuard, data: bytes, piece: int, now: float = 0.0) -> None:
+NO_STREAMS = Streams({})
+
+
+def feed(
+    watched: FrameGuard, data: bytes, piece: int, now: float = 0.0, streams: Streams = NO_STREAMS
+) -> None:
     for start in range(0, len(data), piece):
-        watched.look_at(data[start : start + piece], now)
+        watched.look_at(data[start : start + piece], now, streams)
 
 
 def test_an_allowance_comes_back_with_time() -> None:
@@ -66,15 +86,55 @@ def test_progress_is_free(free: bytes, piece: int) -> None:
     feed(guard(control=1, resets=1), BEGINNING + free * 100, piece)
 
 
-@pytest.mark.parametrize("piece", [1, 1000])
+def rapid_resets(first: int, last: int) -> bytes:
+    """Requests on these streams, each reset at once."""
+    return b"".join(
+        frame(HEADERS, END_HEADERS | END_STREAM, number, b"\x82") + frame(RST_STREAM, 0, number, bytes(4))
+        for number in range(first, last + 1, 2)
+    )
+
+
+@pytest.mark.parametrize("piece", [1, 7, 30, 1000])
 def test_resets_are_counted(piece: int) -> None:
-    watched = guard(resets=10)
-    reset = frame(RST_STREAM, 0, 1, bytes(4))
-    feed(watched, BEGINNING + frame(HEADERS, END_HEADERS, 1, b"\x82") + reset * 10, piece)
-    watched.look_at(reset, 1.0)  # a tenth of the time later
+    watched, streams = guard(resets=10), Streams(dict.fromkeys(range(1, 30, 2), False))
+    feed(watched, BEGINNING + rapid_resets(1, 19), piece, 0.0, streams)
+    feed(watched, rapid_resets(21, 21), piece, 1.0, streams)  # a tenth of the time later
     with pytest.raises(Http2Error) as caught:
-        feed(watched, reset, piece, 1.0)
-    assert caught.value.code == ENHANCE_YOUR_CALM
+        feed(watched, rapid_resets(23, 23), piece, 1.0, streams)
+    assert (caught.value.code, caught.value.limit) == (ENHANCE_YOUR_CALM, "limit_http2_resets")
+
+
+def test_resets_of_what_nobody_has_heard_of_are_counted() -> None:
+    watched = guard(resets=10)
+    feed(watched, BEGINNING + rapid_resets(1, 19), 1000)
+    with pytest.raises(Http2Error) as caught:
+        feed(watched, rapid_resets(21, 21), 1000)
+    assert (caught.value.code, caught.value.limit) == (ENHANCE_YOUR_CALM, "limit_http2_resets")
+
+
+@pytest.mark.parametrize("split", [5, 9], ids=["in its frame header", "before its fields"])
+def test_resets_of_what_nobody_has_heard_all_of_are_counted(split: int) -> None:
+    """Requests are cut, so that each has begun before the piece with its reset."""
+    watched = guard(resets=10)
+    feed(watched, BEGINNING, 1000)
+    with pytest.raises(Http2Error) as caught:
+        for number in range(1, 27, 2):
+            data = rapid_resets(number, number) + rapid_resets(number + 2, number + 2)[:split]
+            watched.look_at(data[split if number > 1 else 0 :], 0.0, NO_STREAMS)
+    assert (caught.value.code, caught.value.limit) == (ENHANCE_YOUR_CALM, "limit_http2_resets")
+
+
+@pytest.mark.parametrize("piece", [1, 7, 30, 1000])
+@pytest.mark.parametrize("open_streams", [{}, dict.fromkeys(range(1, 200, 2), True)], ids=["ended", "answered"])
+def test_resets_after_an_answer_are_control_frames(open_streams: dict[int, bool], piece: int) -> None:
+    watched, streams = guard(resets=1, control=100), Streams(open_streams)
+    numbers = range(1, 200, 2)
+    heads = b"".join(frame(HEADERS, END_HEADERS | END_STREAM, number, b"\x82") for number in numbers)
+    feed(watched, BEGINNING + heads, 1000, 0.0, streams)
+    feed(watched, b"".join(frame(RST_STREAM, 0, number, bytes(4)) for number in numbers[:-1]), piece, 0.0, streams)
+    with pytest.raises(Http2Error) as caught:
+        feed(watched, frame(RST_STREAM, 0, 1, bytes(4)), piece, 0.0, streams)
+    assert (caught.value.code, caught.value.limit) == (ENHANCE_YOUR_CALM, "limit_http2_control_frames")
 
 
 def test_what_is_sent_is_worth_window_updates() -> None:
@@ -103,7 +163,7 @@ def test_a_field_section_that_is_too_large(section: bytes) -> None:  # RFC 6585 
     watched = guard()
     before = BEGINNING + frame(HEADERS, END_HEADERS, 1, b"\x82")
     with pytest.raises(FieldSectionTooLarge) as caught:
-        watched.look_at(before + section, 0.0)
+        watched.look_at(before + section, 0.0, NO_STREAMS)
     assert (caught.value.stream_id, caught.value.status) == (3, 431)
     assert watched.section_at == len(before)
 
@@ -116,7 +176,7 @@ def test_the_first_goaway_of_two(said: int, seen: int, piece: int) -> None:  # R
 
     watched = guard()
     data = BEGINNING + goaways(said)
-    looked_at = b"".join(watched.look_at(data[at : at + piece], 0.0) for at in range(0, len(data), piece))
+    looked_at = b"".join(watched.look_at(data[at : at + piece], 0.0, NO_STREAMS) for at in range(0, len(data), piece))
     assert looked_at == BEGINNING + goaways(seen)
 
 
@@ -127,7 +187,7 @@ def test_the_first_goaway_of_two(said: int, seen: int, piece: int) -> None:  # R
 ], ids=["other frame", "other section", "reset", "data", "not begun"])  # fmt: skip
 def test_nothing_comes_in_the_middle_of_a_field_section(wrong: bytes) -> None:  # RFC 9113 §6.10
     with pytest.raises(Http2Error) as caught:
-        guard().look_at(BEGINNING + wrong, 0.0)
+        guard().look_at(BEGINNING + wrong, 0.0, NO_STREAMS)
     assert caught.value.code == PROTOCOL_ERROR
 
 
@@ -142,7 +202,7 @@ def test_a_field_section_in_pieces() -> None:
 @pytest.mark.parametrize("first", [frame(PING, 0, 0, bytes(8)), frame(SETTINGS, ACK, 0)])
 def test_3_4_settings_come_first(first: bytes) -> None:
     with pytest.raises(Http2Error) as caught:
-        guard().look_at(PREFACE + first, 0.0)
+        guard().look_at(PREFACE + first, 0.0, NO_STREAMS)
     assert caught.value.code == PROTOCOL_ERROR
 
 
@@ -154,13 +214,13 @@ def test_6_2_fields_belong_to_a_stream() -> None:
 
 def test_6_4_an_idle_stream_cannot_be_reset() -> None:
     with pytest.raises(Http2Error) as caught:
-        guard().look_at(BEGINNING + frame(RST_STREAM, 0, 1, bytes(4)), 0.0)
+        guard().look_at(BEGINNING + frame(RST_STREAM, 0, 1, bytes(4)), 0.0, NO_STREAMS)
     assert caught.value.code == PROTOCOL_ERROR
 
 
 def test_6_5_an_acknowledgement_has_no_settings() -> None:
     with pytest.raises(Http2Error) as caught:
-        guard().look_at(BEGINNING + frame(SETTINGS, ACK, 0, bytes(6)), 0.0)
+        guard().look_at(BEGINNING + frame(SETTINGS, ACK, 0, bytes(6)), 0.0, NO_STREAMS)
     assert caught.value.code == FRAME_SIZE_ERROR
 
 

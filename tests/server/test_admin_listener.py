@@ -16,7 +16,9 @@ from tests.helpers.apps import hello, reply
 from tests.helpers.stream_pairs import eventually
 from tests.helpers.transcripts import get
 from trioserve import BindFailed, Config, ConfigError
+from trioserve._admin.view import View
 from trioserve._server import Server
+from trioserve._server.admin import OwnProcess
 from trioserve._streams.memory import MemoryListener
 from trioserve._types import AnyApp, Receive, Scope, Send
 
@@ -192,3 +194,33 @@ def test_where_it_may_be(admin: str) -> None:
     assert Config(admin=admin).admin == admin
     assert Config(admin="0.0.0.0:9000", admin_public=True).admin == "0.0.0.0:9000"
     assert Config(admin_path="-/admin/").admin_path == "/-/admin"
+
+
+async def test_a_page_that_is_closed_during_a_long_snapshot_leaves_no_line(
+    lines: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker may take long to answer, and the page need not wait for it."""
+    asked_for, cancelled, may_go_on = anyio.Event(), anyio.Event(), anyio.Event()
+
+    async def tree(process: OwnProcess, view: View, most_nodes: int = 0) -> dict[str, Any]:
+        asked_for.set()
+        try:
+            await may_go_on.wait()
+        except anyio.get_cancelled_exc_class():
+            cancelled.set()
+            raise
+        return {}
+
+    monkeypatch.setattr(OwnProcess, "tree", tree)
+    async with running(hello) as site:
+        address = await address_in(lines)
+        async with await anyio.connect_tcp(*address) as client:
+            await client.send(get("/tree/events", HOST).replace(b"host: a\r\n", b""))
+            await asked_for.wait()
+        with anyio.move_on_after(1):  # twice the grace
+            await cancelled.wait()
+        assert not cancelled.is_set()
+        may_go_on.set()
+        site.server.request_shutdown("test")
+        await site.ended.wait()
+    assert "tree/events" not in lines.text

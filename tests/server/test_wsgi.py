@@ -2,6 +2,7 @@
 
 import io
 import logging
+import re
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -566,6 +567,7 @@ async def test_a_call_that_does_not_end_does_not_hold_up_the_server(caplog: pyte
     go_on.set()
     assert ended.wait(30)
     assert "shutdown-deadline: ended GET /" in caplog.text
+    assert re.search(r"waiting at \S+wsgi\.py:\d+ \(WsgiApp\.__call__\)", caplog.text)
 
 
 async def test_it_has_no_lifespan(caplog: pytest.LogCaptureFixture) -> None:

@@ -67,8 +67,9 @@ class AdminApp:
         self._beside = beside or {}
         self._page: dict[str, PageFile] | None = None  # read when somebody wants to see it
         self._streams = 0
+        self._pauses: set[anyio.CancelScope] = set()  # of streams, between two snapshots
         self._left = anyio.Event()
-        self._ends = anyio.Event()
+        self._ends = False
         self.token = token or new_token()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -87,7 +88,7 @@ class AdminApp:
         elif path == "/tree":
             await self._show_tree(scope, send)
         elif path == "/tree/events":
-            await self._stream_tree(scope, send)
+            await self._stream_tree(scope, receive, send)
         elif (app := self._beside.get(path)) is not None:
             await app(scope, receive, send)
         else:
@@ -95,7 +96,9 @@ class AdminApp:
 
     async def end_streams(self) -> None:
         """Tell those who watch that the server has stopped; returns when they have been told."""
-        self._ends.set()
+        self._ends = True
+        for pause in self._pauses:
+            pause.cancel()
         while self._streams:
             await self._left.wait()
 
@@ -123,7 +126,7 @@ class AdminApp:
 
     # Events.
 
-    async def _stream_tree(self, scope: Scope, send: Send) -> None:
+    async def _stream_tree(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
             view, interval = read_view(scope["query_string"]), read_interval(scope["query_string"])
         except ValueError as exc:
@@ -134,7 +137,7 @@ class AdminApp:
             return
         self._streams += 1
         try:
-            await self._send_snapshots(view, interval, send)
+            await self._send_snapshots(view, interval, receive, send)
         except ClientDisconnected:
             pass  # the page was closed
         finally:
@@ -142,19 +145,30 @@ class AdminApp:
             self._left.set()
             self._left = anyio.Event()
 
-    async def _send_snapshots(self, view: View, interval: float, send: Send) -> None:
+    async def _send_snapshots(self, view: View, interval: float, receive: Receive, send: Send) -> None:
         """One after the other: none is made before the last one has been taken."""
         await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", _EVENTS), *_FIELDS]})
         await _send_part(send, RETRY)
-        while not self._ends.is_set():
+        while not self._ends:
             began = perf_counter()
             data = json.dumps(await self._source.tree(view), separators=(",", ":")).encode()
             spent = perf_counter() - began
             await _send_part(send, b"event: tree\ndata: %b\n\n" % data)
             pause = min(spent * self._streams / SHARE, LONGEST_PAUSE)
-            with anyio.move_on_after(max(interval, pause)):
-                await self._ends.wait()
+            if await self._leaves_within(max(interval, pause), receive):
+                return
         await _send_part(send, b'event: end\ndata: {"reason": "the server has stopped"}\n\n', more=False)
+
+    async def _leaves_within(self, seconds: float, receive: Receive) -> bool:
+        """Whether the page is closed meanwhile. Who listens for that is not ended by the server, with a line of log."""
+        with anyio.move_on_after(seconds) as pause:
+            self._pauses.add(pause)
+            try:
+                while (await receive())["type"] != "http.disconnect":
+                    pass
+            finally:
+                self._pauses.discard(pause)
+        return not pause.cancelled_caught
 
     # Cancelling.
 

@@ -54,6 +54,8 @@ def _path(path: Any) -> str | bytes:
 
 def _number(message: Message, name: str) -> int | None:
     number = message.get(name)
-    if number is not None and (type(number) is not int or number < 0):
+    if number is None:
+        return None
+    if not isinstance(number, int) or isinstance(number, bool) or number < 0:
         raise AppError(f"the {name} of {_OPEN} is a number of bytes, not {number!r:.100}")
-    return number
+    return int(number)

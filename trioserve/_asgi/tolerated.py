@@ -36,7 +36,7 @@ class ResponseWatch:
             self._trailers = bool(message.get("trailers"))
             yield from _faults_of_fields(message.get("headers", ()))
         elif kind == "http.response.body":
-            if type(message.get("body", b"")) is not bytes:
+            if not isinstance(message.get("body", b""), bytes):
                 yield f"a body of type {type(message['body']).__name__}: it is bytes"
             self.complete = self.complete or not (message.get("more_body") or self._trailers)
         elif kind == "http.response.trailers":
@@ -76,7 +76,7 @@ def _faults_of_fields(headers: Any) -> Iterator[str]:
         yield "headers that are a mapping: they are pairs"
         return
     for name, value in list(headers):
-        if type(name) is not bytes or type(value) is not bytes:
+        if not isinstance(name, bytes) or not isinstance(value, bytes):
             yield f"a header {bytes(name)!r} that is not of type bytes"
         elif name != name.lower():
             yield f"the header {name!r}: names are in lower case"

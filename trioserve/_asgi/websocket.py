@@ -125,9 +125,9 @@ class WebSocketSession:
     def _frame(self, message: Message) -> bytes:
         text, data = message.get("text"), message.get("bytes")
         assert self.codec is not None, "made when the state became OPEN"
-        if data is None and type(text) is str:
+        if data is None and isinstance(text, str):
             try:
-                return self.codec.text(text)
+                return self.codec.text(_plain(text))
             except UnicodeEncodeError as exc:
                 raise AppError(f"the text of websocket.send cannot be sent as UTF-8: {exc}") from exc
         if text is None and isinstance(data, (bytes, bytearray, memoryview)):
@@ -138,12 +138,12 @@ class WebSocketSession:
 
     def _close(self, message: Message, pieces: list[bytes]) -> None:
         code, reason = message.get("code", 1000), message.get("reason") or ""
-        if type(code) is not int or not (is_close_code(code) or code == NO_CODE):
+        if not isinstance(code, int) or not (is_close_code(code) or code == NO_CODE):
             raise AppError(f"{code!r:.100} is no close code that may be sent (RFC 6455 §7.4)")
         if not isinstance(reason, str):
             raise AppError(f"the reason of websocket.close is text, not {type(reason).__name__}")
         try:
-            pieces.append(self.close(code, reason))
+            pieces.append(self.close(int(code), _plain(reason)))
         except UnicodeEncodeError as exc:
             raise AppError(f"the reason of websocket.close cannot be sent as UTF-8: {exc}") from exc
 
@@ -162,6 +162,11 @@ class WebSocketSession:
     def disconnect(self) -> Message:
         """What the application receives at the end."""
         return {"type": "websocket.disconnect", "code": self.close_code, "reason": self.close_reason}
+
+
+def _plain(text: str) -> str:
+    """The same as a ``str`` and no subclass. What ``str()`` makes of an enum is its name."""
+    return text if type(text) is str else str.__str__(text)
 
 
 def _is_the_applications(name: bytes) -> bool:

@@ -299,8 +299,9 @@ class Config:
         100, "Limits", "Most requests in progress at once on one HTTP/2 connection.", minimum=1, maximum=2**31 - 1,
         metavar="COUNT")
     limit_http2_resets: Count = option(
-        500, "Limits", "Most requests that one HTTP/2 connection may break off in 30 seconds, or make the server "
-        "refuse; then it is closed.", minimum=1, metavar="COUNT")
+        # nghttp2: 1000 at once. A browser that reloads a page with 100 slow images breaks off 100 each time.
+        2000, "Limits", "Most requests that one HTTP/2 connection may break off unanswered in 30 seconds, or make the "
+        "server refuse; then it is closed.", minimum=1, metavar="COUNT")
     limit_http2_control_frames: Count = option(
         5000, "Limits", "Most frames without requests or bodies that one HTTP/2 connection may send in 30 seconds; "
         "then it is closed. Window updates for what is being sent do not count.", minimum=100, metavar="COUNT")

@@ -173,7 +173,7 @@ def _theirs(message: FileMessage) -> Iterator[OpenFile]:
     their = getattr(message.file, "wrapped", message.file)  # anyio's and trio's files have ordinary ones inside
     name = f"{their!r:.100}"
     try:
-        descriptor = their if type(their) is int else their.fileno()
+        descriptor = int(their) if isinstance(their, int) and not isinstance(their, bool) else their.fileno()
     except (AttributeError, OSError, ValueError) as exc:
         raise AppError(f"{name} is no open file of the operating system") from exc
     if message.offset is not None:

@@ -9,6 +9,8 @@ from typing import Any, Final
 __all__ = ["await_chain", "await_frames", "await_point", "is_machinery", "place_of", "point_of"]
 
 _MACHINERY: Final = frozenset(("trioserve", "anyio", "trio", "asyncio", "uvloop", "outcome"))
+_DEMO: Final = "trioserve.demo"  # an application like any other
+_BELOW: Final = ("trioserve._connection.", "trioserve._streams.")  # what receive() and send() lead into
 _STEPS: Final = ("async_generator_asend", "async_generator_athrow")  # what an asynchronous generator is awaited through
 
 
@@ -50,24 +52,28 @@ def await_frames(outermost: object) -> list[FrameType]:
 def await_point(coro: object) -> str:
     """Where a coroutine stands: its innermost await outside the machinery, as ``file:line (function)``.
 
-    It is suspended, or runs and has called, by way of the machinery, who asks.
+    It is suspended, or runs and has called, by way of the machinery, who asks. An application may be all machinery,
+    such as the adapter of a WSGI application, which waits in a thread, or the admin page: then it is a line of ours.
     """
-    point = None
-    if isinstance(coro, CoroutineType) and coro.cr_running:
-        point = _innermost_call(coro.cr_frame)
-    else:
-        for frame in await_frames(coro):
-            point = point_of(frame) or point
-    return point or "not started or finished"
+    if isinstance(coro, CoroutineType) and coro.cr_running and coro.cr_frame is not None:
+        return _innermost_call(coro.cr_frame) or place_of(coro.cr_frame)
+    frames = await_frames(coro)
+    for shown in (point_of, _point_of_ours):
+        for frame in reversed(frames):
+            if (point := shown(frame)) is not None:
+                return point
+    if isinstance(coro, (CoroutineType, GeneratorType)):
+        return "its end"
+    return f"a line of {getattr(coro, '__qualname__', type(coro).__qualname__)} that Python does not tell"
 
 
 def is_machinery(frame: FrameType) -> bool:
     """It runs code of an event loop or of ours, and not of the application."""
     name: str = frame.f_globals.get("__name__", "")
-    return name.partition(".")[0] in _MACHINERY
+    return name.partition(".")[0] in _MACHINERY and name != _DEMO
 
 
-def _innermost_call(outermost: FrameType | None) -> str | None:
+def _innermost_call(outermost: FrameType) -> str | None:
     """The point of the last call outside the machinery that ``outermost``, or what it called, has made."""
     frame: FrameType | None = sys._getframe()
     while frame is not None and frame is not outermost and point_of(frame) is None:
@@ -78,6 +84,12 @@ def _innermost_call(outermost: FrameType | None) -> str | None:
 def point_of(frame: FrameType | None) -> str | None:
     """``place_of`` the frame; ``None`` inside the machinery."""
     return None if frame is None or is_machinery(frame) else place_of(frame)
+
+
+def _point_of_ours(frame: FrameType) -> str | None:
+    """``place_of`` the frame if it runs code of ours that is called as applications are."""
+    name: str = frame.f_globals.get("__name__", "")
+    return place_of(frame) if name.startswith("trioserve.") and not name.startswith(_BELOW) else None
 
 
 def place_of(frame: FrameType) -> str:

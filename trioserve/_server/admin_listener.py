@@ -65,7 +65,8 @@ async def _serve_admin(
     assert config.admin is not None, "it is asked for"
     own = Config(
         bind=(config.admin,), uds_permissions="600", http=config.http, http2=False, ws="none", lifespan="off",
-        access_log=False, proxy_headers=False, request_id_header="off", limit_connections=MOST_CONNECTIONS)
+        access_log=False, proxy_headers=False, request_id_header="off", limit_connections=MOST_CONNECTIONS,
+        on_disconnect="notify")  # a snapshot of all workers may take longer than the grace
     listeners = Listeners(own, sockets=None, get_sockets=None, ready=None, ssl_context=None)
     _, parse_fields = choose_engine(own.http)
     network = open_network()

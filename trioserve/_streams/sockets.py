@@ -17,8 +17,8 @@ if sys.platform != "win32":
     import termios
 
 __all__ = [
-    "NOTHING", "accepting", "address_of", "can_gather", "is_wildcard", "kernel_queue", "peek_end", "peek_input",
-    "peer_address", "reset_on_close", "send_pieces", "tcp_bytes",
+    "NOTHING", "accepting", "address_of", "can_gather", "hang_up", "is_wildcard", "kernel_queue", "peek_end",
+    "peek_input", "peer_address", "reset_on_close", "send_pieces", "tcp_bytes",
 ]  # fmt: skip
 
 NOTHING: Final = memoryview(b"")  # unsent
@@ -78,8 +78,20 @@ def is_wildcard(address: Address) -> bool:
 _RESET: Final = struct.pack("ii", 1, 0)  # linger for 0 seconds
 
 
+def hang_up(sock: socket.socket) -> None:
+    """To be called before ``close``, which sends nothing while a child process that was forked has the socket, too.
+
+    The peer reads our end. What it still sends is answered by a reset, as after ``close``.
+    """
+    with contextlib.suppress(OSError):  # the peer was faster
+        sock.shutdown(socket.SHUT_RDWR)
+
+
 def reset_on_close(sock: socket.socket) -> None:
-    """Make ``close`` send a reset, so that a message cut short cannot be taken for a whole one (RFC 9112 §8)."""
+    """Make ``close`` send a reset, so that a message cut short cannot be taken for a whole one (RFC 9112 §8).
+
+    While a forked child has the socket, nothing is sent: to ``hang_up`` first would make the message look whole.
+    """
     with contextlib.suppress(OSError):  # the connection is gone already: there is nobody to tell
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
 

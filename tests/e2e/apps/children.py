@@ -1,4 +1,7 @@
-"""An application that forks: each path starts a child and ends it by a signal, and answers how the child ended."""
+"""An application that forks. Most paths start a child and end it by a signal, and answer how the child ended.
+
+The children of ``/left`` go on until ``/end``, which answers how many there were.
+"""
 
 import multiprocessing
 import os
@@ -73,9 +76,41 @@ def everything_in_a_thread() -> dict[str, Any]:
     return everything(with_ctrl_c=sys.version_info[:3] != (3, 13, 0))
 
 
+left: list[Any] = []
+
+
+def leave_child() -> None:
+    child = fork.Process(target=time.sleep, args=[60])
+    child.start()
+    left.append(child)
+
+
+def end_children() -> int:
+    """How many were still there."""
+    count: int = sum(child.is_alive() for child in left)
+    for child in left:
+        child.kill()
+        child.join()
+    left.clear()
+    return count
+
+
 async def app(scope: dict[str, Any], receive: Any, send: Any) -> None:
-    assert scope["type"] == "http"
-    found = await anyio.to_thread.run_sync(everything_in_a_thread) if scope["path"] == "/thread" else everything()
-    await send({"type": "http.response.start", "status": 200, "headers": []})
-    await send({"type": "http.response.body", "body": repr(found).encode()})
+    assert scope["type"] in ("http", "websocket")
+    if scope["type"] == "websocket":
+        leave_child()
+        await send({"type": "websocket.accept"})
+        await send({"type": "websocket.close"})
+    elif scope["path"] == "/left":
+        leave_child()
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"all ", "more_body": True})
+        await send({"type": "http.response.body", "body": b"of it"})
+    elif scope["path"] == "/end":
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"%d" % end_children()})
+    else:
+        found = await anyio.to_thread.run_sync(everything_in_a_thread) if scope["path"] == "/thread" else everything()
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": repr(found).encode()})
 

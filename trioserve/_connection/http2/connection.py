@@ -287,9 +287,13 @@ class Http2Connection:
         self._streams.on_client_left()
 
     def _fail(self, error: Http2Error) -> None:
-        """The client broke the protocol."""
+        """The client broke the protocol, or has used up what it may do of something."""
         self.ctx.lifetime.strike(error.limit)
-        complain(log, "%s: %s", self.stream.peer, error, level=logging.DEBUG)
+        if error.limit:  # a browser's user sees a page that is broken, and nobody else would hear of it
+            complain(log, "Ended the HTTP/2 connection of %s: %s (--%s)", self.stream.peer, error,
+                     error.limit.replace("_", "-"), level=logging.WARNING)
+        else:
+            complain(log, "%s: %s", self.stream.peer, error, level=logging.DEBUG)
         self._streams.lose()  # first: an engine in this state takes nothing of theirs any more
         if self.codec.engine.has_failed:
             self.sender.stop()

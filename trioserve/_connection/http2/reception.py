@@ -112,6 +112,10 @@ class Reception:
     def is_open(self, stream_id: int) -> bool:
         return self._streams.get(stream_id) is not None
 
+    def is_answered(self, stream_id: int) -> bool:
+        stream = self._streams.get(stream_id)
+        return stream is not None and stream.is_answered
+
     def on_body(self, stream_id: int, data: bytes, ends: bool) -> None:
         stream = self._streams.get(stream_id)
         if stream is not None and isinstance(stream.inlet, Http2Inlet):

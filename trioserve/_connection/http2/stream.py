@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
 
 import anyio
 
-from trioserve._asgi import ScopeFactory
+from trioserve._asgi import FIRST_BODY, ScopeFactory
 from trioserve._asgi.http2_response import Http2Response, status_field
 from trioserve._complaints import complain
 from trioserve._connection.context import ServerContext
@@ -155,6 +155,11 @@ class Http2Stream:
         body = self.response.refuse(refusal)
         self.inlet.stop_waiting()
         self.send_nowait(body if with_body else b"")
+
+    @property
+    def is_answered(self) -> bool:
+        """The client has got something of an answer, the application's or the server's own."""
+        return self.response.state > FIRST_BODY or self.response.ends
 
     @property
     def in_progress(self) -> bool:

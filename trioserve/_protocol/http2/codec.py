@@ -69,7 +69,7 @@ class Http2Codec:
             FieldSectionTooLarge: nothing more can be taken; what came before it can still be answered.
         """
         try:
-            data = self.guard.look_at(data, now)
+            data = self.guard.look_at(data, now, events)
         except FieldSectionTooLarge:
             self._give(self._whole(data), events)
             raise

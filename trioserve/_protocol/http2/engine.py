@@ -45,6 +45,9 @@ class Http2Events(Protocol):
     def is_open(self, stream_id: int) -> bool:
         """Trailer fields may come on this stream."""
 
+    def is_answered(self, stream_id: int) -> bool:
+        """The client has got something of an answer on this stream, which is open."""
+
     def on_reset(self, stream_id: int, *, provoked: bool) -> None:
         """Nothing comes on this stream any more, and nothing can be sent on it.
 

@@ -5,7 +5,7 @@ Floods are cheap to send, and engines work on each frame. And neither engine kno
 
 import math
 import struct
-from typing import Final
+from typing import Final, Protocol
 
 from trioserve._protocol.http2.frames import (
     ACK,
@@ -29,7 +29,7 @@ from trioserve._protocol.http2.frames import (
     Http2Error,
 )
 
-__all__ = ["CONTINUATIONS", "Allowance", "FrameGuard"]
+__all__ = ["CONTINUATIONS", "Allowance", "FrameGuard", "OpenStreams"]
 
 _FRAME_HEADER: Final = struct.Struct(">IBI")  # size and kind, flags, stream (RFC 9113 §4.1)
 
@@ -61,6 +61,13 @@ class Allowance:
         self._left += count
 
 
+class OpenStreams(Protocol):
+    """What has become of those that the client has begun; see ``Http2Events``."""
+
+    def is_open(self, stream_id: int) -> bool: ...
+    def is_answered(self, stream_id: int) -> bool: ...
+
+
 class FrameGuard:
     """Of one connection.
 
@@ -68,9 +75,10 @@ class FrameGuard:
     rate, because a connection may live for days:
 
     - ``resets``: streams that ended before their time, whoever has reset them (CVE-2023-44487, CVE-2025-8671). Those
-      that the client resets are counted here, the others by who resets them.
+      that the client resets before it has anything of an answer are counted here, the others by who resets them.
     - ``control``: all other frames (CVE-2019-9512, -9514, -9515, -9518). What we send of bodies makes it grow again,
-      because a client that takes it has to send WINDOW_UPDATE.
+      because a client that takes it has to send WINDOW_UPDATE. Resets of streams that have been answered are among
+      them: a browser sends many of them when a page is left.
 
     Attributes:
         has_begun: a frame has come.
@@ -112,7 +120,7 @@ class FrameGuard:
         self.resets = resets
         self.control = control
 
-    def look_at(self, data: bytes, now: float) -> bytes:
+    def look_at(self, data: bytes, now: float, streams: OpenStreams) -> bytes:
         """All frames that begin in ``data``. Returns it as an engine shall see it.
 
         Raises:
@@ -125,6 +133,8 @@ class FrameGuard:
         if before:
             data, self._partial = self._partial + data, b""
         position, end, unpack = self._skip, len(data), _FRAME_HEADER.unpack_from
+        # Of a stream with a higher number nobody else need have heard.
+        heard_of = self._highest - (position > 0 or self.in_field_section)
         resets = control = 0
         while position + FRAME_HEADER_BYTES <= end:
             size_and_kind, flags, stream_id = unpack(data, position)
@@ -144,9 +154,13 @@ class FrameGuard:
                         self.section_at = max(0, position - before)
                     self._look_at_fields(kind, flags, stream_id, size)
                 elif kind == RST_STREAM:
-                    resets += 1
                     if stream_id > self._highest:
                         raise Http2Error(PROTOCOL_ERROR, "the reset of a stream that does not exist")  # RFC 9113 §6.4
+                    is_open = streams.is_open(stream_id)
+                    if streams.is_answered(stream_id) if is_open else stream_id <= heard_of:
+                        control += 1
+                    else:
+                        resets += 1
                     if self.known:  # fields that came before a reset came on an open stream
                         self.known = [known for known in self.known if known != stream_id]
                 else:

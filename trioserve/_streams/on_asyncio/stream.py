@@ -17,7 +17,7 @@ from trioserve._streams.file_sending import FileSender
 from trioserve._streams.interface import RECEIVE_BYTES, Address
 from trioserve._streams.on_asyncio.cork import LoopCork
 from trioserve._streams.on_asyncio.eager import CAN_BEGIN_AT_ONCE
-from trioserve._streams.sockets import NOTHING, kernel_queue, peek_end, peek_input, reset_on_close
+from trioserve._streams.sockets import NOTHING, hang_up, kernel_queue, peek_end, peek_input, reset_on_close
 
 __all__ = ["SocketStream"]
 
@@ -33,8 +33,8 @@ class SocketStream(FileSender, asyncio.Protocol):
     """
 
     __slots__ = (
-        "_announced", "_closed", "_direct", "_drained", "_ended", "_is_closed", "_loop", "_on_input", "_opening",
-        "_paused", "_readable", "_received", "_transport", "_unsent", "_watchers", "local", "peer",
+        "_announced", "_direct", "_drained", "_ended", "_is_closed", "_loop", "_on_input", "_opening", "_paused",
+        "_readable", "_received", "_transport", "_unsent", "_watchers", "local", "peer",
     )  # fmt: skip
 
     _cork: LoopCork
@@ -60,7 +60,6 @@ class SocketStream(FileSender, asyncio.Protocol):
         self._announced = False  # it was called, and nobody has received since
         self._drained: asyncio.Future[None] | None = None
         self._watchers: asyncio.Event | None = None
-        self._closed: asyncio.Event | None = None
 
     needs_opening = False
 
@@ -126,8 +125,6 @@ class SocketStream(FileSender, asyncio.Protocol):
         if self._watchers is not None:
             self._watchers.set()
             self._cork.ends.forget(self._sock)
-        if self._closed is not None:
-            self._closed.set()
         self._note_drained()
 
     def pause_writing(self) -> None:
@@ -362,6 +359,8 @@ class SocketStream(FileSender, asyncio.Protocol):
             return True
         if self.unsent:
             return False
+        if not self.lost:
+            hang_up(self._sock)
         if self._transport is not None:
             self._transport.close()
         elif not self._opening:  # as in abort
@@ -372,15 +371,8 @@ class SocketStream(FileSender, asyncio.Protocol):
     async def aclose(self) -> None:
         self.uncork()
         try:
-            if self._transport is None and self.congested:
+            while self.congested or not self.close_nowait():
                 await self.drain()
-            if self.close_nowait():
-                return
-            assert self._transport is not None, "only a transport has unsent bytes now"
-            self._transport.close()  # it sends them first
-            if self._closed is None:
-                self._closed = asyncio.Event()
-            await self._closed.wait()
         except ClientDisconnected:
             self.abort()  # it is what closing is for
         except BaseException:

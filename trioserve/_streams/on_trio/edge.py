@@ -51,8 +51,12 @@ class EdgePoller:
         self._epoll.register(fd, _EDGES)
 
     def forget(self, fd: int) -> None:
-        """Before ``close``, which takes the descriptor out of the epoll by itself."""
-        self._streams.pop(fd, None)
+        """Before ``close``, which leaves it in the epoll while a forked child has the socket, too.
+
+        Then the next connection of that number would hear what happens to this one.
+        """
+        if self._streams.pop(fd, None) is not None:
+            self._epoll.unregister(fd)
 
     async def run(self) -> None:
         while True:
@@ -76,6 +80,7 @@ class EdgePoller:
         self.cork.pull_out()
 
     def close(self) -> None:
+        self._streams.clear()
         self._epoll.close()
 
 

@@ -15,6 +15,7 @@ from trioserve._streams.file_sending import FileSender
 from trioserve._streams.interface import RECEIVE_BYTES, Address
 from trioserve._streams.sockets import (
     NOTHING,
+    hang_up,
     kernel_queue,
     peek_end,
     peek_input,
@@ -147,7 +148,7 @@ class TrioStream(FileSender):
             return True
         if self._unsent:
             return False
-        self._close()
+        self._hang_up()
         return True
 
     async def aclose(self) -> None:
@@ -160,6 +161,11 @@ class TrioStream(FileSender):
         except BaseException:
             self.abort()
             raise
+        self._hang_up()
+
+    def _hang_up(self) -> None:
+        if not self.lost:
+            hang_up(self._sock)
         self._close()
 
     def abort(self) -> None:
