@@ -24,6 +24,7 @@ _WITHOUT_LOOP: Final = (
     (RuntimeError, "no running event loop"),
     (RuntimeError, "must be called from async context"),
 )
+_UNPATCHED_LOOP: Final = ((ValueError, "Can't patch loop of type"),)  # nest_asyncio
 
 FILE_HINT: Final = (
     "If it should have sent a file: not every middleware knows the message http.response.pathsend; --no-sendfile does "
@@ -46,10 +47,13 @@ def backend_hint(exc: BaseException, backend: str) -> str | None:
 
 
 def import_hint(exc: BaseException) -> str | None:
-    """Advice for what fails while the application is imported, because the event loop does not run yet."""
-    if not _mentions(exc, _WITHOUT_LOOP):
-        return None
-    return "The application is imported before the event loop runs: what needs a running one belongs in its lifespan"
+    """Advice for what fails while the application is imported, because of an event loop that does not run yet."""
+    if _mentions(exc, _WITHOUT_LOOP):
+        return (
+            "The application is imported before the event loop runs: what needs a running one belongs in its lifespan")
+    if _mentions(exc, _UNPATCHED_LOOP):
+        return "nest_asyncio cannot change this event loop: try --loop asyncio"
+    return None
 
 
 def backend_hint_in_words(text: str, backend: str) -> str | None:

@@ -215,6 +215,13 @@ def test_a_factory_that_needs_asyncio_gets_advice(module: Any) -> None:
     assert "--backend asyncio" in failure.value.__notes__[0]
 
 
+def test_an_application_that_patches_the_event_loop_gets_advice(module: Any) -> None:
+    found = module("""raise ValueError("Can't patch loop of type <class 'uvloop.Loop'>")""")  # as nest_asyncio says
+    with pytest.raises(AppLoadFailed) as failure:
+        trioserve.run("site_run:app", backend="asyncio", **found)
+    assert failure.value.__notes__ == ["nest_asyncio cannot change this event loop: try --loop asyncio"]
+
+
 def test_any_other_error_gets_none(module: Any) -> None:
     with pytest.raises(AppLoadFailed) as failure:
         trioserve.run("site_run:app", **module("1/0"))
