@@ -21,8 +21,14 @@ from tests.helpers.stream_pairs import (
     waits,
 )
 from trioserve._streams import ByteStream, Listener
+from trioserve._streams.forked_children import FORKED_CHILDREN, ForkedChildren
 
 MUCH = bytes(range(256)) * 4096  # 1 MiB, more than all buffers on the way
+
+
+@pytest.fixture(autouse=True)
+def forked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(FORKED_CHILDREN, "may_live", True)
 
 
 @pytest.fixture(params=[kind for kind in (*KINDS, *PROXIED_KINDS) if kind.network is not None], ids=str)
@@ -139,3 +145,13 @@ def is_open(descriptor: int) -> bool:
         os.fstat(descriptor)
         return True
     return False
+
+
+def test_a_fork_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(FORKED_CHILDREN, "may_live", False)
+    child = os.fork()
+    if not child:
+        os._exit(0)
+    os.waitpid(child, 0)
+    assert FORKED_CHILDREN.may_live
+    assert not ForkedChildren().may_live

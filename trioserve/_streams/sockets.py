@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
+from trioserve._streams.forked_children import FORKED_CHILDREN
 from trioserve._streams.interface import Address
 
 if sys.platform != "win32":
@@ -83,8 +84,9 @@ def hang_up(sock: socket.socket) -> None:
 
     The peer reads our end. What it still sends is answered by a reset, as after ``close``.
     """
-    with contextlib.suppress(OSError):  # the peer was faster
-        sock.shutdown(socket.SHUT_RDWR)
+    if FORKED_CHILDREN.may_live:
+        with contextlib.suppress(OSError):  # the peer was faster
+            sock.shutdown(socket.SHUT_RDWR)
 
 
 def reset_on_close(sock: socket.socket) -> None:

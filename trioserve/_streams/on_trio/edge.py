@@ -14,6 +14,7 @@ from trio.lowlevel import current_task, reschedule, wait_task_rescheduled
 
 from trioserve._errors import ClientDisconnected
 from trioserve._streams.cork import Cork
+from trioserve._streams.forked_children import FORKED_CHILDREN
 from trioserve._streams.interface import RECEIVE_BYTES, Address
 from trioserve._streams.on_trio.plain import TrioStream
 from trioserve._streams.on_trio.waiting import WOKEN
@@ -51,11 +52,11 @@ class EdgePoller:
         self._epoll.register(fd, _EDGES)
 
     def forget(self, fd: int) -> None:
-        """Before ``close``, which leaves it in the epoll while a forked child has the socket, too.
+        """Before ``close``, which takes the descriptor out of the epoll, unless a forked child has the socket, too.
 
         Then the next connection of that number would hear what happens to this one.
         """
-        if self._streams.pop(fd, None) is not None:
+        if self._streams.pop(fd, None) is not None and FORKED_CHILDREN.may_live:
             self._epoll.unregister(fd)
 
     async def run(self) -> None:
