@@ -84,7 +84,7 @@ async def test_lines_about_the_request(caplog: pytest.LogCaptureFixture) -> None
         if scope["path"] == "/raises":
             raise LookupError
 
-    async with serving(app, timeout_request=5, forwarded_allow_ips="*") as site:
+    async with serving(app, timeout_request=5, forwarded_allow_ips="*", sendfile=False) as site:
         for path in ("/stuck", "/raises", "/returns"):
             await site.everything_after(get(path, f"x-request-id: of{path}"))
     records = [record for record in caplog.records if record.levelno >= logging.WARNING]

@@ -4,6 +4,7 @@ import importlib.util
 import logging
 import os
 import signal
+from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
@@ -244,16 +245,26 @@ async def test_ctrl_c_interrupts_code_that_does_not_await() -> None:
         signal.raise_signal(signal.SIGINT)
 
 
+@pytest.fixture
+def default_sigterm() -> Iterator[None]:
+    """Coverage has a handler of its own."""
+    before = signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGTERM, before)
+
+
+@pytest.mark.usefixtures("default_sigterm")
 def test_sigterm_ends_the_import_in_the_first_process_of_a_container(monkeypatch: pytest.MonkeyPatch) -> None:
     """Which a signal with its default does not reach."""
-    before = signal.getsignal(signal.SIGTERM)
     monkeypatch.setattr(os, "getpid", lambda: 1)
     with pytest.raises(SystemExit) as end, heard_during_import():
+        assert signal.getsignal(signal.SIGTERM) != signal.SIG_DFL
         signal.raise_signal(signal.SIGTERM)
     assert end.value.code == 143
-    assert signal.getsignal(signal.SIGTERM) == before
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
 
 
+@pytest.mark.usefixtures("default_sigterm")
 def test_elsewhere_sigterm_keeps_its_default_during_the_import() -> None:
     with heard_during_import():
         assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
