@@ -909,6 +909,33 @@ async def test_a_client_that_leaves_instead_of_asking_is_not_waited_for(options:
     assert elapsed.seconds == 0
 
 
+async def test_streams_are_reset_at_the_deadline_before_the_connection_ends(options: dict[str, Any]) -> None:
+    options["timeout_graceful_shutdown"] = 2
+    async with serving(waits_for_ever, **options) as site, http2_client(site) as client:
+        streams = [await client.ask() for _ in range(3)]
+        await settled()
+        site.server.request_shutdown("test")
+        await client.until_end()
+    assert [client.answers[stream].reset for stream in streams] == [INTERNAL_ERROR] * 3
+
+
+async def test_an_application_that_answers_when_it_is_cancelled_at_the_deadline(options: dict[str, Any]) -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await anyio.sleep_forever()
+        finally:
+            with anyio.CancelScope(shield=True):
+                await anyio.sleep(0.5)
+                await reply(send, b"sorry")
+
+    async with serving(app, **options, timeout_graceful_shutdown=2) as site, http2_client(site) as client:
+        stream = await client.ask()
+        await settled()
+        site.server.request_shutdown("test")
+        assert (await client.answer(stream)).body == b"sorry"
+        await client.until_end()
+
+
 async def test_a_drain_while_the_network_is_full(options: dict[str, Any]) -> None:
     """The notice does not get into the middle of a frame, of which the network has taken a part."""
     body = bytes(1_000_000)

@@ -44,8 +44,8 @@ class Http2Connection:
     """
 
     __slots__ = (
-        "_goodbye", "_holder", "_nursery", "_patience", "_reception", "_streams", "_terms", "_turn", "client_left",
-        "codec", "ctx", "scopes", "sender", "stream",
+        "_application_ended", "_goodbye", "_holder", "_nursery", "_patience", "_reception", "_streams", "_terms",
+        "_turn", "client_left", "codec", "ctx", "scopes", "sender", "stream",
     )  # fmt: skip
 
     def __init__(
@@ -60,6 +60,7 @@ class Http2Connection:
         self._terms = terms
         self._nursery = nursery
         self._holder: Cancellable = nursery
+        self._application_ended: anyio.Event | None = None  # made by who waits for it
         self._turn = 0  # of the relay: who began with another one does not hold the connection any more
         self._streams = Http2Streams()
         self._patience = Patience(stream, ctx, self._on_stuck)
@@ -197,6 +198,8 @@ class Http2Connection:
     def on_stream_ended(self, stream: Http2Stream) -> None:
         if self._streams.on_ended(stream):
             self._see_what_is_left()
+        if self._application_ended is not None:
+            self._application_ended.set()
 
     def _see_what_is_left(self) -> None:
         if self._streams.waiting:
@@ -313,9 +316,15 @@ class Http2Connection:
         self._patience.stop()
         try:
             if not self.stream.lost:
-                await self._goodbye.close()
+                await self._goodbye.close(self._wait_for_applications)
         finally:
             self._break()
+
+    async def _wait_for_applications(self) -> None:
+        """Those that are cancelled answer, or their streams are reset, as long as that can be sent."""
+        while not self.stream.lost and any(not stream.lost for stream in self._streams.busy):
+            self._application_ended = anyio.Event()
+            await self._application_ended.wait()
 
     def _break(self) -> None:
         """Nothing can be sent any more."""

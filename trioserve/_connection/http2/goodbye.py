@@ -1,5 +1,6 @@
 """How an HTTP/2 connection ends: so that its client knows which requests were taken (RFC 9113 §6.8)."""
 
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 import anyio
@@ -151,9 +152,10 @@ class Goodbye:
         self._scope = self._scope or anyio.CancelScope(shield=True)
         return self._scope
 
-    async def close(self) -> None:
-        """Let the client have the last word, and close. Raises ClientDisconnected."""
+    async def close(self, applications_end: Callable[[], Awaitable[None]]) -> None:
+        """Let those that have been cancelled, and then the client, have the last word. Raises ClientDisconnected."""
         with self._begin_to_close():
+            await applications_end()
             if not self.is_final:
                 self.say_last(NO_ERROR)
             await linger(self._stream)
