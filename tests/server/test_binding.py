@@ -2,6 +2,7 @@
 
 import errno
 import functools
+import os
 import random
 import socket
 from collections.abc import Iterator
@@ -18,6 +19,9 @@ from tests.helpers.apps import reply
 from tests.helpers.lifespans import LifespanApp, with_lifespan
 from trioserve import BindFailed, Config, ConfigError, StartupFailed
 from trioserve._server import Server
+from trioserve._server.opening import Listeners
+from trioserve._streams import open_network
+from trioserve._streams.forked_children import FORKED_CHILDREN
 from trioserve._types import Receive, Scope, Send
 
 pytestmark = [pytest.mark.real_clock, pytest.mark.usefixtures("nothing_unclosed")]
@@ -336,3 +340,26 @@ async def test_when_one_address_fails_the_others_are_closed(monkeypatch: pytest.
     Names(monkeypatch, both=["127.0.0.1", "::1"])
     with socket.create_server(("::1", 0), family=socket.AF_INET6) as other, pytest.raises(BindFailed):
         await Server(addresses_app, Config(host="both", port=other.getsockname()[1])).serve()
+
+
+async def test_the_port_is_free_again_although_a_forked_child_has_the_socket(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(FORKED_CHILDREN, "may_live", True)
+    listeners = Listeners(Config(port=0), sockets=None, get_sockets=None, ready=None, ssl_context=None)
+    await listeners.bind()
+    [bound] = listeners._bounds
+    address = bound.sock.getsockname()
+    await listeners.open(open_network())
+    duplicate = os.dup(bound.sock.fileno())
+    try:
+        listeners.refuse_new()
+        listeners.close()
+        with socket.socket() as client:
+            client.settimeout(5)
+            with pytest.raises(ConnectionRefusedError):
+                client.connect(address)
+        again = Listeners(Config(port=address[1]), sockets=None, get_sockets=None, ready=None, ssl_context=None)
+        await again.bind()
+        await again.open(open_network())
+        again.close()
+    finally:
+        os.close(duplicate)

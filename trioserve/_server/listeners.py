@@ -16,8 +16,11 @@ import anyio
 from trioserve._config import Config
 from trioserve._config.addresses import BindSpec, Descriptor, HostPort, UnixPath
 from trioserve._errors import BindFailed
+from trioserve._streams import hang_up
 
-__all__ = ["Bound", "bind", "inherited_socket", "listen_on", "own", "refuse_new", "release", "remove_files"]
+__all__ = [
+    "Bound", "bind", "give_up_ports", "inherited_socket", "listen_on", "own", "refuse_new", "release", "remove_files",
+]  # fmt: skip
 
 _SO_ATTACH_FILTER: Final = 26  # Linux, <asm-generic/socket.h>
 _DROP: Final = struct.pack("=HBBI", 0x06, 0, 0, 0)  # socket(7), a filter of one instruction: keep no byte of a packet
@@ -137,6 +140,13 @@ def refuse_new(bounds: Iterable[Bound]) -> None:
         if isinstance(bound.spec, HostPort):
             with contextlib.suppress(OSError):  # not permitted here: a race of microseconds is all that is left
                 bound.sock.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, program)
+
+
+def give_up_ports(bounds: Iterable[Bound]) -> None:
+    """A port that is ours alone shall be free, although a forked child has the socket, too; to be called last."""
+    for bound in bounds:
+        if isinstance(bound.spec, HostPort):
+            hang_up(bound.sock)
 
 
 def release(bounds: Sequence[Bound]) -> None:

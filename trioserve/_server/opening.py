@@ -6,7 +6,7 @@ from socket import socket
 from typing import TYPE_CHECKING
 
 from trioserve._config import Config
-from trioserve._server.listeners import Bound, bind, listen_on, own, refuse_new, remove_files
+from trioserve._server.listeners import Bound, bind, give_up_ports, listen_on, own, refuse_new, remove_files
 from trioserve._server.tls import load_certificates
 from trioserve._streams import Listener, Network, TlsListener
 from trioserve._trust import TrustedPeers
@@ -86,6 +86,7 @@ class Listeners:
         """Close everything, and remove our unix sockets from the file system. Once is enough, twice is no mistake."""
         bounds, self._bounds = self._bounds, []  # a file that appears later in the place of ours is not ours
         remove_files(bounds)
+        give_up_ports(bounds)
         for listener in self._open:
             listener.close()
         for bound in bounds:  # those that no listener was made of

@@ -23,6 +23,7 @@ from trioserve._streams.running import (
     tasks_are_in_nurseries,
     watch_tasks,
 )
+from trioserve._streams.sockets import hang_up
 from trioserve._streams.task_views import (
     BACKGROUND,
     CONNECTION,
@@ -64,6 +65,7 @@ __all__ = [
     "TlsFacts",
     "TlsListener",
     "WaitingTasks",
+    "hang_up",
     "is_tls",
     "look_at_tasks",
     "open_network",
