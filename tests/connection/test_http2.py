@@ -936,6 +936,32 @@ async def test_an_application_that_answers_when_it_is_cancelled_at_the_deadline(
         await client.until_end()
 
 
+@pytest.mark.parametrize("ended_by", ["a deadline", "a cancellation from outside"])
+async def test_requests_that_have_not_begun_are_refused_at_the_end(options: dict[str, Any], ended_by: str) -> None:
+    """They wait for the applications of streams that their client has reset. Nobody waits for them."""
+    may_end = anyio.Event()
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        with anyio.move_on_after(60, shield=True):
+            await may_end.wait()
+
+    options |= {"timeout_graceful_shutdown": 2, "limit_http2_streams": 1, "on_disconnect": "notify"}
+    async with serving(app, **options) as site, http2_client(site) as client:
+        await client.reset(await client.ask())
+        await settled()
+        stream = await client.ask()
+        await settled()
+        if ended_by == "a deadline":
+            site.server.request_shutdown("test")
+        else:
+            [connection] = site.server._lifetime.connections
+            assert connection.nursery is not None
+            connection.nursery.cancel()
+        assert (await client.answer(stream)).reset == REFUSED_STREAM
+        may_end.set()
+        await client.until_end()
+
+
 async def test_a_drain_while_the_network_is_full(options: dict[str, Any]) -> None:
     """The notice does not get into the middle of a frame, of which the network has taken a part."""
     body = bytes(1_000_000)

@@ -28,7 +28,7 @@ from trioserve._connection.records import InProgress
 from trioserve._connection.request import Request
 from trioserve._connection.turn import Turn
 from trioserve._errors import ClientDisconnected
-from trioserve._protocol.http2.frames import PROTOCOL_ERROR, FieldSectionTooLarge, Http2Error
+from trioserve._protocol.http2.frames import PROTOCOL_ERROR, REFUSED_STREAM, FieldSectionTooLarge, Http2Error
 from trioserve._streams import ByteStream, Cancellable, CancellableNursery, TaskFunction
 
 __all__ = ["Http2Connection"]
@@ -321,7 +321,13 @@ class Http2Connection:
             self._break()
 
     async def _wait_for_applications(self) -> None:
-        """Those that are cancelled answer, or their streams are reset, as long as that can be sent."""
+        """Those that are cancelled answer, or their streams are reset, as long as that can be sent.
+
+        Requests that have not begun never will, and can be sent again.
+        """
+        for stream in tuple(self._streams.waiting):
+            self._streams.drop_waiting(stream)
+            stream.reset(REFUSED_STREAM)
         while not self.stream.lost and any(not stream.lost for stream in self._streams.busy):
             self._application_ended = anyio.Event()
             await self._application_ended.wait()
@@ -329,6 +335,8 @@ class Http2Connection:
     def _break(self) -> None:
         """Nothing can be sent any more."""
         self._goodbye.stop_waiting()
+        if self._application_ended is not None:  # nothing will tell the end of the others
+            self._application_ended.set()
         self.sender.stop()
         self.stream.abort()
         self._streams.lose()

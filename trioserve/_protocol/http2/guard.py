@@ -133,8 +133,8 @@ class FrameGuard:
         if before:
             data, self._partial = self._partial + data, b""
         position, end, unpack = self._skip, len(data), _FRAME_HEADER.unpack_from
-        # Of a stream with a higher number nobody else need have heard.
-        heard_of = self._highest - (position > 0 or self.in_field_section)
+        # The newest stream may have begun in a frame of which a part is missing: then nobody else knows it yet.
+        known_to_all = self._highest - (position > 0 or self.in_field_section)
         resets = control = 0
         while position + FRAME_HEADER_BYTES <= end:
             size_and_kind, flags, stream_id = unpack(data, position)
@@ -156,8 +156,7 @@ class FrameGuard:
                 elif kind == RST_STREAM:
                     if stream_id > self._highest:
                         raise Http2Error(PROTOCOL_ERROR, "the reset of a stream that does not exist")  # RFC 9113 §6.4
-                    is_open = streams.is_open(stream_id)
-                    if streams.is_answered(stream_id) if is_open else stream_id <= heard_of:
+                    if _has_got_something(stream_id, streams, known_to_all):
                         control += 1
                     else:
                         resets += 1
@@ -226,3 +225,10 @@ class FrameGuard:
                 raise Http2Error(ENHANCE_YOUR_CALM, "trailer fields that are too large")
             raise FieldSectionTooLarge(stream_id, self._head_bytes)
         self.in_field_section = not flags & END_HEADERS
+
+
+def _has_got_something(stream_id: int, streams: OpenStreams, known_to_all: int) -> bool:
+    """The client has something of an answer on that stream: it is open and says so, or has come to its end."""
+    if streams.is_open(stream_id):
+        return streams.is_answered(stream_id)
+    return stream_id <= known_to_all
