@@ -1,5 +1,6 @@
 """The answer to /metrics."""
 
+import subprocess
 import sys
 
 import pytest
@@ -45,6 +46,20 @@ def test_the_text() -> None:
     page = metrics_page(THREE, "")
     assert (page.status, page.content_type.partition(";")[0]) == (200, "text/plain")
     assert b"\ntrioserve_websockets 3.0\n" in page.body
+
+
+def test_the_first_scrape_imports_nothing() -> None:
+    """An import would keep all requests waiting."""
+    script = (
+        "import sys\n"
+        "from trioserve._admin.metrics.page import Measured, MetricsApp, metrics_page\n"
+        "MetricsApp(lambda: None)\n"
+        "before = set(sys.modules)\n"
+        "metrics_page(Measured({}, []), '')\n"
+        "print(sorted(set(sys.modules) - before))\n"
+    )
+    ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60)
+    assert (ran.stdout, ran.stderr) == ("[]\n", "")
 
 
 def test_without_the_library_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

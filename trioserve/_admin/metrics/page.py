@@ -1,6 +1,6 @@
 """The answer to ``GET /metrics``, with or without the library that writes it."""
 
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Collection, Iterable
 from typing import Final, NamedTuple
 
 from trioserve._admin.metrics.samples import Snapshot
@@ -38,6 +38,7 @@ class MetricsApp:
 
     def __init__(self, measure: Callable[[], Awaitable[Measured | None]]) -> None:
         self._measure = measure
+        _load_writer()  # takes up to a twentieth of a second, in which the first scrape would keep all requests waiting
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         accept = b",".join(value for name, value in scope["headers"] if name == b"accept")
@@ -54,13 +55,20 @@ class MetricsApp:
 def metrics_page(measured: Measured, accept: str) -> Page:
     """``accept``: the request's fields of that name (RFC 9110 §12.5.1), or ``""``.
 
-    The library is imported by the first request, because its import takes a twentieth of a second. Without it the
-    status is 501 (RFC 9110 §15.6.2), and the body says what to install.
+    Without the library the status is 501 (RFC 9110 §15.6.2), and the body says what to install.
     """
+    write = _load_writer()
+    if write is None:
+        return Page(501, PLAIN, MISSING)
+    return Page(200, *write(measured.snapshot, measured.pids, accept))
+
+
+def _load_writer() -> Callable[[Snapshot, Iterable[int], str], tuple[str, bytes]] | None:
+    """``exposed``, if its library is installed."""
     try:
         from trioserve._admin.metrics.exposition import exposed
     except ModuleNotFoundError as exc:
         if exc.name != "prometheus_client":
             raise
-        return Page(501, PLAIN, MISSING)
-    return Page(200, *exposed(measured.snapshot, measured.pids, accept))
+        return None
+    return exposed
