@@ -46,6 +46,11 @@ _NAMES: Final = {
 }  # fmt: skip
 """Settings of gunicorn that are options here. Those that nobody has set do not count: our defaults have reasons."""
 
+_NO_LIMIT: Final = {
+    "limit_request_line": 2**31 - 1, "limit_request_fields": 32768, "websocket_max_message_size": 2**31 - 1,
+}  # fmt: skip
+"""What comes nearest to 0, which is no limit for gunicorn."""
+
 _TLS_NAMES: Final = {
     "certfile": "ssl_certfile", "keyfile": "ssl_keyfile", "ca_certs": "ssl_ca_certs", "cert_reqs": "ssl_cert_reqs",
     "ciphers": "ssl_ciphers",
@@ -145,8 +150,10 @@ class TrioWorker(Worker):  # type: ignore[misc]  # it has no types
             if setting is None:
                 continue  # an older gunicorn
             value = ",".join(setting.value) if isinstance(setting.value, list) else setting.value
-            if value and value != setting.default:
-                given[option] = Given(value, f"gunicorn's {name}")
+            if value not in (None, "", setting.default):
+                given[option] = Given(value or _NO_LIMIT.get(name, value), f"gunicorn's {name}")
+        if not self.cfg.sendfile:  # an option, or the variable SENDFILE
+            given["sendfile"] = Given(False, "gunicorn's sendfile")
         return given
 
     @property
