@@ -42,7 +42,7 @@ _NAMES: Final = {
     "keepalive": "timeout_keep_alive", "limit_request_line": "limit_request_line",
     "limit_request_fields": "limit_header_count", "forwarded_allow_ips": "forwarded_allow_ips",
     "access_log_format": "access_log_format", "root_path": "root_path", "asgi_lifespan": "lifespan",
-    "websocket_max_message_size": "ws_max_size",
+    "websocket_max_message_size": "ws_max_size", "http2_max_concurrent_streams": "limit_http2_streams",
 }  # fmt: skip
 """Settings of gunicorn that are options here. Those that nobody has set do not count: our defaults have reasons."""
 
@@ -65,6 +65,8 @@ class TrioWorker(Worker):  # type: ignore[misc]  # it has no types
     """Runs the application on trio."""
 
     BACKEND: ClassVar[Any] = "trio"
+    NAMES: ClassVar[Mapping[str, str]] = _NAMES
+    """gunicorn's settings, and the options here that they stand for."""
     OPTIONS: Mapping[str, Any] = MappingProxyType({})
     """Fields of ``Config``; they count more than gunicorn's settings, and these more than the environment. A worker may
     set its own in ``init_process``."""
@@ -133,7 +135,7 @@ class TrioWorker(Worker):  # type: ignore[misc]  # it has no types
         requests = self.max_requests if self.cfg.max_requests else None
         return {
             **_environment(),
-            **self._settings(_NAMES if self._has_ssl_hook else _NAMES | _TLS_NAMES),
+            **self._settings(self.NAMES if self._has_ssl_hook else {**self.NAMES, **_TLS_NAMES}),
             "backend": Given(self.BACKEND, f"{type(self).__name__}.BACKEND"),
             "backlog": Given(self.cfg.backlog, "gunicorn's backlog"),
             "timeout_graceful_shutdown": Given(grace, "gunicorn's graceful_timeout"),
@@ -192,3 +194,4 @@ class AsyncioWorker(TrioWorker):
     """Runs the application on asyncio; on uvloop when that is installed."""
 
     BACKEND = "asyncio"
+    NAMES: ClassVar[Mapping[str, str]] = {**_NAMES, "asgi_loop": "loop"}

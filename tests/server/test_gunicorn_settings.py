@@ -13,17 +13,17 @@ if sys.platform == "win32":
 from gunicorn.config import Config as GunicornConfig  # type: ignore[import-untyped]  # it has no types
 
 from trioserve._config import Config
-from trioserve.gunicorn import TrioWorker
+from trioserve.gunicorn import AsyncioWorker, TrioWorker
 
 
-def config_of(**settings: Any) -> Config:
+def config_of(worker_class: type[TrioWorker] = TrioWorker, **settings: Any) -> Config:
     """As a worker would serve by."""
     gunicorn = GunicornConfig()
     for name, value in settings.items():
         gunicorn.set(name, value)
     log = logging.getLogger("gunicorn")
     log.access_log_enabled = False  # type: ignore[attr-defined]  # gunicorn's logger has it
-    worker = TrioWorker(0, os.getpid(), [], None, 30, gunicorn, log)
+    worker = worker_class(0, os.getpid(), [], None, 30, gunicorn, log)
     try:
         return Config.from_options({name: given.value for name, given in worker._given().items()})
     finally:
@@ -37,12 +37,19 @@ def config_of(**settings: Any) -> Config:
     ("limit_request_line", 0, "limit_request_line", 2**31 - 1),
     ("limit_request_fields", 0, "limit_header_count", 32768),
     ("websocket_max_message_size", 0, "ws_max_size", 2**31 - 1),
+    ("http2_max_concurrent_streams", 7, "limit_http2_streams", 7),
     ("sendfile", False, "sendfile", False),
     ("root_path", "/api", "root_path", "/api"),
 ])  # fmt: skip
 def test_what_is_set_holds(setting: str, value: Any, option: str, expected: Any) -> None:
     assert getattr(config_of(), option) != expected, "it has to make a difference"
     assert getattr(config_of(**{setting: value}), option) == expected
+
+
+def test_the_event_loop_is_a_matter_of_asyncio() -> None:
+    assert config_of(AsyncioWorker).loop == "auto"
+    assert config_of(AsyncioWorker, asgi_loop="asyncio").loop == "asyncio"
+    assert config_of(TrioWorker, asgi_loop="asyncio").loop == "auto"
 
 
 def test_what_nobody_has_set_is_ours() -> None:
