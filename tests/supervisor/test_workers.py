@@ -16,6 +16,7 @@ from trioserve._supervisor.control import (
     Heartbeat,
     LastHeartbeat,
     Link,
+    Listens,
     Message,
     Ready,
     WantsReplacement,
@@ -231,12 +232,35 @@ async def test_who_has_served_takes_its_own_time_to_end(process: PlayedProcess) 
 
 async def test_who_does_not_stop_in_time_is_killed(process: PlayedProcess, caplog: pytest.LogCaptureFixture) -> None:
     async with living(process, Patience(healthcheck=None, shutdown=30)) as worker:
+        process.far.send(Listens())
         process.far.send(Ready())
         await worker.settled.wait()
         worker.drain(ASKED)
     assert process.deaths == ["killed, with its stacks"]
     assert worker.lived == 30 + 0.5 + 5
     assert caplog.messages[0] == "Worker 4711 is killed: it did not stop in time"
+
+
+async def test_who_does_not_give_up_its_start_is_killed(
+    process: PlayedProcess, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with living(process) as worker:
+        process.far.send(Listens())
+        await settled()
+        worker.drain(ASKED)
+    assert process.deaths == ["killed, with its stacks"]
+    assert worker.lived == 2
+    assert caplog.messages[0] == "Worker 4711 is killed: it did not stop in time"
+
+
+async def test_to_end_one_that_imports_is_no_error(process: PlayedProcess, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "trioserve")
+    async with living(process) as worker:
+        worker.drain(ASKED)
+    assert process.deaths == ["killed"]
+    assert worker.lived == 2
+    assert [(record.levelname, record.message) for record in caplog.records] == [
+        ("INFO", "Worker 4711 is ended while it imports the application")]
 
 
 async def test_at_the_level_of_details_each_end_has_a_line(

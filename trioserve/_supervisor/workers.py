@@ -16,6 +16,7 @@ from trioserve._supervisor.control import (
     Force,
     LastHeartbeat,
     LastWords,
+    Listens,
     Message,
     Question,
     Ready,
@@ -132,6 +133,7 @@ class Worker:
 
     Attributes:
         is_ready: the application has started; stays true.
+        listens: the application is imported, and the worker hears what it is told; stays true.
         asking: questions to it, and from it.
         failure: what the worker said of its end, if it did.
         last_words: what it had counted at its end, if it could say so.
@@ -156,6 +158,7 @@ class Worker:
         self.asking = Asking(process.link, answerers)
         self.exit_code = 0
         self.is_ready = False
+        self.listens = False
         self.failure: Failed | None = None
         self.last_words: Snapshot | None = None
         self.wants_replacement = ""
@@ -224,6 +227,8 @@ class Worker:
             if self._pulse is not None:
                 self._pulse.beat()
             match message:
+                case Listens():
+                    self.listens = True
                 case WantsSockets():
                     self._process.link.send_sockets(self._bounds)
                 case Ready():
@@ -250,6 +255,10 @@ class Worker:
 
     async def _watch_time(self) -> None:
         await self._stop.wait_until_overdue()
+        if not self.listens:  # as a signal ends a single process that imports: nothing is wrong
+            log.info("Worker %d is ended while it imports the application", self.pid)
+            self._stop.kill()
+            return
         log.error("Worker %d is killed: it did not stop in time", self.pid)
         await self._stop.kill_showing_stacks()
 
