@@ -30,7 +30,7 @@ from trioserve._supervisor.questions import NO_ANSWERS, Answerer, Asking
 __all__ = ["Patience", "Worker"]
 
 MISSES: Final = 4  # silent quarters of the health check's time: a supervisor that was stopped itself misses only one
-STARTING_SECONDS: Final = 2.0  # for a worker to give up its start; nothing is lost, and an import does not listen
+STARTING_SECONDS: Final = 2.0  # for a worker to give up its start: nothing is lost, and an import does not listen
 FORCED_SECONDS: Final = 5.0  # for the end of the lifespan, once nobody waits for requests any longer
 SPARE_SECONDS: Final = 5.0  # beyond its own budget, for a worker to exit; it ends in time if its loop turns at all
 
@@ -92,15 +92,21 @@ class Stop:
         self._is_forced = False
         self.is_wanted = False
 
-    def drain(self, order: Drain, *, is_ready: bool) -> None:
+    def drain(self, order: Drain, *, is_ready: bool, listens: bool = True) -> None:
         """Have it stop gracefully; one that is not ready has nothing to finish."""
         self.is_wanted = True
         self._process.link.send(order)
-        if not is_ready:
-            self._end_within(STARTING_SECONDS)
-        else:
+        if is_ready:
             budget = self._patience if order.within is None else order.within
             self._end_within(budget + order.settle + SPARE_SECONDS)
+        else:
+            self._end_within(STARTING_SECONDS + (SPARE_SECONDS if listens else 0))
+
+    def hears_late(self) -> None:
+        """It hears only now what it was told while it imported. It takes time to exit, and more if that was much."""
+        if self.is_wanted:
+            seconds = FORCED_SECONDS if self._is_forced else STARTING_SECONDS + SPARE_SECONDS
+            self._time.deadline = anyio.current_time() + seconds
 
     def force(self) -> None:
         """Have it stop without waiting for requests; the second time, kill it."""
@@ -184,7 +190,7 @@ class Worker:
 
     def drain(self, order: Drain) -> None:
         """Have it stop gracefully, or kill it when that takes too long."""
-        self._stop.drain(order, is_ready=self.is_ready)
+        self._stop.drain(order, is_ready=self.is_ready, listens=self.listens)
 
     def force(self) -> None:
         """Have it stop without waiting for requests; the second time, kill it."""
@@ -229,6 +235,7 @@ class Worker:
             match message:
                 case Listens():
                     self.listens = True
+                    self._stop.hears_late()
                 case WantsSockets():
                     self._process.link.send_sockets(self._bounds)
                 case Ready():
