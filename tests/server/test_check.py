@@ -118,6 +118,23 @@ async def test_words_of_a_framework_that_needs_the_other_backend(
         assert [text.rpartition(": ")[2] for text in advice] == [f"try --backend {needed}"]
 
 
+@pytest.mark.parametrize("when", ["startup", "shutdown"])
+async def test_what_a_framework_says_and_then_raises_is_reported_once(
+    anyio_backend_name: str, when: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    words = TRIO_NEEDED if anyio_backend_name == "asyncio" else ASYNCIO_NEEDED
+
+    async def lifespan(receive: Receive, send: Send) -> None:  # as Starlette does
+        await saying(words, when)(receive, send)
+        raise RuntimeError(words)
+
+    with pytest.raises(StartupFailed):
+        await check(with_lifespan(lifespan), Config())
+    *reports, advice = caplog.messages
+    assert reports == ([f"The application failed to shut down: {words}"] if when == "shutdown" else [])
+    assert "try --backend" in advice
+
+
 async def test_a_library_that_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "trioserve._protocol.http1.head_httptools", None)
     monkeypatch.delattr("trioserve._protocol.http1.head_httptools", raising=False)

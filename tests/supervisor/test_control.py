@@ -17,6 +17,7 @@ from trioserve._supervisor.control import (
     Force,
     Heartbeat,
     Link,
+    Listens,
     Message,
     Ready,
     Sockets,
@@ -28,7 +29,7 @@ from trioserve._supervisor.control import (
 MESSAGES: list[Message] = [
     Start("main:app", {"workers": 2, "header": ["a:b"]}, 7, ["trioserve"], announce=True),
     Sockets([False, True]), Drain("SIGHUP", settle=0.5), Drain("main.py changed", within=2.0), Force(),
-    WantsSockets(), Ready(), Heartbeat(), WantsReplacement("limit-max-requests"),
+    Listens(), WantsSockets(), Ready(), Heartbeat(), WantsReplacement("limit-max-requests"),
     Failed("ConfigError", "not a directory", "app_dir"), Failed("AppLoadFailed", "caf\u00e9\n\udcff", notes=["advice"]),
 ]
 

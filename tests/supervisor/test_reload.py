@@ -181,7 +181,8 @@ def test_stopped_while_it_reloads(backend: Flavour, site: Site) -> None:
         site.write("", source="import sys, time\nprint('hanging', file=sys.stderr, flush=True)\ntime.sleep(1000)")
         server.stderr.wait_for("hanging")
         server.send_signal(signal.SIGINT)
-        server.judge_end(errors_expected=True)
+        server.judge_end()
+        assert server.stderr.lines_with("is ended while it imports the application")
 
 
 def test_without_watchfiles(backend: Flavour, site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

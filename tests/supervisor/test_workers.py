@@ -16,6 +16,7 @@ from trioserve._supervisor.control import (
     Heartbeat,
     LastHeartbeat,
     Link,
+    Listens,
     Message,
     Ready,
     WantsReplacement,
@@ -109,7 +110,8 @@ ASKED_SHORTLY = Drain("test", settle=0.5, within=2.0)
 @pytest.mark.parametrize(("orders", "seconds"), [
     ([lambda stop: stop.drain(ASKED, is_ready=True)], 30 + 0.5 + 5),
     ([lambda stop: stop.drain(ASKED_SHORTLY, is_ready=True)], 2 + 0.5 + 5),
-    ([lambda stop: stop.drain(ASKED, is_ready=False)], 2),
+    ([lambda stop: stop.drain(ASKED, is_ready=False)], 2 + 5),
+    ([lambda stop: stop.drain(ASKED, is_ready=False, listens=False)], 2),
     ([Stop.force], 5),
     ([lambda stop: stop.drain(ASKED, is_ready=True), Stop.force], 5),
     ([Stop.force, lambda stop: stop.drain(ASKED, is_ready=True)], 5),
@@ -231,12 +233,47 @@ async def test_who_has_served_takes_its_own_time_to_end(process: PlayedProcess) 
 
 async def test_who_does_not_stop_in_time_is_killed(process: PlayedProcess, caplog: pytest.LogCaptureFixture) -> None:
     async with living(process, Patience(healthcheck=None, shutdown=30)) as worker:
+        process.far.send(Listens())
         process.far.send(Ready())
         await worker.settled.wait()
         worker.drain(ASKED)
     assert process.deaths == ["killed, with its stacks"]
     assert worker.lived == 30 + 0.5 + 5
     assert caplog.messages[0] == "Worker 4711 is killed: it did not stop in time"
+
+
+async def test_who_does_not_give_up_its_start_is_killed(
+    process: PlayedProcess, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with living(process) as worker:
+        process.far.send(Listens())
+        await settled()
+        worker.drain(ASKED)
+    assert process.deaths == ["killed, with its stacks"]
+    assert worker.lived == 2 + 5
+    assert caplog.messages[0] == "Worker 4711 is killed: it did not stop in time"
+
+
+async def test_to_end_one_that_imports_is_no_error(process: PlayedProcess, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "trioserve")
+    async with living(process) as worker:
+        worker.drain(ASKED)
+    assert process.deaths == ["killed"]
+    assert worker.lived == 2
+    assert [(record.levelname, record.message) for record in caplog.records] == [
+        ("INFO", "Worker 4711 is ended while it imports the application")]
+
+
+@pytest.mark.parametrize("is_forced", [False, True])
+async def test_who_hears_late_has_time_to_exit(process: PlayedProcess, is_forced: bool) -> None:
+    async with living(process) as worker:
+        worker.drain(ASKED)
+        if is_forced:
+            worker.force()
+        await anyio.sleep(1.5)
+        process.far.send(Listens())
+    assert process.deaths == ["killed, with its stacks"]
+    assert worker.lived == 1.5 + (5 if is_forced else 2 + 5)
 
 
 async def test_at_the_level_of_details_each_end_has_a_line(

@@ -63,6 +63,7 @@ class Lifespan:
         self.context = contextvars.copy_context()
         self.failure: TrioserveError | None = None
         self.shutdown_failed = False
+        self._advised = False
 
     @property
     def app(self) -> App:
@@ -133,11 +134,11 @@ class Lifespan:
             self._shutdown_finished.set()
 
     def _on_error(self, exc: BaseException) -> None:
-        if self._shutdown_sent:
+        if self.failure is not None or self.shutdown_failed:
+            pass  # the application has said that it failed, and then it raised as well: one report is enough
+        elif self._shutdown_sent:
             complain(log, "The application's lifespan failed during shutdown", exc_info=exc)
             self.shutdown_failed = True
-        elif self.failure is not None:
-            pass  # startup.failed was sent, and then the application raised as well: one report is enough
         elif self._started.is_set():
             complain(log, "The application's lifespan died; the server stops", exc_info=exc, level=logging.CRITICAL)
             self.failure = LifespanDied("the application's lifespan died while the server was running")
@@ -156,7 +157,9 @@ class Lifespan:
         return isinstance(exc, _TakenForRequest) or (isinstance(exc, Exception) and not self._received_startup)
 
     def _advise(self, hint: str | None) -> None:
-        if hint is not None:
+        """Once: frameworks send what failed as a text, and then raise it as well."""
+        if hint is not None and not self._advised:
+            self._advised = True
             complain(log, hint)
 
     async def _receive(self) -> Message:

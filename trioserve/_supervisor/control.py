@@ -18,8 +18,8 @@ import anyio
 from trioserve._server.listeners import Bound
 
 __all__ = [
-    "Drain", "Failed", "Force", "Heartbeat", "LastHeartbeat", "LastWords", "Link", "Message", "Question", "Ready",
-    "Reply", "Sockets", "Start", "WantsReplacement", "WantsSockets",
+    "Drain", "Failed", "Force", "Heartbeat", "LastHeartbeat", "LastWords", "Link", "Listens", "Message", "Question",
+    "Ready", "Reply", "Sockets", "Start", "WantsReplacement", "WantsSockets",
 ]
 
 RECEIVE_BYTES: Final = 64 * 1024
@@ -94,6 +94,11 @@ class Question:
 
 
 @dataclass(frozen=True, slots=True)
+class Listens:
+    """The application is imported: from now on the worker hears what the supervisor says."""
+
+
+@dataclass(frozen=True, slots=True)
 class WantsSockets:
     """The application has started.
 
@@ -155,8 +160,8 @@ class Reply:
 
 
 Message: TypeAlias = (
-    Start | Sockets | Drain | Force | Question | WantsSockets | Ready | Heartbeat | LastHeartbeat | WantsReplacement
-    | Failed | LastWords | Reply
+    Start | Sockets | Drain | Force | Question | Listens | WantsSockets | Ready | Heartbeat | LastHeartbeat
+    | WantsReplacement | Failed | LastWords | Reply
 )
 
 _KINDS: Final[dict[str, type[Message]]] = {

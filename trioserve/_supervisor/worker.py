@@ -30,6 +30,7 @@ from trioserve._supervisor.control import (
     Heartbeat,
     LastHeartbeat,
     Link,
+    Listens,
     Message,
     Question,
     Ready,
@@ -226,6 +227,7 @@ class _Supervision:
 
     async def obey(self, server: Server, *, task_status: anyio.abc.TaskStatus[None]) -> None:
         """Pass on what it says, until it has ended; then stop, too."""
+        self._link.send(Listens())
         task_status.started()
         async with anyio.create_task_group() as answering:
             while messages := await self._link.receive():

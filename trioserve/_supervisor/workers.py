@@ -16,6 +16,7 @@ from trioserve._supervisor.control import (
     Force,
     LastHeartbeat,
     LastWords,
+    Listens,
     Message,
     Question,
     Ready,
@@ -29,7 +30,7 @@ from trioserve._supervisor.questions import NO_ANSWERS, Answerer, Asking
 __all__ = ["Patience", "Worker"]
 
 MISSES: Final = 4  # silent quarters of the health check's time: a supervisor that was stopped itself misses only one
-STARTING_SECONDS: Final = 2.0  # for a worker to give up its start; nothing is lost, and an import does not listen
+STARTING_SECONDS: Final = 2.0  # for a worker to give up its start: nothing is lost, and an import does not listen
 FORCED_SECONDS: Final = 5.0  # for the end of the lifespan, once nobody waits for requests any longer
 SPARE_SECONDS: Final = 5.0  # beyond its own budget, for a worker to exit; it ends in time if its loop turns at all
 
@@ -91,15 +92,21 @@ class Stop:
         self._is_forced = False
         self.is_wanted = False
 
-    def drain(self, order: Drain, *, is_ready: bool) -> None:
+    def drain(self, order: Drain, *, is_ready: bool, listens: bool = True) -> None:
         """Have it stop gracefully; one that is not ready has nothing to finish."""
         self.is_wanted = True
         self._process.link.send(order)
-        if not is_ready:
-            self._end_within(STARTING_SECONDS)
-        else:
+        if is_ready:
             budget = self._patience if order.within is None else order.within
             self._end_within(budget + order.settle + SPARE_SECONDS)
+        else:
+            self._end_within(STARTING_SECONDS + (SPARE_SECONDS if listens else 0))
+
+    def hears_late(self) -> None:
+        """It hears only now what it was told while it imported. It takes time to exit, and more if that was much."""
+        if self.is_wanted:
+            seconds = FORCED_SECONDS if self._is_forced else STARTING_SECONDS + SPARE_SECONDS
+            self._time.deadline = anyio.current_time() + seconds
 
     def force(self) -> None:
         """Have it stop without waiting for requests; the second time, kill it."""
@@ -132,6 +139,7 @@ class Worker:
 
     Attributes:
         is_ready: the application has started; stays true.
+        listens: the application is imported, and the worker hears what it is told; stays true.
         asking: questions to it, and from it.
         failure: what the worker said of its end, if it did.
         last_words: what it had counted at its end, if it could say so.
@@ -156,6 +164,7 @@ class Worker:
         self.asking = Asking(process.link, answerers)
         self.exit_code = 0
         self.is_ready = False
+        self.listens = False
         self.failure: Failed | None = None
         self.last_words: Snapshot | None = None
         self.wants_replacement = ""
@@ -181,7 +190,7 @@ class Worker:
 
     def drain(self, order: Drain) -> None:
         """Have it stop gracefully, or kill it when that takes too long."""
-        self._stop.drain(order, is_ready=self.is_ready)
+        self._stop.drain(order, is_ready=self.is_ready, listens=self.listens)
 
     def force(self) -> None:
         """Have it stop without waiting for requests; the second time, kill it."""
@@ -224,6 +233,9 @@ class Worker:
             if self._pulse is not None:
                 self._pulse.beat()
             match message:
+                case Listens():
+                    self.listens = True
+                    self._stop.hears_late()
                 case WantsSockets():
                     self._process.link.send_sockets(self._bounds)
                 case Ready():
@@ -250,6 +262,10 @@ class Worker:
 
     async def _watch_time(self) -> None:
         await self._stop.wait_until_overdue()
+        if not self.listens:  # as a signal ends a single process that imports: nothing is wrong
+            log.info("Worker %d is ended while it imports the application", self.pid)
+            self._stop.kill()
+            return
         log.error("Worker %d is killed: it did not stop in time", self.pid)
         await self._stop.kill_showing_stacks()
 
