@@ -440,7 +440,7 @@ def test_a_variable_of_another_server_is_a_warning(
     (["--no-access-log", "--access-log-format", "%(h)s"], "--access-log-format has no effect with --no-access-log"),
     (["--log-config", "a.toml", "--log-level", "debug"], "--log-level has no effect with --log-config"),
     (["--log-format", "json", "--use-colors"], "--use-colors has no effect with --log-format json"),
-    (["--reload-delay", "0.25", "--log-level", "info"], None),
+    (["--reload-delay", "0.05", "--log-level", "info"], None),
 ])
 def test_an_option_without_effect_is_a_warning(calls: Calls, arguments: list[str], line: str | None) -> None:
     result = invoke("main:app", *arguments)

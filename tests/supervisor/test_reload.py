@@ -105,6 +105,33 @@ def hide_watchfiles(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONPATH", f"{hiding}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")
 
 
+LARGE = '''
+import atexit, os
+from pathlib import Path
+
+class Part:
+    """One of very many, in a cycle as they mostly are."""
+
+    def __init__(self):
+        self.myself = self
+
+    def __del__(self):
+        Path("taken_apart").touch()
+
+part = Part()
+os.chdir(Path(__file__).parent)
+atexit.register(Path("exit_function").touch)
+''' + APP
+
+
+def test_a_worker_that_is_replaced_is_not_taken_apart(backend: Flavour, site: Site) -> None:
+    site.write("one", LARGE)
+    with reloading(site, backend) as server:
+        server.wait_started()
+    assert (site.directory / "exit_function").exists()
+    assert not (site.directory / "taken_apart").exists()
+
+
 def test_a_change_brings_the_new_code(backend: Flavour, site: Site) -> None:
     with reloading(site, backend) as server:
         server.wait_started()

@@ -220,7 +220,7 @@ class Config:
     reload_exclude: tuple[str, ...] = option(
         (), "Development", "Leave out what matches this pattern, or is in a directory; repeatable.", metavar="PATTERN")
     reload_delay: float = option(
-        0.25, "Development", "A change counts when nothing else has changed for this long.", minimum=0,
+        0.05, "Development", "A change counts when nothing else has changed for this long.", minimum=0,
         metavar="SECONDS")
     teach: bool = option(
         False, "Development", "Log a timeline of each request: its messages, tasks, nurseries and cancel scopes.")

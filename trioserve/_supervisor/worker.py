@@ -4,7 +4,9 @@ It serves as a single process does, on sockets that it was given, and tells the 
 event loop turns, that it wants to be replaced, or why it failed.
 """
 
+import atexit
 import faulthandler
+import gc
 import math
 import os
 import signal
@@ -79,6 +81,8 @@ def _main(descriptor: int) -> int:
     sys.argv[:] = start.argv
     early = _prepare_signals(start.stacks)
     config = Config.from_options(start.options)
+    if config.reload:
+        atexit.register(gc.freeze)  # called last: what is left is not taken apart, 1.1 of 4.1 s to reload LiteLLM
     departure = Departure(config.longest_shutdown, ends_process=True)
     start_thread(_outlive_supervisor, link, departure)
     try:
