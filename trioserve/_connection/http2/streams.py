@@ -126,6 +126,11 @@ class Http2Streams:
             else:
                 stream.on_left()
 
+    def reset_cut(self) -> None:
+        """Those whose answers have no end, whether all that was sent of them has left or not."""
+        for stream in self:
+            stream.reset_if_cut()
+
     def lose(self) -> None:
         """Whatever their applications do, no answer leaves any more, and those that wait need not begin."""
         for stream in self:
