@@ -1106,6 +1106,29 @@ async def test_a_client_that_has_finished_sending_gets_its_answers(options: dict
         assert client.answers[stream].body == b"whole"
 
 
+async def test_a_client_that_has_finished_sending_gets_what_waits_for_the_network(options: dict[str, Any]) -> None:
+    """Its windows are open, so nothing is in the way of the rest."""
+    size = 1_000_000
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await start(send)
+        for _ in range(10):
+            await part(send, bytes(size // 10))
+        await part(send, b"", more=False)
+
+    async with serving(app, **options) as site, http2_client(site, {INITIAL_WINDOW_SIZE: 2 * size}) as client:
+        client.takes_bodies = False
+        client.h2.increment_flow_control_window(2 * size)
+        stream = await client.ask()
+        await settled()
+        client.stream.send_eof()
+        await settled()
+        for event in client.h2.receive_data(await client.stream.receive_rest()):
+            client._note(event)
+    answer = client.answers[stream]
+    assert (len(answer.body), answer.ended, answer.reset) == (size, True, None)
+
+
 async def test_what_waits_for_its_turn_begins_although_its_client_has_finished_sending(
     options: dict[str, Any]
 ) -> None:
