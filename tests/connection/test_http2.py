@@ -579,6 +579,75 @@ async def test_an_exception_in_the_answer_resets_the_stream(options: dict[str, A
         assert (await client.answer(other)).body == b"whole"
 
 
+async def fails_while_much_is_unsent(scope: Scope, receive: Receive, send: Send) -> None:
+    await start(send)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(part, send, bytes(500_000))
+        await anyio.lowlevel.checkpoint()
+        await anyio.lowlevel.checkpoint()
+        raise RuntimeError("planned")
+
+
+@pytest.mark.parametrize("size", [70_000, 500_000])
+async def test_what_was_sent_before_an_exception_arrives(options: dict[str, Any], size: int) -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await start(send)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(part, send, bytes(size))  # more than the client's window
+            await settled()
+            raise RuntimeError("planned")
+
+    async with serving(app, **options) as site, http2_client(site) as client:
+        stream = await client.ask()
+        await settled()
+        answer = await client.answer(stream)
+        assert (len(answer.body), answer.reset, answer.ended) == (size, INTERNAL_ERROR, False)
+        assert (await client.get()).reset == INTERNAL_ERROR  # the connection goes on
+
+
+async def test_what_was_sent_before_a_timeout_arrives(options: dict[str, Any]) -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await start(send)
+        await part(send, bytes(100_000))
+        await anyio.sleep_forever()
+
+    async with serving(app, **options, timeout_request=2) as site, http2_client(site) as client:
+        client.takes_bodies = False
+        stream = await client.ask()
+        await anyio.sleep(3)
+        await client.listen()
+        assert client.answers[stream].reset is None
+        client.takes_bodies = True
+        client.h2.increment_flow_control_window(100_000)
+        client.h2.increment_flow_control_window(100_000, stream)
+        await client.say()
+        answer = await client.answer(stream)
+        assert (len(answer.body), answer.reset, answer.ended) == (100_000, CANCEL, False)
+
+
+async def test_a_client_that_does_not_take_what_was_sent_before_an_exception(options: dict[str, Any]) -> None:
+    options["timeout_write"] = 8
+    async with serving(fails_while_much_is_unsent, **options) as site, http2_client(site) as client:
+        client.takes_bodies = False
+        with seconds_passed() as elapsed:
+            answer = await client.get()
+        assert answer.reset == ENHANCE_YOUR_CALM
+        assert 8 <= elapsed.seconds <= 9.6
+
+
+async def test_the_deadline_of_a_shutdown_while_the_rest_of_a_cut_answer_waits(options: dict[str, Any]) -> None:
+    options["timeout_graceful_shutdown"] = 2
+    async with serving(fails_while_much_is_unsent, **options) as site, http2_client(site) as client:
+        client.takes_bodies = False
+        stream = await client.ask()
+        await settled()
+        site.server.request_shutdown("test")
+        with seconds_passed() as elapsed:
+            await client.until_end()
+        assert client.answers[stream].reset == INTERNAL_ERROR
+        assert elapsed.seconds < 5
+
+
 async def test_an_application_that_goes_on_after_its_answer(options: dict[str, Any]) -> None:
     gone_on = anyio.Event()
 
@@ -1035,6 +1104,29 @@ async def test_a_client_that_has_finished_sending_gets_its_answers(options: dict
             for event in client.h2.receive_data(await client.stream.receive_some()):
                 client._note(event)
         assert client.answers[stream].body == b"whole"
+
+
+async def test_a_client_that_has_finished_sending_gets_what_waits_for_the_network(options: dict[str, Any]) -> None:
+    """Its windows are open, so nothing is in the way of the rest."""
+    size = 1_000_000
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await start(send)
+        for _ in range(10):
+            await part(send, bytes(size // 10))
+        await part(send, b"", more=False)
+
+    async with serving(app, **options) as site, http2_client(site, {INITIAL_WINDOW_SIZE: 2 * size}) as client:
+        client.takes_bodies = False
+        client.h2.increment_flow_control_window(2 * size)
+        stream = await client.ask()
+        await settled()
+        client.stream.send_eof()
+        await settled()
+        for event in client.h2.receive_data(await client.stream.receive_rest()):
+            client._note(event)
+    answer = client.answers[stream]
+    assert (len(answer.body), answer.ended, answer.reset) == (size, True, None)
 
 
 async def test_what_waits_for_its_turn_begins_although_its_client_has_finished_sending(

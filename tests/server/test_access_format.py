@@ -156,6 +156,7 @@ class Fake:
     end_reason: str = ""
     name: str | None = None
     headers: Fields = field(default_factory=list)
+    left_first: bool = False
 
     def __post_init__(self) -> None:
         meaning = Meaning("1.0", True, 0, False, False)

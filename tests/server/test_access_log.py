@@ -13,6 +13,7 @@ import anyio
 import pytest
 
 from tests.helpers.apps import hello, part, read_body, reply, start
+from tests.helpers.http2_client import http2_client
 from tests.helpers.serving import Site, serving
 from tests.helpers.transcripts import get, ok, post, receive_response
 from tests.helpers.ws_client import accept, handshake, open_websocket
@@ -175,6 +176,22 @@ async def test_a_client_that_left_before_its_answer_is_a_499(handler: Any) -> No
         await anyio.sleep(11)
     [line] = handler.lines
     assert_line(line, "GET /gone HTTP/1.1", "499 Client Closed Request", 0)
+
+
+@pytest.mark.parametrize("app_raises", [False, True])
+async def test_nobody_gets_an_answer_of_the_servers_after_leaving(handler: Any, *, app_raises: bool) -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await anyio.sleep(4 if app_raises else 3600)
+        raise RuntimeError("planned")
+
+    async with logged(app, handler, timeout_request=5, http2=True) as site, http2_client(site) as client:
+        stream = await client.ask("/gone")
+        await settled()
+        client.h2.reset_stream(stream)
+        await client.say()
+        await anyio.sleep(6)
+    [line] = handler.lines
+    assert_line(line, "GET /gone HTTP/2", "499 Client Closed Request", 0)
 
 
 async def test_a_request_cancelled_because_its_client_left_is_a_499(handler: Any) -> None:

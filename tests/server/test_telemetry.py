@@ -543,6 +543,48 @@ async def test_beside_the_instrumentation_of_fastapi_nothing_counts_twice(
     assert active.value == 0
 
 
+@pytest.mark.parametrize("fields", [[], [f"traceparent: 00-{TRACE_ID}-{SPAN_ID}-01"]], ids=["alone", "called"])
+@pytest.mark.parametrize("counts", [True, False])
+async def test_beside_what_fastapi_does_by_itself(exported: Exported, fields: list[str], *, counts: bool) -> None:
+    from fastapi import FastAPI
+
+    options: Any = {"telemetry": {"metrics": counts, "meter_provider": exported.meter_provider}}
+    app = FastAPI(**options)
+    if not hasattr(app, "_telemetry"):
+        pytest.skip("this FastAPI leaves it to others")
+
+    @app.get("/items/{number}")
+    async def item(number: int) -> int:
+        return number
+
+    async with observed(app) as site:
+        await site.answer_to(get("/items/7", *fields))
+    ours = next(span for span in exported.spans if span.name == "GET")
+    theirs = next(span for span in exported.spans if span.name == "GET /items/{number}")
+    assert theirs.parent is not None
+    assert (theirs.parent.trace_id, theirs.parent.span_id) == (ours.context.trace_id, ours.context.span_id)
+    assert (ours.parent is not None) == bool(fields)
+    [duration] = exported.points("http.server.request.duration")
+    assert (duration.count, "http.route" in duration.attributes) == (1, counts)
+
+
+async def test_the_fields_name_the_span_as_after_any_hop(exported: Exported) -> None:
+    scopes = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        scopes.append(scope)
+        await reply(send)
+
+    fields = ["x-a: 1", f"traceparent: 00-{TRACE_ID}-{SPAN_ID}-01", "baggage: a=1"]
+    async with observed(app) as site:
+        await site.answer_to(get("/", *fields))
+    [scope] = scopes
+    assert (b"x-a", b"1") in scope["headers"]
+    assert [value for name, value in scope["headers"] if name == b"baggage"] == [b"a=1"]
+    [value] = [value for name, value in scope["headers"] if name == b"traceparent"]
+    assert value == f"00-{TRACE_ID}-{exported.span.context.span_id:016x}-01".encode()
+
+
 def test_an_application_in_the_middleware_of_opentelemetry_counts_by_itself() -> None:
     from opentelemetry.instrumentation.asgi import OpenTelemetryMiddleware
 

@@ -42,7 +42,7 @@ def check_admin(admin: str | None, others: Sequence[BindSpec], *, is_public: boo
     spec = parse_bind(admin)
     if not (isinstance(spec, UnixPath) or is_loopback(spec) or is_public):
         raise ConfigError("admin", f"{admin!r} can be reached from other machines: use 127.0.0.1, [::1] or "
-                          "unix:PATH, or say admin_public as well")
+                          "unix:PATH, or give --admin-public as well")
     if spec in others and not _is_another_each_time(spec):
         raise ConfigError("admin", f"{admin!r} is where the application listens: choose another address")
 

@@ -34,10 +34,12 @@ class Answer(Generic[ResponseT]):
         response: how far the answer is.
         refusal: why the application cannot answer; the owner does it then, if nothing else has been sent.
         answered: the request counts no longer, whatever the application still does.
+        left_first: the refusal has come too late, the client had left.
     """
 
     __slots__ = (
-        "_end_waits", "_goes_on", "_stopped", "_supervision", "answered", "refusal", "request", "response",
+        "_end_waits", "_goes_on", "_stopped", "_supervision", "answered", "left_first", "refusal", "request",
+        "response",
     )  # fmt: skip
 
     def __init__(self, request: Request, response: ResponseT) -> None:
@@ -45,6 +47,7 @@ class Answer(Generic[ResponseT]):
         self.response = response
         self.refusal: PeerError | None = None
         self.answered = False
+        self.left_first = False
         self._goes_on = False  # after its answer, beside the requests that follow
         self._stopped = False  # the application has been told that nothing can be sent any more
         self._supervision: Supervision | None = None
@@ -153,7 +156,8 @@ class Answer(Generic[ResponseT]):
     def refuse(self, error: PeerError) -> None:
         """The request cannot be completed: the application sees a disconnect, the client gets ``error`` if it can."""
         self.refusal = error.with_traceback(None)  # which may know us: a cycle
-        if self.unanswered and self.request.head.method != "HEAD":
+        self.left_first = self.request.outlet.lost and not self.end_reason
+        if self.unanswered and self.request.head.method != "HEAD" and not self.left_first:
             self.response.body_bytes = len(error_body(error.reason))  # which the owner will send
         self._stopped = True
         self.request.owner.ctx.lifetime.strike(error.limit)
@@ -222,7 +226,7 @@ class Answer(Generic[ResponseT]):
         """What the client gets to see; 0 when it got nothing."""
         if not self.unanswered:
             return self.response.status
-        return self.refusal.status if self.refusal is not None else 0
+        return self.refusal.status if self.refusal is not None and not self.left_first else 0
 
     @property
     def request_body_bytes(self) -> int:

@@ -98,6 +98,10 @@ class Answered(Recorded, Protocol):
         """So sending was bound to fail."""
 
     @property
+    def left_first(self) -> bool:
+        """The client had left when the server wanted to end the request."""
+
+    @property
     def is_open(self) -> bool:
         """It was the handshake of a WebSocket, which begins now."""
 
@@ -106,7 +110,7 @@ def status_of(answered: Answered) -> int:
     """What the client got; without an answer 499 if it left, 0 if we ended the request. Lines and metrics say so."""
     if status := answered.final_status:
         return status
-    return CLIENT_GONE if answered.end_reason in ("", "client-disconnect") else 0
+    return CLIENT_GONE if answered.left_first or answered.end_reason in ("", "client-disconnect") else 0
 
 
 class MessageCounts(Protocol):

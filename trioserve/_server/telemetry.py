@@ -101,6 +101,7 @@ class Telemetry:
         span = self._tracer.start_span(span_name(common), parent, SpanKind.SERVER, {**common, **more})
         call = Call(span, trace.set_span_in_context(span, parent), common)
         otel_context.attach(call.context)  # for good: each request has context variables of its own
+        _name_as_parent(scope, call.context)
         _call.set(call)
         ids = span.get_span_context()
         if ids.is_valid:
@@ -161,13 +162,28 @@ def _of_active(call: Call) -> Attributes:
     return {name: call.attributes[name] for name in ("http.request.method", "url.scheme")}
 
 
+def _name_as_parent(scope: Scope, context: otel_context.Context) -> None:
+    """Let the fields name the span, as after any other hop: who makes a span from them makes a child of it.
+
+    FastAPI and Starlette do so, although a span is current.
+    """
+    carrier: dict[str, str] = {}
+    propagate.inject(carrier, context)
+    fields = {name.lower().encode("latin-1"): value.encode("latin-1") for name, value in carrier.items()}
+    if fields:
+        scope["headers"] = [field for field in scope["headers"] if field[0] not in fields] + list(fields.items())
+
+
 def is_instrumented(app: Any) -> bool:
-    """The application has OpenTelemetry's own middleware, or one of the libraries has put it there.
+    """The application has OpenTelemetry's own middleware, or one of the libraries has put it there, or is FastAPI.
 
     Then it counts requests itself, and knows their routes. Only what wraps the application is seen, not what it mounts.
     """
     while app is not None:
         if type(app).__module__.startswith("opentelemetry.") or getattr(app, "_is_instrumented_by_opentelemetry", None):
+            return True
+        telemetry = getattr(app, "_telemetry", None)  # of FastAPI, which counts by itself from some version on
+        if isinstance(telemetry, dict) and telemetry.get("metrics"):
             return True
         app = getattr(app, "app", None) or getattr(app, "__wrapped__", None)
     return False

@@ -331,6 +331,7 @@ class Http2Connection:
         while not self.stream.lost and any(not stream.lost for stream in self._streams.busy):
             self._application_ended = anyio.Event()
             await self._application_ended.wait()
+        self._streams.reset_cut()  # nobody hears any more of windows that are opened
 
     def _break(self) -> None:
         """Nothing can be sent any more."""

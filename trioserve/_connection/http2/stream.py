@@ -75,7 +75,7 @@ class Http2Stream:
     """
 
     __slots__ = (
-        "_congestion", "_connection", "_end_waits", "_has_slot", "_is_cancelled", "_task", "_watch", "answer",
+        "_congestion", "_connection", "_cut", "_end_waits", "_has_slot", "_is_cancelled", "_task", "_watch", "answer",
         "congested", "id", "inlet", "is_running", "lost", "response", "skips_body",
     )  # fmt: skip
 
@@ -94,6 +94,7 @@ class Http2Stream:
         self.skips_body = False
         self._has_slot = False  # in the turnstile
         self._is_cancelled = False
+        self._cut: int | None = None  # the answer has no end: a reset with this code follows what was sent of it
         self._congestion: Congestion | None = None  # once the client has let it wait
         self._end_waits: WaitingTasks | None = None  # made when somebody waits for it
         self._watch: TaskFunction | None = None  # ends a request without a client
@@ -145,9 +146,23 @@ class Http2Stream:
         if answer.refusal is not None and answer.unanswered:
             self.answer_refusal(answer.refusal, with_body=answer.head.method != "HEAD")
         elif not answer.complete:
-            self.reset(CANCEL if self._is_cancelled else INTERNAL_ERROR)
+            self._cut_short(CANCEL if self._is_cancelled else INTERNAL_ERROR)
         elif not self.response.ends:  # a tunnel, or only the application's last message was missing
             self.send_eof()
+
+    def _cut_short(self, code: int) -> None:
+        """What was sent arrives first: a reset drops what waits for a window, or for the network."""
+        if self.unsent:
+            self._cut = code
+            self.inlet.stop_waiting()
+            self._connection.sender.flush_soon()
+        else:
+            self.reset(code)
+
+    def reset_if_cut(self) -> None:
+        """Nobody waits for the rest of what was sent any longer."""
+        if self._cut is not None:
+            self.reset(self._cut)
 
     def answer_refusal(self, refusal: PeerError, *, with_body: bool) -> None:
         """The server's own answer, which needs nothing of the request's body."""
@@ -230,6 +245,8 @@ class Http2Stream:
                 self._note_drained()
             if self.response.ends:
                 self._finish()
+            else:
+                self.reset_if_cut()
 
     def _note_drained(self) -> None:
         if self.congested and self._congestion is not None:

@@ -119,12 +119,14 @@ class Http2Streams:
                 stream.answer.drain()
 
     def on_client_left(self) -> None:
-        """It has finished sending. What has left is not lost."""
+        """It has finished sending. It may take what waits for the network; what waits for a window has been reset."""
         for stream in tuple(self._open.values()):
-            if stream.unsent:
-                stream.on_lost()
-            else:
-                stream.on_left()
+            stream.on_left()
+
+    def reset_cut(self) -> None:
+        """Those whose answers have no end, whether all that was sent of them has left or not."""
+        for stream in self:
+            stream.reset_if_cut()
 
     def lose(self) -> None:
         """Whatever their applications do, no answer leaves any more, and those that wait need not begin."""
