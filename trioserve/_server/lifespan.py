@@ -54,10 +54,9 @@ class Lifespan:
             "state": {},
             "extensions": extensions,
         }
-        self._received_startup = False
+        self._received: Literal["", "startup", "shutdown"] = ""  # the last event that the application has
         self._started = anyio.Event()
         self._shutdown_requested = anyio.Event()
-        self._shutdown_sent = False
         self._shutdown_finished = anyio.Event()
         self.state: dict[str, Any] | None = None
         self.context = contextvars.copy_context()
@@ -136,7 +135,7 @@ class Lifespan:
     def _on_error(self, exc: BaseException) -> None:
         if self.failure is not None or self.shutdown_failed:
             pass  # the application has said that it failed, and then it raised as well: one report is enough
-        elif self._shutdown_sent:
+        elif self._received == "shutdown":
             complain(log, "The application's lifespan failed during shutdown", exc_info=exc)
             self.shutdown_failed = True
         elif self._started.is_set():
@@ -154,7 +153,7 @@ class Lifespan:
 
     def _says_no_lifespan(self, exc: BaseException) -> bool:
         """It never asked for an event, or it took the start-up for a request."""
-        return isinstance(exc, _TakenForRequest) or (isinstance(exc, Exception) and not self._received_startup)
+        return isinstance(exc, _TakenForRequest) or (isinstance(exc, Exception) and not self._received)
 
     def _advise(self, hint: str | None) -> None:
         """Once: frameworks send what failed as a text, and then raise it as well."""
@@ -163,11 +162,11 @@ class Lifespan:
             complain(log, hint)
 
     async def _receive(self) -> Message:
-        if not self._received_startup:
-            self._received_startup = True
+        if not self._received:
+            self._received = "startup"
             return {"type": "lifespan.startup"}
         await self._shutdown_requested.wait()
-        self._shutdown_sent = True
+        self._received = "shutdown"
         return {"type": "lifespan.shutdown"}
 
     async def _send(self, message: Message) -> None:
@@ -184,9 +183,9 @@ class Lifespan:
             self.failure = StartupFailed(f"the application failed to start: {_in_one_line(text)}")
             self._advise(backend_hint_in_words(text, self._backend))
             self._started.set()  # it may go on, even wait for a shutdown, and is then cancelled
-        elif kind == "lifespan.shutdown.complete" and self._shutdown_sent:
+        elif kind == "lifespan.shutdown.complete" and self._received == "shutdown":
             self._shutdown_finished.set()
-        elif kind == "lifespan.shutdown.failed" and self._shutdown_sent:
+        elif kind == "lifespan.shutdown.failed" and self._received == "shutdown":
             text = str(message.get("message", ""))
             complain(log, "The application failed to shut down: %s", text)
             self._advise(backend_hint_in_words(text, self._backend))

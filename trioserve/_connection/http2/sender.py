@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Final, Protocol
 
+from trioserve._asgi.http2_response import Http2Response
 from trioserve._connection.patience import Patience
 from trioserve._protocol.http2.codec import Http2Codec
 from trioserve._protocol.http2.frames import whole_frames
@@ -26,7 +27,7 @@ class Waiting(Protocol):
 
 
 class Sender:
-    """Moves bytes from the engine to the network; it is the observer of the stream below.
+    """Moves responses into the engine, and bytes from there to the network; it is the observer of the stream below.
 
     Attributes:
         collects: a turn of the connection is in progress, and its end will flush.
@@ -53,13 +54,36 @@ class Sender:
         self.collects = False
         self.sent_bytes = 0  # so far: a sign of the client's progress
 
-    def has_queued(self, stream: Waiting, size: int) -> None:
-        """The engine has something new to send, ``size`` bytes on ``stream``, which is told what becomes of them."""
-        self._waiting[stream.id] = stream
-        if size >= AT_ONCE_BYTES:
+    def send(self, stream: Waiting, response: Http2Response, data: bytes) -> None:
+        """Queue ``data``, and around it what ``response`` has to say. The stream is told what becomes of it."""
+        engine, stream_id = self._codec.engine, stream.id
+        if response.hints is not None:
+            for hint in response.hints:
+                engine.send_informational_response(stream_id, hint)
+            response.hints = None
+        ends_with_data = response.ends and not response.trailers
+        head = response.response_head
+        if head is not None:
+            response.response_head = None
+            engine.send_response(stream_id, head, end_stream=ends_with_data and not data)
+        if data:
+            engine.send_data(stream_id, data, end_stream=ends_with_data)
+        elif ends_with_data and head is None:
+            engine.end_stream(stream_id)
+        if response.trailers:
+            engine.send_trailers(stream_id, response.trailers)
+        self._waiting[stream_id] = stream
+        if len(data) >= AT_ONCE_BYTES:
             self.flush()
         else:
             self.flush_soon()
+
+    def end(self, stream: Waiting, response: Http2Response) -> None:
+        """Nothing follows."""
+        response.ends = True
+        self._codec.engine.end_stream(stream.id)
+        self._waiting[stream.id] = stream
+        self.flush_soon()
 
     def flush_soon(self) -> None:
         """Send it with what others of this turn have to say."""

@@ -75,7 +75,7 @@ class Http2Stream:
     """
 
     __slots__ = (
-        "_congestion", "_connection", "_cut", "_end_waits", "_has_slot", "_is_cancelled", "_task", "_watch", "answer",
+        "_congestion", "_connection", "_end_waits", "_has_slot", "_is_cancelled", "_task", "_watch", "answer",
         "congested", "id", "inlet", "is_running", "lost", "response", "skips_body",
     )  # fmt: skip
 
@@ -94,7 +94,6 @@ class Http2Stream:
         self.skips_body = False
         self._has_slot = False  # in the turnstile
         self._is_cancelled = False
-        self._cut: int | None = None  # the answer has no end: a reset with this code follows what was sent of it
         self._congestion: Congestion | None = None  # once the client has let it wait
         self._end_waits: WaitingTasks | None = None  # made when somebody waits for it
         self._watch: TaskFunction | None = None  # ends a request without a client
@@ -146,23 +145,22 @@ class Http2Stream:
         if answer.refusal is not None and answer.unanswered:
             self.answer_refusal(answer.refusal, with_body=answer.head.method != "HEAD")
         elif not answer.complete:
-            self._cut_short(CANCEL if self._is_cancelled else INTERNAL_ERROR)
+            self._cut_short()
         elif not self.response.ends:  # a tunnel, or only the application's last message was missing
             self.send_eof()
 
-    def _cut_short(self, code: int) -> None:
+    def _cut_short(self) -> None:
         """What was sent arrives first: a reset drops what waits for a window, or for the network."""
         if self.unsent:
-            self._cut = code
             self.inlet.stop_waiting()
             self._connection.sender.flush_soon()
         else:
-            self.reset(code)
+            self.reset_if_cut()
 
     def reset_if_cut(self) -> None:
-        """Nobody waits for the rest of what was sent any longer."""
-        if self._cut is not None:
-            self.reset(self._cut)
+        """Reset a stream whose application has ended before its answer was complete."""
+        if not self.is_running and not self.response.ends:
+            self.reset(CANCEL if self._is_cancelled else INTERNAL_ERROR)
 
     def answer_refusal(self, refusal: PeerError, *, with_body: bool) -> None:
         """The server's own answer, which needs nothing of the request's body."""
@@ -197,25 +195,8 @@ class Http2Stream:
 
     def send_nowait(self, data: bytes) -> None:
         """``data``, and before and after it what the response has to say."""
-        if self.lost:
-            return
-        engine, response = self._connection.codec.engine, self.response
-        if response.hints is not None:
-            for hint in response.hints:
-                engine.send_informational_response(self.id, hint)
-            response.hints = None
-        ends_with_data = response.ends and not response.trailers
-        head = response.response_head
-        if head is not None:
-            response.response_head = None
-            engine.send_response(self.id, head, end_stream=ends_with_data and not data)
-        if data:
-            engine.send_data(self.id, data, end_stream=ends_with_data)
-        elif ends_with_data and head is None:
-            engine.end_stream(self.id)
-        if response.trailers:
-            engine.send_trailers(self.id, response.trailers)
-        self._connection.sender.has_queued(self, len(data))
+        if not self.lost:
+            self._connection.sender.send(self, self.response, data)
 
     def send_pieces_nowait(self, pieces: Sequence[bytes], size: int) -> None:
         self.send_nowait(b"".join(pieces))
@@ -223,9 +204,7 @@ class Http2Stream:
     def send_eof(self) -> None:
         """Nothing follows."""
         if not self.lost and not self.response.ends:
-            self.response.ends = True
-            self._connection.codec.engine.end_stream(self.id)
-            self._connection.sender.has_queued(self, 0)
+            self._connection.sender.end(self, self.response)
 
     def uncork(self) -> None:
         self._connection.sender.flush()
