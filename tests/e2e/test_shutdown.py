@@ -194,7 +194,7 @@ def test_shutdown_delay(loop: Flavour) -> None:
         server.stderr.wait_for("Accepting connections for 60 s more")
         for _ in range(3):
             assert fetch(server.address, "/hello").status == 200
-        server.send_signal(signal.SIGTERM)      # who does not want to wait any longer
+        server.insist(signal.SIGTERM)  # who does not want to wait any longer
         judge(server)
 
 

@@ -122,7 +122,7 @@ def test_with_a_delay_the_file_of_a_unix_socket_stays(backend: Flavour, tmp_path
         server.send_signal(signal.SIGTERM)
         server.stderr.wait_for("Accepting connections for 60 s more", times=2)
         assert Curl("--unix-socket", path, "http://a/late").json()["path"] == "/late"
-        server.send_signal(signal.SIGTERM)
+        server.insist(signal.SIGTERM)
         server.judge_end()
         assert not path.exists()
 
@@ -242,7 +242,7 @@ def test_a_busy_worker_is_left_alone(backend: Flavour) -> None:
             assert fetch(server.address, "/hello").status == 200
         server.send_signal(signal.SIGTERM)
         server.stderr.wait_for("Shutting down", times=3)
-        server.send_signal(signal.SIGTERM)
+        server.insist(signal.SIGTERM)
         server.judge_end()
 
 
