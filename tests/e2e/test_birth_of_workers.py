@@ -2,9 +2,11 @@
 
 import sys
 from pathlib import Path
+from zipfile import ZipFile
 
 import pytest
 
+import trioserve
 from tests.helpers.raw_http import fetch
 from tests.helpers.server_process import APPS, STRICT, Flavour, ServerProcess, running
 from tests.helpers.worker_processes import worker_pids
@@ -25,6 +27,21 @@ def test_modules_beside_the_application_take_the_place_of_nothing(
     with running([*command, *loop.options, *options]) as server:
         if "--workers" in options:  # one that is still starting when the server stops would be killed, with an error
             server.stderr.wait_for("workers are ready")
+        assert fetch(server.address, "/").status == 200
+
+
+@OPTIONS
+def test_a_program_in_a_zip_file(loop: Flavour, tmp_path: Path, options: list[str]) -> None:
+    program = tmp_path / "program.pyz"
+    package = Path(trioserve.__file__).parent
+    with ZipFile(program, "w") as file:
+        for source in package.rglob("*.py"):
+            file.write(source, source.relative_to(package.parent))
+        file.write(APPS / "origin.py", "zipped_site.py")
+        file.writestr("__main__.py", "from trioserve.cli import main\nmain()\n")
+    with running([*STRICT, program, "zipped_site:app", "--port", "0", *loop.options, *options]) as server:
+        if "--workers" in options:
+            server.stderr.wait_for("2 workers are ready")
         assert fetch(server.address, "/").status == 200
 
 

@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping
@@ -19,6 +20,7 @@ import pytest
 
 import trioserve
 from tests.helpers.server_process import LOOPS, Flavour
+from trioserve._supervisor.signals import ECHO_SECONDS
 
 ROOT = Path(trioserve.__file__).parents[1]
 
@@ -142,6 +144,7 @@ def test_a_second_signal_ends_what_is_in_progress(tmp_path: Path, backend: str) 
             running.wait_for_output("stuck")
             running.signal(signal.SIGTERM)
             running.wait_for_log("Shutting down")
+            time.sleep(2 * ECHO_SECONDS)
             running.signal(signal.SIGTERM)
             assert running.end() == (0, "closed\n")
             assert client.wait(timeout=30) != 0

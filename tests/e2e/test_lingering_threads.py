@@ -60,7 +60,7 @@ def test_a_second_signal_ends_such_a_request(loop: Flavour) -> None:
             fetch(server.address, "/thread")
             server.send_signal(signal.SIGTERM)
             server.stderr.wait_for("Shutting down")
-            server.send_signal(signal.SIGTERM)
+            server.insist(signal.SIGTERM)
             assert server.wait_exit() == 1
         server.stderr.wait_for("The process ends without waiting any longer for ")
 

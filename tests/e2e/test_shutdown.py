@@ -162,7 +162,7 @@ def test_a_second_signal_forces(server: ServerProcess, number: signal.Signals) -
         server.stderr.wait_for("/hang hanging")
         server.send_signal(number)
         server.stderr.wait_for("Shutting down")
-        server.send_signal(number)
+        server.insist(number)
         server.stderr.wait_for(f"{number.name} again")
         assert client.is_closed()
         judge(server, number)
@@ -175,7 +175,7 @@ def test_the_other_signal_forces_too(server: ServerProcess) -> None:
         server.stderr.wait_for("/hang hanging")
         server.send_signal(signal.SIGINT)
         server.stderr.wait_for("Shutting down")
-        server.send_signal(signal.SIGTERM)
+        server.insist(signal.SIGTERM)
         judge(server, signal.SIGINT)
 
 
@@ -194,7 +194,7 @@ def test_shutdown_delay(loop: Flavour) -> None:
         server.stderr.wait_for("Accepting connections for 60 s more")
         for _ in range(3):
             assert fetch(server.address, "/hello").status == 200
-        server.send_signal(signal.SIGTERM)      # who does not want to wait any longer
+        server.insist(signal.SIGTERM)  # who does not want to wait any longer
         judge(server)
 
 

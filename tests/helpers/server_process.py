@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Final
 
+from trioserve._supervisor.signals import ECHO_SECONDS
+
 __all__ = [
     "APPS", "EVERY_FLAVOUR", "FLAVOURS", "GENERATORS_LEFT_BEHIND", "LOOPS", "STRICT", "WAIT_SECONDS",
     "Flavour", "Output", "ServerProcess", "check_log", "running", "serve", "wait_until",
@@ -211,6 +213,11 @@ class ServerProcess:
 
     def send_signal(self, number: signal.Signals) -> None:
         self._process.send_signal(number)
+
+    def insist(self, number: signal.Signals) -> None:
+        """The same once more, and not so soon that it would be an echo."""
+        time.sleep(2 * ECHO_SECONDS)
+        self.send_signal(number)
 
     def wait_exit(self, seconds: float = WAIT_SECONDS) -> int:
         """The exit code. A server that does not end is made to show where it stands, and fails the test."""

@@ -153,6 +153,14 @@ def test_what_stops_the_server_is_raised_as_it_is(stand_in: type[StandInServer],
         trioserve.run(app, backend=backend)
 
 
+@pytest.mark.anyio
+@pytest.mark.parametrize("backend", ["trio", "asyncio"])
+async def test_where_an_event_loop_runs_there_is_advice(backend: str) -> None:
+    """As in a notebook."""
+    with pytest.raises(RuntimeError, match=r"await trioserve\.serve\(app, \.\.\.\) there"):
+        trioserve.run("nobody:imports_it", backend=backend)
+
+
 def test_an_unknown_option() -> None:
     with pytest.raises(ConfigError, match="no such option; did you mean 'port'"):
         trioserve.run(app, prot=1)

@@ -12,6 +12,7 @@ import anyio
 import pytest
 
 from trioserve._supervisor.signals import (
+    ECHO_SECONDS,
     STOP_SIGNALS,
     EarlySignal,
     heard_during_import,
@@ -54,6 +55,11 @@ class RecordingServer:
         self.asked.append(what)
         self.was_asked.set()
 
+    async def after_again(self, number: signal.Signals) -> list[str]:
+        """The same, and not so soon that it would be an echo."""
+        await anyio.sleep(2 * ECHO_SECONDS)
+        return await self.after(number)
+
     async def after(self, number: signal.Signals) -> list[str]:
         """Everything it was asked for once ``number`` has arrived."""
         self.was_asked = anyio.Event()
@@ -73,10 +79,43 @@ async def test_the_first_signal_asks_and_later_ones_force(
     async with anyio.create_task_group() as listening:
         await listening.start(obey_signals, server)
         assert await server.after(first) == [first.name]
-        assert await server.after(second) == [first.name, "forced"]
-        assert await server.after(second) == [first.name, "forced", "forced"]
+        assert await server.after_again(second) == [first.name, "forced"]
+        assert await server.after_again(second) == [first.name, "forced", "forced"]
         listening.cancel_scope.cancel()
     assert f"{second.name} again" in caplog.text
+
+
+@pytest.mark.parametrize("echo", STOP_SIGNALS)
+async def test_an_order_that_comes_twice_is_one(echo: signal.Signals) -> None:
+    """``timeout`` sends SIGTERM to its child and to its group; others pass on what the terminal sends to all."""
+    server = RecordingServer()
+    async with anyio.create_task_group() as listening:
+        await listening.start(obey_signals, server)
+        assert await server.after(signal.SIGINT) == ["SIGINT"]
+        signal.raise_signal(echo)
+        assert await server.after_again(signal.SIGTERM) == ["SIGINT", "forced"]
+        signal.raise_signal(echo)
+        assert await server.after_again(signal.SIGTERM) == ["SIGINT", "forced", "forced"]
+        listening.cancel_scope.cancel()
+
+
+async def test_an_echo_may_come_when_the_server_has_stopped() -> None:
+    hurried: list[int] = []
+    before = {number: signal.getsignal(number) for number in STOP_SIGNALS}
+    server = RecordingServer()
+    try:
+        async with anyio.create_task_group() as listening:
+            await listening.start(partial(obey_signals, server, afterwards=lambda number, _: hurried.append(number)))
+            await server.after(signal.SIGTERM)
+            listening.cancel_scope.cancel()
+        signal.raise_signal(signal.SIGTERM)
+        assert hurried == []
+        await anyio.sleep(2 * ECHO_SECONDS)
+        signal.raise_signal(signal.SIGTERM)
+        assert hurried == [signal.SIGTERM]
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 async def test_a_log_filter_that_raises_does_not_come_between(capsys: pytest.CaptureFixture[str]) -> None:
@@ -90,7 +129,7 @@ async def test_a_log_filter_that_raises_does_not_come_between(capsys: pytest.Cap
         async with anyio.create_task_group() as listening:
             await listening.start(obey_signals, server)
             await server.after(signal.SIGTERM)
-            assert await server.after(signal.SIGTERM) == ["SIGTERM", "forced"]
+            assert await server.after_again(signal.SIGTERM) == ["SIGTERM", "forced"]
             listening.cancel_scope.cancel()
     finally:
         log.removeFilter(refuse)
@@ -116,7 +155,7 @@ async def test_a_hang_up_that_stops_may_come_more_than_once() -> None:
         await listening.start(obey_signals, server, (*STOP_SIGNALS, signal.SIGHUP))
         assert await server.after(signal.SIGHUP) == ["SIGHUP"]
         signal.raise_signal(signal.SIGHUP)
-        assert await server.after(signal.SIGTERM) == ["SIGHUP", "forced"]
+        assert await server.after_again(signal.SIGTERM) == ["SIGHUP", "forced"]
         listening.cancel_scope.cancel()
 
 
@@ -159,6 +198,7 @@ async def test_what_signals_do_when_the_process_is_about_to_end() -> None:
             listening.cancel_scope.cancel()
         for number in numbers:
             signal.raise_signal(number)
+            await anyio.sleep(2 * ECHO_SECONDS)
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

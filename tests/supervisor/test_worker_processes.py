@@ -122,7 +122,7 @@ def test_with_a_delay_the_file_of_a_unix_socket_stays(backend: Flavour, tmp_path
         server.send_signal(signal.SIGTERM)
         server.stderr.wait_for("Accepting connections for 60 s more", times=2)
         assert Curl("--unix-socket", path, "http://a/late").json()["path"] == "/late"
-        server.send_signal(signal.SIGTERM)
+        server.insist(signal.SIGTERM)
         server.judge_end()
         assert not path.exists()
 
@@ -134,7 +134,7 @@ def test_a_second_signal_does_not_wait(backend: Flavour, number: signal.Signals)
         server.stderr.wait_for("/hang hanging")
         server.send_signal(number)
         server.stderr.wait_for("Shutting down", times=3)
-        server.send_signal(number)
+        server.insist(number)
         server.judge_end()
         assert server.stderr.lines_with("shutdown-deadline: ended GET /hang")
         assert len(server.stderr.lines_with("probe: lifespan ended")) == 2
@@ -147,7 +147,7 @@ def test_a_second_signal_does_not_wait_for_a_wedged_worker(backend: Flavour) -> 
         server.stderr.wait_for("/wedge wedged")
         server.send_signal(signal.SIGTERM)
         server.stderr.wait_for("Shutting down (SIGTERM)", times=2)      # the supervisor, and the worker that can
-        server.send_signal(signal.SIGTERM)
+        server.insist(signal.SIGTERM)
         server.judge_end(errors_expected=True)
         assert server.stderr.lines_with("is killed: it did not stop in time")
         assert server.stderr.lines_with("in wedge")
@@ -159,9 +159,9 @@ def test_a_third_signal_kills(backend: Flavour) -> None:
         server.stderr.wait_for("/wedge wedged")
         server.send_signal(signal.SIGTERM)
         server.stderr.wait_for("Shutting down (SIGTERM)", times=2)      # the supervisor, and the worker that can
-        server.send_signal(signal.SIGTERM)
+        server.insist(signal.SIGTERM)
         server.stderr.wait_for("SIGTERM again")
-        server.send_signal(signal.SIGTERM)
+        server.insist(signal.SIGTERM)
         server.judge_end(errors_expected=True)
 
 
@@ -242,7 +242,7 @@ def test_a_busy_worker_is_left_alone(backend: Flavour) -> None:
             assert fetch(server.address, "/hello").status == 200
         server.send_signal(signal.SIGTERM)
         server.stderr.wait_for("Shutting down", times=3)
-        server.send_signal(signal.SIGTERM)
+        server.insist(signal.SIGTERM)
         server.judge_end()
 
 

@@ -17,6 +17,7 @@ from trioserve._streams.interface import (
     WaitingTasks,
 )
 from trioserve._streams.running import (
+    is_in_event_loop,
     look_at_tasks,
     open_network,
     running_backend,
@@ -66,6 +67,7 @@ __all__ = [
     "TlsListener",
     "WaitingTasks",
     "hang_up",
+    "is_in_event_loop",
     "is_tls",
     "look_at_tasks",
     "open_network",

@@ -11,12 +11,23 @@ from trioserve._streams.interface import CancellableNursery, Network
 from trioserve._streams.task_views import TaskViews
 from trioserve._streams.task_watch import TaskListener, TaskWatch
 
-__all__ = ["look_at_tasks", "open_network", "running_backend", "tasks_are_in_nurseries", "watch_tasks"]
+__all__ = [
+    "is_in_event_loop", "look_at_tasks", "open_network", "running_backend", "tasks_are_in_nurseries", "watch_tasks",
+]
 
 
 def running_backend() -> str:
     """``"trio"`` or ``"asyncio"``."""
     return sniffio.current_async_library()
+
+
+def is_in_event_loop() -> bool:
+    """The caller is called by a task: an event loop runs in this thread already."""
+    try:
+        sniffio.current_async_library()
+    except sniffio.AsyncLibraryNotFoundError:
+        return False
+    return True
 
 
 def open_network() -> Network:

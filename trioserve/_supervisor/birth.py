@@ -1,7 +1,7 @@
 """How a process comes to be a worker: what the supervisor says by the command line and the environment, and hears.
 
 A frozen program has no interpreter that could run a file: there the whole program is started again, and becomes a
-worker when it comes to serve.
+worker when it comes to serve. In a zip file, such as one of ``zipapp``, there is no file that it could run.
 """
 
 import os
@@ -13,6 +13,9 @@ __all__ = ["be_born", "call_of_worker", "is_worker", "shall_be_worker"]
 
 _PROGRAM: Final = Path(__file__).with_name("worker_program.py")
 _VARIABLE: Final = "_TRIOSERVE_WORKER"  # the descriptor of the link, then the supervisor's path of modules, a line each
+_FROM_ZIP: Final = (
+    "import os, sys; sys.path[:] = os.environ[sys.argv[1]].split('\\n')[1:]; "
+    "from trioserve._supervisor.worker_program import begin; begin()")
 _is_worker = False
 
 
@@ -21,7 +24,8 @@ def call_of_worker(link: int, interpreter_flags: list[str]) -> tuple[list[str], 
     environment = {_VARIABLE: "\n".join([str(link), *sys.path])}
     if getattr(sys, "frozen", False):
         return [sys.executable, *sys.argv[1:]], environment
-    return [sys.executable, *interpreter_flags, str(_PROGRAM), _VARIABLE], environment
+    program = [str(_PROGRAM)] if _PROGRAM.is_file() else ["-c", _FROM_ZIP]
+    return [sys.executable, *interpreter_flags, *program, _VARIABLE], environment
 
 
 def shall_be_worker() -> bool:

@@ -12,13 +12,14 @@ import sys
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 from contextlib import nullcontext
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import anyio
 
 from trioserve._config import Config
 from trioserve._errors import ConfigError, TrioserveError
 from trioserve._server import Server, check
+from trioserve._streams import is_in_event_loop
 from trioserve._supervisor.activation import activated_sockets
 from trioserve._supervisor.attended import attended
 from trioserve._supervisor.birth import is_worker, shall_be_worker
@@ -53,6 +54,10 @@ if TYPE_CHECKING:
 
 __all__ = ["check_command", "run", "run_command"]
 
+IN_EVENT_LOOP: Final = (
+    "trioserve.run() starts an event loop, and one runs in this thread already: await trioserve.serve(app, ...) there, "
+    "or use trioserve.testing.serve_in_thread(app, ...)")
+
 log = logging.getLogger("trioserve")
 
 
@@ -75,7 +80,10 @@ def run(app: AnyApp | str, *, ssl_context: ssl.SSLContext | None = None, **optio
         StartupFailed: the application's lifespan failed.
         LifespanDied: the application's lifespan died later.
         TaskCrashed: a background task of the application's raised an exception.
+        RuntimeError: an event loop runs in this thread already, as in a notebook.
     """
+    if is_in_event_loop():
+        raise RuntimeError(IN_EVENT_LOOP)
     config = Config.from_options(options)
     if config.log_config is not None or not logging.getLogger("trioserve").handlers:
         set_up_logging(config)

@@ -1,5 +1,8 @@
 """Signals become calls: the first SIGINT or SIGTERM asks for a graceful shutdown, each later one forces it.
 
+One order may arrive as several signals: what runs the server passes on what the terminal has sent to all, and
+``timeout`` sends SIGTERM to its child and then to the whole group.
+
 At SIGHUP a single process reads its certificate files again, or stops if it has none; a supervisor replaces its
 workers.
 
@@ -8,9 +11,11 @@ and that program's signals are its own.
 """
 
 import logging
+import math
 import os
 import signal
 import sys
+import time
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from types import MappingProxyType
@@ -24,11 +29,12 @@ from trioserve._server import SETTLE_SECONDS
 from trioserve._supervisor.forks import Handler, Substitute, forget_in_forks, restore_in_forks, substituted
 
 __all__ = [
-    "INTERRUPTED", "NO_OTHERS", "STOP_SIGNALS", "USER_SIGNALS", "EarlySignal", "Stoppable", "deaf_to",
+    "ECHO_SECONDS", "INTERRUPTED", "NO_OTHERS", "STOP_SIGNALS", "USER_SIGNALS", "EarlySignal", "Stoppable", "deaf_to",
     "heard_during_import", "held_back", "how_to_stop", "is_free", "obey_signals", "survived",
 ]
 
 STOP_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
+ECHO_SECONDS: Final = 0.1  # within them a signal is the last one once more; nobody decides anew so fast
 if sys.platform == "win32":
     USER_SIGNALS: Final[tuple[signal.Signals, ...]] = ()
 else:
@@ -63,9 +69,10 @@ async def obey_signals(
     others do nothing.
     """
     numbers = (*stop_signals, *others)
+    orders = _Orders()
     with ExitStack() as installed:
         try:
-            received = installed.enter_context(_received(numbers, afterwards))
+            received = installed.enter_context(_received(numbers, orders.heard_by(afterwards)))
         except NotImplementedError:
             # asyncio on Windows has no signal handlers. Ctrl-C cancels its main task there, and a server that is
             # cancelled stops gracefully.
@@ -77,6 +84,8 @@ async def obey_signals(
             name = signal.Signals(number).name
             if number in others:
                 others[number]()
+            elif not orders.is_new():
+                continue
             elif first:
                 # A person who presses Ctrl-C waits for the prompt; nobody waits for another signal.
                 server.request_shutdown(name, settle=0.0 if number == signal.SIGINT else SETTLE_SECONDS)
@@ -85,6 +94,27 @@ async def obey_signals(
                 complain(
                     log, "%s again: requests in progress are not waited for any longer", name, level=logging.WARNING)
                 server.force_shutdown()
+
+
+class _Orders:
+    """Tells an order from its echoes."""
+
+    def __init__(self) -> None:
+        self._last = -math.inf  # when one was given, by time.monotonic()
+
+    def is_new(self) -> bool:
+        """A signal to stop has just arrived: it is one more order."""
+        now = time.monotonic()
+        is_new = now - self._last >= ECHO_SECONDS
+        if is_new:
+            self._last = now
+        return is_new
+
+    def heard_by(self, handler: Handler) -> Handler:
+        """``handler``, which is a function, if any, for new orders only."""
+        if not callable(handler):
+            return handler
+        return lambda number, frame: handler(number, frame) if self.is_new() else None
 
 
 @contextmanager

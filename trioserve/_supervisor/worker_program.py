@@ -8,7 +8,7 @@ import os
 import sys
 
 
-def _become_worker() -> None:
+def begin() -> None:
     sys.path[:] = os.environ[sys.argv[1]].split("\n")[1:]  # the supervisor's, and not this file's directory
     from trioserve._imports import import_for_good
 
@@ -19,4 +19,4 @@ def _become_worker() -> None:
 
 
 if __name__ == "__main__":
-    _become_worker()
+    begin()
