@@ -126,11 +126,6 @@ async def test_nothing_is_left_of_a_stream(app: App, body: bytes, options: dict[
 # -- HTTP/2 ----------------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture(params=["ngh2", "h2"])
-def http2_options(request: pytest.FixtureRequest) -> dict[str, Any]:
-    return {"http2": True, "http2_engine": request.param}
-
-
 @pytest.mark.parametrize("app", [hello, take_body, stream, go_on, do_nothing])
 @pytest.mark.usefixtures("no_collector")
 async def test_nothing_is_left_of_a_request_that_was_reset(app: App, http2_options: dict[str, Any]) -> None:

@@ -2,9 +2,11 @@
 
 from collections.abc import Iterable
 
+import anyio
+
 from trioserve._types import Receive, Scope, Send
 
-__all__ = ["echo", "hello", "ignore", "part", "read_body", "reply", "start"]
+__all__ = ["echo", "hello", "ignore", "part", "read_body", "reply", "start", "wait_for_ever"]
 
 
 async def start(send: Send, status: int = 200, headers: Iterable[tuple[bytes, bytes]] = ()) -> None:
@@ -45,3 +47,8 @@ async def echo(scope: Scope, receive: Receive, send: Send) -> None:
 
 async def ignore(scope: Scope, receive: Receive, send: Send) -> None:
     """Returns without a response."""
+
+
+async def wait_for_ever(scope: Scope, receive: Receive, send: Send) -> None:
+    """Never answers."""
+    await anyio.sleep_forever()

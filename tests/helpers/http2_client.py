@@ -77,9 +77,13 @@ class Http2Client:
         if not data:
             self.has_ended = True
             return
+        self.hear(data)
+        await self.say()
+
+    def hear(self, data: bytes) -> None:
+        """Note what the server has said, and say nothing to it."""
         for event in self.h2.receive_data(data):
             self._note(event)
-        await self.say()
 
     def _note(self, event: h2.events.Event) -> None:
         if isinstance(event, h2.events.ConnectionTerminated):

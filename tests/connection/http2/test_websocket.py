@@ -16,9 +16,9 @@ from trioserve.testing import seconds_passed, settled
 VERSION = [(b"sec-websocket-version", b"13")]
 
 
-@pytest.fixture(params=["ngh2", "h2"])
-def options(request: pytest.FixtureRequest) -> dict[str, Any]:
-    return {"http2": True, "http2_engine": request.param, "ws_per_message_deflate": False}
+@pytest.fixture
+def options(options: dict[str, Any]) -> dict[str, Any]:
+    return options | {"ws_per_message_deflate": False}
 
 
 async def shake_hands(client: Http2Client, *more: tuple[bytes, bytes]) -> int:

@@ -11,12 +11,11 @@ from hpack import Encoder
 
 from tests.helpers.apps import echo, hello, part, reply
 from tests.helpers.http2_client import Answer, Http2Client, http2_client
+from tests.helpers.http2_numbers import ENHANCE_YOUR_CALM, HEADER_TABLE_SIZE, PROTOCOL_ERROR
 from tests.helpers.serving import Site, serving
 from trioserve._types import Receive, Scope, Send
 from trioserve.testing import settled
 
-HEADER_TABLE_SIZE = 1
-PROTOCOL_ERROR, ENHANCE_YOUR_CALM = 1, 11
 UNREAD = [(b"x", b"~" * 70_000)]
 BOMB = [(b"x-bomb", b"a" * 4000)] * 64  # one byte each but for the first, because it is in the table
 
@@ -33,11 +32,6 @@ async def plain_client(site: Site, settings: dict[int, int] | None = None) -> As
     async with http2_client(site, settings) as client:
         client.h2.encoder = PlainEncoder()
         yield client
-
-
-@pytest.fixture(params=["ngh2", "h2"])
-def options(request: pytest.FixtureRequest) -> dict[str, Any]:
-    return {"http2": True, "http2_engine": request.param}
 
 
 @pytest.mark.parametrize("table_bytes", [0, 100, 65_536])

@@ -4,23 +4,17 @@ from pathlib import Path
 from typing import Any
 
 import anyio
-import pytest
 
 from tests.helpers.apps import reply, start
 from tests.helpers.http2_client import Http2Client, http2_client
+from tests.helpers.http2_numbers import INITIAL_WINDOW_SIZE
 from tests.helpers.serving import serving
 from trioserve._connection.file_sending import BLOCK_BYTES
 from trioserve._types import Receive, Scope, Send
 
-INITIAL_WINDOW_SIZE = 4
 WINDOW = 20_000
 BODY = bytes(range(250)) * 800      # ten windows
 SLOW = FAST = 50
-
-
-@pytest.fixture(params=["ngh2", "h2"])
-def options(request: pytest.FixtureRequest) -> dict[str, Any]:
-    return {"http2": True, "http2_engine": request.param}
 
 
 async def whole(scope: Scope, receive: Receive, send: Send) -> None:
