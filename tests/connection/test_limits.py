@@ -3,19 +3,13 @@
 import anyio
 import pytest
 
-from tests.helpers.apps import echo, hello, read_body, reply
+from tests.helpers.apps import echo, hello, read_body, reply, sleeper
 from tests.helpers.serving import Site, serving
 from tests.helpers.transcripts import get, ok, post, receive_response, status_of
 from trioserve._connection import Turnstile
 from trioserve._streams.memory import MemoryClient
 from trioserve._types import Receive, Scope, Send
 from trioserve.testing import seconds_passed, settled
-
-
-async def sleeper(scope: Scope, receive: Receive, send: Send) -> None:
-    """Answers ``/3`` after 3 seconds."""
-    await anyio.sleep(float(scope["path"][1:]))
-    await reply(send, scope["path"].encode())
 
 
 async def ask(site: Site, target: str) -> MemoryClient:

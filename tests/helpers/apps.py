@@ -6,7 +6,7 @@ import anyio
 
 from trioserve._types import Receive, Scope, Send
 
-__all__ = ["echo", "hello", "ignore", "part", "read_body", "reply", "start", "wait_for_ever"]
+__all__ = ["echo", "hello", "ignore", "part", "read_body", "reply", "sleeper", "start", "wait_for_ever"]
 
 
 async def start(send: Send, status: int = 200, headers: Iterable[tuple[bytes, bytes]] = ()) -> None:
@@ -47,6 +47,12 @@ async def echo(scope: Scope, receive: Receive, send: Send) -> None:
 
 async def ignore(scope: Scope, receive: Receive, send: Send) -> None:
     """Returns without a response."""
+
+
+async def sleeper(scope: Scope, receive: Receive, send: Send) -> None:
+    """Answers ``/3`` after 3 seconds."""
+    await anyio.sleep(float(scope["path"][1:] or 0))
+    await reply(send, scope["path"].encode())
 
 
 async def wait_for_ever(scope: Scope, receive: Receive, send: Send) -> None:

@@ -5,11 +5,12 @@ import logging
 import anyio
 import pytest
 
+from tests.helpers.apps import sleeper
 from tests.helpers.lifespans import LifespanApp
+from tests.helpers.stopping import Running, running
 from tests.helpers.transcripts import get
-from tests.server.test_shutdown import Running, running, sleeper
 from trioserve._server.waiting import named
-from trioserve.testing import seconds_passed, settled
+from trioserve.testing import seconds_passed
 
 pytestmark = pytest.mark.anyio
 
@@ -25,8 +26,7 @@ def said(caplog: pytest.LogCaptureFixture) -> list[str]:
 
 async def asked_for(site: Running, *paths: str) -> None:
     for path in paths:
-        await site.listener.connect().send_all(get(path))
-        await settled()
+        await site.ask(get(path))
 
 
 async def test_again_and_again_until_the_request_is_answered(caplog: pytest.LogCaptureFixture) -> None:
