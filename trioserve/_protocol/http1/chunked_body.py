@@ -9,6 +9,8 @@ from trioserve._protocol.grammar import TOKEN, check_text
 __all__ = ["ChunkedBody"]
 
 CHUNKS_AT_ONCE: Final = 125  # of one call, 0.1 ms of work: chunks of one byte must not keep others waiting
+SMALL_BYTES: Final = 256  # a chunk that pays to be read together with those that follow
+WINDOW_BYTES: Final = 16 * SMALL_BYTES  # in which these are looked for
 CHUNK_LINE_BYTES: Final = 1024  # the longest chunk-size line; nobody sends extensions, nginx and llhttp bound them too
 CHUNK_OVERHEAD_BYTES: Final = 16 * 1024  # all extensions of one body together (llhttp's and Go's figure)
 TRAILER_BYTES: Final = 8 * 1024  # the trailer section; it is checked, then dropped (ASGI has no request trailers)
@@ -24,6 +26,10 @@ _CHUNK_LINE: Final = re.compile(rb"([0-9A-Fa-f]{1,16})((?:%b)*)" % _EXTENSION)
 # after white space, the end of a quoted string, a character behind a backslash and then that end.
 _COMPLETIONS: Final = (b"", b"a", b";a", b'"', b'a"')
 
+# A client uses the same few sizes again and again. A line that has been read once costs one look-up.
+_sizes: dict[bytes, int] = {}
+_SIZES_AT_MOST: Final = 1024
+
 
 class ChunkedBody:
     """Strict: CRLF only, no white space before the size, extensions and trailers bounded.
@@ -33,7 +39,7 @@ class ChunkedBody:
         pending: the last call gave some bytes and left others that can be taken at once, to bound its work.
     """
 
-    __slots__ = ("_data_left", "_in_trailers", "_limit", "_overhead", "_total", "complete", "pending")
+    __slots__ = ("_are_small", "_data_left", "_in_trailers", "_limit", "_overhead", "_total", "complete", "pending")
 
     def __init__(self, limit: int | None) -> None:
         self.complete = self.pending = False
@@ -41,6 +47,7 @@ class ChunkedBody:
         self._total = 0
         self._overhead = 0
         self._data_left = 0  # of the current chunk, its CRLF included
+        self._are_small = False  # as far as can be told from the last chunk
         self._in_trailers = False
 
     @property
@@ -55,7 +62,7 @@ class ChunkedBody:
             PeerError: the framing is broken (400) or the body is over its limit (413).
         """
         pieces: list[bytes] = []
-        position = chunks = 0
+        position = 0
         self.pending = False
         while not self.complete:
             before = position
@@ -63,15 +70,32 @@ class ChunkedBody:
                 position = self._skip_trailers(buffer, position)
             elif self._data_left:
                 position = self._take_data(buffer, position, pieces)
-            elif chunks < CHUNKS_AT_ONCE:
-                position = self._take_size_line(buffer, position)
-                chunks += 1
-            else:
+            elif len(pieces) >= CHUNKS_AT_ONCE:
                 self.pending = position < len(buffer)
                 break
+            else:
+                if self._are_small:
+                    position = self._take_small_chunks(buffer, position, pieces, CHUNKS_AT_ONCE - len(pieces))
+                if position == before:
+                    position = self._take_size_line(buffer, position)
             if position == before and not self.complete:
                 break  # needs more bytes
         return b"".join(pieces), buffer[position:]  # to copy the rest of a large receive costs a twentieth of the work
+
+    def _take_small_chunks(self, buffer: bytes, position: int, pieces: list[bytes], most: int) -> int:
+        """Past small chunks of which all bytes are here and nothing is unusual: 0.3 us for each, and not 1.1."""
+        lines = buffer[position : position + WINDOW_BYTES].split(b"\r\n", 2 * most)
+        room = WINDOW_BYTES if self._limit is None else self._limit - self._total
+        taken = 0
+        for line, data in zip(lines[:-1:2], lines[1:-1:2], strict=False):  # the last line may be alone
+            size = len(data)
+            if _sizes.get(line) != size or taken + size > room:  # a line end in the data makes it another size
+                break
+            pieces.append(data)
+            taken += size
+            position += len(line) + size + 4
+        self._total += taken
+        return position
 
     def _take_size_line(self, buffer: bytes, position: int) -> int:
         end = buffer.find(b"\r\n", position, position + CHUNK_LINE_BYTES + 2)
@@ -88,8 +112,11 @@ class ChunkedBody:
         self._overhead += len(match[2])
         if self._overhead > CHUNK_OVERHEAD_BYTES:
             raise PeerError(400, "too many chunk extensions")
+        self._are_small = size <= SMALL_BYTES
         if size:
             self._data_left = size + 2
+            if self._are_small and len(_sizes) < _SIZES_AT_MOST and not match[2]:
+                _sizes[match[1]] = size
         else:
             self._in_trailers = True
         return end + 2
