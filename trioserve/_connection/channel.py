@@ -103,8 +103,11 @@ class Owner(Protocol):
     def end_waits(self) -> WaitingTasks:
         """For those who wait until the request has its answer, or the client has left, which wakes them."""
 
-    def on_early_answer(self) -> None:
-        """A part of the answer will be made although the request's body is not here."""
+    def on_early_answer(self, *, reads_on: bool) -> None:
+        """A part of the answer will be made although the request's body is not here.
+
+        With ``reads_on`` the application probably takes what still comes: it answers while it reads.
+        """
 
     def on_answered(self) -> None:
         """The answer is complete: the request counts no longer, whatever its application still does."""

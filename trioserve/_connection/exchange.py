@@ -134,8 +134,8 @@ class Exchange(Answer[ResponseT]):
         if outlet.lost or self._stopped:
             self._stopped = True
             raise ClientDisconnected("the client has gone")
-        if self._body_given != ALL and response.state <= FIRST_BODY and not self._inlet.body_complete:
-            self._owner.on_early_answer()
+        if self._body_given != ALL and response.state == FIRST_BODY and not self._inlet.body_complete:
+            self._note_early_answer(message)
         pieces: list[bytes] = [] if parts is None else parts.pieces
         if (file := response.encode(message, pieces)) is not None:
             await self._send_file(file)
@@ -159,6 +159,14 @@ class Exchange(Answer[ResponseT]):
         elif pieces:  # a hint
             outlet.send_nowait(b"".join(pieces))
             outlet.uncork()
+
+    def _note_early_answer(self, message: Message) -> None:
+        """The head says whether the connection persists. A success in parts may be an answer to what still comes."""
+        try:
+            has_more = bool(message["more_body"])
+        except (KeyError, TypeError):
+            has_more = False
+        self._owner.on_early_answer(reads_on=has_more and self.response.status < 400)
 
     async def _hand_over_part(self, parts: Parts | None, pieces: list[bytes]) -> None:
         """A part of the body leaves before ``send`` returns, and those that follow it at once may collect."""

@@ -243,9 +243,11 @@ class Http1Connection:
     def end_waits(self) -> EndWaits:
         return EndWaits(self.stream)
 
-    def on_early_answer(self) -> None:
-        if self.exchange is not None and isinstance(self._inlet, Http1Inlet) and not self._inlet.leaves_little:
-            self.exchange.response.keep_alive = False  # what is left of the request body would have to be read first
+    def on_early_answer(self, *, reads_on: bool) -> None:
+        if self.exchange is not None and isinstance(self._inlet, Http1Inlet):
+            may_be_read = reads_on and not self._inlet.awaits_continue
+            if not may_be_read and not self._inlet.leaves_little:
+                self.exchange.response.keep_alive = False  # somebody would have to read what is left of the body
 
     def on_answered(self) -> None:
         if self._has_slot and self.ctx.turnstile is not None:

@@ -384,7 +384,7 @@ class Http2Stream:
             self._end_waits = self.ctx.new_waiting_tasks()
         return self._end_waits
 
-    def on_early_answer(self) -> None:
+    def on_early_answer(self, *, reads_on: bool) -> None:
         """Each stream has its own body: nobody has to read past it."""
 
     def on_answered(self) -> None:
