@@ -182,11 +182,41 @@ async def test_a_close_that_is_there_when_the_time_is_over_counts() -> None:
         _, websocket = the_websocket(site)
         assert websocket._frames is not None
         client.stream.send_nowait(close_frame(1000))
-        websocket._frames.on_timeout("close")
+        websocket._frames._closing.on_timeout("close")
         await settled()
         assert websocket.end_reason == ""
         assert await client.receive_rest() == []
         assert site.connections == 0
+
+
+async def says_much(scope: Scope, receive: Receive, send: Send) -> None:
+    """And closes at once: the client has most of it still to take."""
+    await accept(receive, send)
+    for _ in range(3):
+        await send({"type": "websocket.send", "bytes": b"x" * 10_000})
+    await send({"type": "websocket.close", "code": 4000})
+
+
+async def test_the_time_for_an_answer_begins_when_the_client_has_come_to_the_close_frame() -> None:
+    async with serving(says_much, ws_ping_interval=None) as site:
+        client = await open_websocket(site)
+        for _ in range(3):
+            await anyio.sleep(12)  # longer than the answer may take
+            assert await client.receive() == Frame(BINARY, b"x" * 10_000)
+        assert await client.receive_close() == 4000
+        await anyio.sleep(4.9)
+        await client.close(4000)
+        assert await client.receive_rest() == []
+        assert not client.stream.lost
+
+
+async def test_a_client_that_takes_nothing_before_a_close_frame_is_given_up() -> None:
+    async with serving(says_much, timeout_write=None) as site:
+        client = await open_websocket(site)
+        with seconds_passed() as elapsed:
+            await client.stream.wait_disconnected()
+        assert 30 <= elapsed.seconds <= 36  # it may have taken something together with the handshake's answer
+        assert client.stream.lost
 
 
 # -- while the application does not receive ----------------------------------------------------------------------------

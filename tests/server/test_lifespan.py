@@ -433,6 +433,23 @@ async def test_an_error_in_a_shutdown_that_is_cancelled_is_logged(caplog: pytest
     assert "in cleaning up" in caplog.text
 
 
+async def test_a_lifespan_that_loops_cleans_up_once() -> None:
+    cleaned_up: list[str] = []
+
+    async def lifespan(receive: Receive, send: Send) -> None:
+        while True:  # as many write it: nothing ends the loop but the server
+            kind = (await receive())["type"]
+            if kind == "lifespan.shutdown":
+                cleaned_up.append(kind)
+            await send({"type": f"{kind}.complete"})
+
+    with seconds_passed() as elapsed:
+        async with serving(with_lifespan(lifespan), lifespan="on"):
+            pass
+    assert cleaned_up == ["lifespan.shutdown"]
+    assert elapsed.seconds == 0
+
+
 async def test_a_task_that_the_lifespan_left_behind_is_cancelled() -> None:
     ended: list[str] = []
 
@@ -451,7 +468,8 @@ async def test_a_task_that_the_lifespan_left_behind_is_cancelled() -> None:
 
 
 @pytest.mark.parametrize("messages", [
-    [{"type": "lifespan.nonsense"}], [STOPPED], [COMPLETE, COMPLETE], [COMPLETE, {"type": "lifespan.startup.failed"}]])
+    [{"type": "lifespan.nonsense"}], [{"kind": "lifespan.startup.complete"}], [None], [STOPPED],
+    [COMPLETE, COMPLETE], [COMPLETE, {"type": "lifespan.startup.failed"}]])
 async def test_nonsense_raises_out_of_send(messages: list[Any]) -> None:  # ASGI core, "Error Handling"
     raised: list[Exception] = []
 

@@ -289,6 +289,19 @@ async def test_a_shutdown_inside_that_does_not_return() -> None:
     assert elapsed.seconds == 0
 
 
+async def test_a_shutdown_inside_without_a_last_word() -> None:
+    async def inside(receive: Receive, send: Send) -> None:
+        await returns_started(receive, send)
+        await receive()
+
+    opened = Opened(with_lifespan(inside))
+    with seconds_passed() as elapsed:
+        async with serving(opened.open, lifespan="on"):
+            pass
+    assert opened.events == ["entered", "left"]
+    assert elapsed.seconds == 0
+
+
 async def test_a_shutdown_inside_that_fails(caplog: pytest.LogCaptureFixture) -> None:
     async def inside(receive: Receive, send: Send) -> None:
         await returns_started(receive, send)

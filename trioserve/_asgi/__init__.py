@@ -1,6 +1,7 @@
 """ASGI's rules: scopes and messages, pure."""
 
 from trioserve._asgi.file_message import FileMessage
+from trioserve._asgi.messages import type_of
 from trioserve._asgi.origin import ProxyHeaders, host_of
 from trioserve._asgi.own_answers import Dated, error_body
 from trioserve._asgi.response import MESSAGE_COST, RUN_BYTES, Response
@@ -28,4 +29,5 @@ __all__ = [
     "error_body",
     "host_of",
     "tls_extension",
+    "type_of",
 ]  # fmt: skip

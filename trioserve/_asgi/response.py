@@ -23,6 +23,7 @@ from trioserve._asgi.fields import (
     says_close,
 )
 from trioserve._asgi.file_message import FILE_TYPES, FileMessage, read_file_message
+from trioserve._asgi.messages import no_message
 from trioserve._asgi.states import BODY, COMPLETE, FILE, FIRST_BODY, START, TRAILERS
 from trioserve._errors import AppError
 from trioserve._protocol.events import RequestHead
@@ -90,7 +91,7 @@ class Response:
         try:
             kind = message["type"]
         except (TypeError, KeyError, IndexError):
-            raise AppError(f"send() takes a dict with a 'type', not {message!r:.100}") from None
+            raise no_message(message) from None
         state = self.state
         if state == START and kind == "http.response.start":
             self.work += MESSAGE_COST

@@ -7,6 +7,7 @@ from enum import IntEnum
 from typing import Final
 
 from trioserve._asgi.fields import DATE, PLAIN, SERVER, Pair, checked_fields, kind_of
+from trioserve._asgi.messages import no_message
 from trioserve._asgi.response import Response
 from trioserve._asgi.states import COMPLETE
 from trioserve._errors import AppError
@@ -69,7 +70,7 @@ class WebSocketSession:
         try:
             kind = message["type"]
         except (TypeError, KeyError, IndexError):
-            raise AppError(f"send() takes a dict with a 'type', not {message!r:.100}") from None
+            raise no_message(message) from None
         state = self.state
         if kind == "websocket.send" and state == OPEN:
             pieces.append(self._frame(message))

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import anyio
 import anyio.abc
 
-from trioserve._asgi import ASGI_VERSION
+from trioserve._asgi import ASGI_VERSION, type_of
 from trioserve._complaints import complain
 from trioserve._config import Config
 from trioserve._connection import Mark, await_point, orders_and_errors
@@ -165,12 +165,14 @@ class Lifespan:
         if not self._received:
             self._received = "startup"
             return {"type": "lifespan.startup"}
+        if self._received == "shutdown":
+            await anyio.sleep_forever()  # an application that loops over its events must not clean up twice
         await self._shutdown_requested.wait()
         self._received = "shutdown"
         return {"type": "lifespan.shutdown"}
 
     async def _send(self, message: Message) -> None:
-        kind = message["type"]
+        kind = type_of(message)
         starting = not self._started.is_set() and self.failure is None
         if kind == "lifespan.startup.complete" and starting:
             self.state = self._scope["state"]

@@ -10,6 +10,7 @@ they are, so one that was cut short does not pass for a whole one (RFC 8446 §6.
 
 import contextlib
 import logging
+import re
 import ssl
 from collections.abc import Callable, Sequence
 from typing import Final
@@ -29,7 +30,9 @@ RECORD_BYTES: Final = 16 * 1024  # plaintext of one record at most (RFC 8446 §5
 ENCRYPT_BYTES: Final = 256 * 1024  # at once: OpenSSL's buffer stays as large as it has ever been
 READ_AHEAD_BYTES: Final = 64 * 1024  # kept for receive_some while somebody watches for the peer to leave
 LINGER_SECONDS: Final = 2.0  # for a client to read why its handshake was refused
-PLAIN_HTTP: Final = "HTTP_REQUEST"  # OpenSSL's reason, for GET, HEAD, POST and PUT
+HTTP_REASONS: Final = ("HTTP_REQUEST", "HTTPS_PROXY_REQUEST")  # OpenSSL's, for the few methods that it knows
+_REQUEST: Final = re.compile(rb"[A-Z]+ (?:[/*]|https?:)")  # the beginning of any other request
+_BEGINNING_BYTES: Final = 32  # are enough to tell
 
 _NO_TLS: Final = b"this port speaks TLS: its addresses begin with https://\n"
 PLAIN_HTTP_ANSWER: Final = (
@@ -98,14 +101,17 @@ class TlsStream:
 
     async def open(self) -> None:
         await self._inner.open()
+        beginning = b""
         try:
             while not self._advance_handshake():
                 if not (data := await self._inner.receive_some()):
                     complain(log, "TLS handshake with %s failed: the client left", self.peer, level=logging.DEBUG)
                     raise ClientDisconnected("the client left during the TLS handshake")
                 self._incoming.write(data)
+                if len(beginning) < _BEGINNING_BYTES:
+                    beginning += data[:_BEGINNING_BYTES]
         except ssl.SSLError as exc:
-            await self._refuse(exc)
+            await self._refuse(exc, beginning)
             raise ClientDisconnected("the TLS handshake failed") from exc
         self._state = OPEN
         self._reading = False
@@ -123,10 +129,12 @@ class TlsStream:
             return False
         return True
 
-    async def _refuse(self, error: ssl.SSLError) -> None:
+    async def _refuse(self, error: ssl.SSLError, beginning: bytes) -> None:
         """Let the client know: bytes of it that nobody has read would make the kernel send a reset instead."""
-        complain(log, "TLS handshake with %s failed: %s", self.peer, _reason(error), level=logging.DEBUG)
-        if error.reason == PLAIN_HTTP:
+        is_plain = error.reason in HTTP_REASONS or _REQUEST.match(beginning) is not None
+        reason = "the client speaks plain HTTP" if is_plain else _reason(error)
+        complain(log, "TLS handshake with %s failed: %s", self.peer, reason, level=logging.DEBUG)
+        if is_plain:
             self._inner.send_nowait(PLAIN_HTTP_ANSWER)  # a person may have typed http:// for https://
         else:
             self._flush()
@@ -358,6 +366,4 @@ def _reason(error: ssl.SSLError) -> str:
     """What went wrong, for a log: OpenSSL's words, without the place in its source."""
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"the client's certificate is not accepted: {error.verify_message}"
-    if error.reason == PLAIN_HTTP:
-        return "the client speaks plain HTTP"
     return (error.reason or str(error)).replace("_", " ").lower()

@@ -4,6 +4,7 @@ from typing import Any
 
 import anyio
 import pytest
+from h2.settings import SettingCodes
 
 from tests.helpers.apps import reply
 from tests.helpers.http2_client import Http2Client, http2_client
@@ -181,3 +182,21 @@ async def test_a_websocket_that_ends_itself_leaves_the_connection_alone(options:
         assert elapsed.seconds == 5
         assert [each.close_code for each in read_frames(client.answers[stream].body)] == [1001]
         assert (await client.get()).body == b"still here"
+
+
+async def test_a_slow_client_gets_what_was_sent_before_the_close_frame(options: dict[str, Any]) -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()
+        await send({"type": "websocket.accept"})
+        await send({"type": "websocket.send", "text": "x" * 10_000})
+
+    window = {int(SettingCodes.INITIAL_WINDOW_SIZE): 4000}
+    async with serving(app, **options, ws_ping_interval=None) as site, http2_client(site, window) as client:
+        stream = await shake_hands(client)
+        answer = client.answers[stream]
+        while len(answer.body) < 10_000:
+            await anyio.sleep(12)  # longer than the answer to a close frame may take
+            await client.listen()
+        [message, close] = read_frames(answer.body)
+        assert (len(message.payload), close.close_code) == (10_000, 1000)
+        assert answer.reset is None

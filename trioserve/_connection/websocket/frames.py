@@ -9,6 +9,7 @@ from trioserve._complaints import complain
 from trioserve._connection.channel import Tunnel
 from trioserve._connection.one_reader import OneReader
 from trioserve._connection.turn import Turn
+from trioserve._connection.websocket.closing import Closing
 from trioserve._connection.websocket.keep_alive import KeepAlive
 from trioserve._connection.websocket_limits import WebSocketLimits
 from trioserve._errors import ClientDisconnected
@@ -35,7 +36,7 @@ class FrameStream:
     """
 
     __slots__ = (
-        "_has_failed", "_is_late", "_keep_alive", "_limits", "_look_at", "_reader", "_session", "_stream", "_turn",
+        "_closing", "_has_failed", "_keep_alive", "_limits", "_look_at", "_reader", "_session", "_stream", "_turn",
         "codec", "end_reason", "has_ended", "is_paused", "pieces",
     )  # fmt: skip
 
@@ -47,11 +48,11 @@ class FrameStream:
         self._session = session
         self._limits = limits
         self._reader = OneReader()
+        self._closing = Closing(stream, limits, self.on_no_answer)
         self._keep_alive = KeepAlive(stream, codec, limits, self.on_silence, write_timeout=write_timeout)
         self._look_at = LOOK_WORK  # codec.work by which it is time to look whether the turn is over
         self._turn = Turn()
         self._has_failed = False  # the client broke the protocol and was told so
-        self._is_late = False  # the time for an answer to a close frame was over when there was something to read
         self.codec = codec
         self.pieces: list[bytes] = []
         self.has_ended = False
@@ -88,7 +89,7 @@ class FrameStream:
         """A close frame has been said: give the client a moment to agree."""
         self.hand_over()  # the client waits for it
         self._keep_alive.end()
-        self._limits.close.arm(self)
+        self._closing.begin()
 
     def send_eof(self) -> None:
         """The client need not wait for what the application still does."""
@@ -96,13 +97,9 @@ class FrameStream:
         if not self._stream.unsent:
             self._stream.send_eof()
 
-    def on_timeout(self, kind: str) -> None:
+    def on_no_answer(self) -> None:
         """The client does not answer a close frame."""
-        if not self._is_late and self._stream.has_input():  # we are late, not the client
-            self._is_late = True
-            self._limits.close.arm(self)
-        else:
-            self._abort("close-timeout")
+        self._abort("close-timeout")
 
     def on_silence(self) -> None:
         """The client has not answered a ping. But not everybody who is alive could have answered."""
@@ -205,7 +202,7 @@ class FrameStream:
             if self._has_failed:
                 self.send_eof()
             else:
-                self._limits.close.disarm(self)
+                self._closing.end()
 
     # The end.
 
@@ -224,4 +221,4 @@ class FrameStream:
         """Leave nothing behind."""
         self._session.end(ABNORMAL, "")
         self._keep_alive.end()
-        self._limits.close.disarm(self)
+        self._closing.end()

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 import anyio
 
+from trioserve._asgi import type_of
 from trioserve._complaints import complain
 from trioserve._errors import AppNotFound, StartupFailed, TrioserveError
 from trioserve._server.application.openers import open_with
@@ -75,6 +76,7 @@ class LifespanInside:
         self._send_outside = send
         self._has_asked = False
         self._has_started = False
+        self._has_to_stop = False  # which is told once
         self._running = anyio.CancelScope()
         self.last_word: Message | None = None
 
@@ -87,7 +89,8 @@ class LifespanInside:
                 return StartupFailed("the application's lifespan returned without startup.complete")
             await self._send_outside({"type": "lifespan.startup.complete"})
         if self.last_word is None:
-            await self._receive_outside()
+            if not self._has_to_stop:
+                await self._receive_outside()
             self.last_word = {"type": "lifespan.shutdown.complete"}
         return None
 
@@ -106,10 +109,12 @@ class LifespanInside:
         if not self._has_asked:
             self._has_asked = True
             return {"type": "lifespan.startup"}
-        return await self._receive_outside()
+        message = await self._receive_outside()
+        self._has_to_stop = True
+        return message
 
     async def _send(self, message: Message) -> None:
-        if message["type"] in ("lifespan.startup.failed", "lifespan.shutdown.complete", "lifespan.shutdown.failed"):
+        if type_of(message) in ("lifespan.startup.failed", "lifespan.shutdown.complete", "lifespan.shutdown.failed"):
             self.last_word = message
             self._running.cancel()  # it may go on, or wait for ever
             return
