@@ -24,6 +24,7 @@ from tests.helpers.ws_frames import (
     read_frames,
 )
 from trioserve._protocol.websocket.codec import Close, Ping, Pong, WebSocketCodec
+from trioserve._protocol.websocket.frame_reader import PIECE_BYTES
 
 SIZES = [0, 1, 2, 124, 125, 126, 127, 2047, 2049, 65535, 65536, 100_000]
 
@@ -53,6 +54,13 @@ def test_messages_of_every_length(size: int) -> None:
     text, data = "é" * (size // 2) + "a" * (size % 2), bytes(index % 251 for index in range(size))
     assert every_way(frame(TEXT, text.encode())) == [text]
     assert every_way(frame(BINARY, data)) == [data]
+
+
+@pytest.mark.parametrize("cut", [1, 8, 13, 14, 15, 18, PIECE_BYTES + 15, 2 * PIECE_BYTES + 17])
+def test_a_large_frame_that_comes_in_two_and_is_read_in_pieces(cut: int) -> None:
+    text = "aé" * PIECE_BYTES
+    wire = frame(TEXT, text.encode(), mask=b"\x01\x02\x30\x04") + frame(BINARY, b"b")
+    assert events_of(WebSocketCodec(len(wire)), wire[:cut], wire[cut:]) == [text, b"b"]
 
 
 @pytest.mark.parametrize("mask", [b"\0\0\0\0", b"\xff\xff\xff\xff", b"\x00\x01\x80\xfe"])

@@ -20,6 +20,7 @@ __all__ = ["FrameStream"]
 log = logging.getLogger("trioserve")
 
 RECEIVE_BYTES: Final = 64 * 1024  # per syscall; also the most that one turn of an application can find
+LARGE_RECEIVE_BYTES: Final = 256 * 1024  # the same of a client that has filled that: it sends large messages
 FAILED: Final = 1011  # close code (RFC 6455 §7.4.1)
 LOOK_WORK: Final = 16 * 1024  # of the codec's measure, between two looks at the clock; 30 short messages
 
@@ -36,8 +37,8 @@ class FrameStream:
     """
 
     __slots__ = (
-        "_closing", "_has_failed", "_keep_alive", "_limits", "_look_at", "_reader", "_session", "_stream", "_turn",
-        "codec", "end_reason", "has_ended", "is_paused", "pieces",
+        "_closing", "_has_failed", "_keep_alive", "_limits", "_look_at", "_reader", "_receive_bytes", "_session",
+        "_stream", "_turn", "codec", "end_reason", "has_ended", "is_paused", "pieces",
     )  # fmt: skip
 
     def __init__(
@@ -49,6 +50,7 @@ class FrameStream:
         self._limits = limits
         self._reader = OneReader()
         self._closing = Closing(stream, limits, self.on_no_answer)
+        self._receive_bytes = RECEIVE_BYTES
         self._keep_alive = KeepAlive(stream, codec, limits, self.on_silence, write_timeout=write_timeout)
         self._look_at = LOOK_WORK  # codec.work by which it is time to look whether the turn is over
         self._turn = Turn()
@@ -174,13 +176,15 @@ class FrameStream:
         try:
             if self._stream.congested:
                 await self.flush()  # answers pile up: who does not read is not read
-            data = await self._stream.receive_some(RECEIVE_BYTES)
+            data = await self._stream.receive_some(self._receive_bytes)
         except ClientDisconnected:
             data = b""
         finally:
             reader.done()
         if data:
             self._keep_alive.hear()
+            if len(data) == RECEIVE_BYTES:
+                self._receive_bytes = LARGE_RECEIVE_BYTES
             self.codec.receive_data(data)
             if self.codec.closed:  # it drops what comes now, and counts no work
                 await self._turn.give_way()

@@ -109,6 +109,10 @@ class WebSocketCodec:
             length, body = int.from_bytes(buffer[start + 2 : start + 4], "big"), start + 8
             if length <= CONTROL_BYTES or first > BINARY:
                 return self._read_slowly()
+        elif length == 127:
+            length, body = int.from_bytes(buffer[start + 2 : start + 10], "big"), start + 14
+            if length <= 0xFFFF or first > BINARY:
+                return self._read_slowly()
         elif not 0 <= length <= CONTROL_BYTES:
             return self._read_slowly()
         end = body + length

@@ -58,14 +58,18 @@ class Deflate(Extension):
     ) -> CloseReason | RsvBits:
         """A frame begins. The first of a message says whether all are compressed (RFC 7692 §6)."""
         if opcode in (Opcode.TEXT, Opcode.BINARY):
-            self.compressed = rsv.rsv1
-            if rsv.rsv1 and self._decompressor is None:
-                self._decompressor = zlib.decompressobj(-self._inbound_bits)
+            self.begin_message(compressed=rsv.rsv1)
         elif rsv.rsv1:
             return CloseReason.PROTOCOL_ERROR
         return _MAY_COMPRESS
 
     # What the server calls when it reads.
+
+    def begin_message(self, *, compressed: bool) -> None:
+        """Its first frame begins."""
+        self.compressed = compressed
+        if compressed and self._decompressor is None:
+            self._decompressor = zlib.decompressobj(-self._inbound_bits)
 
     def feed(self, payload: bytes, *, last: bool) -> None:
         """Take a piece of a compressed message, which may be its last. Nothing of the one before is ``pending``."""
