@@ -20,7 +20,8 @@ from tests.helpers.serving import serving
 from tests.helpers.transcripts import body_of, get, ok, post, receive_response, status_of
 from tests.helpers.ws_client import handshake
 from trioserve._errors import ClientDisconnected
-from trioserve._server.application.wsgi import _Errands
+from trioserve._server.application.thread_calls import Errands, LoopInbox
+from trioserve._streams import caller_from_threads
 
 pytestmark = pytest.mark.real_clock
 
@@ -272,9 +273,9 @@ async def test_the_event_loops_own_thread_is_not_made_to_wait_for_itself(caplog:
 
 @pytest.mark.parametrize("backend", ["trio", "asyncio"])
 def test_a_thread_that_asks_an_event_loop_that_has_ended(backend: str) -> None:
-    async def begin() -> _Errands:
+    async def begin() -> Errands:
         async with anyio.create_task_group() as nursery:
-            errands = _Errands(nursery)
+            errands = Errands(nursery, LoopInbox(caller_from_threads()))
         return errands
 
     errands = anyio.run(begin, backend=backend)
