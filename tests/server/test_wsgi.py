@@ -165,7 +165,7 @@ async def test_reading_in_an_event_loop_of_the_applications_own() -> None:
 @pytest.mark.parametrize("where", [here, in_another_thread])
 async def test_a_client_that_leaves_in_its_body_is_an_oserror(where: Callable[..., bytes]) -> None:
     failures: list[str] = []
-    told = anyio.Event()
+    told, token = anyio.Event(), anyio.lowlevel.current_token()
 
     def app(environ: dict[str, Any], start_response: StartResponse) -> list[bytes]:
         try:
@@ -174,7 +174,7 @@ async def test_a_client_that_leaves_in_its_body_is_an_oserror(where: Callable[..
             failures.append(type(exc).__name__)
             raise
         finally:
-            anyio.from_thread.run_sync(told.set)
+            anyio.from_thread.run_sync(told.set, token=token)
         return []
 
     async with serving(app) as site:
@@ -232,7 +232,10 @@ async def test_a_thread_that_reads_after_the_end_of_its_request() -> None:
         return []
 
     async with serving(app) as site:
-        await site.everything_after(get("/", "connection: close"))
+        client = site.connect()
+        await client.send_all(post(b"x", length=2))
+        await receive_response(client)
+        await client.aclose()
         for _ in range(2):
             reader = Reader(files[0])
             reader.start()
@@ -265,9 +268,10 @@ async def test_a_thread_that_reads_when_its_request_is_cancelled() -> None:
 
 
 async def test_the_event_loops_own_thread_is_not_made_to_wait_for_itself(caplog: pytest.LogCaptureFixture) -> None:
-    app = answering(lambda environ: anyio.from_thread.run_sync(environ["wsgi.input"].read))
+    token = anyio.lowlevel.current_token()
+    app = answering(lambda environ: anyio.from_thread.run_sync(environ["wsgi.input"].read, token=token))
     async with serving(app) as site:
-        assert status_of(await site.everything_after(post(b"x"))) == 500
+        assert status_of(await site.everything_after(post(b"x", length=2))) == 500
     assert "in the thread of the server's event loop" in caplog.text
 
 
@@ -568,7 +572,7 @@ async def test_a_call_that_does_not_end_does_not_hold_up_the_server(caplog: pyte
     go_on.set()
     assert ended.wait(30)
     assert "shutdown-deadline: ended GET /" in caplog.text
-    assert re.search(r"waiting at \S+wsgi\.py:\d+ \(WsgiApp\.__call__\)", caplog.text)
+    assert re.search(r"waiting at \S+wsgi_outbox\.py:\d+ \(Outbox\.wait_for_thread\)", caplog.text)
 
 
 async def test_it_has_no_lifespan(caplog: pytest.LogCaptureFixture) -> None:

@@ -10,7 +10,7 @@ from trioserve._threads import OURS, start_thread
 __all__ = ["ThreadPool"]
 
 IDLE_SECONDS: Final = 10.0  # until a thread that has nothing to do ends, as trio's do
-AT_WORK: Final = "WSGI"  # the name of a thread while it runs what is the application's
+AT_WORK: Final = f"{OURS} WSGI"  # the name of a thread while it runs what is the application's
 
 Call: TypeAlias = Callable[[], object]
 

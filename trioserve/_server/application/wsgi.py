@@ -64,12 +64,14 @@ class WsgiApp:
     async def _answer_while_body_comes(
         self, scope: Scope, receive: Receive, send: Send, so_far: Message, inbox: LoopInbox
     ) -> BaseException | None:
+        failure: BaseException | None = None
         async with anyio.create_task_group() as nursery:
             errands = Errands(nursery, inbox)
             try:
-                return await self._answer(scope, send, input_file(so_far, receive, errands), inbox, errands)
+                failure = await self._answer(scope, send, input_file(so_far, receive, errands), inbox, errands)
             finally:
                 errands.end()
+        return failure
 
     async def _answer(
         self, scope: Scope, send: Send, body: IO[bytes], inbox: LoopInbox, errands: Errands | None
