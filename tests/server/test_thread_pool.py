@@ -86,6 +86,38 @@ def test_after_all_threads_have_ended() -> None:
     assert threads[0] is not threads[1]
 
 
+def test_calls_of_one_turn_share_a_wake_up() -> None:
+    pool, done = ThreadPool(3), Semaphore(0)
+    busy, go_on = Event(), Event()
+
+    def keep_busy() -> None:
+        busy.set()
+        assert go_on.wait(A_WHILE)
+
+    turn: list[thread_pool.Call] = []
+    pool.start(keep_busy, turn.append)  # the first thread is begun at once
+    assert busy.wait(A_WHILE)
+    for _ in range(5):
+        pool.start(done.release, turn.append)
+    assert not done.acquire(timeout=0.05)
+    for wake in turn:
+        wake()
+    assert all(done.acquire(timeout=A_WHILE) for _ in range(5))
+    go_on.set()
+
+
+def test_a_busy_pool_where_the_system_has_no_more_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    pool, done, go_on = ThreadPool(2), Semaphore(0), Event()
+    pool.start(lambda: go_on.wait(A_WHILE))
+    monkeypatch.setattr(thread_pool, "start_thread", refuse)
+    pool.start(done.release, lambda wake: wake())
+    go_on.set()
+    assert done.acquire(timeout=A_WHILE)
+
+
 def test_where_the_system_has_no_thread(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object) -> None:
         raise RuntimeError("can't start new thread")

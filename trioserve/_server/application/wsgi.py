@@ -81,7 +81,8 @@ class WsgiApp:
         request = _Request(inbox.thread, outbox, errands)
         _open_requests.add(request)
         try:
-            self._threads.start(partial(copy_context().run, _carry_out, self._app, scope, body, outbox))
+            call = partial(copy_context().run, _carry_out, self._app, scope, body, outbox)
+            self._threads.start(call, inbox.tell if len(_open_requests) > 1 else None)  # alone it need not wait for more
             return await outbox.deliver(send)
         finally:
             _open_requests.discard(request)

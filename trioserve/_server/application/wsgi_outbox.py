@@ -26,7 +26,7 @@ class Outbox:
         self._task = new_waiting_tasks()
         self._task_waits = False
         self._lock = Lock()  # guards the rest
-        self._room = Condition(self._lock)
+        self._room: Condition | None = None  # once a thread waits for it: to make one is 1 us of 50
         self._messages: list[Message] = []
         self._bytes = 0  # of them, and of those that are being sent
         self._bytes_taken = 0  # to be sent
@@ -65,9 +65,10 @@ class Outbox:
 
     def _wait_for_room(self) -> None:
         with self._lock:
-            while self._bytes > OUTBOX_BYTES:
+            self._room = self._room or Condition(self._lock)
+            while self._bytes > OUTBOX_BYTES and not self._ended:
                 self._room.wait()
-                self._check()
+            self._check()
 
     def _check(self) -> None:
         if self._ended:
@@ -128,7 +129,7 @@ class Outbox:
                 self._bytes_taken = self._bytes
         with self._lock:
             self._bytes -= self._bytes_taken
-            if self._bytes <= OUTBOX_BYTES:
+            if self._room is not None and self._bytes <= OUTBOX_BYTES:
                 self._room.notify_all()
 
     @property
@@ -146,4 +147,5 @@ class Outbox:
             self._ended = True
             self._raised = self._unsent = None
             self._messages.clear()
-            self._room.notify_all()
+            if self._room is not None:
+                self._room.notify_all()
