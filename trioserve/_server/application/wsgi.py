@@ -82,7 +82,8 @@ class WsgiApp:
         _open_requests.add(request)
         try:
             call = partial(copy_context().run, _carry_out, self._app, scope, body, outbox)
-            self._threads.start(call, inbox.tell if len(_open_requests) > 1 else None)  # alone it need not wait for more
+            is_alone = len(_open_requests) == 1  # so it is not the first of many that have come together
+            self._threads.start(call, None if is_alone else inbox.tell)
             return await outbox.deliver(send)
         finally:
             _open_requests.discard(request)
