@@ -50,11 +50,11 @@ class Outbox:
             self._check()
             self._messages += messages
             self._bytes += size + MESSAGE_BYTES
-        is_full = self._bytes > OUTBOX_BYTES
-        if at_once or is_full:
-            self.push()
-        if is_full:
+        if self._bytes > OUTBOX_BYTES:
+            self._wake_loop()
             self._wait_for_room()
+        elif at_once:
+            self.push()
 
     def push(self) -> None:
         """Have what was put sent now. Raises ClientDisconnected when the event loop has ended."""
@@ -62,6 +62,12 @@ class Outbox:
             is_told, self._is_told = self._is_told, True
         if not is_told:
             self._inbox.tell(self._task.wake)
+
+    def _wake_loop(self) -> None:
+        """As ``push``, but also while the task is busy: a virtual clock goes on when this thread does not work."""
+        with self._lock:
+            self._is_told = True
+        self._inbox.tell(self._task.wake)
 
     def _wait_for_room(self) -> None:
         with self._lock:
@@ -84,7 +90,7 @@ class Outbox:
             self._raised = raised or self._raised
             ended = self._ended
         if not ended:
-            self.push()
+            self._wake_loop()
 
     # For the request's task.
 
