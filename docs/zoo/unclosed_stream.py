@@ -41,4 +41,4 @@ def counted_down_in_finally() -> Iterator[bytes]:
 
 def parts() -> Iterator[bytes]:
     for _ in range(3):
-        yield b"a part"
+        yield b"a part" * 20_000

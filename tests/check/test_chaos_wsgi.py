@@ -46,7 +46,7 @@ async def test_what_slow_clients_share() -> None:
     def app(environ: dict[str, Any], start_response: Any) -> Iterator[bytes]:
         user[0] = environ["QUERY_STRING"]
         start_response("200 OK", [])
-        yield b"basket of "
+        yield b"basket of ".rjust(100_000)  # more than is taken before the client has it
         yield user[0].encode()
 
     report = await explore(app, ["GET /?ann", "GET /?bob"], points=["slow@0"])

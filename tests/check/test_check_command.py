@@ -384,7 +384,7 @@ lock = threading.Lock()
 def app(environ, start_response):
     lock.acquire()
     start_response("200 OK", [])
-    yield b"one"
+    yield b"one" * 50_000  # more than is taken before the client has it
     yield b"two"
     lock.release()
 """)

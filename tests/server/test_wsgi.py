@@ -20,7 +20,8 @@ from tests.helpers.serving import serving
 from tests.helpers.transcripts import body_of, get, ok, post, receive_response, status_of
 from tests.helpers.ws_client import handshake
 from trioserve._errors import ClientDisconnected
-from trioserve._server.application.wsgi import _Errands
+from trioserve._server.application.thread_calls import Errands, LoopInbox
+from trioserve._streams import caller_from_threads
 
 pytestmark = pytest.mark.real_clock
 
@@ -139,6 +140,51 @@ async def test_a_body_that_is_not_read() -> None:
         assert await receive_response(client) == ok(b"fine")
 
 
+async def test_a_body_that_came_with_its_head_is_there_at_once() -> None:
+    """So it can be read where nobody may wait for the event loop: in the loop's own thread."""
+    token = anyio.lowlevel.current_token()
+    app = answering(lambda environ: anyio.from_thread.run_sync(environ["wsgi.input"].read, token=token))
+    chunked = get("/", "transfer-encoding: chunked", method="POST") + b"2\r\nab\r\n1\r\nc\r\n0\r\n\r\n"
+    async with serving(app) as site:
+        assert body_of(await site.answer_to(post(b"x" * 20_000))) == b"x" * 20_000
+        assert body_of(await site.answer_to(chunked)) == b"abc"
+        assert body_of(await site.answer_to(post(b""))) == b""
+
+
+async def test_a_body_that_comes_in_pieces() -> None:
+    async with serving(answering(lambda environ: environ["wsgi.input"].read())) as site:
+        client = site.connect()
+        await client.send_all(post(b"ab", length=6))
+        for piece in (b"cd", b"ef"):
+            await anyio.sleep(0.02)
+            await client.send_all(piece)
+        assert body_of(await receive_response(client)) == b"abcdef"
+
+
+async def test_a_call_begins_before_its_body_has_come() -> None:
+    async with serving(answering(lambda environ: b"no, thanks")) as site:
+        client = site.connect()
+        await client.send_all(post(length=5))
+        assert (await client.receive_until(b"no, thanks")).startswith(b"HTTP/1.1 200 OK\r\n")
+
+
+@pytest.mark.parametrize("reads", [True, False])
+async def test_a_client_is_asked_for_its_body_when_the_application_reads(reads: bool) -> None:
+    def app(environ: dict[str, Any], start_response: StartResponse) -> list[bytes]:
+        body = environ["wsgi.input"].read() if reads else b"unread"
+        start_response("200 OK", [])
+        return [body]
+
+    async with serving(app) as site:
+        client = site.connect()
+        await client.send_all(post(b"", "expect: 100-continue", length=3))
+        if reads:
+            await client.receive_until(b"HTTP/1.1 100 Continue\r\n\r\n")
+            await client.send_all(b"abc")
+        response = await client.receive_until(b"abc" if reads else b"unread")
+        assert response.startswith(b"HTTP/1.1 200 OK\r\n")
+
+
 async def test_threads_may_take_turns_in_reading() -> None:
     def read(environ: dict[str, Any]) -> bytes:
         file = environ["wsgi.input"]
@@ -164,7 +210,7 @@ async def test_reading_in_an_event_loop_of_the_applications_own() -> None:
 @pytest.mark.parametrize("where", [here, in_another_thread])
 async def test_a_client_that_leaves_in_its_body_is_an_oserror(where: Callable[..., bytes]) -> None:
     failures: list[str] = []
-    told = anyio.Event()
+    told, token = anyio.Event(), anyio.lowlevel.current_token()
 
     def app(environ: dict[str, Any], start_response: StartResponse) -> list[bytes]:
         try:
@@ -173,7 +219,7 @@ async def test_a_client_that_leaves_in_its_body_is_an_oserror(where: Callable[..
             failures.append(type(exc).__name__)
             raise
         finally:
-            anyio.from_thread.run_sync(told.set)
+            anyio.from_thread.run_sync(told.set, token=token)
         return []
 
     async with serving(app) as site:
@@ -231,7 +277,10 @@ async def test_a_thread_that_reads_after_the_end_of_its_request() -> None:
         return []
 
     async with serving(app) as site:
-        await site.everything_after(get("/", "connection: close"))
+        client = site.connect()
+        await client.send_all(post(b"x", length=2))
+        await receive_response(client)
+        await client.aclose()
         for _ in range(2):
             reader = Reader(files[0])
             reader.start()
@@ -264,17 +313,18 @@ async def test_a_thread_that_reads_when_its_request_is_cancelled() -> None:
 
 
 async def test_the_event_loops_own_thread_is_not_made_to_wait_for_itself(caplog: pytest.LogCaptureFixture) -> None:
-    app = answering(lambda environ: anyio.from_thread.run_sync(environ["wsgi.input"].read))
+    token = anyio.lowlevel.current_token()
+    app = answering(lambda environ: anyio.from_thread.run_sync(environ["wsgi.input"].read, token=token))
     async with serving(app) as site:
-        assert status_of(await site.everything_after(post(b"x"))) == 500
+        assert status_of(await site.everything_after(post(b"x", length=2))) == 500
     assert "in the thread of the server's event loop" in caplog.text
 
 
 @pytest.mark.parametrize("backend", ["trio", "asyncio"])
 def test_a_thread_that_asks_an_event_loop_that_has_ended(backend: str) -> None:
-    async def begin() -> _Errands:
+    async def begin() -> Errands:
         async with anyio.create_task_group() as nursery:
-            errands = _Errands(nursery)
+            errands = Errands(nursery, LoopInbox(caller_from_threads()))
         return errands
 
     errands = anyio.run(begin, backend=backend)
@@ -399,6 +449,115 @@ async def test_a_block_is_on_its_way_before_the_next_is_made() -> None:
         assert (await client.receive_until(b"\r\n\r\na")).endswith(b"a")
         go_on.set()
         assert await client.receive_exactly(1) == b"b"
+
+
+async def test_parts_after_a_pause_leave_at_once() -> None:
+    go_on = threading.Semaphore(0)
+
+    def app(environ: dict[str, Any], start_response: StartResponse) -> Iterator[bytes]:
+        start_response("200 OK", [("Content-Length", "8")])
+        for _ in range(4):
+            yield b"a"
+            yield b"b"
+            assert go_on.acquire(timeout=30)
+
+    async with serving(app) as site:
+        client = site.connect()
+        await client.send_all(get())
+        assert (await client.receive_until(b"\r\n\r\nab")).endswith(b"ab")
+        for _ in range(3):
+            go_on.release()
+            assert await client.receive_exactly(2) == b"ab"
+        go_on.release()
+
+
+@pytest.mark.parametrize("size", [1, 1000, 200_000])
+async def test_an_application_waits_for_a_client_that_does_not_read(size: int) -> None:
+    made = 0
+    closed = threading.Event()
+
+    def app(environ: dict[str, Any], start_response: StartResponse) -> Iterator[bytes]:
+        nonlocal made
+        start_response("200 OK", [])
+        try:
+            while True:
+                made += 1
+                yield b"x" * size
+        finally:
+            closed.set()
+
+    async with serving(app, capacity=1000) as site:
+        client = site.connect()
+        await client.send_all(get())
+        seen = -1
+        while made != seen:  # until it makes no more
+            seen = made
+            await anyio.sleep(0.1)
+        assert made * size < 2**20 and made < 20_000
+        await client.receive_exactly(2**18)
+        assert made > seen or size == 200_000
+        client.abort()
+        assert await anyio.to_thread.run_sync(closed.wait, 30)
+
+
+async def test_a_response_does_not_wait_for_close() -> None:
+    has_response, closed = threading.Event(), threading.Event()
+
+    class Blocks(list[bytes]):
+        def close(self) -> None:
+            if has_response.wait(30):
+                closed.set()
+
+    def app(environ: dict[str, Any], start_response: StartResponse) -> list[bytes]:
+        start_response("200 OK", [])
+        return Blocks([b"whole"])
+
+    async with serving(app) as site:
+        assert await site.answer_to(get()) == ok(b"whole")
+        has_response.set()
+        assert await anyio.to_thread.run_sync(closed.wait, 30)
+
+
+async def test_what_fails_in_close_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    class Blocks(list[bytes]):
+        def close(self) -> None:
+            raise ValueError("in close")
+
+    def app(environ: dict[str, Any], start_response: StartResponse) -> list[bytes]:
+        start_response("200 OK", [])
+        return Blocks([b"whole"])
+
+    async with serving(app) as site:
+        assert await site.answer_to(get("/path")) == ok(b"whole")
+    assert "serving GET /path" in caplog.text and "ValueError: in close" in caplog.text
+
+
+async def test_a_wrong_message_is_told_to_who_writes_next(caplog: pytest.LogCaptureFixture) -> None:
+    told: list[Exception] = []
+
+    def app(environ: dict[str, Any], start_response: StartResponse) -> list[bytes]:
+        write = start_response("200 OK", [("bad name", "x")])
+        try:
+            while True:
+                write(b"x" * 100_000)
+        except Exception as exc:
+            told.append(exc)
+            raise
+
+    async with serving(app) as site:
+        assert status_of(await site.everything_after(get())) == 500
+    assert "bad name" in str(told[0])
+    assert "bad name" in caplog.text
+
+
+async def test_a_wrong_message_that_nobody_was_told_of_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    def app(environ: dict[str, Any], start_response: StartResponse) -> list[bytes]:
+        start_response("200 OK", [("bad name", "x")])
+        return [b"whole"]
+
+    async with serving(app) as site:
+        assert status_of(await site.everything_after(get())) == 500
+    assert "bad name" in caplog.text
 
 
 async def test_the_write_callable() -> None:
@@ -546,6 +705,29 @@ async def test_calls_run_side_by_side_up_to_the_limit() -> None:
             assert await receive_response(client) == ok(b"")
 
 
+async def test_a_call_whose_request_has_ended_before_its_turn_is_not_made() -> None:
+    began, go_on = threading.Event(), threading.Event()
+    paths: list[str] = []
+
+    def app(environ: dict[str, Any], start_response: StartResponse) -> list[bytes]:
+        paths.append(environ["PATH_INFO"])
+        began.set()
+        assert go_on.wait(30)
+        start_response("200 OK", [])
+        return [b"ended"]
+
+    async with serving(app, wsgi_threads=1) as site:
+        first, second = site.connect(), site.connect()
+        await first.send_all(get("/first"))
+        await anyio.to_thread.run_sync(began.wait)
+        await second.send_all(get("/second"))
+        await anyio.sleep(0.05)
+        site.server.force_shutdown()
+        assert await second.receive_rest() == b""
+    go_on.set()
+    assert paths == ["/first"]
+
+
 async def test_a_call_that_does_not_end_does_not_hold_up_the_server(caplog: pytest.LogCaptureFixture) -> None:
     began, go_on, ended = threading.Event(), threading.Event(), threading.Event()
 
@@ -567,7 +749,7 @@ async def test_a_call_that_does_not_end_does_not_hold_up_the_server(caplog: pyte
     go_on.set()
     assert ended.wait(30)
     assert "shutdown-deadline: ended GET /" in caplog.text
-    assert re.search(r"waiting at \S+wsgi\.py:\d+ \(WsgiApp\.__call__\)", caplog.text)
+    assert re.search(r"waiting at \S+wsgi_outbox\.py:\d+ \(Outbox\.wait_for_thread\)", caplog.text)
 
 
 async def test_it_has_no_lifespan(caplog: pytest.LogCaptureFixture) -> None:

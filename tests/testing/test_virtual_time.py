@@ -3,6 +3,7 @@
 import asyncio
 import threading
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import anyio
@@ -12,6 +13,7 @@ import trio
 import trio.testing
 
 from tests.helpers.apps import hello, reply
+from trioserve._server.application.wsgi import WsgiApp
 from trioserve._types import Receive, Scope, Send
 from trioserve.testing import (
     MemoryServer,
@@ -192,3 +194,24 @@ def test_a_thread_of_wsgi_that_does_not_end_is_an_error(backend: str, monkeypatc
     with pytest.raises(VirtualTimeStuck, match="1 threads work"):
         run_in_virtual_time(main, backend=backend)
     ended.set()
+
+
+async def test_a_thread_of_wsgi_that_ends_while_its_client_is_slow_lets_time_pass() -> None:
+    ended = threading.Event()
+
+    def app(environ: dict[str, Any], start_response: Any) -> Iterator[bytes]:
+        start_response("200 OK", [])
+        yield b"a"
+        time.sleep(0.1)  # the first part waits for the client by now
+        yield b"b"
+        ended.set()
+
+    async def send(message: dict[str, Any]) -> None:
+        await anyio.sleep(3600)
+
+    scope: Scope = {
+        "type": "http", "http_version": "1.1", "method": "GET", "scheme": "http", "root_path": "", "headers": [],
+        "raw_path": b"/", "query_string": b"", "server": None, "client": None}
+    async with open_test_server(hello):  # for its clock
+        await WsgiApp(app, 1)(scope, anyio.sleep_forever, send)  # type: ignore[arg-type]  # nobody receives
+    assert ended.is_set()

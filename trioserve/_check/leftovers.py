@@ -8,6 +8,7 @@ from concurrent.futures.thread import _worker as pool_worker  # its code tells w
 from types import FrameType
 from typing import TYPE_CHECKING, Any, Final
 
+from trioserve._threads import OURS
 from trioserve._trial import Finding, place_of_frame
 
 if TYPE_CHECKING:
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Leftovers"]
 
-ENDS_BY_ITSELF: Final = ("Trio thread", "AnyIO worker thread", "asyncio_")  # idle, and kept for the next call
+ENDS_BY_ITSELF: Final = (OURS, "Trio thread", "AnyIO worker thread", "asyncio_")  # idle, and kept for the next call
 JOIN_SECONDS: Final = 1.0
 
 

@@ -17,8 +17,10 @@ from trioserve._streams.interface import (
     WaitingTasks,
 )
 from trioserve._streams.running import (
+    caller_from_threads,
     is_in_event_loop,
     look_at_tasks,
+    new_waiting_tasks,
     open_network,
     running_backend,
     tasks_are_in_nurseries,
@@ -66,10 +68,12 @@ __all__ = [
     "TlsFacts",
     "TlsListener",
     "WaitingTasks",
+    "caller_from_threads",
     "hang_up",
     "is_in_event_loop",
     "is_tls",
     "look_at_tasks",
+    "new_waiting_tasks",
     "open_network",
     "running_backend",
     "tasks_are_in_nurseries",

@@ -1,18 +1,19 @@
 """Which backend is running, its network, and its tasks; only the running event loop's own library is imported."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextvars import ContextVar
 from typing import Any
 
 import sniffio
 
 from trioserve._streams.allocation import keep_freed_memory
-from trioserve._streams.interface import CancellableNursery, Network
+from trioserve._streams.interface import CancellableNursery, Network, WaitingTasks
 from trioserve._streams.task_views import TaskViews
 from trioserve._streams.task_watch import TaskListener, TaskWatch
 
 __all__ = [
-    "is_in_event_loop", "look_at_tasks", "open_network", "running_backend", "tasks_are_in_nurseries", "watch_tasks",
+    "caller_from_threads", "is_in_event_loop", "look_at_tasks", "new_waiting_tasks", "open_network", "running_backend",
+    "tasks_are_in_nurseries", "watch_tasks",
 ]
 
 
@@ -40,6 +41,26 @@ def open_network() -> Network:
     from trioserve._streams.on_asyncio.network import AsyncioNetwork
 
     return AsyncioNetwork()
+
+
+def caller_from_threads() -> Callable[[Callable[[], object]], object]:
+    """``call_from_thread`` of the running event loop's network; that of the same loop is equal."""
+    if running_backend() == "trio":
+        from trioserve._streams.on_trio.network import caller_from_threads
+    else:
+        from trioserve._streams.on_asyncio.network import caller_from_threads
+    return caller_from_threads()
+
+
+def new_waiting_tasks() -> WaitingTasks:
+    """As that of the running event loop's network."""
+    if running_backend() == "trio":
+        from trioserve._streams.on_trio.waiting import TrioWaitingTasks
+
+        return TrioWaitingTasks()
+    from trioserve._streams.on_asyncio.waiting import AsyncioWaitingTasks, running_loop
+
+    return AsyncioWaitingTasks(running_loop())
 
 
 def watch_tasks(listener: TaskListener) -> TaskWatch:

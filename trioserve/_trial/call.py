@@ -16,7 +16,7 @@ from trioserve._types import App, Message, Receive, Scope, Send
 __all__ = ["Call", "tried"]
 
 PAUSE_SECONDS: Final = 1.0  # that a call is held up, and that a slow client takes for each message
-IN_THREADS: Final = ("run_sync", "to_thread_run_sync")
+IN_THREADS: Final = ("run_sync", "to_thread_run_sync", "wait_for_thread")
 """Who waits in these functions cannot be held up: while a thread is not done with, virtual time stands still."""
 
 

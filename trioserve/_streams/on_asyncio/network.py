@@ -18,7 +18,12 @@ from trioserve._streams.on_asyncio.stream import SocketStream
 from trioserve._streams.on_asyncio.waiting import AsyncioWaitingTasks
 from trioserve._streams.sockets import accepting, address_of, is_wildcard, peer_address
 
-__all__ = ["AsyncioNetwork"]
+__all__ = ["AsyncioNetwork", "caller_from_threads"]
+
+
+def caller_from_threads() -> Callable[[Callable[[], object]], object]:
+    """``Network.call_from_thread`` of the running event loop."""
+    return asyncio.get_running_loop().call_soon_threadsafe
 
 
 class AsyncioNetwork(CorkedNetwork):
@@ -31,7 +36,7 @@ class AsyncioNetwork(CorkedNetwork):
         self._loop = asyncio.get_running_loop()
         self._runner = None if isinstance(self._loop, asyncio.BaseEventLoop) else _caller_of_this_task()
         self.clock: Callable[[], float] = self._loop.time
-        self.call_from_thread: Callable[[Callable[[], object]], object] = self._loop.call_soon_threadsafe
+        self.call_from_thread = caller_from_threads()
         super().__init__(LoopCork(self._loop))
 
     def listen(self, sock: socket.socket) -> "AsyncioListener":

@@ -2,7 +2,9 @@
 
 import asyncio
 
-__all__ = ["AsyncioWaitingTasks"]
+__all__ = ["AsyncioWaitingTasks", "running_loop"]
+
+running_loop = asyncio.get_running_loop
 
 
 class AsyncioWaitingTasks:

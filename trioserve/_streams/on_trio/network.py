@@ -20,7 +20,12 @@ from trioserve._streams.on_trio.plain import PlainStream
 from trioserve._streams.on_trio.waiting import TrioWaitingTasks
 from trioserve._streams.sockets import accepting, address_of, is_wildcard, peer_address
 
-__all__ = ["TrioNetwork"]
+__all__ = ["TrioNetwork", "caller_from_threads"]
+
+
+def caller_from_threads() -> Callable[[Callable[[], object]], object]:
+    """``Network.call_from_thread`` of the running event loop."""
+    return trio.lowlevel.current_trio_token().run_sync_soon
 
 
 class TrioNetwork(CorkedNetwork):
@@ -31,8 +36,7 @@ class TrioNetwork(CorkedNetwork):
     def __init__(self, *, edge_triggered: bool = sys.platform == "linux") -> None:
         super().__init__(Cork())
         self.clock: Callable[[], float] = trio.lowlevel.current_clock().current_time
-        self.call_from_thread: Callable[[Callable[[], object]], object] = (
-            trio.lowlevel.current_trio_token().run_sync_soon)
+        self.call_from_thread = caller_from_threads()
         self._poller = EdgePoller(self._cork) if edge_triggered else None
 
     def listen(self, sock: socket.socket) -> "TrioListener":
