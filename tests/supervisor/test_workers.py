@@ -110,8 +110,9 @@ ASKED_SHORTLY = Drain("test", settle=0.5, within=2.0)
 @pytest.mark.parametrize(("orders", "seconds"), [
     ([lambda stop: stop.drain(ASKED, is_ready=True)], 30 + 0.5 + 5),
     ([lambda stop: stop.drain(ASKED_SHORTLY, is_ready=True)], 2 + 0.5 + 5),
-    ([lambda stop: stop.drain(ASKED, is_ready=False)], 2 + 5),
-    ([lambda stop: stop.drain(ASKED, is_ready=False, listens=False)], 2),
+    ([Stop.begin_to_hear, lambda stop: stop.drain(ASKED, is_ready=False)], 2 + 5),
+    ([lambda stop: stop.drain(ASKED, is_ready=False)], 2),
+    ([lambda stop: stop.drain(ASKED, is_ready=False), Stop.begin_to_hear], 2 + 5),
     ([Stop.force], 5),
     ([lambda stop: stop.drain(ASKED, is_ready=True), Stop.force], 5),
     ([Stop.force, lambda stop: stop.drain(ASKED, is_ready=True)], 5),

@@ -83,6 +83,7 @@ class Stop:
 
     Attributes:
         is_wanted: the worker was told to stop, or is killed: its end is no surprise.
+        is_heard: the application is imported, and the worker hears what it is told; stays true.
     """
 
     def __init__(self, process: WorkerProcess, patience: float) -> None:
@@ -90,9 +91,9 @@ class Stop:
         self._patience = patience
         self._time = anyio.CancelScope()  # its deadline is when the process has to have ended
         self._is_forced = False
-        self.is_wanted = False
+        self.is_wanted = self.is_heard = False
 
-    def drain(self, order: Drain, *, is_ready: bool, listens: bool = True) -> None:
+    def drain(self, order: Drain, *, is_ready: bool) -> None:
         """Have it stop gracefully; one that is not ready has nothing to finish."""
         self.is_wanted = True
         self._process.link.send(order)
@@ -100,10 +101,11 @@ class Stop:
             budget = self._patience if order.within is None else order.within
             self._end_within(budget + order.settle + SPARE_SECONDS)
         else:
-            self._end_within(STARTING_SECONDS + (SPARE_SECONDS if listens else 0))
+            self._end_within(STARTING_SECONDS + (SPARE_SECONDS if self.is_heard else 0))
 
-    def hears_late(self) -> None:
+    def begin_to_hear(self) -> None:
         """It hears only now what it was told while it imported. It takes time to exit, and more if that was much."""
+        self.is_heard = True
         if self.is_wanted:
             seconds = FORCED_SECONDS if self._is_forced else STARTING_SECONDS + SPARE_SECONDS
             self._time.deadline = anyio.current_time() + seconds
@@ -139,7 +141,6 @@ class Worker:
 
     Attributes:
         is_ready: the application has started; stays true.
-        listens: the application is imported, and the worker hears what it is told; stays true.
         asking: questions to it, and from it.
         failure: what the worker said of its end, if it did.
         last_words: what it had counted at its end, if it could say so.
@@ -164,7 +165,6 @@ class Worker:
         self.asking = Asking(process.link, answerers)
         self.exit_code = 0
         self.is_ready = False
-        self.listens = False
         self.failure: Failed | None = None
         self.last_words: Snapshot | None = None
         self.wants_replacement = ""
@@ -190,7 +190,7 @@ class Worker:
 
     def drain(self, order: Drain) -> None:
         """Have it stop gracefully, or kill it when that takes too long."""
-        self._stop.drain(order, is_ready=self.is_ready, listens=self.listens)
+        self._stop.drain(order, is_ready=self.is_ready)
 
     def force(self) -> None:
         """Have it stop without waiting for requests; the second time, kill it."""
@@ -234,8 +234,7 @@ class Worker:
                 self._pulse.beat()
             match message:
                 case Listens():
-                    self.listens = True
-                    self._stop.hears_late()
+                    self._stop.begin_to_hear()
                 case WantsSockets():
                     self._process.link.send_sockets(self._bounds)
                 case Ready():
@@ -262,7 +261,7 @@ class Worker:
 
     async def _watch_time(self) -> None:
         await self._stop.wait_until_overdue()
-        if not self.listens:  # as a signal ends a single process that imports: nothing is wrong
+        if not self._stop.is_heard:  # as a signal ends a single process that imports: nothing is wrong
             log.info("Worker %d is ended while it imports the application", self.pid)
             self._stop.kill()
             return

@@ -28,7 +28,7 @@ _COMPLETIONS: Final = (b"", b"a", b";a", b'"', b'a"')
 
 # A client uses the same few sizes again and again. A line that has been read once costs one look-up.
 _sizes: dict[bytes, int] = {}
-_SIZES_AT_MOST: Final = 1024
+_DIGITS: Final = 3  # of the lines that are kept: there are no more than a thousand for small chunks
 
 
 class ChunkedBody:
@@ -115,7 +115,7 @@ class ChunkedBody:
         self._are_small = size <= SMALL_BYTES
         if size:
             self._data_left = size + 2
-            if self._are_small and len(_sizes) < _SIZES_AT_MOST and not match[2]:
+            if self._are_small and len(match[1]) <= _DIGITS:
                 _sizes[match[1]] = size
         else:
             self._in_trailers = True
