@@ -193,6 +193,31 @@ async def test_nothing_is_held_for_longer_than_a_moment(kind: Kind, clock: Clock
         assert await second.peer_receives(5) == b"later"
 
 
+class Held:
+    """Has something to send at the end of the turn."""
+
+    def __init__(self) -> None:
+        self.turn_is_over = anyio.Event()
+
+    def uncork(self) -> None:
+        self.turn_is_over.set()
+
+
+async def test_a_turn_that_nobody_waits_for(kind: Kind) -> None:
+    async with connected(kind) as pair:
+        cork = cork_of(pair.stream)
+        await eventually(lambda: not cork.is_in)
+        held = Held()
+        assert not pair.stream.defers(held, expects_others=False)
+        for _ in range(3):
+            assert pair.stream.defers(held, expects_others=True)
+            assert pair.stream.defers(Held(), expects_others=False)  # in the same turn
+            assert not held.turn_is_over.is_set()
+            await held.turn_is_over.wait()
+            assert not cork.is_in
+            held = Held()
+
+
 @asynccontextmanager
 async def two_connections(kind: Kind) -> AsyncIterator[tuple[Cork, Pair, Pair]]:
     """Two connections to one server, whose cork is in."""

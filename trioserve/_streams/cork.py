@@ -45,6 +45,9 @@ class Cork:
         self.is_in = True
         self._release_at = perf_counter() + CORK_SECONDS
 
+    def hold_for_turn(self) -> None:
+        """Push it in until the tasks that run in this turn have run, where that can be known."""
+
     def takes(self, stream: Corked) -> bool:
         """True when ``stream`` shall keep its bytes until it is told to ``uncork``."""
         if not self.is_in:
@@ -138,8 +141,11 @@ class Corkable:
         if unsent:
             self._keep(unsent)
 
-    def defers(self, sender: Corked) -> bool:
-        return self._cork.takes(sender)
+    def defers(self, sender: Corked, *, expects_others: bool) -> bool:
+        cork = self._cork
+        if expects_others and not cork.is_in:
+            cork.hold_for_turn()
+        return cork.takes(sender)
 
     def uncork(self) -> None:
         """Send what waited for the other tasks of the turn."""

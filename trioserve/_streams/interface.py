@@ -136,8 +136,12 @@ class ByteStream(Protocol):
     def uncork(self) -> None:
         """Send now what was handed over, and not at the end of the turn, together with what other tasks send."""
 
-    def defers(self, sender: Corked) -> bool:
-        """True when it is not the end of the turn: ``sender`` has until then to collect, and is uncorked there."""
+    def defers(self, sender: Corked, *, expects_others: bool) -> bool:
+        """True when it is not the end of the turn: ``sender`` has until then to collect, and is uncorked there.
+
+        ``expects_others``: what other tasks of the turn have to say would leave with it, so that the end of the turn
+        is worth waiting for, even if nobody else waits for it.
+        """
 
     @property
     def unsent(self) -> int:

@@ -113,7 +113,7 @@ class MemoryStream:
         assert len(data) == size, "sockets believe it, and would lose bytes"
         self.send_nowait(data)
 
-    def defers(self, sender: Corked) -> bool:
+    def defers(self, sender: Corked, *, expects_others: bool) -> bool:
         return False
 
     def uncork(self) -> None:

@@ -158,8 +158,8 @@ class ProxiedStream:
     async def drain(self) -> None:
         await self._stream.drain()
 
-    def defers(self, sender: Corked) -> bool:
-        return self._stream.defers(sender)
+    def defers(self, sender: Corked, *, expects_others: bool) -> bool:
+        return self._stream.defers(sender, expects_others=expects_others)
 
     def uncork(self) -> None:
         self._stream.uncork()

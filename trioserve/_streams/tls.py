@@ -185,8 +185,8 @@ class TlsStream:
     def wire_bytes(self) -> tuple[int, int] | None:
         return self._inner.wire_bytes()
 
-    def defers(self, sender: Corked) -> bool:
-        return self._inner.defers(sender)
+    def defers(self, sender: Corked, *, expects_others: bool) -> bool:
+        return self._inner.defers(sender, expects_others=expects_others)
 
     def uncork(self) -> None:
         self._inner.uncork()

@@ -17,6 +17,7 @@ from trioserve._connection.boundary import guarded, report_bug
 from trioserve._connection.context import ServerContext
 from trioserve._connection.http2.goodbye import Goodbye
 from trioserve._connection.http2.reception import Reception
+from trioserve._connection.http2.relay import Relay
 from trioserve._connection.http2.sender import Sender
 from trioserve._connection.http2.stream import Http2Stream
 from trioserve._connection.http2.streams import Http2Streams
@@ -44,8 +45,8 @@ class Http2Connection:
     """
 
     __slots__ = (
-        "_application_ended", "_goodbye", "_holder", "_nursery", "_patience", "_reception", "_streams", "_terms",
-        "_turn", "client_left", "codec", "ctx", "scopes", "sender", "stream",
+        "_application_ended", "_goodbye", "_nursery", "_patience", "_reception", "_relay", "_streams", "_terms",
+        "client_left", "codec", "ctx", "scopes", "sender", "stream",
     )  # fmt: skip
 
     def __init__(
@@ -59,13 +60,12 @@ class Http2Connection:
         self.client_left = False
         self._terms = terms
         self._nursery = nursery
-        self._holder: Cancellable = nursery
+        self._relay = Relay(nursery, ctx.new_waiting_tasks)
         self._application_ended: anyio.Event | None = None  # made by who waits for it
-        self._turn = 0  # of the relay: who began with another one does not hold the connection any more
         self._streams = Http2Streams()
         self._patience = Patience(stream, ctx, self._on_stuck)
         self.sender = stream.observer = Sender(
-            stream, self.codec, self._patience, self._on_over, self._streams.break_off)
+            stream, self.codec, self._patience, self._streams, self._on_over)
         self._goodbye = Goodbye(stream, self.sender, ctx.clock())
         self._reception = Reception(self, self._streams, self._goodbye, terms)
 
@@ -73,33 +73,37 @@ class Http2Connection:
         """``early``: what has been received already."""
         self.stream.send_nowait(self.codec.opening)
         self._patience.expect(self.ctx.timeouts.header)
-        self._holder = self._nursery.start_soon(self.hold, early)
+        self._relay.begin(self.hold, early)
         if self.ctx.lifetime.draining:
             self.drain()
 
     # The relay.
 
     async def hold(self, data: bytes = b"") -> None:
-        """Receive and begin requests; until the end, or until a successor takes over."""
-        turn = self._turn
-        try:
+        """Receive and begin requests; until the end, or until a successor takes over. Then be needed again, perhaps."""
+        relay = self._relay
+        task, is_needed = relay.holder, True
+        while is_needed:
+            turn = relay.turn
             try:
-                if data:
-                    self._take_in(data)
-                while turn == self._turn:
-                    if (begun := self._begin_waiting()) is not None:
-                        await begun
-                    elif not await self._receive():
-                        break
-            except Http2Error as exc:
-                self._fail(exc)
-            finally:
-                if turn == self._turn:
-                    await self._end()
-        except ClientDisconnected:
-            self._break()
-        except Exception as exc:
-            self.on_bug(exc)
+                try:
+                    if data:
+                        self._take_in(data)
+                    while turn == relay.turn:
+                        if (begun := self._begin_waiting()) is not None:
+                            await begun
+                        elif not await self._receive():
+                            break
+                except Http2Error as exc:
+                    self._fail(exc)
+                finally:
+                    if turn == relay.turn:
+                        await self._end()
+            except ClientDisconnected:
+                self._break()
+            except Exception as exc:
+                self.on_bug(exc)
+            is_needed, data = await relay.is_needed(task), b""
 
     def _begin_waiting(self) -> Awaitable[None] | None:
         """Begin the requests that wait, as far as there is room; ``None`` when that is done.
@@ -129,9 +133,7 @@ class Http2Connection:
 
     def _hand_on(self, stream: Http2Stream) -> None:
         """Its application waits, in the task of the holder. A successor receives what comes meanwhile."""
-        self._turn += 1
-        stream.run_in(self._holder)
-        self._holder = self._nursery.start_soon(self.hold)
+        stream.run_in(self._relay.hand_on(self.hold))
 
     async def _receive(self) -> bool:
         """Wait for bytes and take them in; false when nothing more will come, and nothing is left to do."""
@@ -341,11 +343,12 @@ class Http2Connection:
         self.sender.stop()
         self.stream.abort()
         self._streams.lose()
+        self._relay.end()
 
     def forget(self) -> None:
         """All tasks have ended: let go of whatever knows this connection, so that no cycle stays."""
         self.stream.observer = None
-        del self._patience, self.sender, self._goodbye, self._reception
+        del self._patience, self.sender, self._goodbye, self._reception, self._relay
 
     def _on_stuck(self) -> None:
         """The client has taken nothing for the whole write timeout."""

@@ -26,6 +26,16 @@ class Waiting(Protocol):
         """So many bytes of its body wait for their turn, for a window, or for the network."""
 
 
+class Streams(Protocol):
+    """All of the connection."""
+
+    @property
+    def open_count(self) -> int: ...
+
+    def break_off(self, stream_id: int) -> None:
+        """The engine has reset that stream."""
+
+
 class Sender:
     """Moves responses into the engine, and bytes from there to the network; it is the observer of the stream below.
 
@@ -34,19 +44,18 @@ class Sender:
     """
 
     __slots__ = (
-        "_codec", "_has_stopped", "_is_due", "_on_broken_off", "_on_over", "_patience", "_stream", "_unsent",
-        "_waiting", "collects", "sent_bytes",
+        "_codec", "_has_stopped", "_is_due", "_on_over", "_patience", "_stream", "_streams", "_unsent", "_waiting",
+        "collects", "sent_bytes",
     )  # fmt: skip
 
     def __init__(
-        self, stream: ByteStream, codec: Http2Codec, patience: Patience, on_over: Callable[[], None],
-        on_broken_off: Callable[[int], None],
+        self, stream: ByteStream, codec: Http2Codec, patience: Patience, streams: Streams, on_over: Callable[[], None]
     ) -> None:  # fmt: skip
         self._stream = stream
         self._codec = codec
         self._patience = patience
+        self._streams = streams
         self._on_over = on_over  # called when the engine has had its last word
-        self._on_broken_off = on_broken_off  # called for streams that it has reset
         self._is_due = False
         self._has_stopped = False  # the engine is not asked any more
         self._waiting: dict[int, Waiting] = {}
@@ -88,7 +97,7 @@ class Sender:
     def flush_soon(self) -> None:
         """Send it with what others of this turn have to say."""
         if not self.collects and not self._is_due:
-            self._is_due = self._stream.defers(self)
+            self._is_due = self._stream.defers(self, expects_others=self._streams.open_count > 1)
             if not self._is_due:
                 self.flush()
 
@@ -110,7 +119,7 @@ class Sender:
             if len(data) < FLUSH_BYTES:
                 break
         for stream_id in engine.broken_off:
-            self._on_broken_off(stream_id)
+            self._streams.break_off(stream_id)
         if self._waiting:
             self._tell()
         if engine.is_over:

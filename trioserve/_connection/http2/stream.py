@@ -132,6 +132,7 @@ class Http2Stream:
 
     def _end(self, answer: "Http2Answer") -> None:
         self.is_running = False
+        self._task = None  # which may run another request from now on
         try:
             self._conclude(answer)
             self._connection.on_stream_ended(self)

@@ -37,6 +37,8 @@ class LoopCork(Cork):
         if not self._turn_ends:
             self._end_turn_soon()
 
+    hold_for_turn = expect_others
+
     def expect_one(self) -> None:
         """A task has been woken."""
         self.expected += 1

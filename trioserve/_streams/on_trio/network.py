@@ -13,8 +13,9 @@ from typing import Any
 
 import trio
 
-from trioserve._streams.cork import Cork, CorkedNetwork
+from trioserve._streams.cork import CorkedNetwork
 from trioserve._streams.interface import Address, ByteStream, NurseryFunction, TaskFunction
+from trioserve._streams.on_trio.cork import TrioCork
 from trioserve._streams.on_trio.edge import EdgePoller, EdgeStream
 from trioserve._streams.on_trio.plain import PlainStream
 from trioserve._streams.on_trio.waiting import TrioWaitingTasks
@@ -32,9 +33,10 @@ class TrioNetwork(CorkedNetwork):
     """Trio's clock and sockets."""
 
     task_per_turn = False
+    _cork: TrioCork
 
     def __init__(self, *, edge_triggered: bool = sys.platform == "linux") -> None:
-        super().__init__(Cork())
+        super().__init__(TrioCork())
         self.clock: Callable[[], float] = trio.lowlevel.current_clock().current_time
         self.call_from_thread = caller_from_threads()
         self._poller = EdgePoller(self._cork) if edge_triggered else None
@@ -54,16 +56,16 @@ class TrioNetwork(CorkedNetwork):
         return TrioWaitingTasks()
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        if self._poller is None:
-            await super().run(task_status=task_status)
-            return
         try:
-            async with trio.open_nursery() as polling:
-                polling.start_soon(self._poller.run)
+            async with trio.open_nursery() as helpers:
+                helpers.start_soon(self._cork.pull_out_after_turns)
+                if self._poller is not None:
+                    helpers.start_soon(self._poller.run)
                 await super().run(task_status=task_status)
-                polling.cancel_scope.cancel()
+                helpers.cancel_scope.cancel()
         finally:
-            self._poller.close()
+            if self._poller is not None:
+                self._poller.close()
 
     def _cork_burst(self) -> None:
         """Connections have been accepted in a row: their tasks will run together, so their responses leave together."""

@@ -1,0 +1,79 @@
+"""What the streams of one connection have to say in one turn of the event loop leaves in one write."""
+
+from typing import Any
+
+import anyio
+import pytest
+
+from tests.helpers.apps import reply
+from tests.helpers.http2_client import Http2Client
+from tests.helpers.loopback import SOCKET_KINDS, fixtures_over, serving_on_loopback
+from tests.helpers.stream_pairs import Kind, Peer, eventually
+from trioserve._streams.cork import Corkable
+from trioserve._types import Receive, Scope, Send
+
+kind, anyio_backend = fixtures_over([kind for kind in SOCKET_KINDS if not kind.tls])
+
+
+class OverSocket:
+    """A peer, as far as a client asks it."""
+
+    def __init__(self, peer: Peer) -> None:
+        self.send_all = peer.send
+        self.receive_some = peer.receive
+
+
+class Sends:
+    """Counts what is handed to the sockets of the server."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.count = 0
+        send_nowait = Corkable.send_nowait
+
+        def counted(stream: Any, data: bytes) -> None:
+            self.count += 1
+            send_nowait(stream, data)
+
+        monkeypatch.setattr(Corkable, "send_nowait", counted)
+
+
+async def until_server_waits(client: Http2Client) -> None:
+    """The holder of the connection has come to wait for what the client says next."""
+    for count in (1, 2):  # the client acknowledges the server's settings with the first, or before it
+        client.h2.ping(b"is there")
+        await client.say()
+        while client.pongs < count:
+            await client.listen()
+
+
+@pytest.fixture(autouse=True)
+def turns_are_short(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On the slowest machine, too."""
+    monkeypatch.setattr("trioserve._streams.cork.perf_counter", lambda: 0.0)
+
+
+@pytest.mark.parametrize("streams", [1, 2, 10])
+async def test_answers_of_applications_that_have_waited(
+    kind: Kind, streams: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    news = anyio.Event()
+    waiting = 0
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        nonlocal waiting
+        waiting += 1
+        await news.wait()
+        await reply(send, scope["path"].encode())
+
+    async with serving_on_loopback(kind, app, http2=True) as site:
+        over_socket: Any = OverSocket(site.connect())
+        client = Http2Client(over_socket)
+        asked = [client.prepare(f"/{number}") for number in range(streams)]
+        await client.say()
+        await eventually(lambda: waiting == streams)
+        await until_server_waits(client)
+        sends = Sends(monkeypatch)
+        news.set()
+        for number, stream in enumerate(asked):
+            assert (await client.answer(stream)).body == b"/%d" % number
+        assert sends.count == 1
