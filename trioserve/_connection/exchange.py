@@ -28,7 +28,7 @@ NOTHING, SOME, ALL = range(3)  # of the request's body has been given to the app
 class Exchange(Answer[ResponseT]):
     """Runs the application for one request."""
 
-    __slots__ = ("_body_given", "_inlet", "_outlet", "_owner", "_parts")
+    __slots__ = ("_body_given", "_inlet", "_is_watched", "_outlet", "_owner", "_parts")
 
     def __init__(self, head: RequestHead, response: ResponseT, outlet: Outlet, inlet: Inlet, owner: Owner) -> None:
         Answer.__init__(self, Request(head, outlet, owner), response)  # super() costs 0.1 us
@@ -37,6 +37,7 @@ class Exchange(Answer[ResponseT]):
         self._owner = owner
         self._parts: Parts | None = None  # once the response is known to have several
         self._body_given = NOTHING
+        self._is_watched = False  # for its client to leave
 
     # Running the application.
 
@@ -59,8 +60,9 @@ class Exchange(Answer[ResponseT]):
         elif self.response.state != START:
             if self._parts is not None:
                 self._parts.on_suspend()
-            if self._owner.ctx.on_disconnect == "auto":  # the client of a long response may leave meanwhile
-                self._supervise().watch_soon()
+            if not self._is_watched and self._owner.ctx.on_disconnect == "auto":
+                self._is_watched = True
+                self._supervise().watch_soon()  # the client of a long response may leave meanwhile
 
     def on_resume(self) -> None:
         """The application goes on."""
@@ -177,7 +179,8 @@ class Exchange(Answer[ResponseT]):
             self.drain()
         if self._outlet.congested:
             await self._outlet.drain()
-        await parts.give_way()
+        if parts.turn.is_over():
+            await parts.turn.give_way()
         if self.request.app_runs and self.response.state == BODY:
             parts.begin_run()
 

@@ -241,7 +241,7 @@ class Http1Connection:
         self.start_child(function)
 
     def end_waits(self) -> EndWaits:
-        return EndWaits(self.stream)
+        return EndWaits(self.stream, self.ctx.new_waiting_tasks())
 
     def on_early_answer(self, *, reads_on: bool) -> None:
         if self.exchange is not None and isinstance(self._inlet, Http1Inlet):

@@ -17,11 +17,12 @@ class Parts:
 
     Attributes:
         pieces: encoded, not handed over yet.
+        turn: of an application that goes on sending, without a wait of its own.
     """
 
     __slots__ = (
-        "_counted", "_counted_bytes", "_outlet", "_pace", "_response", "_room", "_run", "_run_began_with", "_turn",
-        "pieces",
+        "_counted", "_counted_bytes", "_outlet", "_pace", "_response", "_room", "_run", "_run_began_with", "pieces",
+        "turn",
     )  # fmt: skip
 
     def __init__(self, outlet: Outlet, response: Response, pieces: list[bytes]) -> None:
@@ -32,7 +33,7 @@ class Parts:
         self._run: list[bytes] = []  # parts in a row, not encoded yet
         self._run_began_with = 0  # the ``_room`` that it had
         self._room = 0  # bytes until the run must go; 0 when nothing may be added to it
-        self._turn = Turn()
+        self.turn = Turn()
         self._counted = 0  # of ``pieces``: runs know their size, and to count a hundred parts again is 2 of 70 us
         self._counted_bytes = 0
 
@@ -91,10 +92,8 @@ class Parts:
 
     def on_suspend(self) -> None:
         """The application waits: what it has sent leaves, and others get their turn anyway."""
-        self.let_go()
+        if self._run or self.pieces:
+            self.let_go()
+        self._room = 0
         self._pace.rest()
-        self._turn.end()
-
-    async def give_way(self) -> None:
-        """Let others run when the application has gone on sending for a while, without a wait of its own."""
-        await self._turn.give_way()
+        self.turn.end()

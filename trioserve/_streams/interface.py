@@ -162,6 +162,12 @@ class ByteStream(Protocol):
         Bytes that arrive meanwhile are kept, within bounds, for ``receive_some``.
         """
 
+    def wakes_at_end(self, tasks: "WaitingTasks") -> bool:
+        """Wake ``tasks``, and not those that were named before, as soon as ``wait_disconnected`` would return.
+
+        False: it would return at once, or this stream wakes nobody, so that somebody has to wait there.
+        """
+
     def send_eof(self) -> None:
         """Tell the peer that no bytes follow those unsent; receiving goes on. Does nothing on a lost connection."""
 

@@ -12,7 +12,7 @@ from typing import Final
 import anyio
 
 from trioserve._errors import ClientDisconnected
-from trioserve._streams.interface import RECEIVE_BYTES, Address, ByteStream, Corked, SendObserver
+from trioserve._streams.interface import RECEIVE_BYTES, Address, ByteStream, Corked, SendObserver, WaitingTasks
 from trioserve._streams.memory_pipe import MemoryPipe
 
 __all__ = ["MemoryClient", "MemoryListener", "MemoryStream", "memory_stream_pair"]
@@ -26,8 +26,8 @@ class MemoryStream:
     """One end of a connection, a ``ByteStream``. ``abort`` is a reset; so is closing while bytes are unread."""
 
     __slots__ = (
-        "_closed", "_incoming", "_interrupted", "_on_input", "_other", "_outgoing", "_receiving", "congested", "local",
-        "lost", "observer", "peer",
+        "_closed", "_incoming", "_interrupted", "_on_input", "_other", "_outgoing", "_receiving", "_told_of_end",
+        "congested", "local", "lost", "observer", "peer",
     )  # fmt: skip
 
     _incoming: MemoryPipe  # these three belong to both ends: see memory_stream_pair
@@ -44,6 +44,7 @@ class MemoryStream:
         self._receiving = False
         self._interrupted = False  # the wait that is going on
         self._on_input: Callable[[], None] | None = None
+        self._told_of_end: WaitingTasks | None = None
 
     needs_opening = False
 
@@ -79,12 +80,14 @@ class MemoryStream:
 
     @property
     def _has_news(self) -> bool:
-        return self.lost or self._incoming.has_arrived or self._incoming.end_has_arrived
+        return self._has_end or self._incoming.has_arrived
 
     def look(self) -> None:
         """Something has changed in what arrives."""
         if self._on_input is not None and self._has_news:
             self._call_back()
+        if self._told_of_end is not None and self._has_end:
+            self._told_of_end.wake()
 
     def _call_back(self) -> None:
         callback, self._on_input = self._on_input, None
@@ -147,8 +150,16 @@ class MemoryStream:
         return self.lost or (self._incoming.end_has_arrived and self._incoming.is_empty)
 
     async def wait_disconnected(self) -> None:
-        while not self._incoming.end_has_arrived and not self.lost:
+        while not self._has_end:
             await self._incoming.wait_for_change()
+
+    def wakes_at_end(self, tasks: WaitingTasks) -> bool:
+        self._told_of_end = tasks
+        return not self._has_end
+
+    @property
+    def _has_end(self) -> bool:
+        return self.lost or self._incoming.end_has_arrived
 
     def send_eof(self) -> None:
         if not self.lost:

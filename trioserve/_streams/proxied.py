@@ -17,6 +17,7 @@ from trioserve._streams.interface import (
     FileOutlet,
     Listener,
     SendObserver,
+    WaitingTasks,
 )
 from trioserve._trust import TrustedPeers
 
@@ -175,6 +176,9 @@ class ProxiedStream:
 
     async def wait_disconnected(self) -> None:
         await self._stream.wait_disconnected()
+
+    def wakes_at_end(self, tasks: WaitingTasks) -> bool:
+        return self._stream.wakes_at_end(tasks)
 
     def send_eof(self) -> None:
         self._stream.send_eof()

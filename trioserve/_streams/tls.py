@@ -19,7 +19,15 @@ import anyio
 
 from trioserve._complaints import complain
 from trioserve._errors import ClientDisconnected
-from trioserve._streams.interface import RECEIVE_BYTES, Address, ByteStream, Corked, Listener, SendObserver
+from trioserve._streams.interface import (
+    RECEIVE_BYTES,
+    Address,
+    ByteStream,
+    Corked,
+    Listener,
+    SendObserver,
+    WaitingTasks,
+)
 from trioserve._streams.tls_facts import ServerIdentity, TlsFacts
 
 __all__ = ["TlsListener", "TlsStream", "is_tls", "tls_facts"]
@@ -307,6 +315,9 @@ class TlsStream:
                 await self._pull(READ_AHEAD_BYTES)
             except ClientDisconnected:
                 return
+
+    def wakes_at_end(self, tasks: WaitingTasks) -> bool:
+        return False  # it may be said inside of a record, which somebody has to read
 
     # Sending.
 

@@ -14,7 +14,7 @@ import anyio
 
 from trioserve._errors import ClientDisconnected
 from trioserve._streams.file_sending import FileSender
-from trioserve._streams.interface import RECEIVE_BYTES, Address
+from trioserve._streams.interface import RECEIVE_BYTES, Address, WaitingTasks
 from trioserve._streams.on_asyncio.cork import LoopCork
 from trioserve._streams.on_asyncio.eager import CAN_BEGIN_AT_ONCE
 from trioserve._streams.sockets import NOTHING, hang_up, kernel_queue, peek_end, peek_input, reset_on_close
@@ -34,7 +34,7 @@ class SocketStream(FileSender, asyncio.Protocol):
 
     __slots__ = (
         "_announced", "_direct", "_drained", "_ended", "_is_closed", "_loop", "_on_input", "_opening", "_paused",
-        "_readable", "_received", "_transport", "_unsent", "_watchers", "local", "peer",
+        "_readable", "_received", "_told_of_end", "_transport", "_unsent", "_watchers", "local", "peer",
     )  # fmt: skip
 
     _cork: LoopCork
@@ -60,6 +60,7 @@ class SocketStream(FileSender, asyncio.Protocol):
         self._announced = False  # it was called, and nobody has received since
         self._drained: asyncio.Future[None] | None = None
         self._watchers: asyncio.Event | None = None
+        self._told_of_end: WaitingTasks | None = None
 
     needs_opening = False
 
@@ -106,15 +107,14 @@ class SocketStream(FileSender, asyncio.Protocol):
         if len(self._received) > PAUSE_BYTES and not self._paused and self._transport is not None:
             self._paused = True
             self._transport.pause_reading()
-            if self._watchers is not None:
-                self._cork.ends.add(self._sock, self._watchers.set)
+            if self._watchers is not None or self._told_of_end is not None:
+                self._cork.ends.add(self._sock, self._tell_end)
         self._wake_reader()
 
     def eof_received(self) -> bool:
         self._ended = True
         self._wake_reader()
-        if self._watchers is not None:
-            self._watchers.set()
+        self._tell_end()
         return True  # keep the sending half open: the answer is still wanted
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -122,8 +122,8 @@ class SocketStream(FileSender, asyncio.Protocol):
         self._transport = None
         self._unsent = NOTHING
         self._wake_reader()
-        if self._watchers is not None:
-            self._watchers.set()
+        if self._watchers is not None or self._told_of_end is not None:
+            self._tell_end()
             self._cork.ends.forget(self._sock)
         self._note_drained()
 
@@ -250,13 +250,28 @@ class SocketStream(FileSender, asyncio.Protocol):
 
     async def wait_disconnected(self) -> None:
         if not self._ended and not self.lost:
-            if self._direct:
-                self._make_transport()
-            if self._watchers is None:
-                self._watchers = asyncio.Event()
-            if self._paused:
-                self._cork.ends.add(self._sock, self._watchers.set)
+            self._watchers = self._watchers or asyncio.Event()
+            self._watch_end()
             await self._watchers.wait()
+
+    def wakes_at_end(self, tasks: WaitingTasks) -> bool:
+        if self._ended or self.lost:
+            return False
+        self._told_of_end = tasks
+        self._watch_end()
+        return True
+
+    def _watch_end(self) -> None:
+        if self._direct:
+            self._make_transport()
+        if self._paused:
+            self._cork.ends.add(self._sock, self._tell_end)
+
+    def _tell_end(self) -> None:
+        if self._watchers is not None:
+            self._watchers.set()
+        if self._told_of_end is not None:
+            self._told_of_end.wake()
 
     # Sending.
 

@@ -15,7 +15,7 @@ from trio.lowlevel import current_task, reschedule, wait_task_rescheduled
 from trioserve._errors import ClientDisconnected
 from trioserve._streams.cork import Cork
 from trioserve._streams.forked_children import FORKED_CHILDREN
-from trioserve._streams.interface import RECEIVE_BYTES, Address
+from trioserve._streams.interface import RECEIVE_BYTES, Address, WaitingTasks
 from trioserve._streams.on_trio.plain import TrioStream
 from trioserve._streams.on_trio.waiting import WOKEN
 from trioserve._streams.sockets import peek_end
@@ -92,7 +92,7 @@ class EdgeStream(TrioStream):
     next byte will be a new edge (epoll(7)). ``_ended`` stays: after it every ``recv`` returns at once.
     """
 
-    __slots__ = ("_ended", "_poller", "_readable", "_reader", "_registered", "_watchers")
+    __slots__ = ("_ended", "_poller", "_readable", "_reader", "_registered", "_told_of_end", "_watchers")
 
     def __init__(self, sock: socket.socket, peer: Address | None, local: Address | None, poller: EdgePoller) -> None:
         super().__init__(sock, peer, local, poller.cork)
@@ -102,13 +102,13 @@ class EdgeStream(TrioStream):
         self._ended = False
         self._reader: trio.lowlevel.Task | None = None
         self._watchers: trio.Event | None = None
+        self._told_of_end: WaitingTasks | None = None
 
     def notice(self, events: int) -> None:
         """The epoll has news: note it, and wake who waits for it."""
         if events & _ENDED:
             self._ended = True
-            if self._watchers is not None:
-                self._watchers.set()
+            self._tell_end()
         if events & _READABLE:
             self._readable = True
             if self._reader is not None:
@@ -159,6 +159,19 @@ class EdgeStream(TrioStream):
                 self._watchers = trio.Event()
             await self._watchers.wait()
 
+    def wakes_at_end(self, tasks: WaitingTasks) -> bool:
+        if self._ended or self.lost:
+            return False
+        self._register()
+        self._told_of_end = tasks
+        return True
+
+    def _tell_end(self) -> None:
+        if self._watchers is not None:
+            self._watchers.set()
+        if self._told_of_end is not None:
+            self._told_of_end.wake()
+
     def _register(self) -> None:
         if not self._registered:
             self._registered = True
@@ -184,5 +197,4 @@ class EdgeStream(TrioStream):
         if self._reader is not None:
             reschedule(self._reader, WOKEN)
             self._reader = None
-        if self._watchers is not None:
-            self._watchers.set()
+        self._tell_end()

@@ -12,7 +12,7 @@ import trio
 from trioserve._errors import ClientDisconnected
 from trioserve._streams.cork import Cork
 from trioserve._streams.file_sending import FileSender
-from trioserve._streams.interface import RECEIVE_BYTES, Address
+from trioserve._streams.interface import RECEIVE_BYTES, Address, WaitingTasks
 from trioserve._streams.sockets import (
     NOTHING,
     hang_up,
@@ -256,6 +256,9 @@ class PlainStream(TrioStream):
                     return
                 self._ahead += data
                 self._finished = not data
+
+    def wakes_at_end(self, tasks: WaitingTasks) -> bool:
+        return False  # trio knows of no end that nobody reads
 
     def _flush_when_writable(self) -> None:
         self._cork.tasks.start_soon(self._flush_until_done)
