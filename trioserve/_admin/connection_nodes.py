@@ -95,7 +95,7 @@ def _request_node(drawing: Drawing, shown: RequestLook, host: TaskView | None, t
 
 def _only_waits(task: TaskView) -> bool:
     """It holds its connection, which the connection's own line says already."""
-    return task.name.endswith((".hold", "trioserve connection"))
+    return task.name.endswith((".hold", "._hold_again", "trioserve connection"))
 
 
 def _protocol(look: Look) -> str:

@@ -24,6 +24,7 @@ from trioserve._connection.farewell import Farewell
 from trioserve._connection.look import Awaited, Phase, RequestLook, awaited
 from trioserve._connection.patience import Patience
 from trioserve._connection.records import InProgress
+from trioserve._connection.relay import Relay
 from trioserve._connection.request import Request
 from trioserve._connection.request_body import NO_BODY, Http1Inlet, WholeBody
 from trioserve._connection.turnstile import Turnstile
@@ -54,8 +55,8 @@ class Http1Connection:
     """
 
     __slots__ = (
-        "_farewell", "_going_on", "_has_slot", "_holder", "_inlet", "_is_cancelled", "_nursery", "_patience", "_turn",
-        "codec", "ctx", "exchange", "refusal", "scopes", "stream",
+        "_farewell", "_going_on", "_has_slot", "_inlet", "_is_cancelled", "_nursery", "_patience", "_relay", "codec",
+        "ctx", "exchange", "refusal", "scopes", "stream",
     )  # fmt: skip
 
     def __init__(
@@ -68,8 +69,7 @@ class Http1Connection:
         self.exchange: Http1Answer | None = None
         self.refusal: PeerError | None = None
         self._nursery = nursery
-        self._holder: Cancellable = nursery
-        self._turn = 0  # of the relay: who began with another one does not hold the connection any more
+        self._relay = Relay(nursery, ctx.new_waiting_tasks)
         self._going_on: set[Http1Answer] = set()  # after their responses
         self._has_slot = False  # in the turnstile
         self._inlet: Inlet = NO_BODY
@@ -92,7 +92,8 @@ class Http1Connection:
 
         The stream is closed at the end, although applications may go on.
         """
-        turn = self._turn
+        relay = self._relay
+        turn = relay.turn
         try:
             try:
                 head = self._head_at_hand()
@@ -107,15 +108,16 @@ class Http1Connection:
                         if self._going_on:
                             self._going_on.discard(exchange)
                         del exchange
-                    if self.ctx.task_per_request and turn == self._turn and (may_be_followed or not self._is_quiet):
+                    if self.ctx.task_per_request and turn == relay.turn and (may_be_followed or not self._is_quiet):
                         self._hand_on()
-                    if turn != self._turn:
+                    if turn != relay.turn:
                         break
             except PeerError as exc:
                 self.refusal = exc
                 self.ctx.lifetime.strike(exc.limit)
             finally:
-                if turn == self._turn:
+                if turn == relay.turn:
+                    relay.end()
                     await self._end()
         except ClientDisconnected:
             self.stream.abort()
@@ -123,13 +125,20 @@ class Http1Connection:
             report_bug(self.stream, exc)
             self.stream.abort()
 
+    async def _hold_again(self) -> None:
+        """Hold the connection; and again, whenever the application of another task goes on after its response."""
+        relay = self._relay
+        task = relay.holder
+        await self.hold()
+        while await relay.is_needed(task):
+            await self.hold()
+
     def _hand_on(self) -> None:
         """Let a successor wait for the next request. An idle connection has no task, where each request has its own."""
-        self._turn += 1
         if self._going_on:
-            self._holder = self._nursery.start_soon(self.hold)  # to be cancelled without them
+            self._relay.hand_on(self.hold if self.ctx.task_per_request else self._hold_again)
             return
-        self._holder = self._nursery
+        self._relay.hand_to_nursery()
         if self._is_quiet and not self.ctx.lifetime.closing:
             self.exchange = None
             self._inlet = NO_BODY
@@ -272,7 +281,7 @@ class Http1Connection:
         if self.exchange is not None:
             self.exchange.request.say_end(reason)
         self._is_cancelled = True
-        self._holder.cancel()
+        self._relay.holder.cancel()
 
     # What the server asks.
 

@@ -10,7 +10,7 @@ from tests.helpers.apps import part, reply, start
 from tests.helpers.http2_client import http2_client
 from tests.helpers.http2_numbers import INITIAL_WINDOW_SIZE
 from tests.helpers.serving import serving
-from trioserve._connection.http2.relay import MOST_IN_RESERVE
+from trioserve._connection.relay import MOST_IN_RESERVE
 from trioserve._types import Receive, Scope, Send
 from trioserve.testing import settled
 

@@ -17,7 +17,6 @@ from trioserve._connection.boundary import guarded, report_bug
 from trioserve._connection.context import ServerContext
 from trioserve._connection.http2.goodbye import Goodbye
 from trioserve._connection.http2.reception import Reception
-from trioserve._connection.http2.relay import Relay
 from trioserve._connection.http2.sender import Sender
 from trioserve._connection.http2.stream import Http2Stream
 from trioserve._connection.http2.streams import Http2Streams
@@ -26,6 +25,7 @@ from trioserve._connection.inline import continue_as_it_is
 from trioserve._connection.look import Awaited, Phase, RequestLook, awaited
 from trioserve._connection.patience import Patience
 from trioserve._connection.records import InProgress
+from trioserve._connection.relay import Relay
 from trioserve._connection.request import Request
 from trioserve._connection.turn import Turn
 from trioserve._errors import ClientDisconnected
