@@ -130,7 +130,7 @@ class Exchange(Answer[ResponseT]):
     async def send(self, message: Message) -> None:
         """ASGI ``send``. Raises ClientDisconnected once the client has gone, AppError for a wrong message."""
         parts = self._parts
-        if parts is not None and parts.takes(message):
+        if parts is not None and parts.room > 0 and parts.takes(message):
             return
         outlet, response = self._outlet, self.response
         if outlet.lost or self._stopped:
@@ -157,7 +157,13 @@ class Exchange(Answer[ResponseT]):
             if not self.answered:
                 self.finish()
         elif parts is not None or response.state > FIRST_BODY:
-            await self._hand_over_part(parts, pieces)
+            parts = self._let_part_go(parts, pieces)
+            if outlet.congested:
+                await outlet.drain()
+            if parts.turn.is_over():
+                await parts.turn.give_way()
+            if self.request.app_runs and response.state == BODY:
+                parts.begin_run()
         elif pieces:  # a hint
             outlet.send_nowait(b"".join(pieces))
             outlet.uncork()
@@ -170,19 +176,14 @@ class Exchange(Answer[ResponseT]):
             has_more = False
         self._owner.on_early_answer(reads_on=has_more and self.response.status < 400)
 
-    async def _hand_over_part(self, parts: Parts | None, pieces: list[bytes]) -> None:
+    def _let_part_go(self, parts: Parts | None, pieces: list[bytes]) -> Parts:
         """A part of the body leaves before ``send`` returns, and those that follow it at once may collect."""
         if parts is None:
             self._parts = parts = Parts(self._outlet, self.response, pieces)
         parts.let_go()
         if self._owner.ctx.lifetime.draining:
             self.drain()
-        if self._outlet.congested:
-            await self._outlet.drain()
-        if parts.turn.is_over():
-            await parts.turn.give_way()
-        if self.request.app_runs and self.response.state == BODY:
-            parts.begin_run()
+        return parts
 
     async def _send_file(self, message: FileMessage) -> None:
         """The extensions "Path Send" and "Zero Copy Send"."""

@@ -17,12 +17,13 @@ class Parts:
 
     Attributes:
         pieces: encoded, not handed over yet.
+        room: bytes until the run must go; 0 when nothing may be added to it.
         turn: of an application that goes on sending, without a wait of its own.
     """
 
     __slots__ = (
-        "_counted", "_counted_bytes", "_outlet", "_pace", "_response", "_room", "_run", "_run_began_with", "pieces",
-        "turn",
+        "_counted", "_counted_bytes", "_outlet", "_pace", "_response", "_run", "_run_began_with", "pieces",
+        "room", "turn",
     )  # fmt: skip
 
     def __init__(self, outlet: Outlet, response: Response, pieces: list[bytes]) -> None:
@@ -31,22 +32,20 @@ class Parts:
         self.pieces = pieces
         self._pace = Pace()
         self._run: list[bytes] = []  # parts in a row, not encoded yet
-        self._run_began_with = 0  # the ``_room`` that it had
-        self._room = 0  # bytes until the run must go; 0 when nothing may be added to it
+        self._run_began_with = 0  # the ``room`` that it had
+        self.room = 0
         self.turn = Turn()
         self._counted = 0  # of ``pieces``: runs know their size, and to count a hundred parts again is 2 of 70 us
         self._counted_bytes = 0
 
     def takes(self, message: Message) -> bool:
         """True when ``message`` was one more part of the run, which needs no other check: a third of the price."""
-        if self._room <= 0:
-            return False
         try:
             data = message["body"]
             if message["more_body"] and type(data) is bytes and message["type"] == "http.response.body":
-                room = self._room - len(data) - MESSAGE_COST
+                room = self.room - len(data) - MESSAGE_COST
                 if room > 0 and self._pace.may_wait():
-                    self._room = room
+                    self.room = room
                     self._run.append(data)
                     return True
         except (KeyError, TypeError):
@@ -57,18 +56,18 @@ class Parts:
     def begin_run(self) -> None:
         """What was sent has left; what follows it at once may collect."""
         self._pace.has_left()
-        self._run_began_with = self._room = self._response.run_room()
+        self._run_began_with = self.room = self._response.run_room()
 
     def end_run(self) -> None:
         """Encode what has collected; whatever comes next follows it."""
         run = self._run
         if run:
-            size = self._run_began_with - self._room - MESSAGE_COST * len(run)
+            size = self._run_began_with - self.room - MESSAGE_COST * len(run)
             self._count()
             self._counted_bytes += self._response.encode_run(run, size, self.pieces)
             self._counted = len(self.pieces)
             run.clear()
-        self._room = 0
+        self.room = 0
 
     def _count(self) -> None:
         """Count the bytes of those pieces that nobody has counted; they are few."""
@@ -77,7 +76,7 @@ class Parts:
 
     def hand_over(self) -> None:
         """Give the outlet what there is."""
-        if self._room:
+        if self.room:
             self.end_run()
         if self.pieces:
             self._count()
@@ -94,6 +93,6 @@ class Parts:
         """The application waits: what it has sent leaves, and others get their turn anyway."""
         if self._run or self.pieces:
             self.let_go()
-        self._room = 0
+        self.room = 0
         self._pace.rest()
         self.turn.end()
