@@ -9,7 +9,7 @@ from tests.helpers.apps import reply
 from tests.helpers.http2_client import Http2Client
 from tests.helpers.loopback import SOCKET_KINDS, fixtures_over, serving_on_loopback
 from tests.helpers.stream_pairs import Kind, Peer, eventually
-from trioserve._streams.cork import Corkable
+from trioserve._streams.cork import CORK_SECONDS, Corkable
 from trioserve._types import Receive, Scope, Send
 
 kind, anyio_backend = fixtures_over([kind for kind in SOCKET_KINDS if not kind.tls])
@@ -46,10 +46,21 @@ async def until_server_waits(client: Http2Client) -> None:
             await client.listen()
 
 
+class Clock:
+    """Stands in for ``time.perf_counter``: turns are short on the slowest machine, too."""
+
+    def __init__(self) -> None:
+        self.now = 0.0  # seconds
+
+    def __call__(self) -> float:
+        return self.now
+
+
 @pytest.fixture(autouse=True)
-def turns_are_short(monkeypatch: pytest.MonkeyPatch) -> None:
-    """On the slowest machine, too."""
-    monkeypatch.setattr("trioserve._streams.cork.perf_counter", lambda: 0.0)
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr("trioserve._streams.cork.perf_counter", clock)
+    return clock
 
 
 @pytest.mark.parametrize("streams", [1, 2, 10])
@@ -77,3 +88,34 @@ async def test_answers_of_applications_that_have_waited(
         for number, stream in enumerate(asked):
             assert (await client.answer(stream)).body == b"/%d" % number
         assert sends.count == 1
+
+
+async def test_answers_of_applications_that_compute_for_long(
+    kind: Kind, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each lets those before it wait, and no longer than that."""
+    streams = 5
+    news = anyio.Event()
+    waiting = 0
+    sent_before: list[int] = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        nonlocal waiting
+        waiting += 1
+        await news.wait()
+        clock.now += 2 * CORK_SECONDS  # it computes
+        await reply(send, b"answer")
+        sent_before.append(sends.count)
+
+    async with serving_on_loopback(kind, app, http2=True) as site:
+        over_socket: Any = OverSocket(site.connect())
+        client = Http2Client(over_socket)
+        asked = [client.prepare() for _ in range(streams)]
+        await client.say()
+        await eventually(lambda: waiting == streams)
+        await until_server_waits(client)
+        sends = Sends(monkeypatch)
+        news.set()
+        for stream in asked:
+            assert (await client.answer(stream)).body == b"answer"
+        assert sent_before == list(range(streams))
