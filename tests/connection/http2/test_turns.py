@@ -9,6 +9,7 @@ from tests.helpers.apps import reply
 from tests.helpers.http2_client import Http2Client
 from tests.helpers.loopback import SOCKET_KINDS, fixtures_over, serving_on_loopback
 from tests.helpers.stream_pairs import Kind, Peer, eventually
+from tests.helpers.ws_client import accept
 from trioserve._streams.cork import CORK_SECONDS, Corkable
 from trioserve._types import Receive, Scope, Send
 
@@ -119,3 +120,31 @@ async def test_answers_of_applications_that_compute_for_long(
         for stream in asked:
             assert (await client.answer(stream)).body == b"answer"
         assert sent_before == list(range(streams))
+
+
+async def test_the_close_frame_of_a_websocket_whose_client_is_silent(kind: Kind) -> None:
+    """Its stream is reset in the same turn, which would drop what has not left."""
+
+    ended = anyio.Event()
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            await ended.wait()
+            await reply(send)
+            return
+        await accept(receive, send)
+        assert (await receive())["type"] == "websocket.disconnect"
+        ended.set()
+
+    async with serving_on_loopback(kind, app, http2=True, ws_ping_interval=0.05, ws_ping_timeout=0.05) as site:
+        over_socket: Any = OverSocket(site.connect())
+        client = Http2Client(over_socket)
+        await client.say()
+        await client.listen()  # the server's settings allow it
+        tunnel = client.prepare(
+            method=b"CONNECT", protocol=b"websocket", fields=[(b"sec-websocket-version", b"13")], ends=False)
+        beside = client.prepare()
+        await client.say()
+        answer = await client.answer(tunnel)
+        assert answer.body.endswith(b"keep-alive ping timeout")
+        assert (await client.answer(beside)).status == 200
