@@ -23,8 +23,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from tests.helpers.apps import part, start
+from tests.helpers.apps import part, reply, start
 from tests.helpers.certificates import client_context
+from tests.helpers.http2_client import Http2Client
 from tests.helpers.loopback import SOCKET_KINDS, Loopback, fixtures_over, serving_on_loopback
 from tests.helpers.stream_pairs import Kind
 from tests.helpers.transcripts import get
@@ -38,6 +39,7 @@ TOKENS: Final = [f"token-{number};" for number in range(5)]
 
 
 kind, anyio_backend = fixtures_over(SOCKET_KINDS)
+clear_only = pytest.mark.parametrize("kind", [kind for kind in SOCKET_KINDS if not kind.tls], ids=str, indirect=True)
 
 
 class Reader:
@@ -268,6 +270,40 @@ async def test_tokens_of_requests_that_one_event_wakes(kind: Kind) -> None:
         for reader in readers:
             await reader.all()
     assert [tokens.late for tokens in all_tokens] == [[]] * len(readers)
+
+
+def http2_request(*paths: str) -> bytes:
+    """All that a client says."""
+    nowhere: Any = None
+    client = Http2Client(nowhere)
+    for path in paths:
+        client.prepare(path)
+    return client.h2.data_to_send()
+
+
+@clear_only
+async def test_tokens_beside_an_answer_on_one_connection_of_http2(kind: Kind) -> None:
+    """The answer waits for the end of the turn, in which the tokens are computed."""
+    reader = Reader(http2_request("/answer", "/tokens"))
+    tokens = Tokens(reader)
+    sends: list[Send] = []
+    tokens_sent = anyio.Event()
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["path"] == "/answer":
+            sends.append(send)
+            await tokens_sent.wait()
+            return
+        for _ in range(10):
+            await anyio.lowlevel.checkpoint()  # until the connection waits for its client
+        await reply(sends[0], b"answer")
+        await raw_app(tokens)(scope, receive, send)
+        tokens_sent.set()
+
+    async with serving_on_loopback(kind, app, http2=True) as site:
+        reader.start(site)
+        await anyio.to_thread.run_sync(reader.has_got, TOKENS[-1])
+    assert tokens.late == []
 
 
 async def part_of_nothing(send: Send) -> None:

@@ -69,7 +69,7 @@ class Relay:
             await call.wait()
         finally:
             self._reserve.pop(task, None)
-        return not self._is_over
+        return task is self.holder  # which sees to the end, when that has come meanwhile
 
     def end(self) -> None:
         """No successor is needed any more. May be called again."""

@@ -39,7 +39,7 @@ class Cork:
     def __init__(self) -> None:
         self.is_in = False
         self._release_at = 0.0  # in ``time.perf_counter`` seconds: virtual time does not pass while tasks compute
-        self._streams: list[Corked] = []
+        self._streams: dict[Corked, None] = {}  # each once, in the order in which they came
 
     def push_in(self) -> None:
         self.is_in = True
@@ -55,12 +55,12 @@ class Cork:
         if perf_counter() > self._release_at:
             self.release()
             self.push_in()
-        self._streams.append(stream)
+        self._streams[stream] = None
         return True
 
     def release(self) -> None:
         """Send what has collected."""
-        streams, self._streams = self._streams, []
+        streams, self._streams = self._streams, {}
         for stream in streams:
             stream.uncork()
 

@@ -1,5 +1,6 @@
 """Which tasks run the requests of one HTTP/2 connection, and what becomes of a task that has ended its request."""
 
+import logging
 from typing import Any
 
 import anyio
@@ -10,7 +11,7 @@ from tests.helpers.apps import part, reply, start
 from tests.helpers.http2_client import http2_client
 from tests.helpers.http2_numbers import INITIAL_WINDOW_SIZE
 from tests.helpers.serving import serving
-from trioserve._connection.relay import MOST_IN_RESERVE
+from trioserve._connection.relay import MOST_IN_RESERVE, Relay
 from trioserve._types import Receive, Scope, Send
 from trioserve.testing import settled
 
@@ -124,3 +125,30 @@ async def test_the_end_of_the_server_while_tasks_are_in_reserve(options: dict[st
         site.server.request_shutdown("test")
         await client.until_end()
         assert ended.is_set()
+
+
+@pytest.mark.trio
+async def test_a_connection_that_breaks_before_its_next_holder_runs(
+    options: dict[str, Any], autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:  # fmt: skip
+    """That one, which was in reserve, still sees to the end: no timeout strikes a connection that is not there."""
+    breaks = False
+
+    def hand_on(relay: Relay, hold: Any) -> Any:
+        former = hand_on_unbroken(relay, hold)
+        if breaks:
+            hold.__self__._break()
+        return former
+
+    hand_on_unbroken = Relay.hand_on
+    monkeypatch.setattr(Relay, "hand_on", hand_on)
+    caplog.set_level(logging.DEBUG, "trioserve")
+    async with serving(Waiting(), **options) as site, http2_client(site) as client:
+        for stream in [await client.ask() for _ in range(2)]:
+            await client.answer(stream)
+        breaks = True
+        await client.ask()
+        await trio.sleep(1000)
+        assert site.connections == 0
+    assert "timeout" not in caplog.text

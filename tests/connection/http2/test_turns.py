@@ -9,7 +9,8 @@ from tests.helpers.apps import reply
 from tests.helpers.http2_client import Http2Client
 from tests.helpers.loopback import SOCKET_KINDS, fixtures_over, serving_on_loopback
 from tests.helpers.stream_pairs import Kind, Peer, eventually
-from trioserve._streams.cork import Corkable
+from tests.helpers.ws_client import accept
+from trioserve._streams.cork import CORK_SECONDS, Corkable
 from trioserve._types import Receive, Scope, Send
 
 kind, anyio_backend = fixtures_over([kind for kind in SOCKET_KINDS if not kind.tls])
@@ -46,10 +47,21 @@ async def until_server_waits(client: Http2Client) -> None:
             await client.listen()
 
 
+class Clock:
+    """Stands in for ``time.perf_counter``: turns are short on the slowest machine, too."""
+
+    def __init__(self) -> None:
+        self.now = 0.0  # seconds
+
+    def __call__(self) -> float:
+        return self.now
+
+
 @pytest.fixture(autouse=True)
-def turns_are_short(monkeypatch: pytest.MonkeyPatch) -> None:
-    """On the slowest machine, too."""
-    monkeypatch.setattr("trioserve._streams.cork.perf_counter", lambda: 0.0)
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr("trioserve._streams.cork.perf_counter", clock)
+    return clock
 
 
 @pytest.mark.parametrize("streams", [1, 2, 10])
@@ -77,3 +89,62 @@ async def test_answers_of_applications_that_have_waited(
         for number, stream in enumerate(asked):
             assert (await client.answer(stream)).body == b"/%d" % number
         assert sends.count == 1
+
+
+async def test_answers_of_applications_that_compute_for_long(
+    kind: Kind, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each lets those before it wait, and no longer than that."""
+    streams = 5
+    news = anyio.Event()
+    waiting = 0
+    sent_before: list[int] = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        nonlocal waiting
+        waiting += 1
+        await news.wait()
+        clock.now += 2 * CORK_SECONDS  # it computes
+        await reply(send, b"answer")
+        sent_before.append(sends.count)
+
+    async with serving_on_loopback(kind, app, http2=True) as site:
+        over_socket: Any = OverSocket(site.connect())
+        client = Http2Client(over_socket)
+        asked = [client.prepare() for _ in range(streams)]
+        await client.say()
+        await eventually(lambda: waiting == streams)
+        await until_server_waits(client)
+        sends = Sends(monkeypatch)
+        news.set()
+        for stream in asked:
+            assert (await client.answer(stream)).body == b"answer"
+        assert sent_before == list(range(streams))
+
+
+async def test_the_close_frame_of_a_websocket_whose_client_is_silent(kind: Kind) -> None:
+    """Its stream is reset in the same turn, which would drop what has not left."""
+
+    ended = anyio.Event()
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            await ended.wait()
+            await reply(send)
+            return
+        await accept(receive, send)
+        assert (await receive())["type"] == "websocket.disconnect"
+        ended.set()
+
+    async with serving_on_loopback(kind, app, http2=True, ws_ping_interval=0.05, ws_ping_timeout=0.05) as site:
+        over_socket: Any = OverSocket(site.connect())
+        client = Http2Client(over_socket)
+        await client.say()
+        await client.listen()  # the server's settings allow it
+        tunnel = client.prepare(
+            method=b"CONNECT", protocol=b"websocket", fields=[(b"sec-websocket-version", b"13")], ends=False)
+        beside = client.prepare()
+        await client.say()
+        answer = await client.answer(tunnel)
+        assert answer.body.endswith(b"keep-alive ping timeout")
+        assert (await client.answer(beside)).status == 200

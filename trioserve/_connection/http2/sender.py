@@ -44,8 +44,8 @@ class Sender:
     """
 
     __slots__ = (
-        "_codec", "_has_stopped", "_is_due", "_on_over", "_patience", "_stream", "_streams", "_unsent", "_waiting",
-        "collects", "sent_bytes",
+        "_codec", "_has_stopped", "_on_over", "_patience", "_stream", "_streams", "_unsent", "_waiting", "collects",
+        "sent_bytes",
     )  # fmt: skip
 
     def __init__(
@@ -56,7 +56,6 @@ class Sender:
         self._patience = patience
         self._streams = streams
         self._on_over = on_over  # called when the engine has had its last word
-        self._is_due = False
         self._has_stopped = False  # the engine is not asked any more
         self._waiting: dict[int, Waiting] = {}
         self._unsent: dict[int, int] = {}  # bytes, when those that wait were told last
@@ -96,14 +95,11 @@ class Sender:
 
     def flush_soon(self) -> None:
         """Send it with what others of this turn have to say."""
-        if not self.collects and not self._is_due:
-            self._is_due = self._stream.defers(self, expects_others=self._streams.open_count > 1)
-            if not self._is_due:
-                self.flush()
+        if not self.collects and not self._stream.defers(self, expects_others=self._streams.open_count > 1):
+            self.flush()
 
     def uncork(self) -> None:
         """The turn is over."""
-        self._is_due = False
         self.flush()
         self._stream.uncork()
 

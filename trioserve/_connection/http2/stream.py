@@ -209,6 +209,7 @@ class Http2Stream:
 
     def uncork(self) -> None:
         self._connection.sender.flush()
+        self._connection.stream.uncork()  # which may hold it for other tasks of the turn
 
     def on_sent(self, unsent: int) -> None:
         """``unsent`` bytes wait: from the first of them to the last the stream is congested."""

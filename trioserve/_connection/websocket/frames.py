@@ -111,7 +111,8 @@ class FrameStream:
         self._keep_alive.end()
         self._session.end(ABNORMAL, "keep-alive ping timeout")
         self._stream.send_nowait(self.codec.close(FAILED, "keep-alive ping timeout"))
-        self._stream.send_eof()  # now, not at the end of the turn, which does not come
+        self._stream.send_eof()
+        self._stream.uncork()  # now, not at the end of the turn, which does not come
         self._abort("ping-timeout")
 
     def _abort(self, reason: str) -> None:
