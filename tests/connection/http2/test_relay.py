@@ -1,6 +1,7 @@
 """Which tasks run the requests of one HTTP/2 connection, and what becomes of a task that has ended its request."""
 
 import logging
+from contextvars import ContextVar
 from typing import Any
 
 import anyio
@@ -44,6 +45,31 @@ async def test_a_task_that_has_ended_its_request_is_used_again(
     assert len(app.tasks) == ROUNDS * at_a_time
     started_anew = (ROUNDS - 1) * max(0, at_a_time - MOST_IN_RESERVE)
     assert len({task.id for task in app.tasks}) <= at_a_time + 1 + started_anew
+
+
+async def test_a_task_that_is_used_again_keeps_no_context(options: dict[str, Any]) -> None:
+    variable: ContextVar[str] = ContextVar("variable", default="")
+    seen: set[str] = set()
+
+    async def child() -> None:
+        seen.add(variable.get())
+        variable.set("child")
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        seen.add(variable.get())
+        variable.set("begun")
+        await anyio.sleep(1)
+        async with anyio.create_task_group() as children:
+            children.start_soon(child)
+        assert variable.get() == "begun"
+        variable.set("waited")
+        await reply(send)
+
+    async with serving(app, **options) as site, http2_client(site) as client:
+        for _ in range(ROUNDS):
+            for stream in [await client.ask() for _ in range(3)]:
+                assert (await client.answer(stream)).status == 200
+    assert seen == {"", "begun"}
 
 
 async def test_tasks_in_reserve_do_not_keep_the_connection(options: dict[str, Any]) -> None:
