@@ -428,7 +428,7 @@ def test_stopped_while_a_successor_starts(backend: Flavour, tmp_path: Path, bloc
 
 
 def test_a_successor_that_hangs_is_overtaken(backend: Flavour, tmp_path: Path, block: Path) -> None:
-    """Somebody mends what made it hang, and asks again."""
+    """Somebody mends what made it hang, and asks again. No reload is over before every worker has been replaced."""
     with serve_with_workers("site_workers:app", backend, *write_app(tmp_path, block)) as server:
         before = ready_pids(server)
         block.write_text("forever")
@@ -441,6 +441,8 @@ def test_a_successor_that_hangs_is_overtaken(backend: Flavour, tmp_path: Path, b
             successor_of(server, pid)
         server.stderr.wait_for("Every worker has had its turn", times=2)
         assert len(worker_pids(server)) == 2
+        told = [line for line in server.stderr.text.splitlines() if "takes the place" in line or "its turn" in line]
+        assert ["takes the place" in line for line in told] == [True, True, False, False]
 
 
 def test_a_hang_up_while_the_server_starts(backend: Flavour, tmp_path: Path, block: Path) -> None:

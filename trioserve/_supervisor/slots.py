@@ -73,10 +73,14 @@ class Slot:
     # What others ask.
 
     def replace(self, reason: str) -> anyio.Event:
-        """Have the worker replaced by one that is started from now on; the event is set when that has been tried."""
+        """Have the worker replaced by one that is started from now on; the event is set when that has been tried.
+
+        A wish that is overtaken by this one is fulfilled with it, and shares its event.
+        """
         if not self._reason:
             self._reason = reason
-            self._replaced = anyio.Event()
+            if self._replaced.is_set():
+                self._replaced = anyio.Event()
             self._note()
         return self._replaced
 
@@ -188,9 +192,9 @@ class Slot:
                 await self._unless_news(lambda: anyio.sleep(delay))
             if self._stop_order is not None:
                 return
-            request = self._take_request()
+            self._take_request()
             self.worker = await self._start()
-            request.set()
+            self._answer_request()
             if self.worker.is_ready:
                 log.info("Worker %d is ready", self.worker.pid)
                 return
@@ -204,7 +208,8 @@ class Slot:
             self._turn.release()
             return
         try:
-            old, reason, request = self.worker, self._wanted, self._take_request()
+            old, reason = self.worker, self._wanted
+            self._take_request()
             successor = await self._start()
             if successor.is_ready:
                 self.worker = successor
@@ -215,15 +220,19 @@ class Slot:
             self._turn.release()
         if not successor.is_ready:
             self._report_failed_start(successor, f"worker {old.pid} stays")
-        request.set()
+        self._answer_request()
         if not successor.is_ready and old.wants_replacement:
             delay = self._backoff.after(0.0)
             await self._unless_news(lambda: anyio.sleep(delay))
 
-    def _take_request(self) -> anyio.Event:
+    def _take_request(self) -> None:
         """From now on, ``replace`` asks for the next replacement."""
         self._reason = ""
-        return self._replaced
+
+    def _answer_request(self) -> None:
+        """The replacement has been tried, and nobody has asked for another one in the meantime."""
+        if not self._reason:
+            self._replaced.set()
 
     def _report_failed_start(self, worker: Worker, consequence: str = "") -> None:
         if self._stop_order is None and not self._reason:
@@ -264,9 +273,9 @@ class ReloadingSlot(Slot):
             await self._restart()
 
     async def _restart(self) -> None:
-        request = self._take_request()
+        self._take_request()
         self.worker = await self._start()
-        request.set()
+        self._answer_request()
 
     async def _restart_later(self) -> None:
         delay = self._backoff.after(self.worker.lived)
