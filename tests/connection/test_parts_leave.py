@@ -306,6 +306,52 @@ async def test_tokens_beside_an_answer_on_one_connection_of_http2(kind: Kind) ->
     assert tokens.late == []
 
 
+@clear_only
+@pytest.mark.parametrize("waits_first", [False, True])
+async def test_an_answer_alone_on_a_connection_of_http2(kind: Kind, waits_first: bool) -> None:
+    """Its application goes on with something else, without a wait."""
+    reader = Reader(http2_request("/"))
+    got: list[bool] = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        if waits_first:
+            await anyio.sleep(0.01)
+        await reply(send, b"answer")
+        got.append(reader.has_got("answer"))
+
+    async with serving_on_loopback(kind, app, http2=True) as site:
+        reader.start(site)
+        await anyio.to_thread.run_sync(reader.has_got, "answer")
+    assert got == [True]
+
+
+@clear_only
+async def test_messages_of_a_websocket_beside_another_stream_of_http2(kind: Kind) -> None:
+    """Each leaves, although the application goes on computing, and another stream is open."""
+    nowhere: Any = None
+    client = Http2Client(nowhere)
+    client.prepare("/other")
+    client.prepare(method=b"CONNECT", protocol=b"websocket", fields=[(b"sec-websocket-version", b"13")], ends=False)
+    reader = Reader(client.h2.data_to_send())
+    tokens = Tokens(reader)
+    ended = anyio.Event()
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            await ended.wait()
+            return
+        await accept(receive, send)
+        await anyio.sleep(0.01)
+        async for token in tokens():
+            await send({"type": "websocket.send", "text": token})
+        ended.set()
+
+    async with serving_on_loopback(kind, app, http2=True) as site:
+        reader.start(site)
+        await anyio.to_thread.run_sync(reader.has_got, TOKENS[-1])
+    assert tokens.late == []
+
+
 async def part_of_nothing(send: Send) -> None:
     await start(send)
     await part(send, b"", more=False)

@@ -81,10 +81,11 @@ class Sender:
         if response.trailers:
             engine.send_trailers(stream_id, response.trailers)
         self._waiting[stream_id] = stream
-        if len(data) >= AT_ONCE_BYTES:
-            self.flush()
+        is_alone = response.ends and self._streams.open_count == 1
+        if is_alone or len(data) >= AT_ONCE_BYTES:
+            self.flush()  # the application may go on with other work
         else:
-            self.flush_soon()
+            self.flush_soon(expects_others=response.ends)
 
     def end(self, stream: Waiting, response: Http2Response) -> None:
         """Nothing follows."""
@@ -93,9 +94,9 @@ class Sender:
         self._waiting[stream.id] = stream
         self.flush_soon()
 
-    def flush_soon(self) -> None:
-        """Send it with what others of this turn have to say."""
-        if not self.collects and not self._stream.defers(self, expects_others=self._streams.open_count > 1):
+    def flush_soon(self, *, expects_others: bool = False) -> None:
+        """Send it with what others of this turn have to say. ``expects_others``: that is worth waiting for."""
+        if not self.collects and not self._stream.defers(self, expects_others=expects_others):
             self.flush()
 
     def uncork(self) -> None:
