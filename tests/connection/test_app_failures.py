@@ -2,6 +2,8 @@
 
 import asyncio
 import contextvars
+import logging
+import math
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -9,6 +11,7 @@ from typing import Any
 import anyio
 import anyio.lowlevel
 import pytest
+import trio
 
 from tests.helpers.apps import hello, part, read_body, reply, start
 from tests.helpers.serving import Site, serving
@@ -504,3 +507,37 @@ async def test_a_context_variable_can_be_reset_by_its_token() -> None:
 
     async with serving(app) as site:
         assert await site.answer_to(get()) == ok(b"unset")
+
+
+@pytest.mark.trio
+@pytest.mark.parametrize("waits_first", [False, True])
+@pytest.mark.parametrize("deadline", [math.inf, 1.0])
+async def test_a_cancel_scope_that_is_left_open_ends_one_connection(
+    waits_first: bool, deadline: float, autojump_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Trio finds out when the nursery of the connection ends, where no application is to be seen any more."""
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["path"] == "/leaves":
+            if waits_first:
+                await trio.sleep(1)
+            trio.CancelScope(deadline=trio.current_time() + deadline).__enter__()
+        await hello(scope, receive, send)
+
+    async with serving(app) as site:
+        beside = site.connect()
+        client = site.connect()
+        await client.send_all(get("/leaves"))
+        assert await receive_response(client) == ok(b"/leaves")
+        if deadline < math.inf:
+            assert await client.receive_rest() == b""
+        await client.aclose()
+        await settled()
+        assert site.connections == 1
+        await beside.send_all(get("/alive"))
+        assert await receive_response(beside) == ok(b"/alive")
+        await beside.aclose()
+    [record] = [record for record in caplog.records if record.levelno >= logging.ERROR]
+    assert "may have left a cancel scope open" in record.getMessage()
+    assert record.exc_info is not None
+    assert "Cancel scope stack corrupted" in str(record.exc_info[1])

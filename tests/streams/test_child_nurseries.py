@@ -176,6 +176,71 @@ async def test_an_exception_in_it_comes_out_as_a_group_and_cancels_the_nurseries
     assert (worker.outcome, other.outcome) == ("cancelled", "cancelled")
 
 
+@pytest.mark.parametrize("who", ["function", "task", "task inside"])
+async def test_an_exception_that_is_taken_goes_no_further(who: str) -> None:
+    worker, other = Worker(), Worker()
+    errors: list[Exception] = []
+    told: list[str] = []
+
+    async def fail() -> None:
+        await worker.begun.wait()
+        raise ValueError("broken")
+
+    async def connection(nursery: Nursery) -> None:
+        nursery.start_inside(worker)
+        if who == "function":
+            await fail()
+        elif who == "task":
+            nursery.start_soon(fail)
+        else:
+            nursery.start_inside(fail)
+
+    def on_error(error: Exception) -> None:
+        errors.append(error)
+        told.append("error")
+
+    async with open_network().open_nursery() as outer:
+        scope = outer.start_soon(other)
+        child = outer.start_nursery(connection, on_error=on_error, on_end=lambda: told.append("end"))
+        while not told:
+            await anyio.lowlevel.checkpoint()
+        assert child.cancel_called
+        assert worker.outcome == "cancelled"
+        assert other.outcome != "cancelled"
+        scope.cancel()
+    [error] = errors
+    assert isinstance(error, ExceptionGroup)
+    assert error.subgroup(ValueError) is not None
+    assert told == ["error", "end"]
+
+
+async def test_an_order_to_stop_is_not_taken() -> None:
+    async def connection(nursery: Nursery) -> None:
+        raise KeyboardInterrupt
+
+    errors: list[Exception] = []
+    with pytest.raises(BaseException) as raised:  # a group, or what is in it
+        async with open_network().open_nursery() as outer:
+            outer.start_nursery(connection, on_error=errors.append)
+    assert "KeyboardInterrupt" in repr(raised.value)
+    assert not errors
+
+
+async def test_a_cancellation_is_no_error() -> None:
+    worker = Worker()
+    errors: list[Exception] = []
+
+    async def connection(nursery: Nursery) -> None:
+        nursery.start_inside(worker)
+
+    async with open_network().open_nursery() as outer:
+        child = outer.start_nursery(connection, on_error=errors.append)
+        await worker.begun.wait()
+        child.cancel()
+    assert worker.outcome == "cancelled"
+    assert not errors
+
+
 async def test_exceptions_of_function_and_task_come_out_together() -> None:
     async def fail(message: str) -> None:
         try:

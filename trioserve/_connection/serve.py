@@ -41,7 +41,14 @@ class Connection:
     def start(self, connections: Nursery) -> None:
         """Begin, in a nursery of its own."""
         self._ctx.lifetime.begin(self)
-        self._nursery = connections.start_nursery(self._serve, name=CONNECTION, on_end=self._on_end)
+        self._nursery = connections.start_nursery(
+            self._serve, name=CONNECTION, on_end=self._on_end, on_error=self._on_error)
+
+    def _on_error(self, error: Exception) -> None:
+        """None of its tasks could catch it. Trio finds so late that an application has not closed a cancel scope."""
+        complain(log, "Ended the connection of %s, an application of which may have left a cancel scope open",
+                 self._stream.peer, exc_info=error)
+        self._stream.abort()
 
     def _on_end(self) -> None:
         """All tasks have ended."""

@@ -232,11 +232,13 @@ class Nursery(Protocol):
         """
 
     def start_nursery(
-        self, function: "NurseryFunction", *, name: str | None = None, on_end: Callable[[], None] | None = None
-    ) -> "CancellableNursery":
+        self, function: "NurseryFunction", *, name: str | None = None, on_end: Callable[[], None] | None = None,
+        on_error: Callable[[Exception], None] | None = None,
+    ) -> "CancellableNursery":  # fmt: skip
         """Start a task that runs ``function(child)`` and ends when that and all tasks of ``child`` have ended.
 
-        ``on_end`` is called then, in whatever way it has ended.
+        ``on_end`` is called then, in whatever way it has ended. ``on_error`` is called before that with what has been
+        raised, mostly a group, which goes no further; other than an order to stop.
 
         Until it has begun, ``child`` takes no tasks. ``name`` is for who looks at tasks, and the function's without it.
         """

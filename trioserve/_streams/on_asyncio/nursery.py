@@ -124,13 +124,14 @@ class AsyncioNursery:
         self._start(function, (), self._name, at_once=is_called_by_loop)
 
     def start_nursery(
-        self, function: NurseryFunction, *, name: str | None = None, on_end: Callable[[], None] | None = None
-    ) -> "AsyncioNursery":
+        self, function: NurseryFunction, *, name: str | None = None, on_end: Callable[[], None] | None = None,
+        on_error: Callable[[Exception], None] | None = None,
+    ) -> "AsyncioNursery":  # fmt: skip
         if not self.is_open:
             raise RuntimeError(NOT_OPEN)
         name = name or _name_of(function)
         child = AsyncioNursery(self._loop, self._make_scope(), name)
-        self._keep(self._loop.create_task(child.run(function, on_end), name=name), child)
+        self._keep(self._loop.create_task(child.run(function, on_end, on_error), name=name), child)
         return child
 
     def _keep(self, task: "asyncio.Task[None]", own: Cancellable) -> None:
@@ -201,23 +202,32 @@ class AsyncioNursery:
         if self._emptied is not None and not self._has_tasks and not self._emptied.done():
             self._emptied.set_result(None)
 
-    async def run(self, function: NurseryFunction, on_end: Callable[[], None] | None) -> None:
+    async def run(
+        self, function: NurseryFunction, on_end: Callable[[], None] | None, on_error: Callable[[Exception], None] | None
+    ) -> None:
         """The task of a nursery in a nursery."""
         with self._cancel_scope:
             self.is_open = True
             try:
-                await function(self)
-            except asyncio.CancelledError:
-                self.cancel()
-                raise
-            except BaseException as exc:
-                self._fail(exc)
+                await self._run(function)
+            except Exception as exc:
+                if on_error is None:
+                    raise
+                on_error(exc)
             finally:
-                try:
-                    await self._end()
-                finally:
-                    if on_end is not None:
-                        on_end()
+                if on_end is not None:
+                    on_end()
+
+    async def _run(self, function: NurseryFunction) -> None:
+        try:
+            await function(self)
+        except asyncio.CancelledError:
+            self.cancel()
+            raise
+        except BaseException as exc:
+            self._fail(exc)
+        finally:
+            await self._end()
 
     async def watch_over_tasks(self, left: asyncio.Event) -> None:
         """A task beside a block in which the nursery is open, until it is ``left``: it hears of a cancellation."""

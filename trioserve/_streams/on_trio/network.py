@@ -113,9 +113,10 @@ class TrioNursery:
         self._nursery.start_soon(function)
 
     def start_nursery(
-        self, function: NurseryFunction, *, name: str | None = None, on_end: Callable[[], None] | None = None
-    ) -> "TrioChildNursery":
-        child = TrioChildNursery(on_end)
+        self, function: NurseryFunction, *, name: str | None = None, on_end: Callable[[], None] | None = None,
+        on_error: Callable[[Exception], None] | None = None,
+    ) -> "TrioChildNursery":  # fmt: skip
+        child = TrioChildNursery(on_end, on_error)
         self._nursery.start_soon(child.run, function, name=name or function)
         return child
 
@@ -123,11 +124,12 @@ class TrioNursery:
 class TrioChildNursery(TrioNursery):
     """A nursery with a task of its own, in another one."""
 
-    __slots__ = ("_is_born_cancelled", "_on_end")
+    __slots__ = ("_is_born_cancelled", "_on_end", "_on_error")
 
-    def __init__(self, on_end: Callable[[], None] | None) -> None:
+    def __init__(self, on_end: Callable[[], None] | None, on_error: Callable[[Exception], None] | None) -> None:
         super().__init__(None)
         self._on_end = on_end
+        self._on_error = on_error
         self._is_born_cancelled = False
 
     async def run(self, function: NurseryFunction) -> None:
@@ -136,6 +138,10 @@ class TrioChildNursery(TrioNursery):
                 if self._is_born_cancelled:
                     self._open.cancel_scope.cancel()
                 await function(self)
+        except Exception as exc:
+            if self._on_error is None:
+                raise
+            self._on_error(exc)
         finally:
             if self._on_end is not None:
                 self._on_end()
