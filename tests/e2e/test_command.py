@@ -175,7 +175,8 @@ def test_a_signal_during_start_up_ends_it(tmp_path: Path, backend: str) -> None:
 
 
 def test_ctrl_c_during_the_import_is_quiet(tmp_path: Path, backend: str) -> None:
-    slow = "import time\nprint('importing', flush=True)\ntime.sleep(60)\n"
+    # Short sleeps: a signal that comes just before one does not wake it, and Python looks for signals after it.
+    slow = "import time\nprint('importing', flush=True)\nfor _ in range(6000):\n    time.sleep(0.01)\n"
     with command(tmp_path, "--backend", backend, source=slow) as running:
         running.wait_for_output("importing")
         running.signal(signal.SIGINT)
