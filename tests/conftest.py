@@ -54,11 +54,10 @@ def pytest_pycollect_makeitem(collector: pytest.Module | pytest.Class, name: str
 
 @pytest.hookimpl(optionalhook=True)  # xdist may be switched off
 def pytest_xdist_auto_num_workers() -> int | None:
-    """Half as many again as there are cores: much of the time a test waits, for a process to start or for a timeout."""
+    """Twice as many as there are cores: much of the time a test waits, for a process to start or for a timeout."""
     if "PYTEST_XDIST_AUTO_NUM_WORKERS" in os.environ:
         return None  # xdist reads it
-    cores = os.cpu_count() or 1
-    return cores + cores // 2
+    return 2 * (os.cpu_count() or 1)
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
