@@ -240,7 +240,11 @@ def _signals_of(
     if not in_main_thread():
         return []
     afterwards = departure.hurry if departure.ends_process else None
-    return [partial(obey_signals, server, stop_signals, others, afterwards=afterwards)]
+
+    async def hear_signals(*, task_status: anyio.abc.TaskStatus[None]) -> None:  # its name is the task's
+        await obey_signals(server, stop_signals, others, afterwards=afterwards, task_status=task_status)
+
+    return [hear_signals]
 
 
 def _hang_up(server: Server) -> tuple[tuple[signal.Signals, ...], Mapping[signal.Signals, Callable[[], None]]]:
