@@ -9,20 +9,15 @@ from typing import Any
 import anyio
 import pytest
 
+from tests.helpers.access_lines import BatchHandler, logged
 from tests.helpers.apps import hello
 from tests.helpers.serving import serving
 from tests.helpers.transcripts import body_of, get, post, receive_response, status_of
-from tests.server.test_access_log import BatchHandler, PlainHandler, logged
 from trioserve._server.access_log import format as access_format
 
 GARBAGE = b"\x16\x03\x01 \"quoted\" \\\x1b[31m\r\n\r\n"
 TWO_HOSTS = get("/a%20b?c=d", "host: b")
 WHOLE = "%(h)s %(client)s %(m)s %(U)s %(q)s %(H)s %(s)s %(st)s"
-
-
-@pytest.fixture(params=[BatchHandler, PlainHandler], ids=["batches", "records"])
-def handler(request: pytest.FixtureRequest) -> Any:
-    return request.param()
 
 
 async def refusal_of(handler: Any, request: bytes, **options: Any) -> bytes:

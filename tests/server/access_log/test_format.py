@@ -15,10 +15,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.helpers.access_lines import BatchHandler, PlainHandler, logged
 from tests.helpers.apps import part, reply, start
 from tests.helpers.serving import serving
 from tests.helpers.transcripts import get
-from tests.server.test_access_log import BatchHandler, PlainHandler, logged
 from trioserve._config import DEFAULT_ACCESS_FORMAT, Config
 from trioserve._connection.records import status_of
 from trioserve._errors import ConfigError
