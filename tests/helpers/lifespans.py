@@ -8,7 +8,8 @@ from tests.helpers.apps import hello
 from trioserve._types import App, Message, Receive, Scope, Send
 
 __all__ = [
-    "COMPLETE", "STOPPED", "LifespanApp", "LifespanFunction", "raises_before_receive", "supported", "with_lifespan",
+    "COMPLETE", "STOPPED", "LifespanApp", "LifespanFunction", "fails", "fails_and_raises", "fails_and_waits",
+    "raises_before_receive", "supported", "with_lifespan",
 ]
 
 LifespanFunction = Callable[[Receive, Send], Awaitable[None]]
@@ -81,3 +82,18 @@ async def supported(receive: Receive, send: Send) -> None:
 
 async def raises_before_receive(receive: Receive, send: Send) -> None:
     raise AssertionError("only http here")
+
+
+async def fails(receive: Receive, send: Send) -> None:
+    await receive()
+    await send({"type": "lifespan.startup.failed", "message": "no database"})
+
+
+async def fails_and_raises(receive: Receive, send: Send) -> None:
+    await fails(receive, send)
+    raise SystemError("as Starlette does")
+
+
+async def fails_and_waits(receive: Receive, send: Send) -> None:
+    await fails(receive, send)
+    await receive()  # as Quart does

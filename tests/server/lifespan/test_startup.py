@@ -7,7 +7,16 @@ from typing import Any
 import anyio
 import pytest
 
-from tests.helpers.lifespans import LifespanApp, LifespanFunction, raises_before_receive, supported, with_lifespan
+from tests.helpers.lifespans import (
+    LifespanApp,
+    LifespanFunction,
+    fails,
+    fails_and_raises,
+    fails_and_waits,
+    raises_before_receive,
+    supported,
+    with_lifespan,
+)
 from tests.helpers.serving import serving
 from tests.helpers.transcripts import get, ok
 from trioserve import Config, StartupFailed
@@ -28,21 +37,6 @@ async def answers(receive: Receive, send: Send) -> None:
 async def raises_after_receive(receive: Receive, send: Send) -> None:
     await receive()
     raise ValueError("no database")
-
-
-async def fails(receive: Receive, send: Send) -> None:
-    await receive()
-    await send({"type": "lifespan.startup.failed", "message": "no database"})
-
-
-async def fails_and_raises(receive: Receive, send: Send) -> None:
-    await fails(receive, send)
-    raise SystemError("as Starlette does")
-
-
-async def fails_and_waits(receive: Receive, send: Send) -> None:
-    await fails(receive, send)
-    await receive()  # as Quart does
 
 
 async def exits(receive: Receive, send: Send) -> None:
