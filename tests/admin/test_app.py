@@ -8,11 +8,11 @@ from typing import Any
 import anyio
 import pytest
 
-from tests.admin.test_tree import ask, hang
 from tests.helpers.admin import VALIDATOR, find
 from tests.helpers.apps import hello
 from tests.helpers.serving import Site, serving
 from tests.helpers.transcripts import body_of, get, receive_response, status_of
+from tests.helpers.waiting_apps import ask, hang
 from trioserve._admin import app as app_module
 from trioserve._admin.app import AdminApp
 from trioserve._admin.cancelling import CancelAnswer

@@ -8,13 +8,13 @@ import pytest
 import sniffio
 from trio.testing import MockClock
 
-from tests.admin.test_tree import ask, ask_bank, hang, with_children
 from tests.helpers.admin import SHOWN, find, look, walk
 from tests.helpers.apps import reply, start
 from tests.helpers.http2_client import http2_client
 from tests.helpers.lifespans import LifespanApp
 from tests.helpers.serving import Site, serving
 from tests.helpers.transcripts import get
+from tests.helpers.waiting_apps import ask, ask_bank, hang, with_children
 from tests.helpers.ws_client import accept, open_websocket
 from trioserve._types import Receive, Scope, Send
 from trioserve.testing import settled

@@ -5,10 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.test_cli_options import Calls, calls, invoke, mistake
+from tests.helpers.command_line import Calls, invoke, mistake
 from trioserve._config import OPTIONS, Config
-
-__all__ = ["calls"]
 
 
 @pytest.fixture(autouse=True)

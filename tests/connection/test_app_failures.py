@@ -1,10 +1,7 @@
 """An application that breaks: what the client gets, what the log says, and that the next request is served."""
 
-import asyncio
-import contextvars
 import logging
 import math
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,26 +11,11 @@ import pytest
 import trio
 
 from tests.helpers.apps import hello, part, read_body, reply, start
-from tests.helpers.serving import Site, serving
-from tests.helpers.transcripts import get, looks_whole, ok, post, receive_response, status_of
-from trioserve._types import App, Message, Receive, Scope, Send
+from tests.helpers.broken_apps import BrokenApp, assert_lives, beside_hello
+from tests.helpers.serving import serving
+from tests.helpers.transcripts import get, looks_whole, ok, receive_response, status_of
+from trioserve._types import Message, Receive, Scope, Send
 from trioserve.testing import settled
-
-BrokenApp = Callable[[Receive, Send], Awaitable[None]]
-
-
-def beside_hello(broken: BrokenApp) -> App:
-    """An application that is ``broken`` at ``/broken``."""
-
-    async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        await (broken(receive, send) if scope["path"] == "/broken" else hello(scope, receive, send))
-
-    return app
-
-
-async def assert_lives(site: Site) -> None:
-    assert await site.answer_to(get("/alive")) == ok(b"/alive")
-
 
 # -- exceptions ------------------------------------------------------------------------------------------------------
 
@@ -248,7 +230,6 @@ async def test_an_application_that_returns_when_the_client_left_is_no_error(capl
 
 # -- nonsense --------------------------------------------------------------------------------------------------------
 
-
 BODY = "http.response.body"
 START = {"type": "http.response.start", "status": 200}
 NONSENSE: list[Any] = [
@@ -317,196 +298,6 @@ async def test_an_application_that_is_no_coroutine_function(caplog: pytest.LogCa
         assert status_of(await site.everything_after(get())) == 500
     assert len(caplog.records) == 2
     assert "the call of the application returned None, which cannot be awaited: write it as an async" in caplog.text
-
-
-# -- cancellation, and errors on the way out -----------------------------------------------------------------------
-
-
-async def raise_while_cancelled(receive: Receive, send: Send) -> None:
-    """A nursery puts the error of one child and the cancellation of the others into one group."""
-    async def child() -> None:
-        try:
-            await anyio.sleep_forever()
-        finally:
-            raise ValueError("in cleaning up")
-
-    async with anyio.create_task_group() as children:
-        children.start_soon(child)
-        children.start_soon(anyio.sleep_forever)
-
-
-async def test_an_error_in_a_cancelled_request_is_logged_and_ends_nothing_else(
-    caplog: pytest.LogCaptureFixture
-) -> None:
-    async with serving(beside_hello(raise_while_cancelled), timeout_request=1) as site:
-        assert status_of(await site.everything_after(get("/broken"))) == 504
-        await assert_lives(site)
-    assert [record.levelname for record in caplog.records] == ["WARNING", "ERROR"]
-    assert "in cleaning up" in caplog.text
-
-
-async def test_an_error_in_a_request_that_is_cancelled_for_its_client(caplog: pytest.LogCaptureFixture) -> None:
-    async with serving(beside_hello(raise_while_cancelled), on_disconnect="cancel", on_disconnect_grace=0) as site:
-        client = site.connect()
-        await client.send_all(get("/broken"))
-        await anyio.sleep(1)
-        await client.aclose()
-        await settled()
-        assert site.connections == 0
-        await assert_lives(site)
-    assert "in cleaning up" in caplog.text
-
-
-async def test_an_error_in_a_request_that_the_end_of_the_server_cancels(caplog: pytest.LogCaptureFixture) -> None:
-    async with serving(beside_hello(raise_while_cancelled), timeout_graceful_shutdown=1) as site:
-        client = site.connect()
-        await client.send_all(get("/broken"))
-        await settled()
-    assert "in cleaning up" in caplog.text
-
-
-# -- cancellation that nobody asked for ------------------------------------------------------------------------------
-
-
-only_asyncio = pytest.mark.parametrize("anyio_backend", ["asyncio"], indirect=True)
-
-
-async def raise_cancelled(receive: Receive, send: Send) -> None:
-    await read_body(receive)
-    raise asyncio.CancelledError
-
-
-async def await_a_cancelled_future(receive: Receive, send: Send) -> None:
-    future = asyncio.get_running_loop().create_future()
-    future.cancel()
-    await future
-
-
-async def await_a_cancelled_task(receive: Receive, send: Send) -> None:
-    task = asyncio.create_task(asyncio.sleep(3600))
-    await asyncio.sleep(1)
-    task.cancel()
-    await task
-
-
-async def cancel_itself(receive: Receive, send: Send) -> None:
-    task = asyncio.current_task()
-    assert task is not None
-    task.cancel()
-    await asyncio.sleep(3600)
-
-
-@only_asyncio
-@pytest.mark.parametrize("broken", [raise_cancelled, await_a_cancelled_future, await_a_cancelled_task, cancel_itself])
-async def test_a_stray_cancelled_error_is_a_500(broken: BrokenApp, caplog: pytest.LogCaptureFixture) -> None:
-    async with serving(beside_hello(broken)) as site:
-        assert status_of(await site.everything_after(get("/broken"))) == 500
-        await assert_lives(site)
-    assert len(caplog.records) == 1
-
-
-@only_asyncio
-async def test_a_stray_cancelled_error_after_the_response_is_only_logged() -> None:
-    async def broken(receive: Receive, send: Send) -> None:
-        await reply(send, b"done")
-        raise asyncio.CancelledError
-
-    async with serving(beside_hello(broken)) as site:
-        client = site.connect()
-        for _ in range(2):
-            await client.send_all(get("/broken"))
-            assert await receive_response(client) == ok(b"done")
-        await client.send_all(get("/next"))
-        assert await receive_response(client) == ok(b"/next")
-
-
-@only_asyncio
-async def test_native_timeouts_of_asyncio_work_in_an_application() -> None:
-    async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        try:
-            async with asyncio.timeout(5):
-                await receive()
-                await receive()
-        except TimeoutError:
-            await reply(send, b"timed out")
-
-    async with serving(app) as site:
-        client = site.connect()
-        for _ in range(2):
-            await client.send_all(get())
-            assert await receive_response(client) == ok(b"timed out")
-
-
-# -- contextvars -----------------------------------------------------------------------------------------------------
-
-
-seen_by_all = contextvars.ContextVar[str]("seen_by_all", default="unset")
-request_only = contextvars.ContextVar[str]("request_only", default="unset")
-
-
-async def with_context(scope: Scope, receive: Receive, send: Send) -> None:
-    if scope["type"] == "lifespan":
-        seen_by_all.set("lifespan")
-        await receive()
-        await send({"type": "lifespan.startup.complete"})
-        seen_by_all.set("too late")
-        await receive()
-        await send({"type": "lifespan.shutdown.complete"})
-        return
-    before = request_only.get()
-    request_only.set(scope["path"])
-    await read_body(receive)
-    await anyio.sleep(1)
-    await reply(send, f"{seen_by_all.get()} {before} {request_only.get()}".encode())
-    request_only.set("background")
-
-
-async def test_requests_see_what_the_lifespan_set_before_startup_complete() -> None:
-    async with serving(with_context, lifespan="on") as site:
-        assert await site.answer_to(get("/a")) == ok(b"lifespan unset /a")
-
-
-async def test_what_a_request_sets_is_gone_with_it() -> None:
-    async with serving(with_context, lifespan="on") as site:
-        client = site.connect()
-        for target in (b"/a", b"/b"):
-            await client.send_all(get(target.decode()))
-            assert await receive_response(client) == ok(b"lifespan unset " + target)
-
-
-async def test_requests_side_by_side_do_not_see_each_other() -> None:
-    async with serving(with_context, lifespan="on") as site:
-        one, two = site.connect(), site.connect()
-        await one.send_all(post(b"", target="/one", length=1))
-        await two.send_all(get("/two"))
-        await settled()
-        await one.send_all(b"x")
-        assert await receive_response(two) == ok(b"lifespan unset /two")
-        assert await receive_response(one) == ok(b"lifespan unset /one")
-
-
-async def test_child_tasks_of_a_request_share_its_context() -> None:
-    async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        async def child() -> None:
-            await reply(send, request_only.get().encode())
-
-        request_only.set("parent")
-        async with anyio.create_task_group() as children:
-            children.start_soon(child)
-
-    async with serving(app) as site:
-        assert await site.answer_to(get()) == ok(b"parent")
-
-
-async def test_a_context_variable_can_be_reset_by_its_token() -> None:
-    async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        token = request_only.set("inner")
-        await anyio.sleep(1)
-        request_only.reset(token)
-        await reply(send, request_only.get().encode())
-
-    async with serving(app) as site:
-        assert await site.answer_to(get()) == ok(b"unset")
 
 
 @pytest.mark.trio

@@ -1,4 +1,4 @@
-"""On asyncio and uvloop each request has a task of its own: on real event loops and sockets (see test_task_tree)."""
+"""On asyncio and uvloop each request has a task of its own: on real loops and sockets (see test_one_task_each)."""
 
 import asyncio
 from typing import Any

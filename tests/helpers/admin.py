@@ -5,12 +5,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
+import sniffio
 from jsonschema import Draft202012Validator
 
 from tests.helpers.serving import Site
 from trioserve._admin.view import View
 
-__all__ = ["SHOWN", "VALIDATOR", "Node", "children", "connections", "find", "look", "walk"]
+__all__ = ["SHOWN", "VALIDATOR", "Node", "children", "connections", "find", "is_trio", "look", "walk"]
 
 Node = dict[str, Any]
 
@@ -51,3 +52,8 @@ def children(node: Node) -> list[tuple[str, str]]:
 def connections(snapshot: Node) -> Node:
     [node] = find(snapshot, kind="connections")
     return node
+
+
+def is_trio() -> bool:
+    """The test runs on trio, not on asyncio."""
+    return sniffio.current_async_library() == "trio"

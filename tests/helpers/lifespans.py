@@ -7,7 +7,12 @@ import anyio
 from tests.helpers.apps import hello
 from trioserve._types import App, Message, Receive, Scope, Send
 
-__all__ = ["COMPLETE", "STOPPED", "LifespanApp", "with_lifespan"]
+__all__ = [
+    "COMPLETE", "STOPPED", "LifespanApp", "LifespanFunction", "fails", "fails_and_raises", "fails_and_waits",
+    "raises_before_receive", "supported", "with_lifespan",
+]
+
+LifespanFunction = Callable[[Receive, Send], Awaitable[None]]
 
 COMPLETE: Message = {"type": "lifespan.startup.complete"}
 STOPPED: Message = {"type": "lifespan.shutdown.complete"}
@@ -59,10 +64,36 @@ class LifespanApp:
         raise RuntimeError("the lifespan died")
 
 
-def with_lifespan(lifespan: Callable[[Receive, Send], Awaitable[None]]) -> App:
+def with_lifespan(lifespan: LifespanFunction) -> App:
     """An application that answers hello and has this lifespan."""
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         await (lifespan(receive, send) if scope["type"] == "lifespan" else hello(scope, receive, send))
 
     return app
+
+
+async def supported(receive: Receive, send: Send) -> None:
+    await receive()
+    await send(COMPLETE)
+    await receive()
+    await send(STOPPED)
+
+
+async def raises_before_receive(receive: Receive, send: Send) -> None:
+    raise AssertionError("only http here")
+
+
+async def fails(receive: Receive, send: Send) -> None:
+    await receive()
+    await send({"type": "lifespan.startup.failed", "message": "no database"})
+
+
+async def fails_and_raises(receive: Receive, send: Send) -> None:
+    await fails(receive, send)
+    raise SystemError("as Starlette does")
+
+
+async def fails_and_waits(receive: Receive, send: Send) -> None:
+    await fails(receive, send)
+    await receive()  # as Quart does

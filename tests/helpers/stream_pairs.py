@@ -24,10 +24,11 @@ from trioserve.testing import virtual_backend
 from trioserve.testing.virtual_time import Backend
 
 __all__ = [
-    "KINDS", "PLAIN_KINDS", "PROXIED_KINDS", "Kind", "Pair", "Peer", "TlsPeer", "connect_to", "connected", "eventually",
-    "fill_kernel", "listening", "skip_if_missing", "waits",
+    "KINDS", "MUCH", "PLAIN_KINDS", "PROXIED_KINDS", "Kind", "Pair", "Peer", "TlsPeer", "connect_to", "connected",
+    "eventually", "fill_kernel", "listening", "skip_if_missing", "waits",
 ]  # fmt: skip
 
+MUCH: Final = bytes(range(256)) * 4096  # 1 MiB, more than all buffers on the way
 SMALL: Final = 16 * 1024  # bytes of kernel buffer, so that little data is enough to fill one
 
 

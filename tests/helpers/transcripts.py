@@ -4,7 +4,7 @@ import re
 
 from trioserve._streams.memory import MemoryClient
 
-__all__ = ["body_of", "get", "looks_whole", "ok", "post", "receive_response", "status_of"]
+__all__ = ["body_of", "data_of", "get", "looks_whole", "ok", "post", "receive_response", "status_of"]
 
 
 def get(target: str = "/", *fields: str, method: str = "GET", version: str = "1.1") -> bytes:
@@ -55,3 +55,8 @@ def status_of(response: bytes) -> int:
 def body_of(response: bytes) -> bytes:
     """The body's bytes, chunks and all."""
     return response.partition(b"\r\n\r\n")[2]
+
+
+def data_of(response: bytes) -> bytes:
+    """Each ``x``, ``y`` and ``z`` of a body; the sizes of its chunks have none of these."""
+    return bytes(byte for byte in response.partition(b"\r\n\r\n")[2] if byte in b"xyz")

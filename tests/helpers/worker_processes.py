@@ -1,18 +1,23 @@
 """A server with worker processes, and what can be known of them from outside (Linux)."""
 
 import re
+import signal
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
+
 from tests.helpers.raw_http import fetch
 from tests.helpers.server_process import STRICT, Flavour, ServerProcess, serve, wait_until
 
 __all__ = [
-    "is_running", "pid_of_answer", "ready_pids", "serve_with_workers", "starting", "successor_of",
+    "STOP_SIGNALS", "is_running", "pid_of_answer", "ready_pids", "serve_with_workers", "starting", "successor_of",
     "wait_gone", "worker_pids",
 ]
+
+STOP_SIGNALS = pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "SIGINT"])
 
 
 @contextmanager

@@ -9,6 +9,7 @@ import anyio.lowlevel
 import pytest
 
 from tests.helpers.stream_pairs import (
+    MUCH,
     PLAIN_KINDS,
     Kind,
     Pair,
@@ -24,8 +25,6 @@ from trioserve._streams.on_asyncio.stream import PAUSE_BYTES, SocketStream
 
 if TYPE_CHECKING:
     from trioserve._streams.on_asyncio.cork import LoopCork
-
-MUCH = bytes(range(256)) * 4096  # 1 MiB, more than all buffers on the way
 
 
 @pytest.fixture(params=[kind for kind in PLAIN_KINDS if kind.name in ("asyncio", "uvloop")], ids=str)

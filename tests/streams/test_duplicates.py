@@ -11,6 +11,7 @@ import pytest
 
 from tests.helpers.stream_pairs import (
     KINDS,
+    MUCH,
     PROXIED_KINDS,
     Kind,
     Pair,
@@ -22,8 +23,6 @@ from tests.helpers.stream_pairs import (
 )
 from trioserve._streams import ByteStream, Listener
 from trioserve._streams.forked_children import FORKED_CHILDREN, ForkedChildren
-
-MUCH = bytes(range(256)) * 4096  # 1 MiB, more than all buffers on the way
 
 
 @pytest.fixture(autouse=True)

@@ -6,10 +6,8 @@ from typing import Any, cast
 import anyio
 import pytest
 
-from tests.helpers.stream_pairs import Kind, Pair, connected, eventually, send_pieces, waits
+from tests.helpers.stream_pairs import MUCH, Kind, Pair, connected, eventually, send_pieces, waits
 from trioserve._streams import ByteStream
-
-MUCH = bytes(range(256)) * 4096  # 1 MiB, more than all buffers on the way
 
 waited = pytest.mark.parametrize("waited", [False, True], ids=["young", "waited before"])
 

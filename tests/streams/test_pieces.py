@@ -3,11 +3,9 @@
 import anyio
 import pytest
 
-from tests.helpers.stream_pairs import Kind, connected, eventually, send_pieces, waits
+from tests.helpers.stream_pairs import MUCH, Kind, connected, eventually, send_pieces, waits
 from trioserve import ClientDisconnected
 from trioserve._streams import GATHER_BYTES
-
-MUCH = bytes(range(256)) * 4096  # 1 MiB, more than all buffers on the way
 
 
 def pieces_of(count: int, size: int) -> list[bytes]:

@@ -7,10 +7,8 @@ import anyio
 import anyio.lowlevel
 import pytest
 
-from tests.helpers.stream_pairs import Kind, connected, eventually, waits
+from tests.helpers.stream_pairs import MUCH, Kind, connected, eventually, waits
 from trioserve import ClientDisconnected
-
-MUCH = bytes(range(256)) * 4096  # 1 MiB, more than all buffers on the way
 
 
 async def test_bytes_leave(kind: Kind) -> None:
