@@ -202,6 +202,22 @@ async def test_who_cancels_is_named(lines: Callable[[], list[str]]) -> None:
         "| nursery cancelled by stops", "| nursery cancelled by the application"]
 
 
+async def test_a_task_that_cancels_and_ends_is_named(lines: Callable[[], list[str]]) -> None:
+    async def stops(scope: anyio.CancelScope) -> None:
+        await anyio.sleep(1)
+        scope.cancel()
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        with anyio.CancelScope() as around:
+            async with anyio.create_task_group() as children:
+                children.start_soon(anyio.sleep_forever)
+                children.start_soon(stops, around)
+        await reply(send)
+
+    await timeline_of(app)
+    assert "scope cancelled by stops" in texts(lines())
+
+
 async def test_what_follows_from_a_cancellation_is_not_said_again(lines: Callable[[], list[str]]) -> None:
     async def waits() -> None:
         with anyio.move_on_after(60):
