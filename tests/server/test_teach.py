@@ -429,6 +429,17 @@ async def test_a_task_factory_of_the_programs_own_stays(lines: Callable[[], list
 # -- the lines ---------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("name", ["fetch /\x1b[2J", "fetch /a\nINFO: forged", "fetch /\u202etxt"])
+async def test_names_of_tasks_cannot_command_a_terminal(name: str, lines: Callable[[], list[str]]) -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        async with anyio.create_task_group() as children:
+            children.start_soon(anyio.sleep, 1, name=name)
+        await reply(send)
+
+    await timeline_of(app)
+    assert texts(lines())[2:4] == [f"| {ascii(name)[1:-1]} started", f"| {ascii(name)[1:-1]} ended"]
+
+
 async def test_no_line_is_wider_than_a_terminal(
     lines: Callable[[], list[str]], caplog: pytest.LogCaptureFixture
 ) -> None:

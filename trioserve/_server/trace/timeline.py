@@ -12,7 +12,7 @@ from typing import Final
 
 from trioserve._colors import BLUE, CYAN, GREEN, RED, YELLOW, colored
 from trioserve._server.lengths import shown_length
-from trioserve._server.trace.shown import shown_error, shown_message
+from trioserve._server.trace.shown import shown_error, shown_message, shown_text
 from trioserve._streams import SeenScope, SeenTask, TaskWatch
 from trioserve._types import Message
 
@@ -187,7 +187,7 @@ class Timeline:
             self._start(task)
 
     def _start(self, task: SeenTask) -> None:
-        name = self._watch.name(task)
+        name = shown_text(self._watch.name(task))
         began_in = self._watch.began_in(task)
         owner = self._owner_of(began_in)
         if owner is None:
