@@ -46,6 +46,8 @@ class Played:
 
 
 class PlayedSupervisor:
+    age = 93.0
+
     def __init__(self, *workers: Played, phase: str = "READY") -> None:
         self.phase = phase
         self._workers = workers
@@ -82,7 +84,7 @@ async def test_all_that_there_is() -> None:
         again = await source.tree(View())
     VALIDATOR.validate(snapshot)
     root = snapshot["root"]
-    assert (root["kind"], root["state"]) == ("supervisor", "READY")
+    assert (root["kind"], root["state"], root["age"]) == ("supervisor", "READY", 93.0)
     assert root["detail"].startswith("4 workers, PID ")
     assert [(child["name"], child["state"], child.get("detail", "")) for child in root["children"]] == [
         ("worker 11", "READY", ""), ("worker 12", "READY", ""), ("worker 13", "STARTING", ""),

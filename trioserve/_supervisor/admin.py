@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Mapping, Sequence
-from time import perf_counter
 from typing import Any, Final, Protocol
 
 import anyio
@@ -28,6 +27,10 @@ class Watched(Protocol):
     def phase(self) -> str:
         """``STARTING``, ``READY`` or ``DRAINING``."""
 
+    @property
+    def age(self) -> float:
+        """Seconds."""
+
     def workers(self) -> Sequence[Worker]:
         """Every worker process that lives."""
 
@@ -38,7 +41,6 @@ class AllWorkers:
     def __init__(self, supervisor: Watched) -> None:
         self._supervisor = supervisor
         self._handles = Handles()
-        self._began = perf_counter()
 
     async def tree(self, view: View) -> dict[str, Any]:
         """The trees of all workers under one root. ``limit`` and ``offset`` hold for each of them."""
@@ -50,7 +52,7 @@ class AllWorkers:
         root = drawing.node(
             self, "supervisor", "trioserve", state=self._supervisor.phase,
             detail=f"{len(workers)} {'worker' if len(workers) == 1 else 'workers'}, PID {os.getpid()}")
-        root["age"] = round(perf_counter() - self._began, 3)
+        root["age"] = round(self._supervisor.age, 3)
         root["children"] = [_worker_node(drawing, worker, answers.get(worker.pid)) for worker in workers]
         trees = [answer for answer in answers.values() if not isinstance(answer, Silence)]
         ended = sorted((entry for tree in trees for entry in tree["ended"]), key=lambda entry: entry["ago"])
