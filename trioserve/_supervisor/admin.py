@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Mapping, Sequence
+from time import perf_counter
 from typing import Any, Final, Protocol
 
 import anyio
@@ -48,6 +49,7 @@ class AllWorkers:
         ready = [worker for worker in workers if worker.is_ready]
         details = {"view": view.as_json(), "most_nodes": MOST_NODES // max(1, len(ready))}
         answers = await ask_all(ready, "tree", details)
+        began = perf_counter()
         drawing = Drawing(view, self._handles, anyio.current_time())
         root = drawing.node(
             self, "supervisor", "trioserve", state=self._supervisor.phase,
@@ -57,7 +59,8 @@ class AllWorkers:
         trees = [answer for answer in answers.values() if not isinstance(answer, Silence)]
         ended = sorted((entry for tree in trees for entry in tree["ended"]), key=lambda entry: entry["ago"])
         sentences = dict.fromkeys(sentence for tree in trees for sentence in tree["cannot_show"])
-        return snapshot_of(root, view, ended[:MOST_ENTRIES], list(sentences))
+        took = max([tree["took"] for tree in trees], default=0.0) + perf_counter() - began
+        return snapshot_of(root, view, ended[:MOST_ENTRIES], list(sentences), took=took)
 
     async def cancel(self, id: str) -> CancelAnswer:
         """Pass it on to the worker that has the node."""
