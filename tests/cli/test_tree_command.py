@@ -3,8 +3,11 @@
 import json
 import os
 import socket
+import subprocess
+import sys
+import termios
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from socketserver import UnixStreamServer
@@ -15,7 +18,9 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from click.testing import CliRunner, Result
 
+from trioserve._admin.text import tree_lines
 from trioserve._commands import COMMANDS, load_command
+from trioserve._commands.tree import fitting
 from trioserve.cli import main
 
 EXAMPLE = (Path(__file__).parents[1] / "admin/tree_trio.json").read_bytes()
@@ -120,6 +125,51 @@ def test_watch_goes_on_until_the_server_has_gone() -> None:
     assert result.stdout.count("trioserve  READY") == 3
     assert result.exit_code == 1
     assert f"no admin listener answers at {address}" in result.stderr
+
+
+def shown_in_a_window(rows: int, columns: int) -> list[str]:
+    """What ``--watch`` draws first, without what clears the window."""
+    environment = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES")}
+    screen, terminal = os.openpty()
+    termios.tcsetwinsize(terminal, (rows, columns))
+    with answering() as (address, _):
+        command = [sys.executable, "-m", "trioserve", "tree", address, "--watch", "--interval", "0.1"]
+        process = subprocess.Popen(command, stdout=terminal, stderr=subprocess.DEVNULL, env=environment)
+        os.close(terminal)
+        drawn = b""
+        with suppress(OSError):  # the server and the command have ended
+            while data := os.read(screen, 65536):
+                drawn += data
+        assert process.wait() == 1
+    os.close(screen)
+    clear, _, lines = drawn.decode().partition("\x1b[2J")
+    assert clear == "\x1b[H"
+    return lines.splitlines()
+
+
+ALL_LINES = tree_lines(json.loads(EXAMPLE))
+
+
+def test_watch_shows_all_of_it_in_a_high_window() -> None:
+    assert shown_in_a_window(len(ALL_LINES) + 1, 200) == ALL_LINES
+
+
+def test_watch_shows_the_beginning_in_a_low_window() -> None:
+    assert shown_in_a_window(10, 200) == [*ALL_LINES[:8], f"... {len(ALL_LINES) - 8} more lines"]
+
+
+@pytest.mark.parametrize(("columns", "shown"), [
+    (10, ["0123456789", "0123456789", "... 2 more lines"]),
+    (9, ["0123456789", "... 3 more lines"]),
+    (4, ["... 4 more lines"]),
+])
+def test_lines_that_wrap_take_more_of_the_window(columns: int, shown: list[str]) -> None:
+    assert fitting(["0123456789"] * 4, os.terminal_size((columns, 4))) == shown
+
+
+def test_wide_letters_take_two_columns() -> None:
+    assert fitting(["茶茶茶茶茶", "tea"], os.terminal_size((8, 3))) == ["... 2 more lines"]
+    assert fitting(["茶茶茶茶", "tea"], os.terminal_size((8, 3))) == ["茶茶茶茶", "tea"]
 
 
 def test_nobody_listens() -> None:

@@ -194,6 +194,8 @@ def test_supervisor_and_workers_write_theirs(loop: Flavour) -> None:
         server.stderr.wait_for("The tree of tasks:")
         for worker in ready_pids(server):
             server.stderr.wait_for(f"  worker {worker}  READY")
+        [its_age, *ages] = [float(age) for age in re.findall(r"PID \d+  ([\d.]+) s$", server.stderr.text, re.MULTILINE)]
+        assert its_age >= max(ages)
         subprocess.run(["kill", "-USR1", str(pid)], check=True)
         server.stderr.wait_for(f"[{pid}] The tree of tasks:")
 

@@ -209,7 +209,7 @@ async def test_a_page_that_is_closed_during_a_long_snapshot_leaves_no_line(
         except anyio.get_cancelled_exc_class():
             cancelled.set()
             raise
-        return {}
+        return {"took": 0.0}
 
     monkeypatch.setattr(OwnProcess, "tree", tree)
     async with running(hello) as site:

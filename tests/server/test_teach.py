@@ -202,6 +202,58 @@ async def test_who_cancels_is_named(lines: Callable[[], list[str]]) -> None:
         "| nursery cancelled by stops", "| nursery cancelled by the application"]
 
 
+async def test_a_task_that_cancels_and_ends_is_named(lines: Callable[[], list[str]]) -> None:
+    async def stops(scope: anyio.CancelScope) -> None:
+        await anyio.sleep(1)
+        scope.cancel()
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        with anyio.CancelScope() as around:
+            async with anyio.create_task_group() as children:
+                children.start_soon(anyio.sleep_forever)
+                children.start_soon(stops, around)
+        await reply(send)
+
+    await timeline_of(app)
+    assert "scope cancelled by stops" in texts(lines())
+
+
+async def test_what_is_entered_between_two_looks_is_told_from_the_outside_in(lines: Callable[[], list[str]]) -> None:
+    async def outer() -> None:
+        await anyio.sleep(1)
+
+    async def inner() -> None:
+        await anyio.sleep(2)
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        async with anyio.create_task_group() as children:
+            children.start_soon(outer)
+            with anyio.move_on_after(60):
+                async with anyio.create_task_group() as grandchildren:
+                    grandchildren.cancel_scope.deadline = anyio.current_time() + 30
+                    grandchildren.start_soon(inner)
+                    with anyio.CancelScope(shield=True):
+                        await anyio.sleep(3)
+        await reply(send)
+
+    await timeline_of(app)
+    assert texts(lines())[1:] == [
+        "nursery opened",
+        "| outer started",
+        "| scope entered, 60 s left",
+        "| | nursery opened, 30 s left",
+        "| | | inner started",
+        "| | | scope entered, shielded",
+        "| outer ended",
+        "| | | inner ended",
+        "| | | scope left",
+        "| | nursery left",
+        "| scope left",
+        "nursery left",
+        *RESPONSE,
+    ]
+
+
 async def test_what_follows_from_a_cancellation_is_not_said_again(lines: Callable[[], list[str]]) -> None:
     async def waits() -> None:
         with anyio.move_on_after(60):
@@ -375,6 +427,17 @@ async def test_a_task_factory_of_the_programs_own_stays(lines: Callable[[], list
 
 
 # -- the lines ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["fetch /\x1b[2J", "fetch /a\nINFO: forged", "fetch /\u202etxt"])
+async def test_names_of_tasks_cannot_command_a_terminal(name: str, lines: Callable[[], list[str]]) -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        async with anyio.create_task_group() as children:
+            children.start_soon(anyio.sleep, 1, name=name)
+        await reply(send)
+
+    await timeline_of(app)
+    assert texts(lines())[2:4] == [f"| {ascii(name)[1:-1]} started", f"| {ascii(name)[1:-1]} ended"]
 
 
 async def test_no_line_is_wider_than_a_terminal(

@@ -46,6 +46,8 @@ class Played:
 
 
 class PlayedSupervisor:
+    age = 93.0
+
     def __init__(self, *workers: Played, phase: str = "READY") -> None:
         self.phase = phase
         self._workers = workers
@@ -71,7 +73,7 @@ def tree_of(pid: int, ago: float) -> dict[str, Any]:
     entry = {"kind": "request", "name": f"GET /{pid}", "pid": pid, "client": "a:1", "version": "1.1", "status": 200,
              "seconds": 0.1, "ago": ago, "sent": 2}
     root = {"id": f"{pid}-1", "kind": "server", "name": "trioserve", "state": "READY"}
-    return {"root": root, "ended": [entry], "cannot_show": ["a sentence"]}
+    return {"took": pid / 1000, "root": root, "ended": [entry], "cannot_show": ["a sentence"]}
 
 
 async def test_all_that_there_is() -> None:
@@ -82,13 +84,14 @@ async def test_all_that_there_is() -> None:
         again = await source.tree(View())
     VALIDATOR.validate(snapshot)
     root = snapshot["root"]
-    assert (root["kind"], root["state"]) == ("supervisor", "READY")
+    assert (root["kind"], root["state"], root["age"]) == ("supervisor", "READY", 93.0)
     assert root["detail"].startswith("4 workers, PID ")
     assert [(child["name"], child["state"], child.get("detail", "")) for child in root["children"]] == [
         ("worker 11", "READY", ""), ("worker 12", "READY", ""), ("worker 13", "STARTING", ""),
         ("worker 14", "SILENT", "it did not answer within 2 s")]
     assert [entry["pid"] for entry in snapshot["ended"]] == [12, 11]
     assert snapshot["cannot_show"] == ["a sentence"]
+    assert 0.012 <= snapshot["took"] < 1  # without the two seconds for who does not answer
     assert [child["id"] for child in again["root"]["children"]] == [child["id"] for child in root["children"]]
     assert workers[0].asked[0] == {
         "view": {"limit": 7, "offset": 0, "filter": "x", "stack": ""}, "most_nodes": 2000 // 3}

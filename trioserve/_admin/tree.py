@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from time import perf_counter
 from typing import Any, Protocol, cast
 
 import anyio
@@ -84,10 +85,12 @@ class Tree:
 
     def snapshot(self, view: View, most_nodes: int = MOST_NODES) -> dict[str, Any]:
         """What docs/reference/tree.md describes. To be called in the server's event loop."""
+        began = perf_counter()
         tasks = look_at_tasks(nurseries_of(self._server.connections), MARK)
         drawing = Drawing(view, self.handles, anyio.current_time(), most_nodes)
         ended = self._history.entries() if self._history is not None else []
-        return snapshot_of(self._root(drawing, tasks), view, ended, tasks.cannot_show)
+        root = self._root(drawing, tasks)
+        return snapshot_of(root, view, ended, tasks.cannot_show, took=perf_counter() - began)
 
     def _root(self, drawing: Drawing, tasks: TaskViews) -> Node:
         state = self._server.state()
@@ -163,13 +166,14 @@ class Tree:
 
 
 def snapshot_of(
-    root: Node, view: View, ended: Sequence[dict[str, Any]], cannot_show: Sequence[str]
+    root: Node, view: View, ended: Sequence[dict[str, Any]], cannot_show: Sequence[str], *, took: float
 ) -> dict[str, Any]:
-    """A snapshot around its root."""
+    """A snapshot around its root. ``took``: seconds."""
     return {
         "schema": SCHEMA,
         "trioserve": __version__,
         "taken": datetime.now(UTC).isoformat().replace("+00:00", "Z"),
+        "took": round(took, 6),
         "view": view.as_json(),
         "root": root,
         "ended": list(ended),

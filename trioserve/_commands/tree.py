@@ -1,9 +1,13 @@
 """``trioserve tree``: the tree of a running server in a terminal, once or live."""
 
 import json
+import os
+import shutil
 import sys
 import time
+from collections.abc import Sequence
 from typing import Any, Final
+from unicodedata import east_asian_width
 
 import click
 
@@ -48,7 +52,9 @@ def show(
         while True:
             snapshot = address.tree(limit=limit, offset=offset, filter=filter, stack=stack)
             lines = [json.dumps(snapshot)] if as_json else tree_lines(snapshot)
-            clear = CLEAR if watch and not as_json and sys.stdout.isatty() else ""
+            clear = ""
+            if watch and not as_json and sys.stdout.isatty():
+                clear, lines = CLEAR, fitting(lines, shutil.get_terminal_size())
             click.echo(clear + "\n".join(lines))
             if not watch:
                 break
@@ -57,6 +63,24 @@ def show(
         raise click.ClickException(str(exc)) from None
     except KeyboardInterrupt:
         pass  # that is how one leaves --watch
+
+
+def fitting(lines: Sequence[str], window: os.terminal_size) -> list[str]:
+    """As many of ``lines`` as ``window`` has room for, and how many more there are."""
+    room = window.lines - 1  # the cursor stands below them
+    rows = [_rows(line, window.columns) for line in lines]
+    if sum(rows) <= room:
+        return list(lines)
+    shown = 0
+    while sum(rows[: shown + 1]) < room:
+        shown += 1
+    left = len(lines) - shown
+    return [*lines[:shown], f"... {left:,} more {'line' if left == 1 else 'lines'}"]
+
+
+def _rows(line: str, columns: int) -> int:
+    width = len(line) + sum(east_asian_width(letter) in "FW" for letter in line)
+    return max(1, -(-width // columns))
 
 
 command = click.Command(

@@ -28,6 +28,10 @@ class Watched(Protocol):
     def phase(self) -> str:
         """``STARTING``, ``READY`` or ``DRAINING``."""
 
+    @property
+    def age(self) -> float:
+        """Seconds."""
+
     def workers(self) -> Sequence[Worker]:
         """Every worker process that lives."""
 
@@ -38,7 +42,6 @@ class AllWorkers:
     def __init__(self, supervisor: Watched) -> None:
         self._supervisor = supervisor
         self._handles = Handles()
-        self._began = perf_counter()
 
     async def tree(self, view: View) -> dict[str, Any]:
         """The trees of all workers under one root. ``limit`` and ``offset`` hold for each of them."""
@@ -46,16 +49,18 @@ class AllWorkers:
         ready = [worker for worker in workers if worker.is_ready]
         details = {"view": view.as_json(), "most_nodes": MOST_NODES // max(1, len(ready))}
         answers = await ask_all(ready, "tree", details)
+        began = perf_counter()
         drawing = Drawing(view, self._handles, anyio.current_time())
         root = drawing.node(
             self, "supervisor", "trioserve", state=self._supervisor.phase,
             detail=f"{len(workers)} {'worker' if len(workers) == 1 else 'workers'}, PID {os.getpid()}")
-        root["age"] = round(perf_counter() - self._began, 3)
+        root["age"] = round(self._supervisor.age, 3)
         root["children"] = [_worker_node(drawing, worker, answers.get(worker.pid)) for worker in workers]
         trees = [answer for answer in answers.values() if not isinstance(answer, Silence)]
         ended = sorted((entry for tree in trees for entry in tree["ended"]), key=lambda entry: entry["ago"])
         sentences = dict.fromkeys(sentence for tree in trees for sentence in tree["cannot_show"])
-        return snapshot_of(root, view, ended[:MOST_ENTRIES], list(sentences))
+        took = max([tree["took"] for tree in trees], default=0.0) + perf_counter() - began
+        return snapshot_of(root, view, ended[:MOST_ENTRIES], list(sentences), took=took)
 
     async def cancel(self, id: str) -> CancelAnswer:
         """Pass it on to the worker that has the node."""

@@ -1,6 +1,7 @@
 """What the machine is told of this server, if it asks: by a pid file, through systemd, by hooks and by metrics."""
 
 from collections.abc import Callable
+from time import perf_counter
 
 import anyio
 import anyio.abc
@@ -20,12 +21,14 @@ class Service:
     """This process, as the machine sees it; each call tells whoever asks.
 
     Attributes:
+        began: a moment of ``perf_counter``.
         hooks: functions of the user's. Their ``run`` has to be a task.
         worker_tally: workers that began and ended, for metrics.
     """
 
     def __init__(self, config: Config) -> None:
         """Raises ConfigError if the pid file cannot be written; and as ``Hooks`` does."""
+        self.began = perf_counter()
         self.hooks = Hooks(config)
         self.worker_tally = WorkerTally()
         self._pid_file = PidFile(config.pid_file) if config.pid_file is not None else None

@@ -3,6 +3,7 @@
 import logging
 import signal
 from collections.abc import Callable, Mapping
+from time import perf_counter
 from typing import TYPE_CHECKING
 
 import anyio
@@ -152,6 +153,11 @@ class Supervisor:
         if self._stop_order is not None:
             return "DRAINING"
         return "READY" if self._is_alive() else "STARTING"
+
+    @property
+    def age(self) -> float:
+        """Seconds."""
+        return perf_counter() - self._service.began
 
     def workers(self) -> list[Worker]:
         """Every worker process that lives."""

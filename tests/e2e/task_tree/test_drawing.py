@@ -58,6 +58,18 @@ def test_figures_and_counts(tree: Locator, page: Page) -> None:
     expect(page.get_by_role("button", name="IDLE 9,993")).to_be_visible()
 
 
+@pytest.mark.parametrize("width", [390, 1280])
+def test_where_a_task_waits_has_room(width: int, tree: Locator, page: Page) -> None:
+    """It has neither a state nor an age, which would need it."""
+    page.set_viewport_size({"width": width, "height": 844})
+    task = row(tree, "task, main.refresh_prices")
+    where = task.get_by_text("refresh_prices, main.py:22")
+    assert where.evaluate("element => element.scrollWidth <= element.clientWidth")
+    inner, outer = where.bounding_box(), task.bounding_box()
+    assert inner is not None and outer is not None
+    assert outer["y"] <= inner["y"] and inner["y"] + inner["height"] <= outer["y"] + outer["height"]
+
+
 def test_what_has_ended_and_why(tree: Locator, page: Page) -> None:
     entries = page.get_by_role("list", name="Ended in the last seconds").get_by_role("listitem")
     expect(entries).to_have_count(4)

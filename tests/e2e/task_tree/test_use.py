@@ -238,3 +238,40 @@ def test_one_sees_a_cancellation_travel(admin: FakeAdmin, page: Page) -> None:
     page.clock.run_for(GHOST_MS)
     admin.show(without(TRIO, "4711-30"))
     expect(request).to_have_count(0)
+
+
+def test_what_ends_has_the_reason_that_the_server_says(admin: FakeAdmin, page: Page) -> None:
+    """Nobody has cancelled it here: not every cancellation is the page's."""
+    stop_clock(page)
+    page.goto(admin.server.url + "/")
+    tree = page.get_by_role("tree")
+    expect(row(tree, "scope, cancel scope, cancelled")).to_be_visible()
+    admin.show(without(TRIO, "4711-34"))    # the application's own scope, whose deadline has passed
+    expect(tree.locator(".ended")).to_contain_text("ended: cancelled")
+    page.clock.run_for(GHOST_MS)
+    admin.show(without(TRIO, "4711-34"))
+    expect(tree.locator(".ended")).to_have_count(0)
+
+    def end(node: dict[str, Any]) -> None:
+        if node["id"] == "4711-30":
+            node.update(cancelled=True, reason="request-timeout")
+
+    admin.show(changed(TRIO, end))
+    expect(row(tree, "request, GET /slow")).to_contain_text("request-timeout")
+    admin.show(without(changed(TRIO, end), "4711-32"))
+    expect(row(tree, "task, main.ask_shop")).to_contain_text("ended: request-timeout")
+
+
+def test_what_could_not_be_cancelled_ends_like_anything_else(admin: FakeAdmin, page: Page) -> None:
+    """It is gone at once: the clock stands still."""
+    stop_clock(page)
+    page.goto(admin.server.url + "/")
+    request = row(page.get_by_role("tree"), "request, GET /slow")
+    request.press("Delete")
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_label(re.compile("^Token")).fill("wrong")
+    dialog.get_by_role("button", name="Cancel it").click()
+    expect(dialog.get_by_role("alert")).to_have_text("The token is wrong.")
+    dialog.get_by_role("button", name="Keep it running").click()
+    admin.show(without(TRIO, "4711-30"))
+    expect(request).to_have_count(0)

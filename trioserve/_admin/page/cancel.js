@@ -14,7 +14,7 @@ const EFFECTS = {
 
 let token = tokenOfAddress();
 let asked = null;
-let onCancelled = () => {};
+let onCancelled = () => {}, onRefused = () => {};
 
 /** It comes with the address that the start line has, and does not stay in the browser's history. */
 function tokenOfAddress() {
@@ -30,8 +30,11 @@ export const whyNot = (node) => node?.kind === "task" && !node.ended
   ? "This task cannot be cancelled by itself. On trio, nurseries and cancel scopes can: the one that it is in, or one of its own."
   : "This cannot be cancelled by itself.";
 
-/** `heard` is called with each node that a person is about to cancel. */
-export function whenCancelled(heard) { onCancelled = heard; }
+/** `heard` is called with each node that a person is about to cancel, and `refused` with it when that has failed. */
+export function whenCancelled(heard, refused) {
+  onCancelled = heard;
+  onRefused = refused;
+}
 
 /** Ask whether `node` is to be cancelled; if it is, do it. */
 export function askToCancel(node) {
@@ -52,8 +55,10 @@ $("cancel-form").addEventListener("submit", async (event) => {
   onCancelled(asked);
   const problem = await cancel(asked.id);
   $("cancel-yes").disabled = false;
-  if (problem) complainOf(problem);
-  else {
+  if (problem) {
+    onRefused(asked);
+    complainOf(problem);
+  } else {
     $("cancel").close();
     speak(`Cancelled: ${asked.kind} ${asked.name}`);
   }

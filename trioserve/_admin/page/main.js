@@ -105,7 +105,7 @@ const acts = {
   cancel: (row) => cancel(row.node),
 };
 
-whenCancelled((node) => nodes.watch(node.id));
+whenCancelled(({id}) => nodes.watch(id), ({id}) => nodes.unwatch(id));
 walkTree($("tree"), outline, acts);
 shortcuts({pause: togglePause, filter: () => $("filter").focus()});
 

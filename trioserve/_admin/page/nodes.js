@@ -40,8 +40,7 @@ export class Nodes {
     if (this.byId.has(old.id) || !parent || !(isCancelled || this._holdsWatched(old))) return;
     const endedAt = old.endedAt ?? now;
     if (now - endedAt > GHOST_SECONDS || this._ghosts() >= MOST_GHOSTS) return;
-    const reason = isCancelled ? old.reason ?? (parent.ended ? parent.reason : undefined) ?? "admin" : undefined;
-    const ghost = {...old, parent, endedAt, reason, ended: true, cancelled: isCancelled, isNew: false, cancellable: false, children: []};
+    const ghost = {...old, parent, endedAt, reason: isCancelled ? this._reasonOf(old) : undefined, ended: true, cancelled: isCancelled, isNew: false, cancellable: false, children: []};
     parent.children.splice(Math.min(old.parent.children.indexOf(old), parent.children.length), 0, ghost);
     this.byId.set(ghost.id, ghost);
   }
@@ -57,10 +56,20 @@ export class Nodes {
     return false;
   }
 
+  /** Why it was cancelled: as it says itself, or the nearest node around it that does. An application does not say why. */
+  _reasonOf(node) {
+    for (let above = node; above; above = above.parent) {
+      if (above.reason) return above.reason;
+      if (this.watched.has(above.id)) return "admin";
+    }
+    return undefined;
+  }
+
   _holdsWatched(node) { return node.children.some((child) => this.watched.has(child.id) || this._holdsWatched(child)); }
 
-  /** Show the end of this node and of all below it. */
+  /** Show the end of this node and of all below it, or no longer, because it could not be cancelled. */
   watch(id) { this.watched.add(id); }
+  unwatch(id) { this.watched.delete(id); }
 
   /** Seconds since `node` began, at `now`; undefined where that is not known. */
   age(node, now) {

@@ -99,6 +99,7 @@ function drawNode(parts, node) {
   const {row} = parts;
   row.classList.toggle("cancelling", Boolean(node.cancelled) && !node.ended);
   row.classList.toggle("ended", node.ended);
+  row.classList.toggle("plain", !state && node.age === undefined);
   setAttribute(row, "aria-label", called(node));
   setText(parts.detail, detailOf(node));
   setText(parts.where, shortPlace(node.where ?? ""));

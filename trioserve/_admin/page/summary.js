@@ -16,7 +16,7 @@ const PHASES = {
   DELAY: "will stop. It still accepts connections, so that those who send them have time to hear of it.",
   DRAINING: "is draining: it accepts nobody, and lets the requests in progress finish.",
   STOPPING: "is stopping: its connections have ended, and the application's lifespan ends.",
-  SILENT: "does not answer. What is known of it is old.",
+  SILENT: "does not answer, so its connections are not shown.",
 };
 
 export function drawFigures(nodes, {trioserve}, now) {

@@ -32,7 +32,7 @@ export const counted = (number, one, many = `${one}s`) => `${count(number)} ${nu
 
 /** What a node's state column says, with the symbol and the colour for it: {word, symbol}. */
 export function stateOf(node) {
-  if (node.ended) return node.cancelled ? {word: `ended: ${node.reason}`, symbol: "cancelled"} : {word: "ended", symbol: "finished"};
+  if (node.ended) return node.cancelled ? {word: `ended: ${node.reason ?? "cancelled"}`, symbol: "cancelled"} : {word: "ended", symbol: "finished"};
   if (node.cancelled) return {word: node.reason ?? "cancelled", symbol: "cancelled"};
   if (node.state) return {word: node.state, symbol: SYMBOLS[node.state] ?? node.state};
   return null;

@@ -7,7 +7,7 @@ from trioserve._config.addresses import HostPort
 from trioserve._masking import MASK, is_secret
 from trioserve._types import Scope
 
-__all__ = ["shown_client", "shown_error", "shown_fields", "shown_message", "shown_request"]
+__all__ = ["shown_client", "shown_error", "shown_fields", "shown_message", "shown_request", "shown_text"]
 
 SHOWN: Final = 100  # bytes or characters of a body, a text or any other value
 
@@ -52,6 +52,11 @@ def shown_error(exc: BaseException) -> str:
     return _shortened(f"{type(exc).__name__}: {_printable(str(exc).encode('latin-1', 'backslashreplace'))}", SHOWN)
 
 
+def shown_text(text: str) -> str:
+    """On one line, and with nothing that a terminal would obey."""
+    return text if text.isprintable() else ascii(text)[1:-1]
+
+
 def _cut(value: Any, most: int) -> str:
     """As Python writes it, its beginning and its length if that is not all."""
     if isinstance(value, (bytearray, memoryview)):
@@ -67,6 +72,4 @@ def _shortened(text: str, most: int) -> str:
 
 
 def _printable(data: bytes) -> str:
-    """On one line, and with nothing that a terminal would obey."""
-    text = data.decode("latin-1")
-    return text if text.isprintable() else ascii(text)[1:-1]
+    return shown_text(data.decode("latin-1"))

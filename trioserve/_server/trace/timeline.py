@@ -12,7 +12,7 @@ from typing import Final
 
 from trioserve._colors import BLUE, CYAN, GREEN, RED, YELLOW, colored
 from trioserve._server.lengths import shown_length
-from trioserve._server.trace.shown import shown_error, shown_message
+from trioserve._server.trace.shown import shown_error, shown_message, shown_text
 from trioserve._streams import SeenScope, SeenTask, TaskWatch
 from trioserve._types import Message
 
@@ -108,11 +108,7 @@ class Timeline:
         scopes = self._watch.entered(task, member.began_in)
         while member.entered and member.entered[-1].scope not in scopes:
             self._leave(member)
-        for scope in scopes[len(member.entered):]:
-            entered = Entered(scope)
-            member.entered.append(entered)
-            if entered.matters:
-                self._tell(member, entered)
+        self._enter(member, scopes[len(member.entered):])
         self._look_at_newborn()
 
     def on_exit(self, task: SeenTask, error: BaseException | None, *, cancelled: bool) -> None:
@@ -168,6 +164,18 @@ class Timeline:
         depth = member.depth_of(entered) + entered.is_told
         self._say_of(member, f"{entered.kind} cancelled{why}", RED, depth=depth)
 
+    def _enter(self, member: Member, scopes: list[SeenScope]) -> None:
+        """From the outside in, and each with the tasks that were started in it before what is further inside."""
+        known = len(member.entered)
+        member.entered += [Entered(scope) for scope in scopes]
+        for position, entered in enumerate(member.entered):
+            children = [task for task in self._newborn if self._watch.began_in(task) is entered.scope]
+            if position >= known and entered.matters and not children:
+                self._tell(member, entered)
+            for task in children:
+                self._newborn.remove(task)
+                self._start(task)
+
     def _leave(self, member: Member) -> None:
         left = member.entered.pop()
         if left.is_told:
@@ -176,20 +184,23 @@ class Timeline:
     def _look_at_newborn(self) -> None:
         newborn, self._newborn = self._newborn, []
         for task in newborn:
-            name = self._watch.name(task)
-            began_in = self._watch.began_in(task)
-            owner = self._owner_of(began_in)
-            if owner is None:
-                self._members[task] = Member(name, began_in, 0)
-                self._say(0, f"{name} started, in no nursery of this request", YELLOW)
-                continue
-            holder, nursery = owner
-            nursery.kind = "nursery"
-            if not nursery.is_told:
-                self._tell(holder, nursery)
-            depth = holder.depth_of(nursery) + 1
-            self._members[task] = Member(name, began_in, depth)
-            self._say(depth, f"{name} started", GREEN)
+            self._start(task)
+
+    def _start(self, task: SeenTask) -> None:
+        name = shown_text(self._watch.name(task))
+        began_in = self._watch.began_in(task)
+        owner = self._owner_of(began_in)
+        if owner is None:
+            self._members[task] = Member(name, began_in, 0)
+            self._say(0, f"{name} started, in no nursery of this request", YELLOW)
+            return
+        holder, nursery = owner
+        nursery.kind = "nursery"
+        if not nursery.is_told:
+            self._tell(holder, nursery)
+        depth = holder.depth_of(nursery) + 1
+        self._members[task] = Member(name, began_in, depth)
+        self._say(depth, f"{name} started", GREEN)
 
     def _owner_of(self, scope: SeenScope | None) -> tuple[Member, Entered] | None:
         """Who has entered ``scope``."""

@@ -77,6 +77,7 @@ class AsyncioTaskWatch:
         try:
             return await _stepping(coro, lambda: self._listener.on_step(task))
         finally:
+            self._listener.on_step(task)  # others run before the loop tells of its end
             del self._running[task]
 
     def _on_done(self, coro: Coroutine[Any, Any, Any], task: "asyncio.Task[Any]") -> None:
