@@ -180,8 +180,7 @@ class Config:
     ] = option(
         "off", "Proxies",
         "Header field in which a trusted proxy says how long the client waits for its answer. Then the request is "
-        "ended, and no later than by --timeout-request.",
-        aliases=(("Request-Timeout", "request-timeout"), ("X-Request-Deadline", "x-request-deadline")))
+        "ended, and no later than by --timeout-request.")
     proxy_protocol: bool = option(
         False, "Proxies",
         "Expect the PROXY protocol, version 1 or 2, at the start of each connection; only trusted proxies may connect.")
