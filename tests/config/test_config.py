@@ -186,7 +186,7 @@ def test_choices(name: str, choices: tuple[str, ...]) -> None:
     ("ssl_cert_reqs", ssl.CERT_REQUIRED, "required"), ("ssl_min_version", 1.2, "TLSv1.2"),
     ("ssl_min_version", "1.3", "TLSv1.3"), ("log_level", logging.INFO, "info"), ("log_level", 5, "trace"),
     ("log_level", "WARNING", "warning"), ("log_level", "warn", "warning"), ("interface", "asgi", "asgi3"),
-    ("ws", "websockets-sansio", "auto"), ("log_level", "Warn", "warning"),
+    ("ws", "websockets-sansio", "auto"), ("http", "zttp", "auto"), ("log_level", "Warn", "warning"),
 ])
 def test_choices_with_another_spelling(name: str, spelling: Any, choice: str) -> None:
     assert kept(name, spelling) == choice

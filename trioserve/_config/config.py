@@ -123,7 +123,8 @@ class Config:
         "auto", "Event loop", "Event loop of --backend asyncio: auto takes uvloop when it is installed; or a function "
         "without parameters that makes one.", metavar="auto|asyncio|uvloop|MODULE:FUNCTION", form=forms.event_loop)
     http: Literal["auto", "h11", "httptools"] = option(
-        "auto", "HTTP", "Parser of request heads; auto takes httptools when it is installed.")
+        "auto", "HTTP", "Parser of request heads; auto takes httptools when it is installed.",
+        aliases=(("zttp", "auto"),))
     http2: bool | None = option(
         None, "HTTP", "Speak HTTP/2 over TLS, and in cleartext with clients that begin with it (default: over TLS "
         "only, when an engine is installed).")
