@@ -175,8 +175,8 @@ def test_none_is_a_value_where_the_type_says_so(name: str) -> None:
 )
 def test_choices(name: str, choices: tuple[str, ...]) -> None:
     for choice in choices:
-        assert kept(name, choice) == choice
-    for wrong in ("", "unheard-of", choices[0].title(), 7, True, b"auto", [choices[0]]):
+        assert kept(name, choice) == kept(name, choice.upper()) == kept(name, choice.title()) == choice
+    for wrong in ("", "unheard-of", f" {choices[0]}", 7, True, b"auto", [choices[0]]):
         problem = problem_of(name, wrong)
         assert all(choice in problem for choice in choices)
 
@@ -186,7 +186,7 @@ def test_choices(name: str, choices: tuple[str, ...]) -> None:
     ("ssl_cert_reqs", ssl.CERT_REQUIRED, "required"), ("ssl_min_version", 1.2, "TLSv1.2"),
     ("ssl_min_version", "1.3", "TLSv1.3"), ("log_level", logging.INFO, "info"), ("log_level", 5, "trace"),
     ("log_level", "WARNING", "warning"), ("log_level", "warn", "warning"), ("interface", "asgi", "asgi3"),
-    ("ws", "websockets-sansio", "auto"),
+    ("ws", "websockets-sansio", "auto"), ("http", "zttp", "auto"), ("log_level", "Warn", "warning"),
 ])
 def test_choices_with_another_spelling(name: str, spelling: Any, choice: str) -> None:
     assert kept(name, spelling) == choice

@@ -3,6 +3,7 @@
 import os
 import ssl
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,7 @@ def directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "damaged.pem").write_text(certificate.replace(certificate[100:140], "A" * 40))
     (tmp_path / "bad.crl").write_text("-----BEGIN X509 CRL-----\nAAAA\n-----END X509 CRL-----\n")
     (tmp_path / "damaged.key").write_text("-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n")
+    (tmp_path / "rsa.key").write_bytes(rsa_key())
     key = load_key(server_certificate().private_key_pem.bytes(), None)
     (tmp_path / "locked.key").write_bytes(
         key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"sesame")))
@@ -50,6 +52,13 @@ def directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def another_certificate() -> trustme.LeafCert:
     return authority().issue_cert("localhost")
+
+
+@cache
+def rsa_key() -> bytes:
+    """Of another kind than those of the certificates."""
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
 
 
 def problem(**options: Any) -> str:
@@ -121,6 +130,7 @@ def test_the_context_is_what_the_options_say(directory: Path) -> None:
     ({**GOOD, "ssl_keyfile": "server.pem"}, "ssl_keyfile", ["'server.pem' holds no usable private key"]),
     ({**GOOD, "ssl_keyfile": "damaged.key"}, "ssl_keyfile", ["'damaged.key' holds no usable private key"]),
     ({**GOOD, "ssl_keyfile": "another.key"}, "ssl_keyfile", ["'another.key' does not belong", "'server.pem'"]),
+    ({**GOOD, "ssl_keyfile": "rsa.key"}, "ssl_keyfile", ["'rsa.key' does not belong", "'server.pem'"]),
     ({**GOOD, "ssl_keyfile": "locked.key"}, "ssl_keyfile_password", ["'locked.key' needs a password"]),
     ({**GOOD, "ssl_keyfile": "locked.key", "ssl_keyfile_password": "wrong"}, "ssl_keyfile_password", ["'locked.key'"]),
     ({**GOOD, "ssl_keyfile": "locked.key", "ssl_keyfile_password": "x" * 5000}, "ssl_keyfile_password", ["'locked."]),

@@ -123,7 +123,8 @@ class Config:
         "auto", "Event loop", "Event loop of --backend asyncio: auto takes uvloop when it is installed; or a function "
         "without parameters that makes one.", metavar="auto|asyncio|uvloop|MODULE:FUNCTION", form=forms.event_loop)
     http: Literal["auto", "h11", "httptools"] = option(
-        "auto", "HTTP", "Parser of request heads; auto takes httptools when it is installed.")
+        "auto", "HTTP", "Parser of request heads; auto takes httptools when it is installed.",
+        aliases=(("zttp", "auto"),))
     http2: bool | None = option(
         None, "HTTP", "Speak HTTP/2 over TLS, and in cleartext with clients that begin with it (default: over TLS "
         "only, when an engine is installed).")
@@ -180,8 +181,7 @@ class Config:
     ] = option(
         "off", "Proxies",
         "Header field in which a trusted proxy says how long the client waits for its answer. Then the request is "
-        "ended, and no later than by --timeout-request.",
-        aliases=(("Request-Timeout", "request-timeout"), ("X-Request-Deadline", "x-request-deadline")))
+        "ended, and no later than by --timeout-request.")
     proxy_protocol: bool = option(
         False, "Proxies",
         "Expect the PROXY protocol, version 1 or 2, at the start of each connection; only trusted proxies may connect.")

@@ -23,8 +23,7 @@ KIBIBYTE: Final = 1024
 MEBIBYTE: Final = 1024 * KIBIBYTE
 LEVELS: Final[tuple[tuple[str | float, str], ...]] = (
     (50, "critical"), (40, "error"), (30, "warning"), (20, "info"), (10, "debug"), (5, "trace"), ("warn", "warning"),
-    *((level.upper(), level) for level in ("critical", "error", "warning", "info", "debug", "trace")),
-)  # the numbers of the module logging, and names as others write them
+)  # the numbers of the module logging, and a name of its own
 
 
 def option(

@@ -44,7 +44,7 @@ class Option(NamedTuple):
     secret: bool = False
     """``--print-config`` does not show the value, nor does ``repr``."""
     aliases: tuple[tuple[str | float, str], ...] = ()
-    """Other spellings of its choices, each with the choice."""
+    """Other names of its choices, in lower case, each with the choice."""
     comma_separated: bool = False
     """The text is a list, which may also be given as one."""
     form: Callable[[str], Any] | None = None
@@ -139,11 +139,16 @@ def _value_of_text(text: str, kind: Any, hint: Any) -> Any:
 
 
 def _choice(name: str, value: Any, choices: tuple[str, ...], known: Option) -> str:
+    """The choice that ``value`` names: upper and lower case are the same, and other names may be known for it."""
     if isinstance(value, (str, int, float)) and not isinstance(value, bool):
-        value = dict(known.aliases).get(value, value)
-    if value not in choices:
-        raise ConfigError(name, f"{value!r} is not one of {', '.join(choices)}{nearest(str(value), choices)}")
-    return typing.cast("str", value)
+        names = {_without_case(choice): choice for choice in choices} | dict(known.aliases)
+        if (choice := names.get(_without_case(value))) is not None:
+            return choice
+    raise ConfigError(name, f"{value!r} is not one of {', '.join(choices)}{nearest(str(value), choices)}")
+
+
+def _without_case(name: str | float) -> str | float:
+    return name.lower() if isinstance(name, str) else name
 
 
 def _items(name: str, value: Any) -> tuple[str, ...]:

@@ -29,6 +29,8 @@ LOOK_SECONDS: Final = 5.0  # between two looks at the files; they are read when 
 
 _VERSIONS: Final = {"TLSv1.2": ssl.TLSVersion.TLSv1_2, "TLSv1.3": ssl.TLSVersion.TLSv1_3}
 _VERIFICATION: Final = {"none": ssl.CERT_NONE, "optional": ssl.CERT_OPTIONAL, "required": ssl.CERT_REQUIRED}
+_OTHER_KEY: Final = ("KEY_VALUES_MISMATCH", "NO_CERTIFICATE_ASSIGNED")
+"""What OpenSSL says of a key that is not the certificate's: of the same kind, and of another one, as RSA and ECDSA."""
 _PEM_CERTIFICATE: Final = re.compile(r"-----BEGIN CERTIFICATE-----[A-Za-z0-9+/=\s]+-----END CERTIFICATE-----")
 
 
@@ -188,7 +190,7 @@ def _load_pair(context: ssl.SSLContext, pair: _Pair, known_password: str | None)
 
 def _explain_pair(exc: OSError | ValueError, pair: _Pair) -> ConfigError:
     reason = getattr(exc, "reason", None)
-    if reason == "KEY_VALUES_MISMATCH":
+    if reason in _OTHER_KEY:
         return ConfigError(
             pair.key_option, f"the key in {pair.key!r} does not belong to the certificate in {pair.certificate!r}")
     if reason in ("EE_KEY_TOO_SMALL", "CA_MD_TOO_WEAK", "CA_KEY_TOO_SMALL"):

@@ -14,6 +14,7 @@ from trioserve import _errors
 from trioserve._config import Config
 from trioserve._errors import ConfigError, StartupFailed, TrioserveError
 from trioserve._server import SETTLE_SECONDS
+from trioserve._supervisor import orphans
 from trioserve._supervisor.control import Drain
 from trioserve._supervisor.process import WorkerProcess
 from trioserve._supervisor.questions import NO_ANSWERS
@@ -175,6 +176,8 @@ class Supervisor:
             await self._sockets.bind()
             async with anyio.create_task_group() as services:
                 services.start_soon(self._sockets.give_up_in_time)
+                if orphans.is_process_1():
+                    services.start_soon(orphans.reap_orphans, self._is_worker)
                 async with anyio.create_task_group() as self._keeping:
                     with self._serving:
                         async with anyio.create_task_group() as self._tasks:
@@ -242,6 +245,9 @@ class Supervisor:
             self._service.worker_started(worker.pid)
         await worker.ended.wait()
         self._service.worker_exited(worker.pid, worker.exit_code, worker.last_words)
+
+    def _is_worker(self, pid: int) -> bool:
+        return any(worker.pid == pid for worker in self.workers())
 
     def _is_alive(self) -> bool:
         return any(slot.has_ready_worker for slot in self._slots)

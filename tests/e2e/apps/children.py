@@ -1,11 +1,13 @@
 """An application that forks. Most paths start a child and end it by a signal, and answer how the child ended.
 
-The children of ``/left`` go on until ``/end``, which answers how many there were.
+The children of ``/left`` go on until ``/end``, which answers how many there were. ``/orphan`` answers the process id of
+one that has ended after its parent.
 """
 
 import multiprocessing
 import os
 import signal
+import subprocess
 import sys
 import time
 import warnings
@@ -95,6 +97,11 @@ def end_children() -> int:
     return count
 
 
+def orphan() -> bytes:
+    """Its process id. It has the pipe of the output, so it has ended when that is read."""
+    return subprocess.run(["sh", "-c", "sleep 0.1 & echo $!"], stdout=subprocess.PIPE, check=True).stdout
+
+
 async def app(scope: dict[str, Any], receive: Any, send: Any) -> None:
     assert scope["type"] in ("http", "websocket")
     if scope["type"] == "websocket":
@@ -106,6 +113,9 @@ async def app(scope: dict[str, Any], receive: Any, send: Any) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": []})
         await send({"type": "http.response.body", "body": b"all ", "more_body": True})
         await send({"type": "http.response.body", "body": b"of it"})
+    elif scope["path"] == "/orphan":
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": orphan()})
     elif scope["path"] == "/end":
         await send({"type": "http.response.start", "status": 200, "headers": []})
         await send({"type": "http.response.body", "body": b"%d" % end_children()})

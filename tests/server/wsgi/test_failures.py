@@ -88,6 +88,9 @@ async def test_an_error_after_the_head_is_raised(caplog: pytest.LogCaptureFixtur
     (lambda environ, start_response: [], "without calling start_response"),
     (lambda environ, start_response: start_response("200 OK", []) and start_response("200 OK", []),
      "start_response was called twice"),
+    (lambda environ, start_response: start_response("2000 OK", []), "status '2000 OK'"),
+    (lambda environ, start_response: start_response("200OK", []), "status '200OK'"),
+    (lambda environ, start_response: start_response(b"200 OK", []), "status b'200 OK'"),
     (lambda environ, start_response: 1 / 0, "ZeroDivisionError"),
     (lambda environ, start_response: sys.exit(3), "SystemExit: 3"),
 ])

@@ -18,7 +18,7 @@ UVICORN = peer(
     ("--reload-delay", "reload_delay", ""),
     ("--workers", "workers", ""),
     ("--loop", "loop", "a loop of asyncio implies --backend asyncio"),
-    ("--http", "http", "auto, h11 or httptools"),
+    ("--http", "http", "zttp is read as auto, which is httptools or h11"),
     ("--http2", "http2", "needs no other parser"),
     ("--ws", "ws", "websockets and websockets-sansio are read as auto, which is wsproto"),
     ("--ws-max-size", "ws_max_size", ""),

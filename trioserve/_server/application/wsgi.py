@@ -181,6 +181,8 @@ class _Response:
             raise AppError("start_response was called twice, the second time without exc_info")
         if exc_info is not None and self._started:
             raise exc_info[1].with_traceback(exc_info[2])
+        if status[3:4] not in (" ", ""):  # a reason may be missing
+            raise AppError(f"start_response with status {status!r}: three digits and a space are expected")
         fields = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers]
         lengths = [int(value) for name, value in fields if name == b"content-length" and value.isdigit()]
         self._body_left = lengths[0] if lengths else None
