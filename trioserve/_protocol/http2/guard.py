@@ -25,6 +25,7 @@ from trioserve._protocol.http2.frames import (
     PROTOCOL_ERROR,
     RST_STREAM,
     SETTINGS,
+    STREAM_CLOSED,
     FieldSectionTooLarge,
     Http2Error,
 )
@@ -84,7 +85,8 @@ class FrameGuard:
         has_begun: a frame has come.
         in_field_section: the client has begun one and not come to its end, or it is too large.
         section_at: where it begins in the data that was looked at last; ``None`` when it began before.
-        known: streams, of those that exist already, on which a field section began; whoever looks clears it.
+        known: streams, of those that existed before, on which a field section began; whoever looks clears it. One that
+            began in the same data has not been closed before.
     """
 
     __slots__ = (
@@ -95,6 +97,7 @@ class FrameGuard:
         "_highest",
         "_is_new",
         "_partial",
+        "_reset",
         "_section_bytes",
         "_skip",
         "control",
@@ -113,6 +116,7 @@ class FrameGuard:
         self._block_bytes = self._continuations = 0
         self._highest = 0  # number of a stream
         self._is_new = False  # the stream of the section
+        self._reset: set[int] = set()  # streams, by the client, in the data that was looked at last
         self._goaway_id: bytes | None = None  # the beginning of a number, of which more will come
         self.section_at: int | None = None
         self.known: list[int] = []
@@ -130,6 +134,8 @@ class FrameGuard:
         seen = data if self._goaway_id is None else self._see_goaway(data, 0, self._goaway_id)
         before = len(self._partial)
         self.section_at = None
+        if self._reset:
+            self._reset = set()
         if before:
             data, self._partial = self._partial + data, b""
         position, end, unpack = self._skip, len(data), _FRAME_HEADER.unpack_from
@@ -152,7 +158,7 @@ class FrameGuard:
                 if kind in _FIELD_SECTIONS:
                     if kind == HEADERS:
                         self.section_at = max(0, position - before)
-                    self._look_at_fields(kind, flags, stream_id, size)
+                    self._look_at_fields(kind, flags, stream_id, size, known_to_all)
                 elif kind == RST_STREAM:
                     if stream_id > self._highest:
                         raise Http2Error(PROTOCOL_ERROR, "the reset of a stream that does not exist")  # RFC 9113 §6.4
@@ -160,8 +166,7 @@ class FrameGuard:
                         control += 1
                     else:
                         resets += 1
-                    if self.known:  # fields that came before a reset came on an open stream
-                        self.known = [known for known in self.known if known != stream_id]
+                    self._reset.add(stream_id)
                 else:
                     control += 1
                     if size and kind == SETTINGS and flags & ACK:
@@ -203,7 +208,7 @@ class FrameGuard:
         if kind != SETTINGS or flags & ACK:
             raise Http2Error(PROTOCOL_ERROR, "no settings after the preface")
 
-    def _look_at_fields(self, kind: int, flags: int, stream_id: int, size: int) -> None:
+    def _look_at_fields(self, kind: int, flags: int, stream_id: int, size: int, known_to_all: int) -> None:
         """One section may take several frames, but not without end (CVE-2024-27316)."""
         if kind == HEADERS:
             if not stream_id:
@@ -212,7 +217,9 @@ class FrameGuard:
             self._is_new = stream_id > self._highest
             if self._is_new:
                 self._highest = stream_id
-            else:
+            elif stream_id in self._reset:
+                raise Http2Error(STREAM_CLOSED, "fields after a reset")  # RFC 9113 §5.1
+            elif stream_id <= known_to_all:
                 self.known.append(stream_id)
         else:
             self._continuations += 1
