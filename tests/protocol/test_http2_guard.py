@@ -16,7 +16,7 @@ from trioserve._protocol.http2.frames import (
 from trioserve._protocol.http2.guard import CONTINUATIONS, Allowance, FrameGuard
 
 DATA, HEADERS, PRIORITY, RST_STREAM, SETTINGS, PING, GOAWAY, WINDOW_UPDATE, CONTINUATION = 0, 1, 2, 3, 4, 6, 7, 8, 9
-END_STREAM, END_HEADERS, ACK = 1, 4, 1
+END_STREAM, END_HEADERS, ACK, PADDED = 1, 4, 1, 8
 
 
 def frame(kind: int, flags: int = 0, stream_id: int = 1, payload: bytes = b"") -> bytes:
@@ -69,8 +69,9 @@ def test_an_allowance_without_a_limit() -> None:
 @pytest.mark.parametrize("piece", [1, 7, 9, 1000])
 @pytest.mark.parametrize("counted", [
     frame(PING, 0, 0, bytes(8)), frame(SETTINGS, 0, 0), frame(PRIORITY, 0, 3, bytes(5)), frame(DATA),
+    frame(DATA, PADDED, 1, b"\0"), frame(DATA, PADDED, 1, b"\xff" + bytes(255)),
     frame(WINDOW_UPDATE, 0, 0, bytes(4)), frame(0xEE, 0xFF, 9, b"x" * 30),
-], ids=lambda counted: str(counted[3]))  # fmt: skip
+], ids=lambda counted: f"{counted[3]}, {counted[2]} bytes")  # fmt: skip
 def test_frames_without_progress_are_counted(counted: bytes, piece: int) -> None:
     watched = guard(control=11)
     feed(watched, BEGINNING + counted * 10, piece)  # and the first settings
@@ -81,10 +82,15 @@ def test_frames_without_progress_are_counted(counted: bytes, piece: int) -> None
 
 @pytest.mark.parametrize("piece", [1, 1000])
 @pytest.mark.parametrize("free", [
-    frame(HEADERS, END_HEADERS, 1, b"\x82"), frame(DATA, 0, 1, b"x"), frame(DATA, END_STREAM)
-], ids=["head", "body", "end"])  # fmt: skip
+    frame(HEADERS, END_HEADERS, 1, b"\x82"), frame(DATA, 0, 1, b"x"), frame(DATA, END_STREAM),
+    frame(DATA, END_STREAM | PADDED, 1, b"\0"), frame(DATA, PADDED, 1, b"\xff" + bytes(256)),
+], ids=["head", "body", "end", "padded end", "padded body"])  # fmt: skip
 def test_progress_is_free(free: bytes, piece: int) -> None:
     feed(guard(control=1, resets=1), BEGINNING + free * 100, piece)
+
+
+def test_a_little_body_beside_padding_is_free() -> None:
+    feed(guard(control=1), BEGINNING + frame(DATA, PADDED, 1, b"\2x\0\0") * 100, 1_000_000)
 
 
 def rapid_resets(first: int, last: int) -> bytes:

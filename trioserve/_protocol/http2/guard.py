@@ -20,6 +20,7 @@ from trioserve._protocol.http2.frames import (
     GOAWAY,
     HEADERS,
     HIGHEST_STREAM_ID,
+    PADDED,
     PREFACE,
     PRIORITY,
     PROTOCOL_ERROR,
@@ -38,6 +39,7 @@ _FIELD_SECTIONS: Final = frozenset((HEADERS, CONTINUATION))
 
 CONTINUATIONS: Final = 64  # of one field section: 16 KiB each are far more than a head may have
 VALUE_BYTES: Final = 64 * 1024  # of a compressed value, which libnghttp2 reads; a larger one ends its connection
+MOST_PADDING_BYTES: Final = 255  # of a frame, whose length is told in one byte (RFC 9113 §6.1)
 STREAM_ID_BYTES: Final = 4  # which a GOAWAY begins with (RFC 9113 §6.8)
 
 
@@ -152,7 +154,8 @@ class FrameGuard:
             if self.in_field_section is not (kind == CONTINUATION):  # RFC 9113 §6.10
                 raise Http2Error(PROTOCOL_ERROR, "a field section that was interrupted, or has not begun")
             if kind == DATA:
-                control += not size and not flags & END_STREAM
+                if not size or flags & PADDED:
+                    control += not flags & END_STREAM and _is_empty(data, position, size, flags)
             else:
                 stream_id &= HIGHEST_STREAM_ID
                 if kind in _FIELD_SECTIONS:
@@ -232,6 +235,14 @@ class FrameGuard:
                 raise Http2Error(ENHANCE_YOUR_CALM, "trailer fields that are too large")
             raise FieldSectionTooLarge(stream_id, self._head_bytes)
         self.in_field_section = not flags & END_HEADERS
+
+
+def _is_empty(data: bytes, position: int, size: int, flags: int) -> bool:
+    """A frame of DATA has none, or nothing but padding (RFC 9113 §6.1). When its length has not come: it may have."""
+    if not size or not flags & PADDED or size > MOST_PADDING_BYTES + 1:
+        return not size
+    at = position + FRAME_HEADER_BYTES
+    return len(data) <= at or data[at] >= size - 1
 
 
 def _has_got_something(stream_id: int, streams: OpenStreams, known_to_all: int) -> bool:
