@@ -159,6 +159,21 @@ def test_mutated_bytes_are_an_error_at_worst(new_engine: NewEngine, seed: int) -
 
 
 @pytest.mark.parametrize("new_engine", ENGINES)
+def test_a_malformed_request_whose_reset_has_not_left_yet(new_engine: NewEngine) -> None:  # RFC 9113 §5.1, §8.1.1
+    """Its trailers come while the network is congested."""
+    listener = Told(new_engine, answers=False)
+    connection = client()
+    connection.send_headers(1, [*FIELDS, (b"X", b"upper case")])
+    listener.receive(connection.data_to_send())
+    assert listener.codec.engine.holds(1)
+    connection.send_headers(1, [(b"x-trailer", b"1")], end_stream=True)
+    listener.receive(connection.data_to_send())
+    listener.codec.engine.reset_stream(1, PROTOCOL_ERROR)
+    listener.codec.engine.data_to_send(10_000)
+    assert not listener.codec.engine.holds(1)
+
+
+@pytest.mark.parametrize("new_engine", ENGINES)
 def test_what_is_queued_waits_for_its_window(new_engine: NewEngine) -> None:
     listener = Told(new_engine, answers=False)
     connection = client()

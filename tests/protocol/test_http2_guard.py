@@ -9,13 +9,14 @@ from trioserve._protocol.http2.frames import (
     FRAME_SIZE_ERROR,
     PREFACE,
     PROTOCOL_ERROR,
+    STREAM_CLOSED,
     FieldSectionTooLarge,
     Http2Error,
 )
 from trioserve._protocol.http2.guard import CONTINUATIONS, Allowance, FrameGuard
 
 DATA, HEADERS, PRIORITY, RST_STREAM, SETTINGS, PING, GOAWAY, WINDOW_UPDATE, CONTINUATION = 0, 1, 2, 3, 4, 6, 7, 8, 9
-END_STREAM, END_HEADERS, ACK = 1, 4, 1
+END_STREAM, END_HEADERS, ACK, PADDED = 1, 4, 1, 8
 
 
 def frame(kind: int, flags: int = 0, stream_id: int = 1, payload: bytes = b"") -> bytes:
@@ -68,8 +69,9 @@ def test_an_allowance_without_a_limit() -> None:
 @pytest.mark.parametrize("piece", [1, 7, 9, 1000])
 @pytest.mark.parametrize("counted", [
     frame(PING, 0, 0, bytes(8)), frame(SETTINGS, 0, 0), frame(PRIORITY, 0, 3, bytes(5)), frame(DATA),
+    frame(DATA, PADDED, 1, b"\0"), frame(DATA, PADDED, 1, b"\xff" + bytes(255)),
     frame(WINDOW_UPDATE, 0, 0, bytes(4)), frame(0xEE, 0xFF, 9, b"x" * 30),
-], ids=lambda counted: str(counted[3]))  # fmt: skip
+], ids=lambda counted: f"{counted[3]}, {counted[2]} bytes")  # fmt: skip
 def test_frames_without_progress_are_counted(counted: bytes, piece: int) -> None:
     watched = guard(control=11)
     feed(watched, BEGINNING + counted * 10, piece)  # and the first settings
@@ -80,10 +82,15 @@ def test_frames_without_progress_are_counted(counted: bytes, piece: int) -> None
 
 @pytest.mark.parametrize("piece", [1, 1000])
 @pytest.mark.parametrize("free", [
-    frame(HEADERS, END_HEADERS, 1, b"\x82"), frame(DATA, 0, 1, b"x"), frame(DATA, END_STREAM)
-], ids=["head", "body", "end"])  # fmt: skip
+    frame(HEADERS, END_HEADERS, 1, b"\x82"), frame(DATA, 0, 1, b"x"), frame(DATA, END_STREAM),
+    frame(DATA, END_STREAM | PADDED, 1, b"\0"), frame(DATA, PADDED, 1, b"\xff" + bytes(256)),
+], ids=["head", "body", "end", "padded end", "padded body"])  # fmt: skip
 def test_progress_is_free(free: bytes, piece: int) -> None:
     feed(guard(control=1, resets=1), BEGINNING + free * 100, piece)
+
+
+def test_a_little_body_beside_padding_is_free() -> None:
+    feed(guard(control=1), BEGINNING + frame(DATA, PADDED, 1, b"\2x\0\0") * 100, 1_000_000)
 
 
 def rapid_resets(first: int, last: int) -> bytes:
@@ -194,9 +201,11 @@ def test_nothing_comes_in_the_middle_of_a_field_section(wrong: bytes) -> None:  
 def test_a_field_section_in_pieces() -> None:
     watched = guard()
     sections = (frame(HEADERS, 0, 1, b"\x82") + frame(CONTINUATION, 0, 1, b"x") * 60 + frame(CONTINUATION, 4, 1)) * 3
-    feed(watched, BEGINNING + sections, 1000)
+    feed(watched, BEGINNING + sections, 10_000)
     assert not watched.in_field_section
-    assert watched.known == [1, 1]  # who may send fields on a stream that exists is not the guard's business
+    assert watched.known == []  # all have begun in the same data
+    feed(watched, sections, 10_000)
+    assert watched.known == [1, 1, 1]  # who may send fields on a stream that exists is not the guard's business
 
 
 @pytest.mark.parametrize("first", [frame(PING, 0, 0, bytes(8)), frame(SETTINGS, ACK, 0)])
@@ -244,3 +253,11 @@ def test_fields_before_a_reset_came_on_an_open_stream() -> None:  # RFC 9113 §5
     assert watched.known == []
     feed(watched, frame(HEADERS, END_HEADERS), 1000)
     assert watched.known == [1]
+
+
+def test_fields_after_a_reset_in_the_same_data() -> None:  # RFC 9113 §5.1
+    watched = guard()
+    feed(watched, BEGINNING + frame(HEADERS, END_HEADERS), 1000)
+    with pytest.raises(Http2Error) as caught:
+        feed(watched, frame(RST_STREAM) + frame(HEADERS, END_HEADERS), 1000)
+    assert caught.value.code == STREAM_CLOSED

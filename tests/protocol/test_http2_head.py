@@ -95,6 +95,7 @@ MALFORMED: dict[str, Fields] = {
                                              (b":protocol", b"websocket")],
     "8.3.1 an authority with user information": [*without(b":authority"), (b":authority", b"u@a")],
     "8.3.1 Host is another": [*GET, (b"host", b"b")],
+    "RFC 9112 3.2 two Host fields": [*GET, (b"host", b"a:1"), (b"host", b"a:1")],
     "8.3 a pseudo-header field twice": [*GET, (b":path", b"/")],
     "8.3 an unknown pseudo-header field": [*GET, (b":x", b"1")],
     "8.3 one of responses": [*GET, (b":status", b"200")],

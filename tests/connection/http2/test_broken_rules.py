@@ -86,6 +86,39 @@ async def test_a_stream_that_its_client_has_spoilt_meanwhile(
     assert "Internal error" not in caplog.text
 
 
+@pytest.mark.parametrize("begun", [False, True], ids=["in one piece", "the head before"])
+async def test_a_malformed_request_with_trailers_ends_its_stream_only(
+    options: dict[str, Any], begun: bool
+) -> None:  # RFC 9113 §8.1.1
+    async with serving(hello, **options) as site, http2_client(site) as client:
+        stream = client.prepare(method=b"POST", fields=[(b"X", b"upper case")], ends=False)
+        if begun:
+            await client.say()
+            await settled()
+        client.h2.send_data(stream, b"body")
+        client.h2.send_headers(stream, [(b"x-trailer", b"1")], end_stream=True)
+        await client.say()
+        assert (await client.answer(stream)).reset == PROTOCOL_ERROR
+        assert (await client.get()).ended
+        assert client.goaways == []
+
+
+@pytest.mark.parametrize("begun", [False, True], ids=["in one piece", "the head before"])
+async def test_the_trailers_of_a_request_that_is_refused_at_once(options: dict[str, Any], begun: bool) -> None:
+    """They come after its answer has left, on a stream that was open when they were sent."""
+    async with serving(hello, **options, limit_request_body=3) as site, http2_client(site) as client:
+        stream = client.prepare(method=b"POST", fields=[(b"content-length", b"4")], ends=False)
+        if begun:
+            await client.say()
+            await settled()
+        client.h2.send_data(stream, b"body")
+        client.h2.send_headers(stream, [(b"x-trailer", b"1")], end_stream=True)
+        await client.say()
+        assert (await client.answer(stream)).status == 413
+        assert (await client.get()).ended
+        assert client.goaways == []
+
+
 # -- what ends the connection ----------------------------------------------------------------------------------------
 
 

@@ -32,6 +32,20 @@ async def test_a_client_that_has_sent_goaway_gets_its_answers(
         assert (await client.answer(stream)).body == b"whole"
 
 
+async def test_what_a_client_says_after_goaway_and_its_last_answer_is_no_error(options: dict[str, Any]) -> None:
+    """It opens the window again, at the moment when the last byte for it leaves."""
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await anyio.sleep(1)
+        await client.stream.send_all(b"\0\0\4\x08\0\0\0\0\1\0\0\0\5")
+        await reply(send, b"whole")
+
+    async with serving(app, **options) as site, http2_client(site) as client:
+        stream = await client.ask()
+        await client.stream.send_all(b"\0\0\x08\7\0\0\0\0\0" + bytes(8))
+        client.hear(await client.stream.receive_rest())
+        assert (client.answers[stream].body, client.goaways) == (b"whole", [])
+
+
 async def test_a_client_that_has_finished_sending_gets_its_answers(options: dict[str, Any]) -> None:
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         await anyio.sleep(0.2)

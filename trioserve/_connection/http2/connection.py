@@ -148,7 +148,8 @@ class Http2Connection:
             return False
         data = await self.stream.receive_some()
         if data:
-            self._take_in(data)
+            if not self.sender.has_stopped:  # meanwhile; an engine that is over takes everything for an error
+                self._take_in(data)
         elif self.stream.is_disconnected():
             self._on_client_left()
         return True

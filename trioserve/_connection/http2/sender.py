@@ -41,10 +41,11 @@ class Sender:
 
     Attributes:
         collects: a turn of the connection is in progress, and its end will flush.
+        has_stopped: the engine has had its last word, and is not asked any more.
     """
 
     __slots__ = (
-        "_codec", "_has_stopped", "_on_over", "_patience", "_stream", "_streams", "_unsent", "_waiting", "collects",
+        "_codec", "_on_over", "_patience", "_stream", "_streams", "_unsent", "_waiting", "collects", "has_stopped",
         "sent_bytes",
     )  # fmt: skip
 
@@ -56,10 +57,10 @@ class Sender:
         self._patience = patience
         self._streams = streams
         self._on_over = on_over  # called when the engine has had its last word
-        self._has_stopped = False  # the engine is not asked any more
         self._waiting: dict[int, Waiting] = {}
         self._unsent: dict[int, int] = {}  # bytes, when those that wait were told last
         self.collects = False
+        self.has_stopped = False
         self.sent_bytes = 0  # so far: a sign of the client's progress
 
     def send(self, stream: Waiting, response: Http2Response, data: bytes) -> None:
@@ -106,7 +107,7 @@ class Sender:
 
     def flush(self) -> None:
         """Hand to the network what it takes, and tell the streams what is left."""
-        if self._has_stopped:
+        if self.has_stopped:
             return
         stream, engine = self._stream, self._codec.engine
         while not stream.congested and (data := whole_frames(engine.data_to_send, FLUSH_BYTES)):
@@ -144,7 +145,7 @@ class Sender:
 
     def stop(self) -> None:
         """The connection has ended, or its engine is good for nothing."""
-        self._has_stopped = True
+        self.has_stopped = True
         self._waiting = {}
 
     # What the stream below tells.

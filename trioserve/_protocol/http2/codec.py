@@ -78,9 +78,9 @@ class Http2Codec:
         self._give(data, events)
 
     def _give(self, data: bytes, events: Http2Events) -> None:
-        self.engine.receive_data(data, events)
         if self.guard.known:
             self._check_known(events)
+        self.engine.receive_data(data, events)
 
     def _whole(self, data: bytes) -> bytes:
         """Hold back a field section that is not complete: it may turn out to be too large for the engine."""
@@ -94,9 +94,13 @@ class Http2Codec:
         return whole
 
     def _check_known(self, events: Http2Events) -> None:
-        """A closed stream takes no fields (RFC 9113 §5.1). libnghttp2 ignores what comes on one."""
+        """A stream that was closed takes no fields (RFC 9113 §5.1). libnghttp2 ignores what comes on one.
+
+        What libnghttp2 finds malformed was never a request. The stream closes when its reset leaves.
+        """
         for stream_id in self.guard.known:
-            if not events.is_open(stream_id) and stream_id not in self._reset:
+            was_reset = stream_id in self._reset or stream_id in self.engine.broken_off
+            if not (was_reset or events.is_open(stream_id) or self.engine.holds(stream_id)):
                 raise Http2Error(STREAM_CLOSED, "fields on a closed stream")
         self.guard.known.clear()
 

@@ -114,6 +114,9 @@ class Http2Engine(Protocol):
     def stream_remote_window_size(self, stream_id: int) -> int:
         """Bytes that the client takes now on this stream; not more than 0 when it is shut."""
 
+    def holds(self, stream_id: int) -> bool:
+        """The stream exists, and has not come to its end; a reset of the engine's own may still have to leave."""
+
     def share(self, stream_id: int) -> None:
         """Let the stream take turns with others of its urgency, unless its client has said more (RFC 9218 §10)."""
 

@@ -299,6 +299,10 @@ class H2Engine:
         stream = self._connection.streams.get(stream_id)
         return stream.outbound_flow_control_window if stream is not None else 0
 
+    def holds(self, stream_id: int) -> bool:
+        stream = self._connection.streams.get(stream_id)
+        return stream is not None and not stream.closed
+
     # Priorities.
 
     def _note_priority(self, stream_id: int, fields: Fields) -> None:

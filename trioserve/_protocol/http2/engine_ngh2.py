@@ -159,6 +159,13 @@ class Ngh2Engine:
         if not self.is_over:
             self._connection.reset_stream(stream_id, error_code)
 
+    def holds(self, stream_id: int) -> bool:
+        try:
+            self._connection.get_stream_priority(stream_id)
+        except ngh2.StreamUnavailableError:
+            return False
+        return True
+
     def share(self, stream_id: int) -> None:
         if not self.is_over and self._connection.get_stream_priority(stream_id) == _UNSIGNALLED:
             self._connection.set_stream_priority(stream_id, _SHARED)

@@ -9,9 +9,9 @@ from trioserve._types import Fields
 __all__ = [
     "ACK", "CANCEL", "COMPRESSION_ERROR", "CONTINUATION", "DATA", "END_HEADERS", "END_STREAM", "ENHANCE_YOUR_CALM",
     "FRAME_BYTES", "FRAME_HEADER_BYTES", "FRAME_SIZE_ERROR", "GOAWAY", "HEADERS", "HIGHEST_STREAM_ID",
-    "INTERNAL_ERROR", "NO_ERROR", "PREFACE", "PRIORITY", "PROTOCOL_ERROR", "REFUSED_STREAM", "RST_STREAM", "SETTINGS",
-    "STREAM_CLOSED", "FieldSectionTooLarge", "Http2Error", "end_stream_frame", "goaway_frame", "last_fields_frames",
-    "ping_frame", "settings_frame", "whole_frames", "window_update_frame",
+    "INTERNAL_ERROR", "NO_ERROR", "PADDED", "PREFACE", "PRIORITY", "PROTOCOL_ERROR", "REFUSED_STREAM",
+    "RST_STREAM", "SETTINGS", "STREAM_CLOSED", "FieldSectionTooLarge", "Http2Error", "end_stream_frame",
+    "goaway_frame", "last_fields_frames", "ping_frame", "settings_frame", "whole_frames", "window_update_frame",
 ]  # fmt: skip
 
 PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"  # RFC 9113 §3.4
@@ -20,6 +20,7 @@ PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"  # RFC 9113 §3.4
 DATA, HEADERS, PRIORITY, RST_STREAM, SETTINGS, PING, GOAWAY, WINDOW_UPDATE, CONTINUATION = 0, 1, 2, 3, 4, 6, 7, 8, 9
 END_STREAM = ACK = 0x1
 END_HEADERS: Final = 0x4
+PADDED: Final = 0x8
 FRAME_HEADER_BYTES: Final = 9
 HIGHEST_STREAM_ID: Final = 2**31 - 1
 FRAME_BYTES: Final = 2**14  # of a payload, which every peer takes (RFC 9113 §6.5.2)

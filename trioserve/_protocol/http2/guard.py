@@ -20,11 +20,13 @@ from trioserve._protocol.http2.frames import (
     GOAWAY,
     HEADERS,
     HIGHEST_STREAM_ID,
+    PADDED,
     PREFACE,
     PRIORITY,
     PROTOCOL_ERROR,
     RST_STREAM,
     SETTINGS,
+    STREAM_CLOSED,
     FieldSectionTooLarge,
     Http2Error,
 )
@@ -37,6 +39,7 @@ _FIELD_SECTIONS: Final = frozenset((HEADERS, CONTINUATION))
 
 CONTINUATIONS: Final = 64  # of one field section: 16 KiB each are far more than a head may have
 VALUE_BYTES: Final = 64 * 1024  # of a compressed value, which libnghttp2 reads; a larger one ends its connection
+MOST_PADDING_BYTES: Final = 255  # of a frame, whose length is told in one byte (RFC 9113 §6.1)
 STREAM_ID_BYTES: Final = 4  # which a GOAWAY begins with (RFC 9113 §6.8)
 
 
@@ -84,7 +87,8 @@ class FrameGuard:
         has_begun: a frame has come.
         in_field_section: the client has begun one and not come to its end, or it is too large.
         section_at: where it begins in the data that was looked at last; ``None`` when it began before.
-        known: streams, of those that exist already, on which a field section began; whoever looks clears it.
+        known: streams, of those that existed before, on which a field section began; whoever looks clears it. One that
+            began in the same data has not been closed before.
     """
 
     __slots__ = (
@@ -95,6 +99,7 @@ class FrameGuard:
         "_highest",
         "_is_new",
         "_partial",
+        "_reset",
         "_section_bytes",
         "_skip",
         "control",
@@ -113,6 +118,7 @@ class FrameGuard:
         self._block_bytes = self._continuations = 0
         self._highest = 0  # number of a stream
         self._is_new = False  # the stream of the section
+        self._reset: set[int] = set()  # streams, by the client, in the data that was looked at last
         self._goaway_id: bytes | None = None  # the beginning of a number, of which more will come
         self.section_at: int | None = None
         self.known: list[int] = []
@@ -130,6 +136,8 @@ class FrameGuard:
         seen = data if self._goaway_id is None else self._see_goaway(data, 0, self._goaway_id)
         before = len(self._partial)
         self.section_at = None
+        if self._reset:
+            self._reset = set()
         if before:
             data, self._partial = self._partial + data, b""
         position, end, unpack = self._skip, len(data), _FRAME_HEADER.unpack_from
@@ -146,13 +154,14 @@ class FrameGuard:
             if self.in_field_section is not (kind == CONTINUATION):  # RFC 9113 §6.10
                 raise Http2Error(PROTOCOL_ERROR, "a field section that was interrupted, or has not begun")
             if kind == DATA:
-                control += not size and not flags & END_STREAM
+                if not size or flags & PADDED:
+                    control += not flags & END_STREAM and _is_empty(data, position, size, flags)
             else:
                 stream_id &= HIGHEST_STREAM_ID
                 if kind in _FIELD_SECTIONS:
                     if kind == HEADERS:
                         self.section_at = max(0, position - before)
-                    self._look_at_fields(kind, flags, stream_id, size)
+                    self._look_at_fields(kind, flags, stream_id, size, known_to_all)
                 elif kind == RST_STREAM:
                     if stream_id > self._highest:
                         raise Http2Error(PROTOCOL_ERROR, "the reset of a stream that does not exist")  # RFC 9113 §6.4
@@ -160,8 +169,7 @@ class FrameGuard:
                         control += 1
                     else:
                         resets += 1
-                    if self.known:  # fields that came before a reset came on an open stream
-                        self.known = [known for known in self.known if known != stream_id]
+                    self._reset.add(stream_id)
                 else:
                     control += 1
                     if size and kind == SETTINGS and flags & ACK:
@@ -203,7 +211,7 @@ class FrameGuard:
         if kind != SETTINGS or flags & ACK:
             raise Http2Error(PROTOCOL_ERROR, "no settings after the preface")
 
-    def _look_at_fields(self, kind: int, flags: int, stream_id: int, size: int) -> None:
+    def _look_at_fields(self, kind: int, flags: int, stream_id: int, size: int, known_to_all: int) -> None:
         """One section may take several frames, but not without end (CVE-2024-27316)."""
         if kind == HEADERS:
             if not stream_id:
@@ -212,7 +220,9 @@ class FrameGuard:
             self._is_new = stream_id > self._highest
             if self._is_new:
                 self._highest = stream_id
-            else:
+            elif stream_id in self._reset:
+                raise Http2Error(STREAM_CLOSED, "fields after a reset")  # RFC 9113 §5.1
+            elif stream_id <= known_to_all:
                 self.known.append(stream_id)
         else:
             self._continuations += 1
@@ -225,6 +235,14 @@ class FrameGuard:
                 raise Http2Error(ENHANCE_YOUR_CALM, "trailer fields that are too large")
             raise FieldSectionTooLarge(stream_id, self._head_bytes)
         self.in_field_section = not flags & END_HEADERS
+
+
+def _is_empty(data: bytes, position: int, size: int, flags: int) -> bool:
+    """A frame of DATA has none, or nothing but padding (RFC 9113 §6.1). When its length has not come: it may have."""
+    if not size or not flags & PADDED or size > MOST_PADDING_BYTES + 1:
+        return not size
+    at = position + FRAME_HEADER_BYTES
+    return len(data) <= at or data[at] >= size - 1
 
 
 def _has_got_something(stream_id: int, streams: OpenStreams, known_to_all: int) -> bool:

@@ -67,6 +67,8 @@ class Names:
             raise PeerError(400, "a pseudo-header field was repeated")
         if b"" in regular or b"".join(regular).translate(None, _TOKEN):
             raise PeerError(400, "malformed field name")
+        if regular.count(b"host") > 1:
+            raise PeerError(400, "more than one Host field")
         if not _CONNECTION_SPECIFIC.isdisjoint(regular):
             raise PeerError(400, "a field that is for HTTP/1.1 connections")
         self.size = sum(map(len, names)) + FIELD_OVERHEAD * len(names)
