@@ -5,6 +5,8 @@ Three families meet on a connection: a ``PeerError`` broke HTTP (answer and clos
 start-up; each carries the exit code that the command line ends with.
 """
 
+from typing import Final
+
 
 class TrioserveError(Exception):
     """Base of the errors that stop a server from starting or running."""
@@ -101,12 +103,16 @@ class ClientDisconnected(OSError):
     """
 
 
+_WORDS_OF_ANYBODY: Final = (Exception, RuntimeError)  # which applications raise in the place of others
+
+
 def application_errors(exc: BaseException, *, client_left: bool) -> BaseException | None:
     """What is left of ``exc`` as an error of the application, ``None`` if nothing is.
 
     ClientDisconnected never is one (ASGI HTTP 2.4). When the client has left, neither is what the application, or its
-    framework, made of it: Starlette raises an exception of its own in its place. In groups each member is judged by
-    itself; a group tells nothing by its own context, which may be that of any of its members.
+    framework, made of it: Starlette raises an exception of its own in its place. But a bug in the application's
+    clean-up is one. In groups each member is judged by itself; a group tells nothing by its own context, which may be
+    that of any of its members.
     """
 
     return _errors_in(exc, client_left, frozenset())
@@ -142,5 +148,18 @@ def _comes_from_disconnect(exc: BaseException, led_to: frozenset[int]) -> bool:
             return True
         if isinstance(earlier, BaseExceptionGroup) and _errors_in(earlier, True, frozenset(seen)) is None:
             return True
-        waiting += [cause for cause in (earlier.__cause__, earlier.__context__) if cause is not None]
+        if earlier.__cause__ is not None:
+            waiting.append(earlier.__cause__)
+        if earlier.__context__ is not None and not _is_bug(earlier):
+            waiting.append(earlier.__context__)
     return False
+
+
+def _is_bug(exc: BaseException) -> bool:
+    """It is what Python itself raises, such as a NameError. Nobody says so that a client has left.
+
+    A clean-up may raise it while the application is ended by ClientDisconnected, which is only its context then.
+    """
+    kind = type(exc)
+    is_pythons = kind.__module__ == "builtins" and not issubclass(kind, OSError | BaseExceptionGroup)
+    return is_pythons and kind not in _WORDS_OF_ANYBODY

@@ -46,6 +46,19 @@ def leaves(exc: BaseException | None) -> list[str]:
     return [] if exc is None else [str(exc)]
 
 
+def bug_while(context: BaseException, cause: BaseException | None = None) -> Exception:
+    """As a clean-up raises it while the application is ended by ``context``."""
+    error = NameError("bug")
+    error.__context__ = context
+    error.__cause__ = cause
+    return error
+
+
+def word_while(word: Exception) -> Exception:
+    word.__context__ = disconnected()
+    return word
+
+
 BUG = KeyError("bug")
 CIRCLE = raised_from(raised_from(ValueError()))
 assert CIRCLE.__cause__ is not None
@@ -70,6 +83,10 @@ def raised_out_of_group(error: Exception, *others: Exception) -> Exception:
     pytest.param(group(raised_while(disconnected())), id="fastapi.sse"),
     pytest.param(group(group(disconnected()), group(group(raised_from(disconnected())))), id="nested"),
     pytest.param(raised_out_of_group(raised_from(disconnected())), id="raised out of a group"),
+    pytest.param(raised_while(word_while(group(ValueError("theirs")))), id="behind a group of others"),
+    pytest.param(word_while(RuntimeError("download failed")), id="RuntimeError"),
+    pytest.param(word_while(TimeoutError("download failed")), id="OSError"),
+    pytest.param(bug_while(disconnected(), cause=disconnected()), id="said to be the cause"),
 ])  # fmt: skip
 def test_nothing_is_left_when_the_client_has_left(exc: BaseException) -> None:
     assert application_errors(exc, client_left=True) is None
@@ -93,6 +110,8 @@ def test_what_follows_it_is_an_error_while_the_client_is_there(exc: BaseExceptio
     raised_out_of_group(ValueError("bug")), raised_out_of_group(ValueError("bug"), disconnected()),
     group(raised_out_of_group(raised_from(raised_out_of_group(ValueError("bug"))))),
     BaseExceptionGroup("several", [BUG, KeyboardInterrupt()]),
+    bug_while(disconnected()), bug_while(raised_while(disconnected())), bug_while(group(disconnected())),
+    group(bug_while(disconnected())), raised_while(bug_while(disconnected())), raised_from(bug_while(disconnected())),
 ], ids=repr)  # fmt: skip
 def test_what_has_another_origin_is_left_as_it_is(exc: BaseException, client_left: bool) -> None:
     assert application_errors(exc, client_left=client_left) is exc

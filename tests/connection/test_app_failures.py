@@ -228,6 +228,42 @@ async def test_an_application_that_returns_when_the_client_left_is_no_error(capl
     assert not caplog.records
 
 
+@pytest.mark.parametrize("in_a_group", [False, True], ids=["alone", "in a group"])
+async def test_a_bug_in_the_clean_up_is_logged_when_the_client_left(
+    in_a_group: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As it is when the application is cancelled: sending raises ClientDisconnected, which is no bug's cause."""
+
+    async def send_for_ever(send: Send) -> None:
+        try:
+            while True:
+                await part(send, b"part", more=True)
+                await anyio.sleep(1)
+        finally:
+            raise KeyError("bug")
+
+    async def broken(receive: Receive, send: Send) -> None:
+        await start(send)
+        if not in_a_group:
+            await send_for_ever(send)
+        async with anyio.create_task_group() as children:
+            children.start_soon(send_for_ever, send)
+
+    async with serving(beside_hello(broken), on_disconnect="notify") as site:
+        client = site.connect()
+        await client.send_all(get("/broken"))
+        await settled()
+        client.abort()
+        await anyio.sleep(2)
+        assert site.connections == 0
+        await assert_lives(site)
+    (record,) = caplog.records
+    assert record.getMessage() == "Exception in the application, serving GET /broken"
+    assert record.exc_info is not None
+    error = record.exc_info[1]
+    assert isinstance(error.exceptions[0] if isinstance(error, ExceptionGroup) else error, KeyError)
+
+
 # -- nonsense --------------------------------------------------------------------------------------------------------
 
 BODY = "http.response.body"
