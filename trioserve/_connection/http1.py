@@ -280,6 +280,7 @@ class Http1Connection:
     def cancel(self, reason: str) -> None:
         if self.exchange is not None:
             self.exchange.request.say_end(reason)
+            self.exchange.response.keep_alive = False  # the next application would be cancelled, too
         self._is_cancelled = True
         self._relay.holder.cancel()
 

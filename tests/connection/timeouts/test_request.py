@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Any
 
 import anyio
@@ -76,6 +77,36 @@ async def test_request_timeout_of_an_application_that_swallows_its_cancellation(
         with seconds_passed() as elapsed:
             assert status_of(await site.everything_after(get())) == 504
     assert elapsed.seconds <= 62
+
+
+@pytest.mark.parametrize("with_work", [False, True])
+async def test_request_timeout_makes_a_request_the_last_of_its_connection(
+    with_work: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Although its application completes the response: the one of the next request would be cancelled, too."""
+    served: list[str] = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        served.append(scope["path"])
+        if scope["path"] != "/slow":
+            await reply(send, b"done")
+            await anyio.sleep(20)
+            return
+        await start(send, headers=[(b"content-length", b"8")])
+        await part(send, b"be")
+        with suppress(anyio.get_cancelled_exc_class()):
+            await anyio.sleep(100)
+        await part(send, b"stowed", more=False)
+
+    async with serving(app, timeout_request=5) as site:
+        client = site.connect()
+        if with_work:
+            await client.send_all(get("/work"))
+            assert await receive_response(client) == ok(b"done")
+        await client.send_all(get("/slow") + get("/next"))
+        assert await client.receive_rest() == ok(b"bestowed")
+    assert served == ["/work", "/slow"] if with_work else ["/slow"]
+    assert caplog.text.count("request-timeout") == 1
 
 
 async def test_request_timeout_leaves_requests_in_time_alone() -> None:
