@@ -7,7 +7,7 @@ import pytest
 
 from tests.helpers.apps import hello, reply, wait_for_ever
 from tests.helpers.http2_client import http2_client
-from tests.helpers.http2_numbers import HIGHEST_STREAM, INITIAL_WINDOW_SIZE, INTERNAL_ERROR, NO_ERROR, REFUSED_STREAM
+from tests.helpers.http2_numbers import CANCEL, HIGHEST_STREAM, INITIAL_WINDOW_SIZE, NO_ERROR, REFUSED_STREAM
 from tests.helpers.serving import serving
 from trioserve._connection.http2.goodbye import BEGUN_SECONDS
 from trioserve._types import Receive, Scope, Send
@@ -91,7 +91,7 @@ async def test_streams_are_reset_at_the_deadline_before_the_connection_ends(opti
         await settled()
         site.server.request_shutdown("test")
         await client.until_end()
-    assert [client.answers[stream].reset for stream in streams] == [INTERNAL_ERROR] * 3
+    assert [client.answers[stream].reset for stream in streams] == [CANCEL] * 3
 
 
 async def test_an_application_that_answers_when_it_is_cancelled_at_the_deadline(options: dict[str, Any]) -> None:

@@ -83,13 +83,63 @@ async def test_pings_do_not_keep_an_idle_connection_open(options: dict[str, Any]
         assert elapsed.seconds == 7
 
 
-async def test_a_head_that_does_not_end(options: dict[str, Any]) -> None:
-    async with serving(hello, **options, timeout_header=3) as site, http2_client(site) as client:
+@pytest.mark.parametrize("beside", [False, True])
+@pytest.mark.parametrize("begun", [
+    pytest.param(b"\0\0\1\1\1\0\0\0\5\x82", id="in another frame"),  # HEADERS without END_HEADERS
+    pytest.param(b"\0\0\5\1\5\0\0\0\5\x82", id="in a frame"),
+    pytest.param(b"\0\0\5\1\5\0\0\0\5", id="in a frame of which nothing comes"),
+])
+async def test_a_head_that_does_not_end(options: dict[str, Any], begun: bytes, beside: bool) -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["path"] == "/waits":
+            await anyio.sleep_forever()
+        await hello(scope, receive, send)
+
+    async with serving(app, **options, timeout_header=3) as site, http2_client(site) as client:
         await client.get()
-        await client.stream.send_all(b"\0\0\1\1\1\0\0\0\3\x82")  # HEADERS without END_HEADERS
+        if beside:
+            await client.ask("/waits")
+        await client.stream.send_all(begun)
         with seconds_passed() as elapsed:
             while not client.goaways:
                 await client.listen()
+        assert elapsed.seconds == 3
+
+
+async def test_each_head_has_its_own_time(options: dict[str, Any]) -> None:
+    """What a busy client sends mostly ends in the middle of a head."""
+    async with serving(hello, **options, timeout_header=3) as site, http2_client(site) as client:
+        await client.get()
+        rest = b""
+        for _ in range(5):
+            stream = client.prepare()
+            head = client.h2.data_to_send()
+            await client.stream.send_all(rest + head[:-2])
+            rest = head[-2:]
+            await anyio.sleep(2)
+        await client.stream.send_all(rest)
+        assert (await client.answer(stream)).status == 200
+        assert not client.goaways
+
+
+async def test_a_head_that_drips(options: dict[str, Any]) -> None:
+    async with serving(hello, **options, timeout_header=3) as site, http2_client(site) as client:
+        await client.get()
+        client.prepare("/a-long-path")
+        head = client.h2.data_to_send()
+        async with anyio.create_task_group() as dripping:
+
+            async def drip() -> None:
+                await client.stream.send_all(head[:10])
+                for byte in head[10:]:
+                    await anyio.sleep(1)
+                    await client.stream.send_all(bytes([byte]))
+
+            dripping.start_soon(drip)
+            with seconds_passed() as elapsed:
+                while not client.goaways:
+                    await client.listen()
+            dripping.cancel_scope.cancel()
         assert elapsed.seconds == 3
 
 

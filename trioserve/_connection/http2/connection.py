@@ -169,18 +169,29 @@ class Http2Connection:
         except FieldSectionTooLarge as exc:
             self._reception.refuse_unread(exc)
             self._on_client_left()
+        if self._patience.expects is self.ctx.timeouts.header:
+            self._time_head()
+
+    def _time_head(self) -> None:
+        """More of the head has come, or another one, which has a time of its own."""
+        guard = self.codec.guard
+        if guard.section_at is not None:
+            self._patience.stop()
+        elif guard.awaits_fields:
+            self._patience.expect_rest(self.ctx.timeouts.header)
 
     def _await_something(self) -> None:
         """Let the right time run: for the rest of a head, or for the next request when there is none."""
-        patience, timeouts = self._patience, self.ctx.timeouts
-        if patience.is_over and patience.expects is self._terms.idle:
-            patience.begin_anew()
-            self.leave_soon()  # a request may be on the way, or has just come
-        if self.codec.guard.in_field_section:
+        patience, timeouts, is_leaving = self._patience, self.ctx.timeouts, self._goodbye.is_leaving
+        if patience.is_over:
+            if self._streams or patience.expects is self._terms.idle:
+                patience.begin_anew()
+                self.leave_soon()  # a request may be on the way, or has just come
+        elif self.codec.guard.awaits_fields and not is_leaving:
             if patience.expects is not timeouts.header:
                 patience.stop()
                 patience.expect(timeouts.header)
-        elif self._streams or self._goodbye.is_leaving:
+        elif self._streams or is_leaving:
             patience.stop()
         elif not self.codec.guard.has_begun:
             patience.expect(timeouts.header)
@@ -252,7 +263,7 @@ class Http2Connection:
 
     def cancel_all(self, reason: str) -> None:
         """End everything on the connection, and name in the log what is still running."""
-        self._streams.say_end(reason)
+        self._streams.on_cancelled(reason)
         self._goodbye.hurry()
         self._nursery.cancel()
 
@@ -275,7 +286,7 @@ class Http2Connection:
             return "APP" if any(stream.in_progress for stream in busy) else "AFTER"
         if self._goodbye.is_leaving or self._goodbye.is_final or self.client_left:
             return "FAREWELL"
-        return "HEAD" if self.codec.guard.in_field_section else "IDLE"
+        return "HEAD" if self.codec.guard.awaits_fields else "IDLE"
 
     def requests(self) -> list[RequestLook]:
         return [look for stream in self._streams.busy if (look := stream.look()) is not None]

@@ -365,11 +365,14 @@ class Http2Stream:
         return self._is_cancelled or anyio.current_effective_deadline() == -math.inf
 
     def cancel(self, reason: str) -> None:
+        self.on_cancelled(reason)
+        if self._task is not None:
+            self._task.cancel()
+
+    def on_cancelled(self, reason: str) -> None:
         if self.answer is not None:
             self.answer.request.say_end(reason)
         self._is_cancelled = True
-        if self._task is not None:
-            self._task.cancel()
 
     def start_child(self, function: TaskFunction, *args: object) -> Cancellable:
         return self._connection.start_child(function, *args)

@@ -106,11 +106,10 @@ class Http2Streams:
         answers = [stream.answer for stream in self.busy if stream.in_progress]
         return [answer for answer in answers if answer is not None]
 
-    def say_end(self, reason: str) -> None:
-        """Name in the log what is still running."""
+    def on_cancelled(self, reason: str) -> None:
+        """The nursery of the connection is cancelled. Name in the log what is still running."""
         for stream in self.busy:
-            if stream.answer is not None:
-                stream.answer.request.say_end(reason)
+            stream.on_cancelled(reason)
 
     def drain(self) -> None:
         """The server stops."""

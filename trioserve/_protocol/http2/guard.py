@@ -85,7 +85,7 @@ class FrameGuard:
 
     Attributes:
         has_begun: a frame has come.
-        in_field_section: the client has begun one and not come to its end, or it is too large.
+        in_field_section: the client has begun one whose last frame has not begun, or it is too large.
         section_at: where it begins in the data that was looked at last; ``None`` when it began before.
         known: streams, of those that existed before, on which a field section began; whoever looks clears it. One that
             began in the same data has not been closed before.
@@ -98,6 +98,7 @@ class FrameGuard:
         "_head_bytes",
         "_highest",
         "_is_new",
+        "_kind",
         "_partial",
         "_reset",
         "_section_bytes",
@@ -114,6 +115,7 @@ class FrameGuard:
         self._head_bytes = head_bytes  # of one field section at most
         self._section_bytes = min(2 * head_bytes, max(head_bytes, VALUE_BYTES))  # of a compressed one
         self._skip = len(PREFACE)  # bytes until the next frame begins
+        self._kind = SETTINGS  # of the last frame
         self._partial = b""  # of a frame header
         self._block_bytes = self._continuations = 0
         self._highest = 0  # number of a stream
@@ -144,6 +146,7 @@ class FrameGuard:
         # The newest stream may have begun in a frame of which a part is missing: then nobody else knows it yet.
         known_to_all = self._highest - (position > 0 or self.in_field_section)
         resets = control = 0
+        kind = self._kind
         while position + FRAME_HEADER_BYTES <= end:
             size_and_kind, flags, stream_id = unpack(data, position)
             size, kind = size_and_kind >> 8, size_and_kind & 0xFF
@@ -181,6 +184,7 @@ class FrameGuard:
             position += FRAME_HEADER_BYTES + size
         if position < end:
             self._partial = data[position:]
+        self._kind = kind
         self._skip = max(0, position - end)
         if resets and not self.resets.take(resets, now):
             raise Http2Error(ENHANCE_YOUR_CALM, "too many streams were reset", limit="limit_http2_resets")
@@ -188,6 +192,11 @@ class FrameGuard:
             raise Http2Error(
                 ENHANCE_YOUR_CALM, "too many frames that make no progress", limit="limit_http2_control_frames")
         return seen
+
+    @property
+    def awaits_fields(self) -> bool:
+        """Something is missing of a field section that the client has begun."""
+        return self.in_field_section or (self._skip > 0 and self._kind in _FIELD_SECTIONS)
 
     def _see_goaway(self, data: bytes, at: int, begun: bytes) -> bytes:
         """``data``, in which the number of a stream, or what is missing of it after ``begun``, stands ``at`` there.
