@@ -5,8 +5,6 @@ Three families meet on a connection: a ``PeerError`` broke HTTP (answer and clos
 start-up; each carries the exit code that the command line ends with.
 """
 
-from typing import Final
-
 
 class TrioserveError(Exception):
     """Base of the errors that stop a server from starting or running."""
@@ -103,7 +101,7 @@ class ClientDisconnected(OSError):
     """
 
 
-_WORDS_OF_ANYBODY: Final = (Exception, RuntimeError)  # which applications raise in the place of others
+_WORDS_OF_ANYBODY = (Exception, RuntimeError)  # which applications raise in the place of others
 
 
 def application_errors(exc: BaseException, *, client_left: bool) -> BaseException | None:

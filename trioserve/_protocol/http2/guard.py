@@ -92,6 +92,7 @@ class FrameGuard:
     """
 
     __slots__ = (
+        "_begun",
         "_block_bytes",
         "_continuations",
         "_goaway_id",
@@ -120,6 +121,7 @@ class FrameGuard:
         self._block_bytes = self._continuations = 0
         self._highest = 0  # number of a stream
         self._is_new = False  # the stream of the section
+        self._begun: list[int] = []  # streams, in the data that was looked at last
         self._reset: set[int] = set()  # streams, by the client, in the data that was looked at last
         self._goaway_id: bytes | None = None  # the beginning of a number, of which more will come
         self.section_at: int | None = None
@@ -144,7 +146,9 @@ class FrameGuard:
             data, self._partial = self._partial + data, b""
         position, end, unpack = self._skip, len(data), _FRAME_HEADER.unpack_from
         # The newest stream may have begun in a frame of which a part is missing: then nobody else knows it yet.
-        known_to_all = self._highest - (position > 0 or self.in_field_section)
+        is_cut = position > 0 or self.in_field_section
+        known_to_all = self._highest - is_cut
+        self._begun = [self._highest] if is_cut else []
         resets = control = 0
         kind = self._kind
         while position + FRAME_HEADER_BYTES <= end:
@@ -164,7 +168,7 @@ class FrameGuard:
                 if kind in _FIELD_SECTIONS:
                     if kind == HEADERS:
                         self.section_at = max(0, position - before)
-                    self._look_at_fields(kind, flags, stream_id, size, known_to_all)
+                    self._look_at_fields(kind, flags, stream_id, size)
                 elif kind == RST_STREAM:
                     if stream_id > self._highest:
                         raise Http2Error(PROTOCOL_ERROR, "the reset of a stream that does not exist")  # RFC 9113 §6.4
@@ -220,7 +224,7 @@ class FrameGuard:
         if kind != SETTINGS or flags & ACK:
             raise Http2Error(PROTOCOL_ERROR, "no settings after the preface")
 
-    def _look_at_fields(self, kind: int, flags: int, stream_id: int, size: int, known_to_all: int) -> None:
+    def _look_at_fields(self, kind: int, flags: int, stream_id: int, size: int) -> None:
         """One section may take several frames, but not without end (CVE-2024-27316)."""
         if kind == HEADERS:
             if not stream_id:
@@ -229,9 +233,10 @@ class FrameGuard:
             self._is_new = stream_id > self._highest
             if self._is_new:
                 self._highest = stream_id
+                self._begun.append(stream_id)
             elif stream_id in self._reset:
                 raise Http2Error(STREAM_CLOSED, "fields after a reset")  # RFC 9113 §5.1
-            elif stream_id <= known_to_all:
+            elif stream_id not in self._begun:
                 self.known.append(stream_id)
         else:
             self._continuations += 1
