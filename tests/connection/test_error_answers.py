@@ -55,7 +55,9 @@ REFUSED_HEADS: list[Any] = [
     pytest.param(get("/", "a: " + "x" * 5000), 431, id="431 RFC 6585 5 bytes"),
     pytest.param(get("/", "a: b\r\nc: " + "x" * 5000)[:-4], 431, id="431 RFC 6585 5 bytes, unfinished"),
     pytest.param(get("/", *["a: b"] * 21), 431, id="431 RFC 6585 5 fields"),
-    pytest.param(get("/", "transfer-encoding: gzip"), 501, id="501 RFC 9112 6.1"),
+    pytest.param(get("/", "transfer-encoding: gzip"), 400, id="400 RFC 9112 6.3 no chunks"),
+    pytest.param(get("/", "transfer-encoding: gzip, chunked"), 501, id="501 RFC 9112 6.1"),
+    pytest.param(get("/").replace(b"GET", b"head"), 501, id="501 RFC 9110 9.1"),
     pytest.param(get(version="2.0"), 505, id="505 RFC 9110 15.6.6"),
 ]
 SMALL_LIMITS: dict[str, Any] = {

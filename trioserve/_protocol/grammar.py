@@ -7,8 +7,8 @@ from trioserve._errors import PeerError
 from trioserve._types import Fields
 
 __all__ = [
-    "FIELD_VALUE", "HOST", "LINE_BEGINNING", "ORIGIN_FORM_LINE", "TEXT", "TOKEN", "check_text", "read_fields",
-    "read_unusual_line",
+    "FIELD_VALUE", "HOST", "LINE_BEGINNING", "ORIGIN_FORM_LINE", "TEXT", "TOKEN", "check_text", "name_method",
+    "read_fields", "read_unusual_line",
 ]  # fmt: skip
 
 TOKEN: Final = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")  # RFC 9110 §5.6.2
@@ -33,6 +33,21 @@ ORIGIN_FORM_LINE: Final = re.compile(
 _LINE: Final = re.compile(rb"(%b) ([\x21\x22\x24-\x7e]+) HTTP/(([0-9])\.[0-9])\r\n" % TOKEN.pattern)
 # Without a host it is no http URI (RFC 9110 §4.2.1), and user information is for phishing (§4.2.4).
 _ABSOLUTE_FORM: Final = re.compile(rb"https?://([^:/?@][^/?@]*)(/[^?]*)?(?:\?(.*))?", re.IGNORECASE)
+
+
+def name_method(method: bytes) -> str:
+    """A token as ASGI has methods, in upper case.
+
+    To everybody else ``head`` is another method than HEAD (RFC 9110 §9.1). A proxy waits for the body of its response,
+    where an application sees HEAD and leaves the body out: the next response on the connection would be taken for it.
+
+    Raises:
+        PeerError: 501 for such a method.
+    """
+    name = method.decode("ascii").upper()
+    if name == "HEAD" and method != b"HEAD":
+        raise PeerError(501, "methods are case-sensitive, and this is not HEAD")
+    return name
 
 
 def check_text(head: bytes) -> None:
