@@ -224,7 +224,7 @@ class Response:
         """What is neither start nor body, or comes at the wrong time."""
         self.work += MESSAGE_COST
         state = self.state
-        if kind == "http.response.early_hint" and state <= FIRST_BODY:
+        if kind == "http.response.early_hint" and state <= BODY:
             self._hint(message, pieces)
         elif kind == "http.response.trailers" and state == TRAILERS:
             self._add_trailers(message, pieces)
@@ -321,11 +321,16 @@ class Response:
             self._encode_trailers(self._trailers, pieces)
 
     def _hint(self, message: Message, pieces: list[bytes]) -> None:
-        """``103 Early Hints`` with one Link field each (RFC 8297)."""
+        """``103 Early Hints`` with one Link field each (RFC 8297).
+
+        ASGI allows a hint until the last body message. Once the body has begun nothing of it can be sent.
+        """
         links = message.get("links", ())
         if not isinstance(links, Iterable):
             raise AppError(f"the links of http.response.early_hint are a list, not {links!r:.100}")
-        self._encode_hint(checked_fields([(b"link", link) for link in links]), pieces)
+        fields = checked_fields([(b"link", link) for link in links])
+        if self.state <= FIRST_BODY:
+            self._encode_hint(fields, pieces)
 
     # What a version of HTTP adds.
 
