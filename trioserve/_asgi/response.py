@@ -210,7 +210,7 @@ class Response:
 
         The client has all that was declared. It should not lose it, or wait for more.
         """
-        if self.state == BODY and (self._body_left == 0 or not self._send_body):
+        if self.state in (BODY, TRAILERS) and (self._body_left == 0 or not self._send_body):
             self.state = COMPLETE
         return self.state == COMPLETE
 
