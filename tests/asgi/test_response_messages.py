@@ -325,7 +325,7 @@ def test_equal_lengths_are_one_and_others_contradict() -> None:
     refuses(at(START), start(200, [(b"content-length", b"1"), (b"content-length", b"2")]))
 
 
-@pytest.mark.parametrize(("method", "status"), [("HEAD", 200), ("GET", 204), ("GET", 304)])
+@pytest.mark.parametrize(("method", "status"), [("HEAD", 200), ("GET", 204), ("GET", 205), ("GET", 304)])
 def test_an_absent_body_has_any_length(method: str, status: int) -> None:
     made = answer(start(status, [(b"content-length", b"5")]), body(b"hello!", more=True), body(),
                   head=head_of(method=method))  # fmt: skip
@@ -356,7 +356,7 @@ def test_trailers_end_every_response(head: Any) -> None:
     assert made.read().body == (b"" if head.method == "HEAD" else b"a")
 
 
-@pytest.mark.parametrize("status", [204, 304])
+@pytest.mark.parametrize("status", [204, 205, 304])
 def test_trailers_of_a_response_without_a_body_go_nowhere(status: int) -> None:
     made = answer(start(status, trailers=True), body(), trailers([(b"x", b"1")]), head=head_of(b"TE: trailers"))
     assert (made.response.state, made.content) == (COMPLETE, b"")

@@ -39,6 +39,7 @@ _EXPECTED: Final = (
     "nothing more",
 )  # fmt: skip
 _KNOWN_TYPES: Final = (*_EXPECTED[:2], *FILE_TYPES, "http.response.trailers", "http.response.early_hint")
+_WITHOUT_BODY: Final = frozenset((204, 205, 304))
 RUN_BYTES: Final = 128 * 1024  # of body parts that collect, although the application did not wait, and leave together
 MESSAGE_COST: Final = 128  # bytes that even an empty message counts for: nobody sends for ever without giving way
 
@@ -260,12 +261,14 @@ class Response:
         self._send_body = True
         self._trailers = self._body_left = None
         self.fields, length = self._sort_fields(headers)
+        if status == 205:  # it has no content, and says so: clients wait for one (RFC 9110 §15.3.6)
+            length, trailers = 0, None
         if trailers:  # HTTP/1.1 has no trailers where there is a length (RFC 9112 §7.1.2)
             self._trailers = []
         elif length is not None and status != 204:  # RFC 9110 §8.6
             self.fields.append((b"content-length", b"%d" % length))
             self._body_left = length
-        if status == 204 or status == 304 or self._head.method == "HEAD":
+        if status in _WITHOUT_BODY or self._head.method == "HEAD":
             self._send_body = False
             self._body_left = None  # with HEAD and 304 the length is that of the body left out
         self._encoded_head = self._encode_head(status, self.fields)
