@@ -23,6 +23,8 @@ __all__ = ["Lifespan"]
 
 log = logging.getLogger("trioserve")
 
+_NO_REASON = "it does not say why"
+
 
 class Lifespan:
     """Runs the application's lifespan scope.
@@ -148,7 +150,8 @@ class Lifespan:
             complain(log, "The application's lifespan failed during startup", exc_info=exc)
             self.failure = StartupFailed("the application's lifespan raised during startup")
         else:
-            complain(log, "The application has no lifespan (%s)", type(exc).__name__, level=logging.INFO)
+            words = str(exc) if isinstance(exc, _TakenForRequest) else type(exc).__name__
+            complain(log, "The application has no lifespan (%s)", words, level=logging.INFO)
         self._advise(backend_hint(exc, self._backend))
 
     def _says_no_lifespan(self, exc: BaseException) -> bool:
@@ -189,7 +192,7 @@ class Lifespan:
             self._shutdown_finished.set()
         elif kind == "lifespan.shutdown.failed" and self._received == "shutdown":
             text = str(message.get("message", ""))
-            complain(log, "The application failed to shut down: %s", text)
+            complain(log, "The application failed to shut down: %s", text or _NO_REASON)
             self._advise(backend_hint_in_words(text, self._backend))
             self.shutdown_failed = True
             self._shutdown_finished.set()
@@ -212,4 +215,4 @@ def _in_one_line(text: str) -> str:
     lines = [words for line in text.splitlines() if (words := line.strip(" |+-"))]  # what frames exceptions in groups
     if len(lines) > 1:
         complain(log, "The application's lifespan failed during startup\n%s", text.rstrip())
-    return lines[-1] if lines else "it does not say why"
+    return lines[-1] if lines else _NO_REASON

@@ -80,6 +80,18 @@ async def test_a_failed_shutdown_is_logged_and_the_server_ends(caplog: pytest.Lo
     assert "disk full" in caplog.text
 
 
+async def test_a_failed_shutdown_need_not_say_why(caplog: pytest.LogCaptureFixture) -> None:
+    async def lifespan(receive: Receive, send: Send) -> None:  # ASGI lifespan: "message" is optional
+        await receive()
+        await send(COMPLETE)
+        await receive()
+        await send({"type": "lifespan.shutdown.failed"})
+
+    async with serving(with_lifespan(lifespan), lifespan="on"):
+        pass
+    assert "The application failed to shut down: it does not say why" in caplog.messages
+
+
 async def test_an_exception_during_shutdown_is_logged_and_the_server_ends(caplog: pytest.LogCaptureFixture) -> None:
     async def lifespan(receive: Receive, send: Send) -> None:
         await receive()
