@@ -183,6 +183,25 @@ async def test_an_error_answer_to_head_has_no_body(app: App, status: int) -> Non
     assert response.endswith(b"connection: close\r\n\r\n")
 
 
+@pytest.mark.parametrize(("request_bytes", "status"), [
+    pytest.param(b"HEAD / HTTP/1.1\r\n\r\n", 400, id="400 no Host"),
+    pytest.param(b"\r\nHEAD / HTTP/1.1\r\n\r\n", 400, id="400 after an empty line"),
+    pytest.param(get("/ok") + b"HEAD / HTTP/1.1\r\n\r\n", 400, id="400 second request"),
+    pytest.param(b"HEAD / HT", 408, id="408"),
+    pytest.param(get("/", "content-length: 1001", method="HEAD"), 413, id="413"),
+    pytest.param(b"HEAD /" + b"x" * 1000, 414, id="414 unfinished"),
+    pytest.param(b"HEAD /" + b"x" * 1000 + b" HTTP/1.1\r\n\r\n", 414, id="414"),
+    pytest.param(b"HEAD / HTTP/1.1\r\na: " + b"x" * 5000, 431, id="431 unfinished"),
+    pytest.param(get("/", *["a: b"] * 21, method="HEAD"), 431, id="431 fields"),
+    pytest.param(get(version="2.0", method="HEAD"), 505, id="505"),
+])  # fmt: skip
+async def test_a_refused_head_request_is_answered_without_a_body(request_bytes: bytes, status: int) -> None:
+    async with serving(hello, **SMALL_LIMITS) as site:  # RFC 9110 §9.3.2
+        response = await site.everything_after(request_bytes)
+    assert status_of(response.removeprefix(ok(b"/ok"))) == status
+    assert response.endswith(b"connection: close\r\n\r\n")
+
+
 async def test_an_error_answer_has_the_standing_fields() -> None:
     async with serving(fail, date_header=True, server_header=True, header=("X-From: here",)) as site:
         response = await site.answer_to(get())
