@@ -198,7 +198,14 @@ class Lifespan:
             self._shutdown_finished.set()
         else:
             error = AppError if not starting or str(kind).startswith("lifespan.") else _TakenForRequest
-            raise error(f"{kind!r} sent where the lifespan protocol does not expect it")
+            raise error(f"{kind!r} sent where {self._expected(starting=starting)}")
+
+    def _expected(self, *, starting: bool) -> str:
+        if starting:
+            return "lifespan.startup.complete or lifespan.startup.failed is expected"
+        if self._received == "shutdown":
+            return "lifespan.shutdown.complete or lifespan.shutdown.failed is expected"
+        return "nothing is expected until lifespan.shutdown has been received"
 
 
 class _TakenForRequest(AppError):

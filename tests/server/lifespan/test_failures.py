@@ -183,10 +183,15 @@ async def test_a_task_that_the_lifespan_left_behind_is_cancelled() -> None:
     assert elapsed.seconds == 0
 
 
-@pytest.mark.parametrize("messages", [
-    [{"type": "lifespan.nonsense"}], [{"kind": "lifespan.startup.complete"}], [None], [STOPPED],
-    [COMPLETE, COMPLETE], [COMPLETE, {"type": "lifespan.startup.failed"}]])
-async def test_nonsense_raises_out_of_send(messages: list[Any]) -> None:  # ASGI core, "Error Handling"
+STARTS = "sent where lifespan.startup.complete or lifespan.startup.failed is expected"
+NOTHING = "sent where nothing is expected until lifespan.shutdown has been received"
+
+
+@pytest.mark.parametrize(("messages", "what"), [
+    ([{"type": "lifespan.nonsense"}], STARTS), ([{"kind": "lifespan.startup.complete"}], "a dict with a 'type'"),
+    ([None], "a dict with a 'type'"), ([STOPPED], STARTS), ([COMPLETE, COMPLETE], NOTHING),
+    ([COMPLETE, {"type": "lifespan.startup.failed"}], NOTHING)])
+async def test_nonsense_raises_out_of_send(messages: list[Any], what: str) -> None:  # ASGI core, "Error Handling"
     raised: list[Exception] = []
 
     async def lifespan(receive: Receive, send: Send) -> None:
@@ -203,7 +208,27 @@ async def test_nonsense_raises_out_of_send(messages: list[Any]) -> None:  # ASGI
 
     async with serving(with_lifespan(lifespan), lifespan="on") as site:
         assert await site.answer_to(get()) == ok(b"/")
-    assert len(raised) == 1
+    [error] = raised
+    assert what in str(error)
+
+
+async def test_after_the_shutdown_was_received_a_message_about_the_start_is_wrong() -> None:
+    raised: list[Exception] = []
+
+    async def lifespan(receive: Receive, send: Send) -> None:
+        await receive()
+        await send(COMPLETE)
+        await receive()
+        try:
+            await send(COMPLETE)
+        except RuntimeError as exc:
+            raised.append(exc)
+        await send(STOPPED)
+
+    async with serving(with_lifespan(lifespan), lifespan="on"):
+        pass
+    [error] = raised
+    assert "sent where lifespan.shutdown.complete or lifespan.shutdown.failed is expected" in str(error)
 
 
 async def test_tasks_of_the_lifespan_run_beside_the_requests() -> None:
