@@ -50,7 +50,7 @@ def name_method(method: bytes) -> str:
     return name
 
 
-def check_text(head: bytes) -> None:
+def check_text(head: bytes, where: str = "request head") -> None:
     """Refuse control characters, bare CR, bare LF and folded lines in a whole head or trailer section.
 
     One pass in C deletes what is allowed; what is left must be the line ends. RFC 9112 §2.2 (bare CR), §5.2
@@ -58,7 +58,7 @@ def check_text(head: bytes) -> None:
     """
     leftover = head.translate(None, TEXT)
     if head.count(b"\r\n") != len(leftover) >> 1 or len(leftover) & 1:
-        raise PeerError(400, "control character in the request head")
+        raise PeerError(400, f"control character in the {where}")
     if b"\r\n " in head or b"\r\n\t" in head:
         raise PeerError(400, "folded or indented field line")
 
