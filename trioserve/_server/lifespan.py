@@ -128,11 +128,19 @@ class Lifespan:
             if order is not None:
                 raise order from None
         else:
-            if not self._started.is_set() and self.failure is None and self._mode == "on":
-                self.failure = StartupFailed("the application's lifespan returned without startup.complete")
+            if not self._started.is_set() and self.failure is None:
+                self._on_early_return()
         finally:
             self._started.set()
             self._shutdown_finished.set()
+
+    def _on_early_return(self) -> None:
+        """Who has not asked for an event has no lifespan; who has seen the start forgot to answer."""
+        if self._mode == "on":
+            self.failure = StartupFailed("the application's lifespan returned without startup.complete")
+        elif self._received and not _is_cancelled():
+            complain(log, "The application's lifespan returned without startup.complete: it has no state, and is not "
+                     "told of the shutdown", level=logging.WARNING)  # fmt: skip
 
     def _on_error(self, exc: BaseException) -> None:
         if self.failure is not None or self.shutdown_failed:

@@ -118,6 +118,17 @@ async def test_unsupported_is_one_line_and_no_traceback(
     assert not record.exc_info
 
 
+@pytest.mark.parametrize(("lifespan", "lines"), [(returns, 0), (returns_after_receive, 1)])
+async def test_a_start_that_is_received_and_not_answered_is_told(
+    lifespan: LifespanFunction, lines: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with serving(with_lifespan(lifespan), lifespan="auto") as site:
+        assert await site.answer_to(get()) == ok(b"/")
+    said = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
+    assert len(said) == lines
+    assert all("returned without startup.complete: it has no state" in text for text in said)
+
+
 async def start(app: App, **options: Any) -> None:
     await Server(app, Config.from_options(options), listeners=[MemoryListener()]).serve()
 
