@@ -99,6 +99,19 @@ def test_9110_15_no_body_in_204_and_304(status: int, head: Any) -> None:
     assert made.response.keep_alive
 
 
+@pytest.mark.parametrize("version", ["1.0", "1.1"])
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+@pytest.mark.parametrize("trailers", [False, True])
+@pytest.mark.parametrize("length", [[], [(b"content-length", b"4")]])
+def test_9110_15_3_6_no_content_in_205(version: str, method: str, trailers: bool, length: Any) -> None:
+    head = head_of(b"Connection: keep-alive", b"TE: trailers", method=method, version=version)
+    made = answer(start(205, length, trailers=trailers), body(b"abc", more=True), body(b"d"), head=head)
+    assert made.values(b"content-length") == [b"0"]
+    assert made.values(b"transfer-encoding") == []
+    assert made.content == made.read().body == b""
+    assert made.response.keep_alive
+
+
 def test_9110_8_6_no_content_length_in_204_but_in_304() -> None:
     length = [(b"content-length", b"3")]
     assert answer(start(204, length), body()).values(b"content-length") == []

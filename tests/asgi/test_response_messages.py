@@ -49,6 +49,7 @@ def refuses(made: Answer, message: Any) -> str:
         (START, start(), FIRST_BODY),
         (START, early_hint(), START),
         (FIRST_BODY, early_hint(), FIRST_BODY),
+        (BODY, early_hint(), BODY),
         (FIRST_BODY, body(), COMPLETE),
         (FIRST_BODY, body(more=True), BODY),
         (BODY, body(more=True), BODY),
@@ -68,7 +69,7 @@ def test_messages_that_are_expected(state: State, message: dict[str, Any], after
     [
         (START, body()), (START, trailers()),
         (FIRST_BODY, start()), (FIRST_BODY, trailers()),
-        (BODY, start()), (BODY, trailers()), (BODY, early_hint()),
+        (BODY, start()), (BODY, trailers()),
         (FILE, start()), (FILE, body()), (FILE, body(b"a", more=True)), (FILE, trailers()), (FILE, early_hint()),
         (TRAILERS, start()), (TRAILERS, body()), (TRAILERS, body(b"late", more=True)), (TRAILERS, early_hint()),
     ],
@@ -324,7 +325,7 @@ def test_equal_lengths_are_one_and_others_contradict() -> None:
     refuses(at(START), start(200, [(b"content-length", b"1"), (b"content-length", b"2")]))
 
 
-@pytest.mark.parametrize(("method", "status"), [("HEAD", 200), ("GET", 204), ("GET", 304)])
+@pytest.mark.parametrize(("method", "status"), [("HEAD", 200), ("GET", 204), ("GET", 205), ("GET", 304)])
 def test_an_absent_body_has_any_length(method: str, status: int) -> None:
     made = answer(start(status, [(b"content-length", b"5")]), body(b"hello!", more=True), body(),
                   head=head_of(method=method))  # fmt: skip
@@ -355,7 +356,7 @@ def test_trailers_end_every_response(head: Any) -> None:
     assert made.read().body == (b"" if head.method == "HEAD" else b"a")
 
 
-@pytest.mark.parametrize("status", [204, 304])
+@pytest.mark.parametrize("status", [204, 205, 304])
 def test_trailers_of_a_response_without_a_body_go_nowhere(status: int) -> None:
     made = answer(start(status, trailers=True), body(), trailers([(b"x", b"1")]), head=head_of(b"TE: trailers"))
     assert (made.response.state, made.content) == (COMPLETE, b"")
@@ -417,6 +418,15 @@ def test_early_hint_does_not_reach_http_1_0() -> None:
     made = answer(early_hint(b"</a>"), head=head_of(version="1.0"))
     assert made.wire == b""
     assert made.response.state == START
+
+
+def test_early_hint_comes_too_late_for_the_wire_once_the_body_has_begun() -> None:
+    made = answer(start(), body(b"a", more=True))
+    assert made.send(early_hint(b"</a>")) == b""
+    refuses(made, early_hint("</a>"))
+    made.send(body(b"b"))
+    view = made.read()
+    assert (view.hints, view.body) == ([], b"ab")
 
 
 @pytest.mark.parametrize("links", [[b"a\r\nb: c"], [b"a\n"], [b"\0"], ["</a>"], [None], [5], "</a>", None, 5], ids=repr)

@@ -159,6 +159,21 @@ async def test_who_has_got_all_that_was_declared_keeps_it(
     assert len(caplog.records) == 1
 
 
+@pytest.mark.parametrize(("method", "status"), [("HEAD", 200), ("GET", 204), ("GET", 205), ("GET", 304)])
+async def test_a_response_without_a_body_lacks_nothing_without_its_trailers(method: str, status: int) -> None:
+    async def broken(receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": status, "trailers": True})
+        await send({"type": "http.response.body"})
+
+    async with serving(beside_hello(broken)) as site:
+        client = site.connect()
+        await client.send_all(get("/broken", method=method))
+        received = await client.receive_rest()
+        assert not client.lost  # a close, not a reset
+        await assert_lives(site)
+    assert status_of(received) == status
+
+
 async def test_an_exception_after_the_response_is_only_logged(caplog: pytest.LogCaptureFixture) -> None:
     async def broken(receive: Receive, send: Send) -> None:
         await reply(send, b"done")

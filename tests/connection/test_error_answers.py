@@ -55,7 +55,9 @@ REFUSED_HEADS: list[Any] = [
     pytest.param(get("/", "a: " + "x" * 5000), 431, id="431 RFC 6585 5 bytes"),
     pytest.param(get("/", "a: b\r\nc: " + "x" * 5000)[:-4], 431, id="431 RFC 6585 5 bytes, unfinished"),
     pytest.param(get("/", *["a: b"] * 21), 431, id="431 RFC 6585 5 fields"),
-    pytest.param(get("/", "transfer-encoding: gzip"), 501, id="501 RFC 9112 6.1"),
+    pytest.param(get("/", "transfer-encoding: gzip"), 400, id="400 RFC 9112 6.3 no chunks"),
+    pytest.param(get("/", "transfer-encoding: gzip, chunked"), 501, id="501 RFC 9112 6.1"),
+    pytest.param(get("/").replace(b"GET", b"head"), 501, id="501 RFC 9110 9.1"),
     pytest.param(get(version="2.0"), 505, id="505 RFC 9110 15.6.6"),
 ]
 SMALL_LIMITS: dict[str, Any] = {
@@ -178,6 +180,25 @@ async def test_an_error_answer_to_head_has_no_body(app: App, status: int) -> Non
     async with serving(app, timeout_request=60) as site:
         response = await site.everything_after(get(method="HEAD"))
     assert status_of(response) == status
+    assert response.endswith(b"connection: close\r\n\r\n")
+
+
+@pytest.mark.parametrize(("request_bytes", "status"), [
+    pytest.param(b"HEAD / HTTP/1.1\r\n\r\n", 400, id="400 no Host"),
+    pytest.param(b"\r\nHEAD / HTTP/1.1\r\n\r\n", 400, id="400 after an empty line"),
+    pytest.param(get("/ok") + b"HEAD / HTTP/1.1\r\n\r\n", 400, id="400 second request"),
+    pytest.param(b"HEAD / HT", 408, id="408"),
+    pytest.param(get("/", "content-length: 1001", method="HEAD"), 413, id="413"),
+    pytest.param(b"HEAD /" + b"x" * 1000, 414, id="414 unfinished"),
+    pytest.param(b"HEAD /" + b"x" * 1000 + b" HTTP/1.1\r\n\r\n", 414, id="414"),
+    pytest.param(b"HEAD / HTTP/1.1\r\na: " + b"x" * 5000, 431, id="431 unfinished"),
+    pytest.param(get("/", *["a: b"] * 21, method="HEAD"), 431, id="431 fields"),
+    pytest.param(get(version="2.0", method="HEAD"), 505, id="505"),
+])  # fmt: skip
+async def test_a_refused_head_request_is_answered_without_a_body(request_bytes: bytes, status: int) -> None:
+    async with serving(hello, **SMALL_LIMITS) as site:  # RFC 9110 §9.3.2
+        response = await site.everything_after(request_bytes)
+    assert status_of(response.removeprefix(ok(b"/ok"))) == status
     assert response.endswith(b"connection: close\r\n\r\n")
 
 

@@ -146,7 +146,7 @@ async def test_head_keeps_the_content_length_of_the_application() -> None:  # RF
         assert await receive_response(client, head_only=True) == b"HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\n"
 
 
-@pytest.mark.parametrize("status", [204, 304])
+@pytest.mark.parametrize("status", [204, 205, 304])
 async def test_a_bodiless_status_leaves_the_connection_in_step(status: int) -> None:  # RFC 9112 §6.3
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         await reply(send, b"unwanted", status=status)

@@ -104,14 +104,20 @@ def test_6_1_chunked(engine: ParseFields, coding: bytes) -> None:
     assert reading.requests == [("POST", "/", b"hello"), GOT]
 
 
-@pytest.mark.parametrize(
-    "coding",
-    [b"gzip", b"identity", b"gzip, chunked", b"chunked, gzip", b"chunked, chunked", b"chunked, identity", b"chunked,",
-     b",chunked", b"chunked;a=b", b'"chunked"', b"xchunked", b"chunkedx", b"chunk ed", b"x", b"", b"\xa0chunked"],
-)  # fmt: skip
-def test_6_1_other_codings_are_unknown(engine: ParseFields, coding: bytes) -> None:
+@pytest.mark.parametrize("coding", [b"gzip, chunked", b"identity,Chunked", b"x, gzip , chunked", b",chunked"])
+def test_6_1_other_codings_in_front_of_chunks_are_unknown(engine: ParseFields, coding: bytes) -> None:
     wire = request(b"Transfer-Encoding: " + coding, line=POST, body=b"0\r\n\r\n")
     assert refused(engine, wire) == 501
+
+
+@pytest.mark.parametrize(
+    "coding",
+    [b"gzip", b"identity", b"chunked, gzip", b"chunked, chunked", b"Chunked, gzip, chunked", b"chunked, identity",
+     b"chunked,", b"chunked;a=b", b'"chunked"', b"xchunked", b"chunkedx", b"chunk ed", b"x", b"", b"\xa0chunked"],
+)  # fmt: skip
+def test_6_3_chunks_are_the_last_coding_or_nobody_knows_the_length(engine: ParseFields, coding: bytes) -> None:
+    wire = request(b"Transfer-Encoding: " + coding, line=POST, body=b"0\r\n\r\n")
+    assert refused(engine, wire) == 400
 
 
 @pytest.mark.parametrize("second", [b"chunked", b"identity", b"gzip", b""])

@@ -57,3 +57,9 @@ def test_the_limit_is_exact() -> None:
     with pytest.raises(PeerError) as raised:
         read([wire], limit=2999)
     assert raised.value.status == 413
+
+
+@pytest.mark.parametrize("line", [b"x: \0", b"x: a\nb", b"x: a\rb"])
+def test_the_reason_names_the_trailer_section(line: bytes) -> None:
+    with pytest.raises(PeerError, match="control character in the trailer section"):
+        ChunkedBody(None).take(b"0\r\n" + line + b"\r\n\r\n")

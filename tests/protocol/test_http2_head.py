@@ -187,6 +187,12 @@ def test_lists_of_names_are_kept_within_bounds() -> None:
     assert not any(long in names for names in http2_names._kept)
 
 
+@pytest.mark.parametrize("method", [b"head", b"Head"])
+def test_head_is_not_HEAD(method: bytes) -> None:  # RFC 9110 §9.1
+    with pytest.raises(PeerError, match="501: methods are case-sensitive"):
+        reader().read([(b":method", method), *GET[1:]], ends=True)
+
+
 @pytest.mark.parametrize("method", [b"connect", b"Get"])
 def test_methods_are_told_in_upper_case_and_only_connect_makes_a_tunnel(method: bytes) -> None:
     head = reader().read([(b":method", method), *GET[1:]], ends=True)

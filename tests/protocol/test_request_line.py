@@ -145,6 +145,13 @@ def test_3_1_every_token_is_a_method_in_upper_case_as_asgi_has_it(engine: ParseF
     assert only_head(engine, request(line=method.encode() + b" / HTTP/1.1")).method == method.upper()
 
 
+@pytest.mark.parametrize("target", [b"/", b"http://a/"])
+@pytest.mark.parametrize("method", [b"head", b"Head", b"HEAd"])
+def test_9110_9_1_head_is_not_HEAD(engine: ParseFields, method: bytes, target: bytes) -> None:
+    """A proxy waits for a body that an application leaves out."""
+    assert refused(engine, request(line=method + b" " + target + b" HTTP/1.1")) == 501
+
+
 @pytest.mark.parametrize(
     "method",
     [

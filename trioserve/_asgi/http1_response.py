@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 from trioserve._asgi.fields import Pair, field_lines
 from trioserve._asgi.own_answers import Dated, PlainAnswer, error_answer
 from trioserve._asgi.response import Response
-from trioserve._asgi.states import BODY, COMPLETE
+from trioserve._asgi.states import BODY, COMPLETE, TRAILERS
 from trioserve._errors import PeerError
 from trioserve._protocol.events import RequestHead
 from trioserve._protocol.reasons import REASON_PHRASES
@@ -44,7 +44,7 @@ class Http1Response(Response):
         return self._chunked or self._body_left is not None
 
     def end_if_whole(self) -> bool:
-        if self.state == BODY:  # who does not end what it has begun has no business with the next request
+        if self.state in (BODY, TRAILERS):  # who does not end what it has begun has no business with the next request
             self.keep_alive = False
         return super().end_if_whole()
 

@@ -39,6 +39,7 @@ _EXPECTED: Final = (
     "nothing more",
 )  # fmt: skip
 _KNOWN_TYPES: Final = (*_EXPECTED[:2], *FILE_TYPES, "http.response.trailers", "http.response.early_hint")
+_WITHOUT_BODY: Final = frozenset((204, 205, 304))
 RUN_BYTES: Final = 128 * 1024  # of body parts that collect, although the application did not wait, and leave together
 MESSAGE_COST: Final = 128  # bytes that even an empty message counts for: nobody sends for ever without giving way
 
@@ -210,7 +211,7 @@ class Response:
 
         The client has all that was declared. It should not lose it, or wait for more.
         """
-        if self.state == BODY and (self._body_left == 0 or not self._send_body):
+        if self.state in (BODY, TRAILERS) and (self._body_left == 0 or not self._send_body):
             self.state = COMPLETE
         return self.state == COMPLETE
 
@@ -224,7 +225,7 @@ class Response:
         """What is neither start nor body, or comes at the wrong time."""
         self.work += MESSAGE_COST
         state = self.state
-        if kind == "http.response.early_hint" and state <= FIRST_BODY:
+        if kind == "http.response.early_hint" and state <= BODY:
             self._hint(message, pieces)
         elif kind == "http.response.trailers" and state == TRAILERS:
             self._add_trailers(message, pieces)
@@ -260,12 +261,14 @@ class Response:
         self._send_body = True
         self._trailers = self._body_left = None
         self.fields, length = self._sort_fields(headers)
+        if status == 205:  # it has no content, and says so: clients wait for one (RFC 9110 §15.3.6)
+            length, trailers = 0, None
         if trailers:  # HTTP/1.1 has no trailers where there is a length (RFC 9112 §7.1.2)
             self._trailers = []
         elif length is not None and status != 204:  # RFC 9110 §8.6
             self.fields.append((b"content-length", b"%d" % length))
             self._body_left = length
-        if status == 204 or status == 304 or self._head.method == "HEAD":
+        if status in _WITHOUT_BODY or self._head.method == "HEAD":
             self._send_body = False
             self._body_left = None  # with HEAD and 304 the length is that of the body left out
         self._encoded_head = self._encode_head(status, self.fields)
@@ -321,11 +324,16 @@ class Response:
             self._encode_trailers(self._trailers, pieces)
 
     def _hint(self, message: Message, pieces: list[bytes]) -> None:
-        """``103 Early Hints`` with one Link field each (RFC 8297)."""
+        """``103 Early Hints`` with one Link field each (RFC 8297).
+
+        ASGI allows a hint until the last body message. Once the body has begun nothing of it can be sent.
+        """
         links = message.get("links", ())
         if not isinstance(links, Iterable):
             raise AppError(f"the links of http.response.early_hint are a list, not {links!r:.100}")
-        self._encode_hint(checked_fields([(b"link", link) for link in links]), pieces)
+        fields = checked_fields([(b"link", link) for link in links])
+        if self.state <= FIRST_BODY:
+            self._encode_hint(fields, pieces)
 
     # What a version of HTTP adds.
 

@@ -96,11 +96,12 @@ class Farewell:
 
     def _answer(self, refusal: PeerError, last: Ended | None) -> None:
         complain(log, "%s: %s", self._stream.peer, refusal, level=logging.DEBUG)
-        with_body = last is None or last.head.method != "HEAD"
-        answer = error_response(refusal, self._ctx.standing_fields, with_body=with_body)
+        head = refusal.head or self._codec.trailing_data  # of a request that has not begun
+        is_head = head.startswith(b"HEAD ") if last is None else last.head.method == "HEAD"
+        answer = error_response(refusal, self._ctx.standing_fields, with_body=not is_head)
         self._stream.send_nowait(answer)
         if last is None and self._ctx.recorder is not None:
-            head, body = refusal.head or self._codec.trailing_data, answer.partition(b"\r\n\r\n")[2]
+            body = answer.partition(b"\r\n\r\n")[2]
             self._ctx.recorder.refused(Refused.from_head(head, refusal, self._stream.peer, len(body)))
 
     async def _break_off(self) -> None:

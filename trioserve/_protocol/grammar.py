@@ -7,8 +7,8 @@ from trioserve._errors import PeerError
 from trioserve._types import Fields
 
 __all__ = [
-    "FIELD_VALUE", "HOST", "LINE_BEGINNING", "ORIGIN_FORM_LINE", "TEXT", "TOKEN", "check_text", "read_fields",
-    "read_unusual_line",
+    "FIELD_VALUE", "HOST", "LINE_BEGINNING", "ORIGIN_FORM_LINE", "TEXT", "TOKEN", "check_text", "name_method",
+    "read_fields", "read_unusual_line",
 ]  # fmt: skip
 
 TOKEN: Final = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")  # RFC 9110 §5.6.2
@@ -35,7 +35,22 @@ _LINE: Final = re.compile(rb"(%b) ([\x21\x22\x24-\x7e]+) HTTP/(([0-9])\.[0-9])\r
 _ABSOLUTE_FORM: Final = re.compile(rb"https?://([^:/?@][^/?@]*)(/[^?]*)?(?:\?(.*))?", re.IGNORECASE)
 
 
-def check_text(head: bytes) -> None:
+def name_method(method: bytes) -> str:
+    """A token as ASGI has methods, in upper case.
+
+    To everybody else ``head`` is another method than HEAD (RFC 9110 §9.1). A proxy waits for the body of its response,
+    where an application sees HEAD and leaves the body out: the next response on the connection would be taken for it.
+
+    Raises:
+        PeerError: 501 for such a method.
+    """
+    name = method.decode("ascii").upper()
+    if name == "HEAD" and method != b"HEAD":
+        raise PeerError(501, "methods are case-sensitive, and this is not HEAD")
+    return name
+
+
+def check_text(head: bytes, where: str = "request head") -> None:
     """Refuse control characters, bare CR, bare LF and folded lines in a whole head or trailer section.
 
     One pass in C deletes what is allowed; what is left must be the line ends. RFC 9112 §2.2 (bare CR), §5.2
@@ -43,7 +58,7 @@ def check_text(head: bytes) -> None:
     """
     leftover = head.translate(None, TEXT)
     if head.count(b"\r\n") != len(leftover) >> 1 or len(leftover) & 1:
-        raise PeerError(400, "control character in the request head")
+        raise PeerError(400, f"control character in the {where}")
     if b"\r\n " in head or b"\r\n\t" in head:
         raise PeerError(400, "folded or indented field line")
 

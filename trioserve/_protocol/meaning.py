@@ -27,7 +27,7 @@ def interpret(fields: Fields, http_version: str) -> Meaning:
 
     Raises:
         PeerError: 400 for framing that is malformed, repeated or contradictory, and for a missing or bad Host; 501
-            for a transfer coding that is not known.
+            for a transfer coding that is not known, in front of chunks.
     """
     host = length = None
     forwarded, others = False, []
@@ -108,9 +108,17 @@ def _body_length(content_length: bytes | None, transfer_encoding: bytes | None, 
         if http_version == "1.0":
             raise PeerError(400, "Transfer-Encoding in an HTTP/1.0 request")
         if transfer_encoding.lower() != b"chunked":
-            raise PeerError(501, "unknown transfer coding")
+            raise _bad_coding(transfer_encoding)
         return None
     return 0 if content_length is None else read_length(content_length)
+
+
+def _bad_coding(transfer_encoding: bytes) -> PeerError:
+    """Without chunks as the last coding nobody knows where the body ends (RFC 9112 §6.3); chunks come once (§6.1)."""
+    *before, last = _tokens(transfer_encoding)
+    if last != b"chunked" or b"chunked" in before:
+        return PeerError(400, "Transfer-Encoding does not end with chunked, or has it twice")
+    return PeerError(501, "unknown transfer coding")
 
 
 def read_length(content_length: bytes) -> int:

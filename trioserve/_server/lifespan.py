@@ -23,6 +23,8 @@ __all__ = ["Lifespan"]
 
 log = logging.getLogger("trioserve")
 
+_NO_REASON = "it does not say why"
+
 
 class Lifespan:
     """Runs the application's lifespan scope.
@@ -126,11 +128,19 @@ class Lifespan:
             if order is not None:
                 raise order from None
         else:
-            if not self._started.is_set() and self.failure is None and self._mode == "on":
-                self.failure = StartupFailed("the application's lifespan returned without startup.complete")
+            if not self._started.is_set() and self.failure is None:
+                self._on_early_return()
         finally:
             self._started.set()
             self._shutdown_finished.set()
+
+    def _on_early_return(self) -> None:
+        """Who has not asked for an event has no lifespan; who has seen the start forgot to answer."""
+        if self._mode == "on":
+            self.failure = StartupFailed("the application's lifespan returned without startup.complete")
+        elif self._received and not _is_cancelled():
+            complain(log, "The application's lifespan returned without startup.complete: it has no state, and is not "
+                     "told of the shutdown", level=logging.WARNING)  # fmt: skip
 
     def _on_error(self, exc: BaseException) -> None:
         if self.failure is not None or self.shutdown_failed:
@@ -148,7 +158,8 @@ class Lifespan:
             complain(log, "The application's lifespan failed during startup", exc_info=exc)
             self.failure = StartupFailed("the application's lifespan raised during startup")
         else:
-            complain(log, "The application has no lifespan (%s)", type(exc).__name__, level=logging.INFO)
+            words = str(exc) if isinstance(exc, _TakenForRequest) else type(exc).__name__
+            complain(log, "The application has no lifespan (%s)", words, level=logging.INFO)
         self._advise(backend_hint(exc, self._backend))
 
     def _says_no_lifespan(self, exc: BaseException) -> bool:
@@ -189,13 +200,20 @@ class Lifespan:
             self._shutdown_finished.set()
         elif kind == "lifespan.shutdown.failed" and self._received == "shutdown":
             text = str(message.get("message", ""))
-            complain(log, "The application failed to shut down: %s", text)
+            complain(log, "The application failed to shut down: %s", text or _NO_REASON)
             self._advise(backend_hint_in_words(text, self._backend))
             self.shutdown_failed = True
             self._shutdown_finished.set()
         else:
             error = AppError if not starting or str(kind).startswith("lifespan.") else _TakenForRequest
-            raise error(f"{kind!r} sent where the lifespan protocol does not expect it")
+            raise error(f"{kind!r} sent where {self._expected(starting=starting)}")
+
+    def _expected(self, *, starting: bool) -> str:
+        if starting:
+            return "lifespan.startup.complete or lifespan.startup.failed is expected"
+        if self._received == "shutdown":
+            return "lifespan.shutdown.complete or lifespan.shutdown.failed is expected"
+        return "nothing is expected until lifespan.shutdown has been received"
 
 
 class _TakenForRequest(AppError):
@@ -212,4 +230,4 @@ def _in_one_line(text: str) -> str:
     lines = [words for line in text.splitlines() if (words := line.strip(" |+-"))]  # what frames exceptions in groups
     if len(lines) > 1:
         complain(log, "The application's lifespan failed during startup\n%s", text.rstrip())
-    return lines[-1] if lines else "it does not say why"
+    return lines[-1] if lines else _NO_REASON

@@ -5,7 +5,7 @@ from typing import Any
 import anyio
 import pytest
 
-from tests.helpers.apps import echo, hello, part, reply
+from tests.helpers.apps import echo, hello, part, reply, start
 from tests.helpers.http2_client import http2_client
 from tests.helpers.http2_numbers import NO_ERROR
 from tests.helpers.serving import serving
@@ -68,6 +68,39 @@ async def test_request_trailers_end_the_body_and_are_dropped(options: dict[str, 
         client.h2.send_headers(stream, [(b"x-sum", b"3")], end_stream=True)
         await client.say()
         assert (await client.answer(stream)).body == b"abc"
+
+
+async def test_a_hint_within_the_body_is_let_go(options: dict[str, Any]) -> None:  # ASGI extensions, "Early Hints"
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await start(send)
+        await part(send, b"a")
+        await send({"type": "http.response.early_hint", "links": [b"</a.css>"]})
+        await send({"type": "http.response.body", "body": b"b"})
+
+    async with serving(app, **options) as site, http2_client(site) as client:
+        answer = await client.get()
+    assert (answer.interim, answer.status, answer.body, answer.ended) == ([], 200, b"ab", True)
+
+
+async def test_a_head_request_lacks_nothing_without_its_trailers(options: dict[str, Any]) -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "trailers": True})
+        await send({"type": "http.response.body", "body": b"a"})
+
+    async with serving(app, **options) as site, http2_client(site) as client:
+        answer = await client.get(method=b"HEAD")
+    assert (answer.status, answer.body, answer.ended, answer.reset) == (200, b"", True, None)
+
+
+@pytest.mark.parametrize("status", [204, 205, 304])
+async def test_answers_with_a_status_that_has_no_content(options: dict[str, Any], status: int) -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await reply(send, b"unwanted", status)
+
+    async with serving(app, **options) as site, http2_client(site) as client:
+        answer = await client.get()
+    length = [(b"content-length", b"0")] if status == 205 else []
+    assert (answer.fields, answer.body, answer.ended) == ([(b":status", b"%d" % status), *length], b"", True)
 
 
 @pytest.mark.parametrize(("method", "status"), [(b"HEAD", 200), (b"GET", 204), (b"GET", 304)])

@@ -80,6 +80,18 @@ async def test_a_failed_shutdown_is_logged_and_the_server_ends(caplog: pytest.Lo
     assert "disk full" in caplog.text
 
 
+async def test_a_failed_shutdown_need_not_say_why(caplog: pytest.LogCaptureFixture) -> None:
+    async def lifespan(receive: Receive, send: Send) -> None:  # ASGI lifespan: "message" is optional
+        await receive()
+        await send(COMPLETE)
+        await receive()
+        await send({"type": "lifespan.shutdown.failed"})
+
+    async with serving(with_lifespan(lifespan), lifespan="on"):
+        pass
+    assert "The application failed to shut down: it does not say why" in caplog.messages
+
+
 async def test_an_exception_during_shutdown_is_logged_and_the_server_ends(caplog: pytest.LogCaptureFixture) -> None:
     async def lifespan(receive: Receive, send: Send) -> None:
         await receive()
@@ -171,10 +183,15 @@ async def test_a_task_that_the_lifespan_left_behind_is_cancelled() -> None:
     assert elapsed.seconds == 0
 
 
-@pytest.mark.parametrize("messages", [
-    [{"type": "lifespan.nonsense"}], [{"kind": "lifespan.startup.complete"}], [None], [STOPPED],
-    [COMPLETE, COMPLETE], [COMPLETE, {"type": "lifespan.startup.failed"}]])
-async def test_nonsense_raises_out_of_send(messages: list[Any]) -> None:  # ASGI core, "Error Handling"
+STARTS = "sent where lifespan.startup.complete or lifespan.startup.failed is expected"
+NOTHING = "sent where nothing is expected until lifespan.shutdown has been received"
+
+
+@pytest.mark.parametrize(("messages", "what"), [
+    ([{"type": "lifespan.nonsense"}], STARTS), ([{"kind": "lifespan.startup.complete"}], "a dict with a 'type'"),
+    ([None], "a dict with a 'type'"), ([STOPPED], STARTS), ([COMPLETE, COMPLETE], NOTHING),
+    ([COMPLETE, {"type": "lifespan.startup.failed"}], NOTHING)])
+async def test_nonsense_raises_out_of_send(messages: list[Any], what: str) -> None:  # ASGI core, "Error Handling"
     raised: list[Exception] = []
 
     async def lifespan(receive: Receive, send: Send) -> None:
@@ -191,7 +208,27 @@ async def test_nonsense_raises_out_of_send(messages: list[Any]) -> None:  # ASGI
 
     async with serving(with_lifespan(lifespan), lifespan="on") as site:
         assert await site.answer_to(get()) == ok(b"/")
-    assert len(raised) == 1
+    [error] = raised
+    assert what in str(error)
+
+
+async def test_after_the_shutdown_was_received_a_message_about_the_start_is_wrong() -> None:
+    raised: list[Exception] = []
+
+    async def lifespan(receive: Receive, send: Send) -> None:
+        await receive()
+        await send(COMPLETE)
+        await receive()
+        try:
+            await send(COMPLETE)
+        except RuntimeError as exc:
+            raised.append(exc)
+        await send(STOPPED)
+
+    async with serving(with_lifespan(lifespan), lifespan="on"):
+        pass
+    [error] = raised
+    assert "sent where lifespan.shutdown.complete or lifespan.shutdown.failed is expected" in str(error)
 
 
 async def test_tasks_of_the_lifespan_run_beside_the_requests() -> None:

@@ -104,16 +104,29 @@ async def test_off_does_not_call_the_application() -> None:
     assert app.events == []
 
 
-@pytest.mark.parametrize("lifespan", [raises_before_receive, answers])
+@pytest.mark.parametrize(
+    ("lifespan", "why"), [(raises_before_receive, "AssertionError"), (answers, "'http.response.start' sent where")])
 async def test_unsupported_is_one_line_and_no_traceback(
-    lifespan: LifespanFunction, caplog: pytest.LogCaptureFixture
+    lifespan: LifespanFunction, why: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, "trioserve")
     async with serving(with_lifespan(lifespan), lifespan="auto"):
         pass
     [record] = [record for record in caplog.records if "lifespan" in record.getMessage()]
     assert record.levelname == "INFO"
+    assert f"The application has no lifespan ({why}" in record.getMessage()
     assert not record.exc_info
+
+
+@pytest.mark.parametrize(("lifespan", "lines"), [(returns, 0), (returns_after_receive, 1)])
+async def test_a_start_that_is_received_and_not_answered_is_told(
+    lifespan: LifespanFunction, lines: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with serving(with_lifespan(lifespan), lifespan="auto") as site:
+        assert await site.answer_to(get()) == ok(b"/")
+    said = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
+    assert len(said) == lines
+    assert all("returned without startup.complete: it has no state" in text for text in said)
 
 
 async def start(app: App, **options: Any) -> None:

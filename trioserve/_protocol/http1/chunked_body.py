@@ -158,7 +158,7 @@ class ChunkedBody:
                 raise PeerError(400, "bare LF in the trailer section")
             return position
         section = buffer[position : end + 4]
-        check_text(section)
+        check_text(section, "trailer section")
         for line in section[:-4].split(b"\r\n"):
             name, colon, _ = line.partition(b":")
             if not colon or not TOKEN.fullmatch(name):

@@ -11,7 +11,7 @@ from urllib.parse import unquote_to_bytes
 
 from trioserve._errors import PeerError
 from trioserve._protocol.events import Meaning, RequestHead
-from trioserve._protocol.grammar import LINE_BEGINNING, ORIGIN_FORM_LINE, read_fields, read_unusual_line
+from trioserve._protocol.grammar import LINE_BEGINNING, ORIGIN_FORM_LINE, name_method, read_fields, read_unusual_line
 from trioserve._protocol.http1.chunked_body import ChunkedBody
 from trioserve._protocol.http1.head_memory import REMEMBERED_BYTES, HeadMemory
 from trioserve._protocol.meaning import interpret
@@ -125,10 +125,11 @@ class Http1Codec:
         if match is None or match[1] == b"CONNECT":  # its target has another form
             return self._read_unusual_head(text)
         method, target, path, query, version = match.groups()
+        name = _METHODS.get(method) or name_method(method)
         fields, meaning = self._read_fields(text, version)
         self.trailing_data = buffer[end:]
         head = RequestHead(
-            _METHODS.get(method) or _upper(method), target,
+            name, target,
             path.decode("ascii") if b"%" not in path else _unquote(path), path, query or b"", fields, meaning,
         )  # fmt: skip
         if end <= REMEMBERED_BYTES:
@@ -191,11 +192,12 @@ class Http1Codec:
         if text.startswith(b"\r\n") and not self._skipped_line:
             return self._skip_line()
         method, target, path, query, authority, version = read_unusual_line(text)
+        name = name_method(method)
         fields, meaning = self._read_fields(text, version)
         self.trailing_data = self.trailing_data[len(text) :]
         if authority is not None:  # it overrides the Host field (RFC 9112 §3.2.2)
             fields = [(b"host", authority), *(field for field in fields if field[0] != b"host")]
-        return RequestHead(_upper(method), target, _unquote(path), path, query, fields, meaning)
+        return RequestHead(name, target, _unquote(path), path, query, fields, meaning)
 
     def _skip_line(self) -> RequestHead | None:
         """One empty line before the request line is forgiven (RFC 9112 §2.2)."""
@@ -226,10 +228,6 @@ class Http1Codec:
         elif limit is not None and length > limit:
             line = b"%b %b HTTP/%b\r\n" % (head.method.encode(), head.target, head.meaning.http_version.encode())
             raise PeerError(413, f"request body over the limit of {limit} bytes", head=line, limit="limit_request_body")
-
-
-def _upper(method: bytes) -> str:
-    return method.decode("ascii").upper()
 
 
 def _unquote(path: bytes) -> str:

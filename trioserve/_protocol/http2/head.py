@@ -8,7 +8,7 @@ from urllib.parse import unquote_to_bytes
 
 from trioserve._errors import PeerError
 from trioserve._protocol.events import Meaning, RequestHead
-from trioserve._protocol.grammar import TEXT, TOKEN
+from trioserve._protocol.grammar import TEXT, TOKEN, name_method
 from trioserve._protocol.http1.codec import Http1Limits
 from trioserve._protocol.http2.names import Names, look_at
 from trioserve._protocol.meaning import check_host, interpret, read_length
@@ -117,7 +117,7 @@ class HeadReader:
             raise PeerError(400, "no method, or a malformed one")
         if method == b"CONNECT" and (ends or not is_tunnel):
             raise PeerError(400, "malformed CONNECT")
-        return method.decode("ascii").upper()
+        return name_method(method)
 
     def _understand(self, values: tuple[bytes, ...], known: Names, *, ends: bool) -> Meaning:
         """The meaning of ordinary fields of which some have a value that matters."""
