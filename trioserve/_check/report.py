@@ -88,4 +88,4 @@ def _tried(outcome: Outcome) -> Iterator[str]:
     for request, answer in outcome.answers.items():
         yield f"{request} -> {answer}"
     if outcome.rounds:
-        yield f"{outcome.rounds} rounds of chaos"
+        yield f"{outcome.rounds} {'round' if outcome.rounds == 1 else 'rounds'} of chaos"
