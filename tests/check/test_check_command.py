@@ -195,6 +195,8 @@ def test_an_import_that_does_not_end(tmp_path: Path) -> None:
     done = run_check("main:app", "--backend", "trio", "--timeout", "3", "--json", cwd=tmp_path)
     [finding] = json.loads(done.stdout)["findings"]
     assert (finding["kind"], finding["where"]) == ("silent", "database.py:2 (<module>)")
+    done = run_check("main:app", "--backend", "trio", "--timeout", "3", cwd=tmp_path)
+    assert done.stdout.splitlines()[:2] == ["main:app", "  trio     no result"]
 
 
 @pytest.mark.parametrize("backend", ["trio", "asyncio"])
