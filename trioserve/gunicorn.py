@@ -24,7 +24,8 @@ from gunicorn.sock import ssl_context  # type: ignore[import-untyped]  # it has 
 from gunicorn.workers.base import Worker  # type: ignore[import-untyped]
 
 from trioserve._config import OPTIONS, Config
-from trioserve._config.sources import Given, read_environment
+from trioserve._config.ineffective import variables_without_effect
+from trioserve._config.sources import PREFIX, Given, read_environment
 from trioserve._errors import ConfigError, StartupFailed, TrioserveError
 from trioserve._server import SETTLE_SECONDS, Server
 from trioserve._server.engine import protocols
@@ -79,6 +80,7 @@ class TrioWorker(Worker):  # type: ignore[misc]  # it has no types
     def run(self) -> None:
         """Serve until the arbiter says stop, ends, or enough requests have been served."""
         self._lend_loggers()
+        self._warn_of_variables()
         given = self._given()
         try:
             config = Config.from_options({name: known.value for name, known in given.items()})
@@ -174,6 +176,12 @@ class TrioWorker(Worker):  # type: ignore[misc]  # it has no types
         if isinstance(context, ssl.SSLContext):  # the server complains of anything else
             context.set_alpn_protocols(protocols(config))  # gunicorn's own are for what gunicorn can serve
         return context
+
+    def _warn_of_variables(self) -> None:
+        """Of those that are nearly ours. What other servers' variables mean is no matter here: some are gunicorn's."""
+        ours = {name: value for name, value in os.environ.items() if name.startswith(PREFIX)}
+        for line in variables_without_effect(ours):
+            self.log.warning("%s", line)
 
     def _lend_loggers(self) -> None:
         """What trioserve logs goes where gunicorn's own lines go."""

@@ -4,15 +4,17 @@
 """
 
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import anyio
-from fastapi import Depends, FastAPI
+from fastapi import FastAPI
 
 from trioserve.testing import ChaosReport, chaos, run_in_virtual_time
 
 app = FastAPI()
 
 
+@asynccontextmanager
 async def transaction() -> AsyncIterator[None]:
     try:
         yield
@@ -21,15 +23,17 @@ async def transaction() -> AsyncIterator[None]:
             await anyio.sleep(0.01)
 
 
-@app.get("/hats", dependencies=[Depends(transaction)])
+@app.get("/hats")
 async def hats() -> list[str]:
-    await anyio.sleep(0.1)
+    async with transaction():
+        await anyio.sleep(0.1)
     return ["bowler", "fez"]
 
 
-@app.post("/orders", dependencies=[Depends(transaction)])
+@app.post("/orders")
 async def order(hat: str) -> str:
-    await anyio.sleep(0.1)
+    async with transaction():
+        await anyio.sleep(0.1)
     return f"a {hat}"
 
 

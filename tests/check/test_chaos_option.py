@@ -81,6 +81,50 @@ async def test_a_client_that_is_made_to_leave(caplog: pytest.LogCaptureFixture) 
     assert seen == ["http.disconnect"]
 
 
+@pytest.mark.parametrize("point", ["leave@1", "leave@2"])
+async def test_what_a_framework_makes_of_a_client_that_has_left_is_no_error(
+    point: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Starlette raises an exception of its own in its place. The client, which is still there, gets no 500."""
+    class Gone(Exception):
+        pass
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        assert scope["type"] == "http"
+        await anyio.sleep(0.1)
+        try:
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+            for _ in range(3):
+                await anyio.sleep(0.1)
+                await send({"type": "http.response.body", "body": b"part", "more_body": True})
+        except OSError as exc:
+            raise Gone from exc
+
+    async with open_test_server(app, chaos=point) as server:
+        client = server.connect()
+        await client.send(GET)
+        answer = await client.receive_rest()
+    assert f"chaos: GET / was struck at {point}" in chaos_lines(caplog)
+    assert b" 500 " not in answer
+    assert not [record for record in caplog.records if record.levelname == "ERROR"]
+
+
+async def test_a_bug_after_a_client_was_made_to_leave_is_an_error(caplog: pytest.LogCaptureFixture) -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        assert scope["type"] == "http"
+        await anyio.sleep(0.1)
+        with suppress(OSError):
+            await reply(send)
+        raise KeyError("a bug")
+
+    async with open_test_server(app, chaos="leave@0") as server:
+        client = server.connect()
+        await client.send(GET)
+        await client.receive_rest()
+    [error] = [record for record in caplog.records if record.levelname == "ERROR"]
+    assert error.getMessage().startswith("Exception in the application, serving GET /")
+
+
 async def test_a_client_that_is_made_to_leave_while_the_application_listens(caplog: pytest.LogCaptureFixture) -> None:
     """One task sends, another one waits for the end of the client: both get to know it."""
     seen = []

@@ -129,6 +129,16 @@ def app(environ, start_response):
     assert (finding["kind"], finding["where"]) == ("silent", "main.py:9 (app)")
 
 
+def test_http2_without_a_library_for_it(tmp_path: Path) -> None:
+    """The application is not at fault, so there is no finding."""
+    for library in ("h2", "ngh2"):
+        (tmp_path / f"{library}.py").write_text("raise ImportError('not installed')")
+    (tmp_path / "main.py").write_text("async def app(scope, receive, send): ...")
+    done = run_check("main:app", "--request", "H2 GET /", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "Error: http2: no engine is installed; install trioserve[http2]\n"
+
+
 def test_lifespans(tmp_path: Path) -> None:
     (tmp_path / "main.py").write_text("""
 async def without(scope, receive, send):
@@ -175,7 +185,18 @@ async def app(scope, receive, send):
     [finding] = json.loads(done.stdout)["findings"]
     assert (done.returncode, finding["kind"]) == (1, "silent")
     assert finding["text"] == "the trial did not end within 3 s"
-    assert 'main.py", line ' in finding["where"] and finding["where"].endswith("in app")
+    assert finding["where"] in ("main.py:4 (app)", "main.py:5 (app)")
+
+
+def test_an_import_that_does_not_end(tmp_path: Path) -> None:
+    """It stands in the sleep of the check's own, which the application has called."""
+    (tmp_path / "main.py").write_text("import database")
+    (tmp_path / "database.py").write_text("import time\ntime.sleep(3600)")
+    done = run_check("main:app", "--backend", "trio", "--timeout", "3", "--json", cwd=tmp_path)
+    [finding] = json.loads(done.stdout)["findings"]
+    assert (finding["kind"], finding["where"]) == ("silent", "database.py:2 (<module>)")
+    done = run_check("main:app", "--backend", "trio", "--timeout", "3", cwd=tmp_path)
+    assert done.stdout.splitlines()[:2] == ["main:app", "  trio     no result"]
 
 
 @pytest.mark.parametrize("backend", ["trio", "asyncio"])

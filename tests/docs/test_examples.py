@@ -28,7 +28,7 @@ from tests.helpers.worker_processes import ready_pids, serve_with_workers
 from tests.helpers.ws_frames import TEXT
 from tests.helpers.ws_programs import open_websocket
 from trioserve._config.sources import read_file
-from trioserve.testing import serve_background
+from trioserve.testing import ChaosFailed, run_in_virtual_time, serve_background
 
 EXAMPLES = Path(__file__).parents[2] / "docs" / "examples"
 
@@ -413,6 +413,18 @@ def test_zero_loss(backend: str) -> None:
 
 def test_chaos_test() -> None:
     assert run_program("chaos_test") == ["trio: 18 rounds, nothing found", "asyncio: 18 rounds, nothing found"]
+
+
+@pytest.mark.parametrize("backend", ["trio", "asyncio"])
+def test_chaos_test_without_its_shield(backend: str) -> None:
+    """As its comment says. FastAPI shields the end of a dependency, so a dependency would not show it."""
+    text = (EXAMPLES / "chaos_test.py").read_text("utf-8")
+    shield = "with anyio.move_on_after(5, shield=True):"
+    assert shield in text
+    module: dict[str, Any] = {"__name__": "without_its_shield"}
+    exec(compile(text.replace(shield, "if True:"), "without_its_shield.py", "exec"), module)
+    with pytest.raises(ChaosFailed, match=r"cut: .* \(transaction\) \[GET /hats, cancel@0\]"):
+        run_in_virtual_time(module["test_the_shop"], backend=backend)
 
 
 def test_every_example_has_a_test() -> None:

@@ -232,6 +232,13 @@ def test_a_variable_with_a_mistake_stops_gunicorn(worker_class: str) -> None:
         assert server.stderr.lines_with("TRIOSERVE_TIMEOUT_HEADER: 'soon' is not a number of seconds or off")
 
 
+def test_a_variable_that_is_misspelt_is_named(worker_class: str) -> None:
+    with gunicorn(worker_class, "--env", "TRIOSERVE_LIMIT_CONCURENCY=1") as server:
+        booted(server)
+        [line] = server.stderr.lines_with("TRIOSERVE_LIMIT_CONCURENCY")
+        assert line.endswith("is no option; did you mean TRIOSERVE_LIMIT_CONCURRENCY?") and "[WARNING]" in line
+
+
 def test_the_proxies_that_gunicorn_trusts(worker_class: str) -> None:
     lines = ["--access-logfile", "-"]
     with gunicorn(worker_class, *lines, "--forwarded-allow-ips", "192.0.2.7,192.0.2.8") as server:

@@ -137,6 +137,21 @@ def test_live(live_server_url):
     run(pytester, suite, plugins=(TRIO, ASYNCIO, ANYIO)).assert_outcomes(passed=5)
 
 
+@pytest.mark.parametrize(("mark", "plugin"), [("trio", TRIO), ("anyio", ANYIO)])
+def test_pytest_asyncio_in_auto_mode_takes_tests_of_others(
+    pytester: pytest.Pytester, mark: str, plugin: str
+) -> None:
+    suite = f"""
+pytestmark = [pytest.mark.trioserve(app=app), pytest.mark.{mark}]
+
+async def test_client(trioserve_client):
+    raise AssertionError("nobody can run it")
+"""
+    result = run(pytester, suite, "--asyncio-mode=auto", plugins=(plugin, ASYNCIO))
+    result.stdout.fnmatch_lines(["*two plugins would run this test: *; set asyncio_mode = strict"])
+    result.stdout.no_fnmatch_line("*nobody can run it*")
+
+
 LIVE: Final = """
 pytestmark = pytest.mark.trioserve(app, backend="asyncio")
 

@@ -2,20 +2,23 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Final
 
 from trioserve._check.outcome import Outcome
 from trioserve._check.trial import CANNOT_RUN, Plan
-from trioserve._trial import Finding
+from trioserve._trial import Finding, is_own_file, seen_from_here
 
 __all__ = ["CannotRun", "check_backend"]
 
 PROGRAM: Final = Path(__file__).with_name("program.py")
+FRAME: Final = re.compile(r'File "(?P<file>.*)", line (?P<line>\d+) in (?P<function>.*)')  # of faulthandler
 GRACE_SECONDS: Final = 10.0  # for Python to start, and to write where a trial stands that does not end
 
 
@@ -54,8 +57,20 @@ def _unfinished(said: str, exit_code: int, plan: Plan, seconds: float) -> Findin
     if "Timeout (" in said:  # faulthandler's word, in front of where each thread stands, the event loop's last
         text = f"the trial did not end within {seconds:g} s"
         loop_thread = max((number for number, line in enumerate(lines) if line.startswith("Thread ")), default=0)
-        where = next((line for line in lines[loop_thread:] if line.startswith("File ")), "")
+        where = _own_place(lines[loop_thread:])
     else:
         text = f"the trial's process ended with exit code {exit_code}: {' '.join(lines[-1:])}"
         where = ""
     return Finding("silent", text, where, backend=plan.backend)
+
+
+def _own_place(frames: Sequence[str]) -> str:
+    """The application's innermost line in a thread, as ``file:line (function)``; empty when there is none.
+
+    Args:
+        frames: what faulthandler says of the thread, from the inside to the outside.
+    """
+    for frame in map(FRAME.match, frames):
+        if frame is not None and is_own_file(frame["file"]):
+            return seen_from_here(f"{frame['file']}:{frame['line']} ({frame['function']})")
+    return ""

@@ -82,10 +82,13 @@ def as_text(report: Report) -> list[str]:
 
 
 def _tried(outcome: Outcome) -> Iterator[str]:
+    if not outcome.import_seconds:  # its process has ended before it could say
+        yield "no result"
+        return
     yield f"imported in {outcome.import_seconds * 1000:.0f} ms"
     if "lifespan" not in outcome.failed:
         yield f"started in {outcome.startup_seconds * 1000:.0f} ms"
     for request, answer in outcome.answers.items():
         yield f"{request} -> {answer}"
     if outcome.rounds:
-        yield f"{outcome.rounds} rounds of chaos"
+        yield f"{outcome.rounds} {'round' if outcome.rounds == 1 else 'rounds'} of chaos"

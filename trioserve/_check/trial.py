@@ -19,6 +19,7 @@ from trioserve._check.trial_client import TrialClient
 from trioserve._config import Config
 from trioserve._errors import TrioserveError
 from trioserve._server.application.served import surrounded
+from trioserve._server.engine import choose_http2_engine
 from trioserve._streams import open_network
 from trioserve._supervisor.event_loop import made_in_advance
 from trioserve._supervisor.preparation import load
@@ -70,6 +71,7 @@ def run_trial(plan: Plan) -> dict[str, Any]:
             began = time.perf_counter()
             app = load(plan.target, config)
             outcome.import_seconds = time.perf_counter() - began
+            _find_engine(plan)
             started = anyio.run(
                 _try, app, plan, config, outcome, blocking, leftovers,
                 backend=config.backend, backend_options=options)
@@ -90,6 +92,12 @@ def run_trial(plan: Plan) -> dict[str, Any]:
             outcome.findings.append(Finding("silent", text, _where_a_thread_stands()))
     findings = [Finding(**{**asdict(finding), "backend": plan.backend}) for finding in outcome.findings]
     return asdict(outcome) | {"findings": [asdict(finding) for finding in dict.fromkeys(findings)]}
+
+
+def _find_engine(plan: Plan) -> None:
+    """Raises ConfigError when a request is sent over HTTP/2, and no library for that is installed."""
+    if options := options_for(map(TrialRequest.parse, plan.requests)):
+        choose_http2_engine(Config.from_options(options))
 
 
 def _where_a_thread_stands() -> str:

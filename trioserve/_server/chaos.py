@@ -13,7 +13,7 @@ from typing import Final
 import anyio
 
 from trioserve._complaints import complain
-from trioserve._errors import ClientDisconnected
+from trioserve._errors import ClientDisconnected, application_errors
 from trioserve._points import Point, random_point, seed_or_point
 from trioserve._protocol.websocket.codec import ABNORMAL
 from trioserve._trial import Call, Finding, LifespanCall
@@ -22,6 +22,7 @@ from trioserve._types import App, Message, Receive, Scope, Send
 __all__ = ["under_chaos"]
 
 STRUCK_PART: Final = 0.5  # of all requests
+HAS_LEFT: Final = "chaos: the client has left"
 
 log = logging.getLogger("trioserve")
 
@@ -64,6 +65,10 @@ class Chaos:
         call = Call(point, strike)
         try:
             await call.run(app, scope, client.receive, client.send)
+        except Exception as exc:  # the server does not know that the client has left, so it is judged here
+            if client.has_left and application_errors(exc, client_left=True) is None:
+                raise ClientDisconnected(HAS_LEFT) from exc
+            raise
         finally:
             _say(line, point if call.struck.is_set() else None, call.findings)
 
@@ -104,17 +109,17 @@ class DepartingClient:
         self._receive = receive
         self._send = send
         self._waiting: list[anyio.CancelScope] = []  # of the application's tasks that receive
-        self._has_left = False
+        self.has_left = False
 
     def leave(self) -> None:
         """Who waits for a message already gets to know it, too."""
-        self._has_left = True
+        self.has_left = True
         for waiting in self._waiting:
             waiting.cancel()
 
     async def receive(self) -> Message:
         """ASGI ``receive``."""
-        if not self._has_left:
+        if not self.has_left:
             with anyio.CancelScope() as waiting:
                 self._waiting.append(waiting)
                 try:
@@ -127,6 +132,6 @@ class DepartingClient:
 
     async def send(self, message: Message) -> None:
         """ASGI ``send``. Raises ClientDisconnected."""
-        if self._has_left:
-            raise ClientDisconnected("chaos: the client has left")
+        if self.has_left:
+            raise ClientDisconnected(HAS_LEFT)
         await self._send(message)

@@ -22,6 +22,11 @@ MARKER = "trioserve(app=None, **options): the application and fields of trioserv
 HELP = "no application: mark the test with @pytest.mark.trioserve(app=...), or write a fixture of the name app"
 NOT_ASYNC = "this fixture is for async tests of pytest-trio, anyio or pytest-asyncio; other tests take live_server_url"
 
+TWO_PLUGINS = (
+    "two plugins would run this test: pytest-asyncio in auto mode takes those of pytest-trio and anyio, too; "
+    "set asyncio_mode = strict"
+)
+
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", MARKER)
@@ -96,9 +101,13 @@ async def _trioserve_client(_trioserve_server: "MemoryServer") -> "AsyncIterator
 
 def _kind_of(request: pytest.FixtureRequest) -> str:
     """Which of the fixtures fits the plugin that runs the test."""
-    if request.node.get_closest_marker("trio") is not None or "anyio_backend" in request.fixturenames:
+    is_of_another = request.node.get_closest_marker("trio") is not None or "anyio_backend" in request.fixturenames
+    is_of_asyncio = _has_pytest_asyncio(request.config) and request.node.get_closest_marker("asyncio") is not None
+    if is_of_another and is_of_asyncio:
+        return pytest.fail(TWO_PLUGINS, pytrace=False)
+    if is_of_another:
         return ""
-    if _has_pytest_asyncio(request.config) and request.node.get_closest_marker("asyncio") is not None:
+    if is_of_asyncio:
         return "_of_asyncio"
     return pytest.fail(NOT_ASYNC, pytrace=False)
 
