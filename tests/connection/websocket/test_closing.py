@@ -90,6 +90,26 @@ async def test_a_client_that_goes_without_a_word() -> None:
     assert events[1:] == [disconnect(1006), disconnect(1006)]
 
 
+async def test_a_client_that_only_stops_sending_gets_what_was_sent_to_it() -> None:
+    """It closes its half of the connection without a close frame, and reads slowly."""
+    events: list[Message] = []
+
+    async def app(receive: Receive, send: Send) -> None:
+        await accept(receive, send)
+        await send({"type": "websocket.send", "bytes": b"x" * 40_000})
+        events.extend(await receive_until_disconnect(receive))
+
+    async with serving(app_of(app)) as site:
+        client = await open_websocket(site)
+        client.stream.send_eof()
+        await settled()
+        [message] = await client.receive_rest()
+        assert message.payload == b"x" * 40_000
+        assert not client.stream.lost  # a reset would drop, on a socket, what is on its way
+        await client.stream.aclose()
+    assert events == [disconnect(1006)]
+
+
 async def test_a_client_that_goes_before_the_handshake_is_answered() -> None:
     events: list[Message] = []
 
