@@ -72,6 +72,25 @@ async def test_a_client_that_breaks_the_protocol_is_told_so(wire: bytes, code: i
     assert events == [disconnect(code, answer.close_reason)]
 
 
+async def test_a_slow_client_that_breaks_the_protocol_need_not_close() -> None:
+    """The end of the stream follows the close frame, also when something was unsent."""
+
+    async def app(receive: Receive, send: Send) -> None:
+        await accept(receive, send)
+        await receive()
+        await send({"type": "websocket.send", "bytes": b"x" * 100_000})  # more than is in flight
+        assert (await receive())["code"] == 1002
+
+    async with serving(app_of(app)) as site:
+        client = await open_websocket(site)
+        await client.send(frame(TEXT, b"go"), frame(3))
+        await settled()
+        [message, end] = await client.receive_rest()
+        assert (len(message.payload), end.close_code) == (100_000, 1002)
+        assert not client.stream.lost
+        await client.stream.aclose()
+
+
 async def test_a_client_that_goes_without_a_word() -> None:
     events: list[Message] = []
 

@@ -177,6 +177,8 @@ class FrameStream:
         try:
             if self._stream.congested:
                 await self.flush()  # answers pile up: who does not read is not read
+            if self._has_failed:
+                self.send_eof()  # the client waits for it, and has taken by now what was unsent before (RFC 6455 §7.1.7)
             data = await self._stream.receive_some(self._receive_bytes)
         except ClientDisconnected:
             data = b""
