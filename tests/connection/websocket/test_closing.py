@@ -91,6 +91,29 @@ async def test_a_slow_client_that_breaks_the_protocol_need_not_close() -> None:
         await client.stream.aclose()
 
 
+@pytest.mark.parametrize(("last", "code"), [(close_frame(1000), 1000), (frame(3), 1002)], ids=["closes", "fails"])
+async def test_a_slow_client_need_not_wait_for_an_application_that_goes_on(last: bytes, code: int) -> None:
+    """The end of the stream follows the close frame, also when something was unsent."""
+    finished = anyio.Event()
+
+    async def app(receive: Receive, send: Send) -> None:
+        await accept(receive, send)
+        await receive()
+        await send({"type": "websocket.send", "bytes": b"x" * 100_000})  # more than is in flight
+        await finished.wait()
+
+    async with serving(app_of(app)) as site:
+        client = await open_websocket(site)
+        await client.send(frame(TEXT, b"go"), last)
+        await anyio.sleep(1)
+        with anyio.fail_after(2):
+            [message, end] = await client.receive_rest()
+        assert (len(message.payload), end.close_code) == (100_000, code)
+        assert not client.stream.lost
+        finished.set()
+        await client.stream.aclose()
+
+
 async def test_a_client_that_goes_without_a_word() -> None:
     events: list[Message] = []
 
