@@ -283,6 +283,17 @@ def test_clients_that_reset_their_connections(server: ServerProcess) -> None:
     server.stderr.wait_for("reset closed 1006", times=100)
 
 
+def test_a_client_that_only_stops_sending_gets_what_was_sent_to_it(client: RawWebSocket, server: ServerProcess) -> None:
+    """It closes its half of the connection without a close frame, and begins to read when all is over."""
+    message = b"x" * 1_000_000
+    client.open("/echo?token=half")
+    client.send(frame(BINARY, message))
+    client.half_close()
+    server.stderr.wait_for("half closed 1006")
+    assert client.receive_frame().payload == message
+    assert client.receive_all() == b""
+
+
 # -- crowds ----------------------------------------------------------------------------------------------------------
 
 

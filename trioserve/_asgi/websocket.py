@@ -29,6 +29,7 @@ class WebSocketState(IntEnum):
 
 # Plain names and plain integers on the hot path: an enum member costs a look-up of 50 ns each time.
 CONNECTING, DENYING, OPEN, CLOSED = map(int, WebSocketState)
+FORBIDDEN: Final = 403
 _EXPECTED: Final = (
     "websocket.accept, websocket.close or websocket.http.response.start", "websocket.http.response.body",
     "websocket.send or websocket.close", "nothing more",
@@ -109,14 +110,21 @@ class WebSocketSession:
     def refuse(self, pieces: list[bytes]) -> None:
         """The application does not want this WebSocket: 403 (ASGI WebSocket, "Close")."""
         fields = [(b"content-type", b"text/plain; charset=utf-8")]
-        self.response.encode({"type": "http.response.start", "status": 403, "headers": fields}, pieces)
+        self.response.encode({"type": "http.response.start", "status": FORBIDDEN, "headers": fields}, pieces)
         self.response.encode({"type": "http.response.body", "body": b"Forbidden\n"}, pieces)
         self.end(ABNORMAL, "")
 
     def _deny(self, message: Message, pieces: list[bytes]) -> None:
-        """An HTTP response of the application's own (ASGI extension "WebSocket Denial Response")."""
+        """An HTTP response of the application's own (ASGI extension "WebSocket Denial Response").
+
+        In HTTP/2 each status of success would accept the handshake (RFC 8441 §5), and the body would be frames.
+        """
         kind = message["type"].removeprefix("websocket.")
-        self.response.encode({**message, "type": kind, "trailers": False}, pieces)
+        message = {**message, "type": kind, "trailers": False}
+        status = message.get("status")
+        if not self._handshake.accept_key and isinstance(status, int) and 200 <= status < 300:
+            message["status"] = FORBIDDEN
+        self.response.encode(message, pieces)
         self.state = DENYING
         if self.response.state == COMPLETE:
             self.end(ABNORMAL, "")

@@ -124,6 +124,37 @@ async def test_8441_5_a_reset_is_1006(options: dict[str, Any]) -> None:
         assert codes == [1006]
 
 
+async def test_8441_5_the_end_of_the_stream_is_1006_and_is_answered_with_one(options: dict[str, Any]) -> None:
+    codes: list[int] = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await echo(dict(scope, state=codes), receive, send)
+
+    async with serving(app, **options) as site, http2_client(site) as client:
+        stream = await shake_hands(client)
+        await client.send(stream, frame(TEXT, b"hello"), ends=True)
+        answer = await client.answer(stream)
+        assert [each.payload for each in read_frames(answer.body)] == [b"hello"]
+        assert (answer.ended, answer.reset) == (True, None)
+    assert codes == [1006]
+
+
+@pytest.mark.parametrize(("status", "sent"), [(200, 403), (204, 403), (299, 403), (302, 302), (401, 401)])
+async def test_8441_5_a_denial_does_not_look_like_an_acceptance(
+    status: int, sent: int, options: dict[str, Any]
+) -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()
+        await send({"type": "websocket.http.response.start", "status": status, "headers": [(b"x-a", b"b")]})
+        await send({"type": "websocket.http.response.body", "body": b"no entry"})
+
+    async with serving(app, **options) as site, http2_client(site) as client:
+        stream = await shake_hands(client)
+        answer = await client.answer(stream)
+        assert (answer.status, answer.body) == (sent, b"no entry")
+        assert (b"x-a", b"b") in answer.fields
+
+
 async def test_a_refusal_is_an_answer(options: dict[str, Any]) -> None:
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         await receive()

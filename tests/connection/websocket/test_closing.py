@@ -72,6 +72,48 @@ async def test_a_client_that_breaks_the_protocol_is_told_so(wire: bytes, code: i
     assert events == [disconnect(code, answer.close_reason)]
 
 
+async def test_a_slow_client_that_breaks_the_protocol_need_not_close() -> None:
+    """The end of the stream follows the close frame, also when something was unsent."""
+
+    async def app(receive: Receive, send: Send) -> None:
+        await accept(receive, send)
+        await receive()
+        await send({"type": "websocket.send", "bytes": b"x" * 100_000})  # more than is in flight
+        assert (await receive())["code"] == 1002
+
+    async with serving(app_of(app)) as site:
+        client = await open_websocket(site)
+        await client.send(frame(TEXT, b"go"), frame(3))
+        await settled()
+        [message, end] = await client.receive_rest()
+        assert (len(message.payload), end.close_code) == (100_000, 1002)
+        assert not client.stream.lost
+        await client.stream.aclose()
+
+
+@pytest.mark.parametrize(("last", "code"), [(close_frame(1000), 1000), (frame(3), 1002)], ids=["closes", "fails"])
+async def test_a_slow_client_need_not_wait_for_an_application_that_goes_on(last: bytes, code: int) -> None:
+    """The end of the stream follows the close frame, also when something was unsent."""
+    finished = anyio.Event()
+
+    async def app(receive: Receive, send: Send) -> None:
+        await accept(receive, send)
+        await receive()
+        await send({"type": "websocket.send", "bytes": b"x" * 100_000})  # more than is in flight
+        await finished.wait()
+
+    async with serving(app_of(app)) as site:
+        client = await open_websocket(site)
+        await client.send(frame(TEXT, b"go"), last)
+        await anyio.sleep(1)
+        with anyio.fail_after(2):
+            [message, end] = await client.receive_rest()
+        assert (len(message.payload), end.close_code) == (100_000, code)
+        assert not client.stream.lost
+        finished.set()
+        await client.stream.aclose()
+
+
 async def test_a_client_that_goes_without_a_word() -> None:
     events: list[Message] = []
 
@@ -88,6 +130,26 @@ async def test_a_client_that_goes_without_a_word() -> None:
         client.stream.abort()
         await settled()
     assert events[1:] == [disconnect(1006), disconnect(1006)]
+
+
+async def test_a_client_that_only_stops_sending_gets_what_was_sent_to_it() -> None:
+    """It closes its half of the connection without a close frame, and reads slowly."""
+    events: list[Message] = []
+
+    async def app(receive: Receive, send: Send) -> None:
+        await accept(receive, send)
+        await send({"type": "websocket.send", "bytes": b"x" * 40_000})
+        events.extend(await receive_until_disconnect(receive))
+
+    async with serving(app_of(app)) as site:
+        client = await open_websocket(site)
+        client.stream.send_eof()
+        await settled()
+        [message] = await client.receive_rest()
+        assert message.payload == b"x" * 40_000
+        assert not client.stream.lost  # a reset would drop, on a socket, what is on its way
+        await client.stream.aclose()
+    assert events == [disconnect(1006)]
 
 
 async def test_a_client_that_goes_before_the_handshake_is_answered() -> None:

@@ -55,8 +55,9 @@ class ReadAhead:
         """The application has not received for a while; if it still does not, somebody else has to."""
         frames = self._frames
         if frames.codec.closed:
-            frames.send_eof()  # and never look again
-            return
+            if not frames.send_eof():
+                self._limits.watch.arm(self)
+            return  # and never look again
         self._watches = False
         if self.receiving or self._reader is not None or frames.has_ended or self._is_full:
             return
@@ -70,7 +71,8 @@ class ReadAhead:
             with cancel_scope:
                 while not self.receiving and not frames.has_ended and not self._is_full:
                     if not await frames.take_in(self._park):
-                        frames.send_eof()  # the client need not wait for what the application still does
+                        if not frames.send_eof():  # the client need not wait for what the application still does
+                            self.watch_soon()
                         break
                 frames.hand_over()
         finally:

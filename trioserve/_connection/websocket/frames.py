@@ -93,11 +93,13 @@ class FrameStream:
         self._keep_alive.end()
         self._closing.begin()
 
-    def send_eof(self) -> None:
-        """The client need not wait for what the application still does."""
+    def send_eof(self) -> bool:
+        """The client need not wait for what the application still does. False while something is unsent."""
         self._stream.uncork()
-        if not self._stream.unsent:
-            self._stream.send_eof()
+        if self._stream.unsent and not self._stream.lost:
+            return False
+        self._stream.send_eof()
+        return True
 
     def on_no_answer(self) -> None:
         """The client does not answer a close frame."""
@@ -177,6 +179,8 @@ class FrameStream:
         try:
             if self._stream.congested:
                 await self.flush()  # answers pile up: who does not read is not read
+            if self._has_failed:
+                self.send_eof()  # the client waits for it (RFC 6455 §7.1.1); until now something may have been unsent
             data = await self._stream.receive_some(self._receive_bytes)
         except ClientDisconnected:
             data = b""

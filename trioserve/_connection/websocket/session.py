@@ -281,8 +281,13 @@ class WebSocket(Answer[ResponseT]):
 
     @property
     def complete(self) -> bool:
-        """The handshake has been refused, or the closing handshake is over (RFC 6455 §7.1.4)."""
-        return super().complete and (self._frames is None or self._frames.codec.closed)
+        """The handshake has been refused, or the closing handshake is over (RFC 6455 §7.1.4).
+
+        It is over, too, when the client has ended the stream without a close frame: nothing is missing that it could
+        still be told, and what it was told before has to arrive.
+        """
+        frames = self._frames
+        return super().complete and (frames is None or frames.codec.closed or frames.has_ended)
 
     @property
     def cut_is_visible(self) -> bool:
