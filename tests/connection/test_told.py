@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import anyio
+import anyio.lowlevel
 import pytest
 
 from tests.helpers.apps import hello, part, read_body, reply, start
@@ -72,6 +73,144 @@ async def test_send_raises_after_the_application_has_been_told(
     assert [type(exc) for exc in raised] == [ClientDisconnected, ClientDisconnected]
     assert f'"GET / HTTP/1.1" {200 if begun else 499} ' in access_line(caplog)
     assert not [record for record in caplog.records if record.levelno > logging.INFO]
+
+
+@pytest.mark.parametrize("leave", [close, reset])
+@pytest.mark.parametrize("sleeps", [False, True], ids=["in send()", "between two calls"])
+async def test_who_listens_in_another_task_may_cancel_the_one_that_sends(
+    leave: Callable[[MemoryClient], None], sleeps: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As Django does, some turns of the event loop after it has been told: ``send()`` does not raise before."""
+    ended: list[str] = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        listening = anyio.Event()
+
+        async def listen() -> None:
+            listening.set()
+            assert await receive() == {"type": "http.disconnect"}
+            for _ in range(10):
+                await anyio.lowlevel.checkpoint()
+            sending.cancel_scope.cancel()
+
+        await read_body(receive)
+        async with anyio.create_task_group() as sending:
+            sending.start_soon(listen)
+            await listening.wait()
+            try:
+                await start(send)
+                while True:
+                    await part(send, bytes(1 if sleeps else 1_000_000))
+                    if sleeps:
+                        await anyio.lowlevel.checkpoint()
+            except anyio.get_cancelled_exc_class():
+                ended.append("cancelled")
+                raise
+            except OSError:
+                ended.append("raised")
+
+    async with serving(app) as site:
+        client = site.connect()
+        await client.send_all(get())
+        await client.receive_some()
+        leave(client)
+        await anyio.sleep(5)
+        assert site.connections == 0
+    assert ended == ["cancelled"]
+    assert not [record for record in caplog.records if record.levelno > logging.INFO]
+
+
+async def test_send_waits_once_for_a_listener_that_cancels_nobody() -> None:
+    waited: list[float] = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        async def listen() -> None:
+            assert await receive() == {"type": "http.disconnect"}
+
+        await read_body(receive)
+        await start(send)
+        await part(send, b"part")
+        async with anyio.create_task_group() as listening:
+            listening.start_soon(listen)
+            await anyio.sleep(5)
+            for _ in range(2):
+                began = anyio.current_time()
+                with pytest.raises(ClientDisconnected):
+                    await part(send, b"more")
+                waited.append(anyio.current_time() - began)
+
+    async with serving(app) as site:
+        client = site.connect()
+        await client.send_all(get())
+        await client.receive_some()
+        client.abort()
+        await anyio.sleep(10)
+        assert site.connections == 0
+    assert waited == [0.5, 0.0]
+
+
+async def test_send_raises_at_once_after_the_application_has_ended() -> None:
+    """Two tasks outlive it: one that listens, and one that sends."""
+    waited: list[float] = []
+
+    async with anyio.create_task_group() as outside:
+
+        async def app(scope: Scope, receive: Receive, send: Send) -> None:
+            told = anyio.Event()
+
+            async def listen() -> None:
+                assert await receive() == {"type": "http.disconnect"}
+                told.set()
+
+            async def go_on() -> None:
+                await told.wait()
+                began = anyio.current_time()
+                with pytest.raises(ClientDisconnected):
+                    await part(send, b"more")
+                waited.append(anyio.current_time() - began)
+
+            await read_body(receive)
+            await start(send)
+            await part(send, b"part")
+            outside.start_soon(listen)
+            outside.start_soon(go_on)
+            await anyio.sleep(1)
+
+        async with serving(app) as site:
+            client = site.connect()
+            await client.send_all(get())
+            await anyio.sleep(5)
+    assert waited == [0.0]
+
+
+@LEAVE
+async def test_send_raises_at_once_when_nobody_listens_any_more(leave: Callable[[MemoryClient], None]) -> None:
+    """As Starlette asks: in the task that sends, by a ``receive()`` that is cancelled."""
+    waited: list[float] = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await read_body(receive)
+        await start(send)
+        await part(send, b"part")
+        with anyio.move_on_after(1):
+            await receive()
+        await anyio.sleep(5)
+        with anyio.move_on_after(1):
+            await receive()
+        began = anyio.current_time()
+        with pytest.raises(ClientDisconnected):
+            await part(send, b"more")
+        waited.append(anyio.current_time() - began)
+
+    async with serving(app, on_disconnect="notify") as site:
+        client = site.connect()
+        await client.send_all(get())
+        await client.receive_some()
+        await anyio.sleep(3)
+        leave(client)
+        await anyio.sleep(10)
+        assert site.connections == 0
+    assert waited == [0.0]
 
 
 async def test_an_application_that_never_asked_answers_a_half_closed_client(caplog: pytest.LogCaptureFixture) -> None:

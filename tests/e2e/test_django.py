@@ -68,8 +68,7 @@ def test_streaming_response(client: httpx.Client) -> None:
 
 def test_a_client_that_leaves_is_not_an_error(asyncio_flavour: Flavour) -> None:
     """Django waits for ``http.disconnect`` beside the view, and cancels the view."""
-    options = (*STRICT, "-W", "ignore:Unclosed file <tempfile.Spooled")     # Django's, after an OSError out of send()
-    with serve("django_app:app", asyncio_flavour, python_options=options) as server:
+    with serve("django_app:app", asyncio_flavour, python_options=STRICT) as server:
         with RawClient(server.address) as client:
             client.get("/hang/")
             server.stderr.wait_for("hanging")
@@ -79,6 +78,17 @@ def test_a_client_that_leaves_is_not_an_error(asyncio_flavour: Flavour) -> None:
             assert client.receive_until(b"tick\n")
             client.reset()
         server.stderr.wait_for("the stream is cancelled")
+
+
+def test_the_response_of_a_client_that_leaves_is_closed(asyncio_flavour: Flavour) -> None:
+    """Django closes it only if the task that sends is cancelled before ``send()`` raises."""
+    with serve("django_app:app", asyncio_flavour) as server:
+        for _ in range(3):
+            with RawClient(server.address) as client:
+                client.get("/large/")
+                assert client.receive_until(b"\r\n\r\n")
+                client.reset()
+            server.stderr.wait_for("the response is closed")
 
 
 def test_an_exception_is_a_500_and_the_server_goes_on(asyncio_flavour: Flavour) -> None:

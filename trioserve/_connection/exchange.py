@@ -5,6 +5,9 @@ application has been told.
 """
 
 from logging import ERROR
+from typing import Final
+
+import anyio
 
 from trioserve._asgi import BODY, COMPLETE, FIRST_BODY, START, FileMessage
 from trioserve._connection.answer import Answer, ResponseT
@@ -23,12 +26,14 @@ from trioserve._types import Message, Scope
 __all__ = ["Exchange"]
 
 NOTHING, SOME, ALL = range(3)  # of the request's body has been given to the application
+LISTENER_SECONDS: Final = 0.5  # for whoever hears in receive() that the client has left, to cancel who sends
+NOBODY, SOMEBODY, HAD_ITS_TIME = range(-3, 0)  # no ids of tasks
 
 
 class Exchange(Answer[ResponseT]):
     """Runs the application for one request."""
 
-    __slots__ = ("_body_given", "_inlet", "_is_watched", "_outlet", "_owner", "_parts")
+    __slots__ = ("_body_given", "_inlet", "_is_watched", "_listener", "_outlet", "_owner", "_parts")
 
     def __init__(self, head: RequestHead, response: ResponseT, outlet: Outlet, inlet: Inlet, owner: Owner) -> None:
         Answer.__init__(self, Request(head, outlet, owner), response)  # super() costs 0.1 us
@@ -38,6 +43,7 @@ class Exchange(Answer[ResponseT]):
         self._parts: Parts | None = None  # once the response is known to have several
         self._body_given = NOTHING
         self._is_watched = False  # for its client to leave
+        self._listener = NOBODY  # waits in receive() to hear that the client has left; once told, the id of its task
 
     # Running the application.
 
@@ -102,6 +108,7 @@ class Exchange(Answer[ResponseT]):
         if not self.answered:
             self.finish()
         self._stopped = True
+        self._listener = HAD_ITS_TIME  # a task that outlives the application is not held up
 
     # What the application calls.
 
@@ -123,8 +130,16 @@ class Exchange(Answer[ResponseT]):
             self.refuse(exc)
         if not self._stopped and self.response.state != COMPLETE:
             if not self._outlet.is_disconnected() and not self._ends_with_server:
-                await self._wait_for_end()
-            self._stopped = self.response.state != COMPLETE
+                self._listener = SOMEBODY
+                try:
+                    await self._wait_for_end()
+                except BaseException:  # cancelled
+                    self._listener = NOBODY
+                    raise
+            if self.response.state != COMPLETE:
+                self._stopped = True
+                if self._listener != HAD_ITS_TIME:
+                    self._listener = anyio.get_current_task().id
         return {"type": "http.disconnect"}
 
     async def send(self, message: Message) -> None:
@@ -133,40 +148,55 @@ class Exchange(Answer[ResponseT]):
         if parts is not None and parts.room > 0 and parts.takes(message):
             return
         outlet, response = self._outlet, self.response
-        if outlet.lost or self._stopped:
-            self._stopped = True
-            raise ClientDisconnected("the client has gone")
-        if self._body_given != ALL and response.state == FIRST_BODY and not self._inlet.body_complete:
-            self._note_early_answer(message)
-        pieces: list[bytes] = [] if parts is None else parts.pieces
-        if (file := response.encode(message, pieces)) is not None:
-            await self._send_file(file)
-        elif response.state == COMPLETE:  # it leaves now: the application may go on with other work
-            if self.answered:
-                return  # what comes after the end is ignored
-            if self._body_given != ALL and not self._inlet.body_complete:
-                self._inlet.stop_waiting()  # what is left of the body is nobody's any more
-            if parts is not None:
-                parts.hand_over()
-            elif response.work < GATHER_BYTES:
+        try:
+            if outlet.lost or self._stopped:
+                raise ClientDisconnected("the client has gone")
+            if self._body_given != ALL and response.state == FIRST_BODY and not self._inlet.body_complete:
+                self._note_early_answer(message)
+            pieces: list[bytes] = [] if parts is None else parts.pieces
+            if (file := response.encode(message, pieces)) is not None:
+                await self._send_file(file)
+            elif response.state == COMPLETE:  # it leaves now: the application may go on with other work
+                if self.answered:
+                    return  # what comes after the end is ignored
+                if self._body_given != ALL and not self._inlet.body_complete:
+                    self._inlet.stop_waiting()  # what is left of the body is nobody's any more
+                if parts is not None:
+                    parts.hand_over()
+                elif response.work < GATHER_BYTES:
+                    outlet.send_nowait(b"".join(pieces))
+                else:
+                    outlet.send_pieces_nowait(pieces, sum(map(len, pieces)))
+                if outlet.congested:
+                    await outlet.drain()
+                if not self.answered:
+                    self.finish()
+            elif parts is not None or response.state > FIRST_BODY:
+                parts = self._let_part_go(parts, pieces)
+                if outlet.congested:
+                    await outlet.drain()
+                if parts.turn.is_over():
+                    await parts.turn.give_way()
+                if self.request.app_runs and response.state == BODY:
+                    parts.begin_run()
+            elif pieces:  # a hint
                 outlet.send_nowait(b"".join(pieces))
-            else:
-                outlet.send_pieces_nowait(pieces, sum(map(len, pieces)))
-            if outlet.congested:
-                await outlet.drain()
-            if not self.answered:
-                self.finish()
-        elif parts is not None or response.state > FIRST_BODY:
-            parts = self._let_part_go(parts, pieces)
-            if outlet.congested:
-                await outlet.drain()
-            if parts.turn.is_over():
-                await parts.turn.give_way()
-            if self.request.app_runs and response.state == BODY:
-                parts.begin_run()
-        elif pieces:  # a hint
-            outlet.send_nowait(b"".join(pieces))
-            outlet.uncork()
+                outlet.uncork()
+        except ClientDisconnected:
+            self._stopped = True
+            await self._let_listener_act()
+            raise
+
+    async def _let_listener_act(self) -> None:
+        """Another task hears in ``receive()`` that the client has left. It may cancel the one that sends.
+
+        Django does, and it closes the response, with its files, only if that one does not raise before.
+        """
+        if self._listener != HAD_ITS_TIME and self.refusal is None:
+            listens = bool(self._end_waits) or self._listener not in (NOBODY, anyio.get_current_task().id)
+            self._listener = HAD_ITS_TIME
+            if listens:
+                await anyio.sleep(LISTENER_SECONDS)
 
     def _note_early_answer(self, message: Message) -> None:
         """The head says whether the connection persists. A success in parts may be an answer to what still comes."""

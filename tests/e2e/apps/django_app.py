@@ -58,6 +58,19 @@ def source(request: HttpRequest) -> FileResponse:
     return FileResponse(open(__file__, "rb"))  # the response closes it
 
 
+async def large(request: HttpRequest) -> StreamingHttpResponse:
+    async def blocks() -> AsyncIterator[bytes]:
+        while True:
+            yield bytes(1_000_000)
+
+    class Large(StreamingHttpResponse):  # type: ignore[misc]
+        def close(self) -> None:
+            super().close()
+            say("the response is closed")
+
+    return Large(blocks())
+
+
 async def endless(request: HttpRequest) -> StreamingHttpResponse:
     async def ticks() -> AsyncIterator[bytes]:
         try:
@@ -86,6 +99,7 @@ async def fail(request: HttpRequest) -> HttpResponse:
 
 
 urlpatterns: list[Any] = [
-    path(f"{view.__name__}/", view) for view in (async_view, sync_view, upload, stream, source, endless, hang, fail)]
+    path(f"{view.__name__}/", view)
+    for view in (async_view, sync_view, upload, stream, source, endless, large, hang, fail)]
 
 app = get_asgi_application()
