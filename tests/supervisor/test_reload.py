@@ -221,6 +221,18 @@ def test_without_watchfiles(backend: Flavour, site: Site, tmp_path: Path, monkey
         assert site.version() == "number two"
 
 
+def test_a_directory_whose_name_is_not_utf_8(backend: Flavour, tmp_path: Path) -> None:
+    """Watchfiles does not take it."""
+    directory = tmp_path / os.fsdecode(b"caf\xe9")
+    directory.mkdir()
+    site = Site(directory)
+    site.write("one")
+    with reloading(site, backend) as server:
+        server.wait_started()
+        site.change("number two")
+        assert site.version() == "number two"
+
+
 @pytest.fixture(params=["watchfiles", "looking"])
 def watcher(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """Either way to notice changes."""

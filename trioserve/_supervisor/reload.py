@@ -180,12 +180,23 @@ async def watch_files(files: FileFilter, delay: float, on_change: Callable[[str]
     """
     watch, how = _watch_by_looking, "by looking again and again, as watchfiles is not installed"
     if importlib.util.find_spec("watchfiles") is not None:
-        watch, how = _watch_by_watchfiles, "with watchfiles"
+        if all(map(_is_utf8, [*files.directories, *files.outside])):
+            watch, how = _watch_by_watchfiles, "with watchfiles"
+        else:
+            how = "by looking again and again, as watchfiles needs paths in UTF-8"
     log.info("Watching %s for changes, %s", ", ".join([*files.directories, *files.outside]), how)
     for pattern in files.out_of_reach:
         log.warning("--reload-include %s has no effect: there is no such file, and its directory is not watched; "
                     "--reload-dir watches one", pattern)
     await watch(files, delay, lambda changed: on_change(_named(changed, files)))
+
+
+def _is_utf8(path: str) -> bool:
+    try:
+        path.encode()
+    except UnicodeEncodeError:  # a surrogate stands for a byte that is none
+        return False
+    return True
 
 
 async def _watch_by_watchfiles(files: FileFilter, delay: float, report: Callable[[set[str]], None]) -> None:
