@@ -200,11 +200,28 @@ def _is_utf8(path: str) -> bool:
 
 
 async def _watch_by_watchfiles(files: FileFilter, delay: float, report: Callable[[set[str]], None]) -> None:
+    from watchfiles._rust_notify import WatchfilesRustInternalError
+
+    concerns = _Reports(files)
+    await concerns.look()
+    try:
+        await _hear_from_watchfiles(files, concerns, delay, report)
+    except* WatchfilesRustInternalError as failure:  # such as a file whose name is not UTF-8, and is none of ours
+        log.warning("Watching by looking again and again from now on, as watchfiles has failed: %s", _first(failure))
+    await _look_again(files, delay, report, concerns.known)
+
+
+def _first(exc: BaseException) -> BaseException:
+    """What a group of exceptions has begun with."""
+    return _first(exc.exceptions[0]) if isinstance(exc, BaseExceptionGroup) else exc
+
+
+async def _hear_from_watchfiles(
+    files: FileFilter, concerns: "_Reports", delay: float, report: Callable[[set[str]], None]
+) -> None:
     from watchfiles import awatch
 
     stop = anyio.Event()  # the thread that waits for the system looks at it; cancellation does not reach that thread
-    concerns = _Reports(files)
-    await concerns.look()
 
     async def watch(directories: Iterable[str], *, recursive: bool) -> None:
         async for changes in awatch(
@@ -225,15 +242,18 @@ class _Reports:
     """Which of the system's reports count: those of files that do, and of directories with such files in them.
 
     A directory that is moved is one report, and none of what is in it.
+
+    Attributes:
+        known: files as they were at the last look, to tell what was in a directory that is gone.
     """
 
     def __init__(self, files: FileFilter) -> None:
         self._files = files
-        self._known: Iterable[str] = ()  # files, to tell what was in a directory that is gone
+        self.known: dict[str, tuple[int, int]] = {}
 
     async def look(self) -> None:
         """Learn what is there now."""
-        self._known = await anyio.to_thread.run_sync(_look, self._files)
+        self.known = await anyio.to_thread.run_sync(_look, self._files)
 
     def __call__(self, change: "Change", path: str) -> bool:
         if self._files(path):
@@ -242,7 +262,7 @@ class _Reports:
             case "added":
                 return os.path.isdir(path) and self._files.enters(path) and any(_files_below([path], self._files))
             case "deleted":
-                return any(_is_in(known, path) for known in self._known)
+                return any(_is_in(known, path) for known in self.known)
         return False
 
 
@@ -254,7 +274,13 @@ async def _set_when_cancelled(event: anyio.Event) -> None:
 
 
 async def _watch_by_looking(files: FileFilter, delay: float, report: Callable[[set[str]], None]) -> None:
-    before = await anyio.to_thread.run_sync(_look, files)
+    await _look_again(files, delay, report, await anyio.to_thread.run_sync(_look, files))
+
+
+async def _look_again(
+    files: FileFilter, delay: float, report: Callable[[set[str]], None], before: dict[str, tuple[int, int]]
+) -> None:
+    """``before`` is what was seen at the last look."""
     while True:
         await anyio.sleep(max(delay, POLL_SECONDS))
         now = await anyio.to_thread.run_sync(_look, files)
