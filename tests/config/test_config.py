@@ -297,6 +297,18 @@ def test_what_is_no_list_of_header_lines(value: Any) -> None:
     assert "is not a list of strings" in problem_of("header", value)
 
 
+@pytest.mark.parametrize(("name", "value"), [
+    ("app_dir", "a\0b"), ("env_file", "a\0b"), ("log_config", "a\0b"), ("process_name", "a\0b"), ("ssl_ciphers", "\0"),
+    ("reload_dir", ["src", "a\0b"]),
+])
+def test_a_text_with_a_null_character(name: str, value: Any) -> None:
+    assert "has a null character" in problem_of(name, value)
+
+
+def test_a_password_may_be_any_text() -> None:
+    assert Config(ssl_keyfile_password="a\0b").ssl_keyfile_password == "a\0b"
+
+
 def test_lists_of_paths_and_lines_of_a_text() -> None:
     assert kept("reload_dir", [PurePosixPath("a/b"), "c"]) == ("a/b", "c")
     assert kept("reload_dir", "src") == ("src",)

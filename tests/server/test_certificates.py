@@ -45,8 +45,9 @@ def directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "damaged.key").write_text("-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n")
     (tmp_path / "rsa.key").write_bytes(rsa_key())
     key = load_key(server_certificate().private_key_pem.bytes(), None)
-    (tmp_path / "locked.key").write_bytes(
-        key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"sesame")))
+    for name, password in (("locked.key", b"sesame"), ("latin.key", b"s\xe9same")):
+        (tmp_path / name).write_bytes(
+            key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(password)))
     return tmp_path
 
 
@@ -85,6 +86,7 @@ def test_without_options_there_is_no_tls() -> None:
     {"ssl_certfile": "both.pem"},
     {"ssl_certfile": "server.pem", "ssl_keyfile": "both.pem"},
     {**GOOD, "ssl_keyfile": "locked.key", "ssl_keyfile_password": "sesame"},
+    {**GOOD, "ssl_keyfile": "latin.key", "ssl_keyfile_password": os.fsdecode(b"s\xe9same")},
     {**GOOD, "ssl_keyfile_password": "not needed"},
     {**GOOD, "ssl_ca_certs": "ca.pem", "ssl_cert_reqs": "required"},
     {**GOOD, "ssl_ca_certs": "ca.pem", "ssl_cert_reqs": ssl.CERT_OPTIONAL},
@@ -137,8 +139,8 @@ def test_the_context_is_what_the_options_say(directory: Path) -> None:
     ({**GOOD, "ssl_cert_reqs": "optional"}, "ssl_ca_certs", ["--ssl-cert-reqs"]),
     ({**GOOD, "ssl_cert_reqs": "optional", "ssl_ca_certs": "nowhere.pem"}, "ssl_ca_certs", ["cannot be read"]),
     ({**GOOD, "ssl_cert_reqs": "optional", "ssl_ca_certs": "noise.pem"}, "ssl_ca_certs", ["holds no certificates"]),
-    ({"ssl_certfile": "nul\x00"}, "ssl_certfile", ["cannot be read"]),
-    ({**GOOD, "ssl_keyfile": "nul\x00"}, "ssl_keyfile", ["cannot be read"]),
+    ({"ssl_certfile": "nul\x00"}, "ssl_certfile", ["has a null character"]),
+    ({**GOOD, "ssl_keyfile": "nul\x00"}, "ssl_keyfile", ["has a null character"]),
     ({**GOOD, "ssl_keyfile": "folder"}, "ssl_keyfile", ["'folder' cannot be read"]),
     ({**GOOD, "ssl_cert_reqs": 1, "ssl_ca_certs": "folder"}, "ssl_ca_certs", ["'folder' cannot be read"]),
     ({"ssl_sni": ["a=server.pem"]}, "ssl_sni", ["--ssl-certfile"]),
@@ -151,6 +153,7 @@ def test_the_context_is_what_the_options_say(directory: Path) -> None:
     ({**VERIFYING, "ssl_crl": "x.pem"}, "ssl_crl", ["cannot be read"]),
     ({**VERIFYING, "ssl_crl": "bad.crl"}, "ssl_crl", ["cannot be"]),
     ({**GOOD, "ssl_ciphers": "NONSENSE"}, "ssl_ciphers", ["'NONSENSE' selects no cipher"]),
+    ({**GOOD, "ssl_ciphers": "\udcfc"}, "ssl_ciphers", ["selects no cipher"]),
 ])
 def test_what_is_wrong_is_said_in_one_line(
     directory: Path, options: dict[str, Any], option: str, parts: list[str]

@@ -122,8 +122,10 @@ def test_unless_the_file_says_so(tmp_path: Path) -> None:
     ("a.json", "{}", ": dictionary doesn't specify a version"),
     ("a.yaml", "{version: 1, handlers: {out: {class: site.Nowhere}}}",
      ": Unable to configure handler 'out': Cannot resolve 'site.Nowhere'"),
-    ("a.ini", "[loggers]\nkeys=root\n", ""),
-    ("a.ini", "no section", ""),
+    ("a.json", json.dumps({**DICT, "formatters": {}}), "Unable to set formatter 'short': 'short' is missing"),
+    ("a.ini", "[loggers]\nkeys=root\n", ": 'formatters' is missing"),
+    ("a.ini", INI.replace("qualname=trioserve", ""), ": 'qualname' is missing"),
+    ("a.ini", "no section", "a.ini is invalid: File contains no section headers"),
 ])
 def test_files_that_cannot_be_used(tmp_path: Path, name: str, text: str, problem: str) -> None:
     (tmp_path / name).write_text(text)

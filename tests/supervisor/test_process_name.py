@@ -1,5 +1,6 @@
 """How processes are called in the lists of ``ps`` and ``top``."""
 
+import os
 import sys
 from pathlib import Path
 
@@ -36,6 +37,11 @@ def test_several_processes_say_what_they_are(backend: Flavour) -> None:
 def test_without_a_name_the_command_line_stays(backend: Flavour) -> None:
     with serve("probe:app", backend) as server:
         assert "trioserve probe:app" in name_shown(server)
+
+
+def test_bytes_of_another_encoding(backend: Flavour) -> None:
+    with serve("probe:app", backend, "--process-name", os.fsdecode(b"caf\xe9")) as server:
+        assert name_shown(server) == "caf\ufffd"
 
 
 def test_a_name_needs_setproctitle(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -221,6 +221,28 @@ def test_without_watchfiles(backend: Flavour, site: Site, tmp_path: Path, monkey
         assert site.version() == "number two"
 
 
+def test_a_directory_whose_name_is_not_utf_8(backend: Flavour, tmp_path: Path) -> None:
+    """Watchfiles does not take it."""
+    directory = tmp_path / os.fsdecode(b"caf\xe9")
+    directory.mkdir()
+    site = Site(directory)
+    site.write("one")
+    with reloading(site, backend) as server:
+        server.wait_started()
+        site.change("number two")
+        assert site.version() == "number two"
+
+
+def test_a_file_whose_name_is_not_utf_8(backend: Flavour, site: Site) -> None:
+    """Watchfiles fails at it, whatever it is."""
+    with reloading(site, backend) as server:
+        server.wait_started()
+        (site.directory / os.fsdecode(b"caf\xe9.txt")).touch()
+        server.stderr.wait_for("by looking again and again from now on, as watchfiles has failed: Unable to decode")
+        site.change("number two")
+        assert site.version() == "number two"
+
+
 @pytest.fixture(params=["watchfiles", "looking"])
 def watcher(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """Either way to notice changes."""

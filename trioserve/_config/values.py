@@ -71,7 +71,7 @@ def read_value(name: str, value: Any, hint: Any, known: Option) -> Any:
     """
     read = _read(name, value, hint, known)
     if known.form is None or read is None:
-        return read
+        return read if known.secret else _without_null(name, read)
     if isinstance(read, tuple):
         return tuple(_in_form(name, item, known.form) for item in read)
     return _in_form(name, read, known.form)
@@ -177,6 +177,14 @@ def _of_kind(name: str, value: Any, kind: type, hint: Any) -> Any:
             raise ConfigError(name, "the number is too large") from None
     if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
         raise ConfigError(name, f"{value!r} is not {_ARTICLED[kind]}{_or_off(kind, hint)}{_units(value, kind)}")
+    return value
+
+
+def _without_null(name: str, value: Any) -> Any:
+    """``value``, if its texts have no null character, which the system and OpenSSL take for their end."""
+    for text in value if isinstance(value, tuple) else (value,):
+        if isinstance(text, str) and "\0" in text:
+            raise ConfigError(name, f"{text!r} has a null character")
     return value
 
 

@@ -158,7 +158,7 @@ def _read_context(config: Config, pair: _Pair) -> tuple[ssl.SSLContext, str]:
     context.set_alpn_protocols(protocols(config))
     try:
         context.set_ciphers(config.ssl_ciphers)
-    except ssl.SSLError:
+    except (ssl.SSLError, UnicodeEncodeError):  # UnicodeEncodeError: bytes of another encoding
         raise ConfigError("ssl_ciphers", f"{config.ssl_ciphers!r} selects no cipher that OpenSSL knows") from None
     certificate = _load_pair(context, pair, config.ssl_keyfile_password)
     _load_authorities(context, config)
@@ -172,10 +172,10 @@ def _load_pair(context: ssl.SSLContext, pair: _Pair, known_password: str | None)
         _check_readable(pair.key_option, pair.key)
     asked_for_password = False
 
-    def password() -> str:
+    def password() -> bytes:
         nonlocal asked_for_password
         asked_for_password = True
-        return known_password or ""  # OpenSSL would ask at the terminal otherwise
+        return (known_password or "").encode("utf-8", "surrogateescape")  # none: OpenSSL would ask at the terminal
 
     try:
         context.load_cert_chain(pair.certificate, pair.key, password)

@@ -74,7 +74,10 @@ def _apply(source: str, configure: Callable[[], None]) -> None:
 
 
 def _one_line(exc: BaseException) -> str:
-    return " ".join(str(exc).split()) or type(exc).__name__
+    line = " ".join(str(exc).split())
+    if isinstance(exc, KeyError) and line:  # a section, a key of one, or a name that another section has
+        return f"{line} is missing"
+    return line or type(exc).__name__
 
 
 def _chain(exc: BaseException) -> list[BaseException]:

@@ -30,7 +30,7 @@ def load_env_file(path: str) -> None:
     try:
         with open(path, encoding="utf-8") as file:
             load_dotenv(stream=file)
-    except (OSError, UnicodeDecodeError) as exc:
+    except (OSError, ValueError) as exc:  # ValueError: it is not UTF-8, or a variable has a null character
         raise ConfigError("env_file", f"{path!r} cannot be read: {getattr(exc, 'strerror', exc)}") from exc
 
 

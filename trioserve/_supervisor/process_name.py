@@ -21,4 +21,6 @@ def show_name(config: Config, role: Literal["", "supervisor", "worker"] = "") ->
     except ImportError:
         raise ConfigError(
             "process_name", "setproctitle is not installed; install trioserve[process-name]") from None
-    setproctitle(f"{config.process_name}: {role}" if role else config.process_name)
+    given = config.process_name.encode("utf-8", "surrogateescape")  # a command line can have bytes that are no UTF-8
+    name = given.decode("utf-8", "replace")
+    setproctitle(f"{name}: {role}" if role else name)

@@ -180,7 +180,10 @@ async def watch_files(files: FileFilter, delay: float, on_change: Callable[[str]
     """
     watch, how = _watch_by_looking, "by looking again and again, as watchfiles is not installed"
     if importlib.util.find_spec("watchfiles") is not None:
-        watch, how = _watch_by_watchfiles, "with watchfiles"
+        if all(map(_is_utf8, [*files.directories, *files.outside])):
+            watch, how = _watch_by_watchfiles, "with watchfiles"
+        else:
+            how = "by looking again and again, as watchfiles needs paths in UTF-8"
     log.info("Watching %s for changes, %s", ", ".join([*files.directories, *files.outside]), how)
     for pattern in files.out_of_reach:
         log.warning("--reload-include %s has no effect: there is no such file, and its directory is not watched; "
@@ -188,12 +191,37 @@ async def watch_files(files: FileFilter, delay: float, on_change: Callable[[str]
     await watch(files, delay, lambda changed: on_change(_named(changed, files)))
 
 
+def _is_utf8(path: str) -> bool:
+    try:
+        path.encode()
+    except UnicodeEncodeError:  # a surrogate stands for a byte that is none
+        return False
+    return True
+
+
 async def _watch_by_watchfiles(files: FileFilter, delay: float, report: Callable[[set[str]], None]) -> None:
+    from watchfiles._rust_notify import WatchfilesRustInternalError
+
+    concerns = _Reports(files)
+    await concerns.look()
+    try:
+        await _hear_from_watchfiles(files, concerns, delay, report)
+    except* WatchfilesRustInternalError as failure:  # such as a file whose name is not UTF-8, and is none of ours
+        log.warning("Watching by looking again and again from now on, as watchfiles has failed: %s", _first(failure))
+    await _look_again(files, delay, report, concerns.known)
+
+
+def _first(exc: BaseException) -> BaseException:
+    """What a group of exceptions has begun with."""
+    return _first(exc.exceptions[0]) if isinstance(exc, BaseExceptionGroup) else exc
+
+
+async def _hear_from_watchfiles(
+    files: FileFilter, concerns: "_Reports", delay: float, report: Callable[[set[str]], None]
+) -> None:
     from watchfiles import awatch
 
     stop = anyio.Event()  # the thread that waits for the system looks at it; cancellation does not reach that thread
-    concerns = _Reports(files)
-    await concerns.look()
 
     async def watch(directories: Iterable[str], *, recursive: bool) -> None:
         async for changes in awatch(
@@ -214,15 +242,18 @@ class _Reports:
     """Which of the system's reports count: those of files that do, and of directories with such files in them.
 
     A directory that is moved is one report, and none of what is in it.
+
+    Attributes:
+        known: files as they were at the last look, to tell what was in a directory that is gone.
     """
 
     def __init__(self, files: FileFilter) -> None:
         self._files = files
-        self._known: Iterable[str] = ()  # files, to tell what was in a directory that is gone
+        self.known: dict[str, tuple[int, int]] = {}
 
     async def look(self) -> None:
         """Learn what is there now."""
-        self._known = await anyio.to_thread.run_sync(_look, self._files)
+        self.known = await anyio.to_thread.run_sync(_look, self._files)
 
     def __call__(self, change: "Change", path: str) -> bool:
         if self._files(path):
@@ -231,7 +262,7 @@ class _Reports:
             case "added":
                 return os.path.isdir(path) and self._files.enters(path) and any(_files_below([path], self._files))
             case "deleted":
-                return any(_is_in(known, path) for known in self._known)
+                return any(_is_in(known, path) for known in self.known)
         return False
 
 
@@ -243,7 +274,13 @@ async def _set_when_cancelled(event: anyio.Event) -> None:
 
 
 async def _watch_by_looking(files: FileFilter, delay: float, report: Callable[[set[str]], None]) -> None:
-    before = await anyio.to_thread.run_sync(_look, files)
+    await _look_again(files, delay, report, await anyio.to_thread.run_sync(_look, files))
+
+
+async def _look_again(
+    files: FileFilter, delay: float, report: Callable[[set[str]], None], before: dict[str, tuple[int, int]]
+) -> None:
+    """``before`` is what was seen at the last look."""
     while True:
         await anyio.sleep(max(delay, POLL_SECONDS))
         now = await anyio.to_thread.run_sync(_look, files)

@@ -32,10 +32,12 @@ def test_the_application_is_imported_with_the_files_variables(module: Any, tmp_p
 
 @pytest.mark.parametrize(("name", "problem"), [
     ("missing.env", "No such file or directory"), ("", "Is a directory"), ("binary.env", "'utf-8' codec can't decode"),
+    ("null.env", "embedded null byte"),
 ])
 def test_a_file_that_cannot_be_read(tmp_path: Path, name: str, problem: str) -> None:
     pytest.importorskip("dotenv")
     (tmp_path / "binary.env").write_bytes(b"\xff")
+    (tmp_path / "null.env").write_bytes(b"SITE_NEW=a\0b")
     with pytest.raises(ConfigError, match=f"cannot be read: {problem}") as failure:
         trioserve.run(app, env_file=str(tmp_path / name))
     assert failure.value.option == "env_file"
