@@ -33,7 +33,7 @@ NOBODY, SOMEBODY, HAD_ITS_TIME = range(-3, 0)  # no ids of tasks
 class Exchange(Answer[ResponseT]):
     """Runs the application for one request."""
 
-    __slots__ = ("_body_given", "_inlet", "_is_watched", "_listener", "_outlet", "_owner", "_parts")
+    __slots__ = ("_body_given", "_inlet", "_listener", "_outlet", "_owner", "_parts")
 
     def __init__(self, head: RequestHead, response: ResponseT, outlet: Outlet, inlet: Inlet, owner: Owner) -> None:
         Answer.__init__(self, Request(head, outlet, owner), response)  # super() costs 0.1 us
@@ -42,7 +42,6 @@ class Exchange(Answer[ResponseT]):
         self._owner = owner
         self._parts: Parts | None = None  # once the response is known to have several
         self._body_given = NOTHING
-        self._is_watched = False  # for its client to leave
         self._listener = NOBODY  # waits in receive() to hear that the client has left; once told, the id of its task
 
     # Running the application.
@@ -66,8 +65,8 @@ class Exchange(Answer[ResponseT]):
         elif self.response.state != START:
             if self._parts is not None:
                 self._parts.on_suspend()
-            if not self._is_watched and self._owner.ctx.on_disconnect == "auto":
-                self._is_watched = True
+            supervision = self._supervision
+            if (supervision is None or not supervision.watches) and self._owner.ctx.on_disconnect == "auto":
                 self._supervise().watch_soon()  # the client of a long response may leave meanwhile
 
     def on_resume(self) -> None:

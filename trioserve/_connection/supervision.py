@@ -10,6 +10,7 @@ __all__ = ["Supervised", "Supervision"]
 
 GRACE_SECONDS: Final = 0.5  # for an application to end its event stream by itself, when the server stops
 
+
 class Supervised(Protocol):
     """A request, while it is in progress.
 
@@ -25,16 +26,20 @@ class Supervised(Protocol):
 
 
 class Supervision:
-    """Of one request, until ``end``."""
+    """Of one request, until ``end``.
 
-    __slots__ = ("_has_ended", "_is_ending", "_outlet", "_owner", "_request", "_watch", "_watches")
+    Attributes:
+        watches: whether the client is still there, or it will.
+    """
+
+    __slots__ = ("_has_ended", "_is_ending", "_outlet", "_owner", "_request", "_watch", "watches")
 
     def __init__(self, request: Supervised, outlet: Outlet, owner: Owner) -> None:
         self._request = request
         self._outlet = outlet
         self._owner = owner
         self._watch: anyio.CancelScope | None = None
-        self._watches = False
+        self.watches = False
         self._is_ending = False
         self._has_ended = False
 
@@ -66,10 +71,10 @@ class Supervision:
 
     def watch_soon(self) -> None:
         """If the request lasts, see to it that the client is still there. Short ones are over before that."""
-        timeout = self._owner.ctx.timeouts.watch
-        if timeout is not None and not self._watches:
-            self._watches = True
-            timeout.arm(self)
+        if not self.watches:
+            self.watches = True
+            if (timeout := self._owner.ctx.timeouts.watch) is not None:
+                timeout.arm(self)
 
     def end_endless(self) -> None:
         """The server stops, and the response has no end of its own. May be called again."""
@@ -77,7 +82,7 @@ class Supervision:
         if ctx.on_disconnect == "notify" or self._is_ending:
             return
         self._stop_watching()
-        self._is_ending = self._watches = True
+        self._is_ending = self.watches = True
         self._owner.start_child(self._end_soon)
 
     def end(self) -> None:
