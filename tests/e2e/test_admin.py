@@ -5,7 +5,7 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from http.client import HTTPConnection
@@ -99,13 +99,17 @@ def test_one_process(loop: Flavour) -> None:
         assert not server.stdout.lines_with(admin.token)
 
 
+def names_of(pids: Iterable[int]) -> list[str]:
+    return sorted(f"worker {pid}" for pid in pids)
+
+
 def test_several_processes_at_one_address(loop: Flavour) -> None:
     with serve_with_workers("probe:app", loop, "--admin", "127.0.0.1:0") as server, hanging(server) as client:
         admin = Admin.of(server)
         pids = ready_pids(server)
         tree = admin.tree()
         assert (tree["root"]["kind"], tree["root"]["state"]) == ("supervisor", "READY")
-        assert [node["name"] for node in tree["root"]["children"]] == [f"worker {pid}" for pid in sorted(pids)]
+        assert sorted(node["name"] for node in tree["root"]["children"]) == names_of(pids)
         [request] = find(tree, kind="request")
         assert int(request["id"].partition("-")[0]) in pids
         assert admin.in_terminal().splitlines()[0].startswith("trioserve  READY  2 workers")
@@ -122,7 +126,7 @@ def test_several_processes_under_a_path_of_the_main_listener(loop: Flavour) -> N
         for _ in range(6):  # whichever worker is asked
             root = admin.tree()["root"]
             assert (root["kind"], root["state"]) == ("supervisor", "READY")
-            assert [node["name"] for node in root["children"]] == [f"worker {pid}" for pid in sorted(pids)]
+            assert sorted(node["name"] for node in root["children"]) == names_of(pids)
         status, text = admin.ask("/metrics")
         assert (status, 'trioserve_workers{state="answers"} 2.0' in text.decode().splitlines()) == (200, True)
         [request] = find(admin.tree(), name="GET /hang?***")
