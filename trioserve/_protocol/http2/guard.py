@@ -92,7 +92,6 @@ class FrameGuard:
     """
 
     __slots__ = (
-        "_begun",
         "_block_bytes",
         "_continuations",
         "_goaway_id",
@@ -101,7 +100,6 @@ class FrameGuard:
         "_is_new",
         "_kind",
         "_partial",
-        "_reset",
         "_section_bytes",
         "_skip",
         "control",
@@ -121,8 +119,6 @@ class FrameGuard:
         self._block_bytes = self._continuations = 0
         self._highest = 0  # number of a stream
         self._is_new = False  # the stream of the section
-        self._begun: list[int] = []  # streams, in the data that was looked at last
-        self._reset: set[int] = set()  # streams, by the client, in the data that was looked at last
         self._goaway_id: bytes | None = None  # the beginning of a number, of which more will come
         self.section_at: int | None = None
         self.known: list[int] = []
@@ -140,15 +136,14 @@ class FrameGuard:
         seen = data if self._goaway_id is None else self._see_goaway(data, 0, self._goaway_id)
         before = len(self._partial)
         self.section_at = None
-        if self._reset:
-            self._reset = set()
         if before:
             data, self._partial = self._partial + data, b""
         position, end, unpack = self._skip, len(data), _FRAME_HEADER.unpack_from
         # The newest stream may have begun in a frame of which a part is missing: then nobody else knows it yet.
         is_cut = position > 0 or self.in_field_section
         known_to_all = self._highest - is_cut
-        self._begun = [self._highest] if is_cut else []
+        begun = {self._highest} if is_cut else set()  # streams, in this data
+        reset: set[int] = set()
         resets = control = 0
         kind = self._kind
         while position + FRAME_HEADER_BYTES <= end:
@@ -168,7 +163,7 @@ class FrameGuard:
                 if kind in _FIELD_SECTIONS:
                     if kind == HEADERS:
                         self.section_at = max(0, position - before)
-                    self._look_at_fields(kind, flags, stream_id, size)
+                    self._look_at_fields(kind, flags, stream_id, size, begun, reset)
                 elif kind == RST_STREAM:
                     if stream_id > self._highest:
                         raise Http2Error(PROTOCOL_ERROR, "the reset of a stream that does not exist")  # RFC 9113 §6.4
@@ -176,7 +171,7 @@ class FrameGuard:
                         control += 1
                     else:
                         resets += 1
-                    self._reset.add(stream_id)
+                    reset.add(stream_id)
                 else:
                     control += 1
                     if size and kind == SETTINGS and flags & ACK:
@@ -224,7 +219,9 @@ class FrameGuard:
         if kind != SETTINGS or flags & ACK:
             raise Http2Error(PROTOCOL_ERROR, "no settings after the preface")
 
-    def _look_at_fields(self, kind: int, flags: int, stream_id: int, size: int) -> None:
+    def _look_at_fields(
+        self, kind: int, flags: int, stream_id: int, size: int, begun: set[int], reset: set[int]
+    ) -> None:
         """One section may take several frames, but not without end (CVE-2024-27316)."""
         if kind == HEADERS:
             if not stream_id:
@@ -233,10 +230,10 @@ class FrameGuard:
             self._is_new = stream_id > self._highest
             if self._is_new:
                 self._highest = stream_id
-                self._begun.append(stream_id)
-            elif stream_id in self._reset:
+                begun.add(stream_id)
+            elif stream_id in reset:
                 raise Http2Error(STREAM_CLOSED, "fields after a reset")  # RFC 9113 §5.1
-            elif stream_id not in self._begun:
+            elif stream_id not in begun:
                 self.known.append(stream_id)
         else:
             self._continuations += 1
