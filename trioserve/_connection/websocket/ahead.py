@@ -56,8 +56,8 @@ class ReadAhead:
         frames = self._frames
         if frames.codec.closed:
             if not frames.send_eof():
-                self._limits.watch.arm(self)
-            return  # and never look again
+                self._limits.watch.arm(self)  # something is unsent
+            return
         self._watches = False
         if self.receiving or self._reader is not None or frames.has_ended or self._is_full:
             return
