@@ -40,6 +40,15 @@ async def test_again_and_again_until_the_request_is_answered(caplog: pytest.LogC
     ]
 
 
+async def test_clients_that_do_not_close(caplog: pytest.LogCaptureFixture) -> None:
+    async with running(LifespanApp(sleeper)) as site:
+        unfinished = b"POST /0 HTTP/1.1\r\nhost: test\r\ncontent-length: 10\r\nconnection: close\r\n\r\nfive"
+        await site.ask(unfinished)
+        site.server.request_shutdown("SIGTERM")
+        await site.ended.wait()
+    assert said(caplog) == ["Waiting for 1 connection to close, 27 s at most; another SIGTERM stops now"]
+
+
 async def test_most_shutdowns_are_over_without_a_word(caplog: pytest.LogCaptureFixture) -> None:
     async with running(LifespanApp(sleeper, shutdown_seconds=0.5)) as site:
         await asked_for(site, "/0.9")

@@ -152,13 +152,16 @@ class Shutdown:
             complain(log, "Still running, and cancelled now:\n%s", "\n".join(lines), level=logging.WARNING)
 
     def waits_for(self) -> str:
-        """Which requests are not finished, and until when they may be; empty when they are not waited for."""
+        """Which requests are not finished, and until when they may be; empty when they are not waited for.
+
+        Without requests it is clients that are waited for: one has not read its response, or has not closed yet.
+        """
         connections = self._lifetime.connections
         if not connections or self._forced.is_set():
             return ""
         requests = named("request", [item for connection in connections for item in connection.unfinished()])
-        waits_for = requests or "clients that have not taken their responses yet"
-        return waits_for + how_long(self._connections_deadline) + another_signal(self._reason)
+        to_close = f"{len(connections)} connection{'s' if len(connections) > 1 else ''} to close"
+        return (requests or to_close) + how_long(self._connections_deadline) + another_signal(self._reason)
 
     @property
     def _connections_deadline(self) -> float:
