@@ -50,10 +50,13 @@ async def give_up(scope: Scope, receive: Receive, send: Send) -> None:
 
 @FRAMINGS
 @pytest.mark.parametrize("end", [fail, give_up])
-async def test_a_slow_client_gets_all_that_was_sent(kind: Kind, framing: str, end: App) -> None:
+@pytest.mark.parametrize("finishes", [False, True], ids=["", "half-closed"])
+async def test_a_slow_client_gets_all_that_was_sent(kind: Kind, framing: str, end: App, finishes: bool) -> None:
     async with serving_on_loopback(kind, sending_then(framing, end)) as site:
         peer = site.connect()
         await peer.send(get("/", version="1.0" if framing == "http-1.0" else "1.1"))
+        if finishes:
+            await peer.send_eof()
         received, is_clean = await read_slowly(peer)
     assert received.count(b"x") == 10 * len(PART)
     assert not received.endswith(b"0\r\n\r\n")

@@ -110,7 +110,7 @@ class Farewell:
         stream.uncork()
         await stream.drain()
         with anyio.move_on_after(LINGER_SECONDS):
-            while stream.untaken() and not stream.is_disconnected():  # noqa: ASYNC110  # the kernel has no event for it
+            while stream.untaken() and not stream.lost:  # noqa: ASYNC110  # the kernel has no event for it
                 await anyio.sleep(LOOK_SECONDS)
         stream.abort()
 

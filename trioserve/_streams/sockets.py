@@ -77,6 +77,7 @@ def is_wildcard(address: Address) -> bool:
 
 
 _RESET: Final = struct.pack("ii", 1, 0)  # linger for 0 seconds
+_TCP_CLOSE: Final = 7  # linux/tcp_states.h
 
 
 def hang_up(sock: socket.socket) -> None:
@@ -102,12 +103,24 @@ def kernel_queue(sock: socket.socket) -> int:
     """Bytes in the kernel's send queue that the peer has not acknowledged (tcp(7), SIOCOUTQ); 0 if it does not say.
 
     The kernel asks for more only when a good part of its buffer is free, so a peer that reads slowly but steadily
-    makes progress here long before a stream has anything to send.
+    makes progress here long before a stream has anything to send. After a reset, Linux goes on counting what the peer
+    will never take.
     """
+    queued = 0
     if sys.platform != "win32" and sock.fileno() >= 0:
         with contextlib.suppress(OSError):
-            return int.from_bytes(fcntl.ioctl(sock, termios.TIOCOUTQ, bytes(4)), sys.byteorder)
-    return 0
+            queued = int.from_bytes(fcntl.ioctl(sock, termios.TIOCOUTQ, bytes(4)), sys.byteorder)
+    return 0 if queued and _was_reset(sock) else queued
+
+
+def _was_reset(sock: socket.socket) -> bool:
+    """The first byte of ``struct tcp_info`` is the state. Reading SO_ERROR would take the error from who needs it."""
+    if sys.platform != "linux":
+        return False
+    try:
+        return sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] == _TCP_CLOSE
+    except OSError:  # a unix socket; its queue is empty when the peer has closed
+        return False
 
 
 _TCP_COUNTS: Final = struct.Struct("120xQQ")  # struct tcp_info: tcpi_bytes_acked and tcpi_bytes_received (Linux 4.1)
