@@ -1,5 +1,6 @@
 """A place for one worker, and who is in it: the first worker, its successors, and nobody once the server stops."""
 
+import errno
 import logging
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -16,6 +17,7 @@ __all__ = ["Backoff", "ReloadingSlot", "Slot"]
 HEALTHY_SECONDS: Final = 60.0  # a worker that lived this long did not die of its start
 BACKOFF_SECONDS: Final = (0.0, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0)  # a single crash costs nobody a second
 EXHAUSTED_SECONDS: Final = 1.0
+EXHAUSTED: Final = frozenset({errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE})  # others give it back
 RELOAD_SECONDS: Final = 2.0  # for requests in progress: somebody waits to see a change, not for a stream to end
 RELOAD_SETTLE_SECONDS: Final = 0.1  # for who has just connected to send a request; others wait in the kernel
 
@@ -51,6 +53,7 @@ class Slot:
         worker: who serves, or served last.
         opened: set when the first worker is ready or has ended.
         given_up: the first worker could not start, and nobody will try again.
+        no_process: why there is not even a process for it.
     """
 
     worker: Worker
@@ -69,6 +72,7 @@ class Slot:
         self._stop_order: Drain | None = None
         self.opened = anyio.Event()
         self.given_up = False
+        self.no_process: OSError | None = None
 
     # What others ask.
 
@@ -120,8 +124,11 @@ class Slot:
         self._replaced.set()
 
     async def _keep_filled(self) -> None:
-        self.worker = await self._start()
-        self.given_up = self._gives_up()
+        try:
+            self.worker = await self._start()
+        except OSError as exc:
+            self.no_process = exc
+        self.given_up = self.no_process is not None or self._gives_up()
         self.opened.set()
         while self._stop_order is None and not self.given_up:
             if self.worker.has_ended:
@@ -155,6 +162,7 @@ class Slot:
 
         Raises:
             _Stopped: there is no process yet, and there shall be none any more.
+            OSError: the system does not start a first process, and will not if it is asked again.
         """
         worker = await self._start_process()
         self._living.add(worker)
@@ -171,7 +179,9 @@ class Slot:
         while self._stop_order is None:
             try:
                 return self._new_worker(self._note)
-            except OSError as exc:  # the system is out of processes, memory or descriptors, which others will give back
+            except OSError as exc:
+                if exc.errno not in EXHAUSTED and not self.opened.is_set():
+                    raise
                 log.error("No worker process can be started: %s; trying again in %g s", exc, EXHAUSTED_SECONDS)
             await self._unless_news(lambda: anyio.sleep(EXHAUSTED_SECONDS))
         raise _Stopped

@@ -120,7 +120,7 @@ class Supervisor:
         slot = await self._open_slot()
         if slot.given_up:
             self._slots.remove(slot)
-            log.error("Worker %d could not start: %s", slot.worker.pid, slot.worker.why)
+            log.error("The worker that was added could not start: %s", _error_of(slot))
         else:
             log.info("Worker %d is ready, the number of workers is %d", slot.worker.pid, len(self._slots))
 
@@ -211,7 +211,7 @@ class Supervisor:
     async def _open_first_slot(self) -> None:
         slot = await self._open_slot()
         if slot.given_up and self._stop_order is None:
-            self._failure = _error_of(slot.worker)
+            self._failure = _error_of(slot)
             self.request_shutdown("a worker could not start")
 
     async def _open_slot(self) -> Slot:
@@ -259,11 +259,13 @@ def _patience_of(config: Config) -> Patience:
         healthcheck=None if config.reload else config.timeout_worker_healthcheck, shutdown=config.longest_shutdown)
 
 
-def _error_of(worker: Worker) -> TrioserveError:
-    """The error that a worker met, or one that says how it ended."""
-    failure = worker.failure
+def _error_of(slot: Slot) -> TrioserveError:
+    """The error that the first worker of a ``slot`` met, or one that says how it ended."""
+    if slot.no_process is not None:
+        return StartupFailed(f"no worker process can be started: {slot.no_process}")
+    failure = slot.worker.failure
     if failure is None:
-        return StartupFailed(f"the worker process ended before it was ready ({worker.why})")
+        return StartupFailed(f"the worker process ended before it was ready ({slot.worker.why})")
     if failure.error == "ConfigError":
         return ConfigError(failure.option, failure.text)
     error: TrioserveError = getattr(_errors, failure.error)(failure.text)

@@ -183,3 +183,25 @@ def test_a_first_worker_that_cannot_start_stops_the_server(
         assert server.stderr.lines_with(line)[0].startswith(line)
         assert len(server.stderr.lines_with(line)) == 1
         assert len(server.stderr.lines_with("Traceback")) == ("ValueError" in more)
+
+
+@pytest.mark.parametrize("options", [(), ("--workers", "1", "--reload")], ids=["", "reload"])
+def test_a_system_that_starts_no_process_stops_the_server(
+    backend: Flavour, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: tuple[str, ...]
+) -> None:
+    """As when the interpreter is gone, or a sandbox forbids it: nobody will give that back."""
+    (tmp_path / "sitecustomize.py").write_text("import sys\nsys.executable = '/nowhere/python'\n")
+    monkeypatch.setenv("PYTHONPATH", f"{tmp_path}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")
+    with starting("probe:app", backend, *options) as server:
+        assert server.wait_exit() == 3
+        [line] = server.stderr.lines_with("Error:")
+    assert line.startswith("Error: no worker process can be started: [Errno 2] No such file or directory")
+
+
+def test_an_added_worker_that_cannot_start(backend: Flavour, tmp_path: Path, block: Path) -> None:
+    with serve_with_workers("site_workers:app", backend, *write_app(tmp_path, block), errors_expected=True) as server:
+        before = ready_pids(server)
+        write_app(tmp_path, block, more="raise ValueError('not finished')")
+        server.send_signal(signal.SIGTTIN)
+        server.stderr.wait_for("The worker that was added could not start: 'site_workers:app' could not be imported")
+        assert sorted(worker_pids(server)) == sorted(before)
