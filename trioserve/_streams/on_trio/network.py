@@ -17,6 +17,7 @@ from trioserve._streams.cork import CorkedNetwork
 from trioserve._streams.interface import Address, ByteStream, NurseryFunction, TaskFunction
 from trioserve._streams.on_trio.cork import TrioCork
 from trioserve._streams.on_trio.edge import EdgePoller, EdgeStream
+from trioserve._streams.on_trio.left_generators import close_left_generators
 from trioserve._streams.on_trio.plain import PlainStream
 from trioserve._streams.on_trio.waiting import TrioWaitingTasks
 from trioserve._streams.sockets import accepting, address_of, is_wildcard, peer_address
@@ -36,6 +37,7 @@ class TrioNetwork(CorkedNetwork):
     _cork: TrioCork
 
     def __init__(self, *, edge_triggered: bool = sys.platform == "linux") -> None:
+        close_left_generators()
         super().__init__(TrioCork())
         self.clock: Callable[[], float] = trio.lowlevel.current_clock().current_time
         self.call_from_thread = caller_from_threads()
