@@ -31,7 +31,9 @@ napoleon_use_ivar = True
 html_theme = "furo"
 html_title = "trioserve"
 html_copy_source = False
+html_css_files = ["tables.css"]
 html_show_sourcelink = False
+html_static_path = ["_static"]
 suppress_warnings = ["myst.header"]
 
 

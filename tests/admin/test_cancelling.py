@@ -21,9 +21,7 @@ from trioserve.testing import settled
 
 
 async def cancel(site: Site, id: str) -> tuple[int, dict[str, Any]]:
-    admin = site.server._admin
-    assert admin is not None
-    answer = await admin.process.cancel(id)
+    answer = await site.server.look().cancel(id)
     await settled()
     return answer.status, answer.body
 

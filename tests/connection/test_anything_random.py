@@ -71,10 +71,9 @@ async def context_of(site: Site) -> ServerContext:
     """What the server lends its connections."""
     client = site.connect()
     await settled()
-    [connection] = site.server._lifetime.connections
+    ctx = site.only_connection._ctx
     await client.aclose()
     await settled()
-    ctx: ServerContext = connection._ctx  # type: ignore[attr-defined]  # it is a Connection
     return ctx
 
 

@@ -9,30 +9,19 @@ import anyio.lowlevel
 import pytest
 
 from tests.helpers.apps import part, read_body, reply, start
-from tests.helpers.cancelling import VICTIM, at_every_await
+from tests.helpers.cancelling import VICTIM, Application, at_every_await, has_ended
 from tests.helpers.serving import Site, serving
 from tests.helpers.transcripts import get, ok, post, receive_response
 from trioserve import ClientDisconnected
-from trioserve._connection import Connection
 from trioserve._streams.memory import MemoryClient
-from trioserve._types import Receive, Scope, Send
+from trioserve._types import Receive, Send
 from trioserve.testing import seconds_passed, settled
 
 Conversation = Callable[[MemoryClient], Awaitable[None]]
 
 
-class Application:
-    """Waits in every way an application can, and counts who is inside it."""
-
-    def __init__(self) -> None:
-        self.inside = 0
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        self.inside += 1
-        try:
-            await getattr(self, scope["path"][1:])(receive, send)
-        finally:
-            self.inside -= 1
+class Waiting(Application):
+    """Waits in every way an application can."""
 
     async def hello(self, receive: Receive, send: Send) -> None:
         await reply(send, b"hello")
@@ -198,7 +187,7 @@ async def test_cancelled_at_every_await(
     conversation: Conversation, options: dict[str, Any], at_deadline: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def scenario() -> None:
-        app = Application()
+        app = Waiting()
         async with serving(app, **options) as site:
             client = site.listener.connect(VICTIM)
             try:
@@ -213,32 +202,26 @@ async def test_cancelled_at_every_await(
 
 
 async def test_an_idle_connection_is_cancelled_with_its_nursery() -> None:
-    app = Application()
+    app = Waiting()
     async with serving(app) as site:
         client = site.connect()
         await a_silent_client_at_first(client)
-        [connection] = site.server._lifetime.connections
-        assert isinstance(connection, Connection)
-        assert connection._nursery is not None
-        connection._nursery.cancel()
+        nursery = site.only_connection.nursery
+        assert nursery is not None
+        nursery.cancel()
         with seconds_passed() as elapsed:
             await assert_ended(site, app, client)
         assert elapsed.seconds == 10  # of which it needed none
 
 
 async def assert_ended(site: Site, app: Application, client: MemoryClient) -> None:
-    await client.receive_rest()
-    await anyio.sleep(10)
-    assert site.connections == 0
-    assert app.inside == 0
-    client.send_nowait(b"x")
-    assert client.lost  # there is nobody to take it: the server's end is closed
+    await has_ended(site, app, client)
     assert await site.answer_to(get("/hello")) == ok(b"hello")  # every slot has been given back
 
 
 async def test_cancelled_while_it_waits_for_a_slot(monkeypatch: pytest.MonkeyPatch) -> None:
     async def scenario() -> None:
-        app = Application()
+        app = Waiting()
         async with serving(app, limit_concurrency=1) as site:
             holder, client = site.connect(), site.listener.connect(VICTIM)
             await holder.send_all(get("/clean_up"))
@@ -255,7 +238,7 @@ async def test_cancelled_while_it_waits_for_a_slot(monkeypatch: pytest.MonkeyPat
 
 async def test_others_notice_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     async def scenario() -> None:
-        async with serving(Application()) as site, anyio.create_task_group() as clients:
+        async with serving(Waiting()) as site, anyio.create_task_group() as clients:
             client, other = site.listener.connect(VICTIM), site.connect()
 
             @clients.start_soon

@@ -185,8 +185,7 @@ async def test_a_filter_that_fails_at_the_deadline_of_a_shutdown(
             await client.send_all(get(target))
         await settled()
         filtered(bad)
-        site.server.request_shutdown("test")
-        await site.server._stopped.wait()
+        await site.stop()
         assert site.connections == 0
     for target in ("/wait", "/stream", "/work"):
         assert any(seen.startswith(f"shutdown-deadline: ended GET {target} ") for seen in bad.seen), bad.seen
@@ -356,8 +355,7 @@ async def test_lines_at_the_deadline_of_a_shutdown(correlated: CorrelationFilter
         for number, target in enumerate(("/wait", "/stream", "/work")):
             await site.connect().send_all(request(target, number))
         await settled()
-        site.server.request_shutdown("test")
-        await site.server._stopped.wait()
+        await site.stop()
     assert sorted(correlated.of("shutdown-deadline: ended")) == ["id-0", "id-1", "id-2"]
     assert sorted(correlated.of(ACCESS)) == ["id-0", "id-1", "id-2"]
 

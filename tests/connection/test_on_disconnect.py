@@ -9,12 +9,20 @@ import pytest
 
 from tests.helpers.apps import hello, part, read_body, reply, start
 from tests.helpers.leaving import DISCONNECT, LEAVE
-from tests.helpers.serving import serving
+from tests.helpers.serving import Site, serving
 from tests.helpers.transcripts import get, ok, post, receive_response
 from trioserve import ClientDisconnected
 from trioserve._streams.memory import MemoryClient
 from trioserve._types import Receive, Scope, Send
 from trioserve.testing import settled
+
+
+async def ask_and_leave(site: Site, *, after: float) -> None:
+    """A client sends a request, and leaves without a word ``after`` so many seconds."""
+    client = site.connect()
+    await client.send_all(get())
+    await anyio.sleep(after)
+    client.abort()
 
 
 class Worker:
@@ -58,10 +66,7 @@ async def test_cancel_ends_the_request_of_a_client_that_leaves(
 async def test_cancel_watches_from_100_ms_on() -> None:
     app = Worker(answer_at=50)
     async with serving(app, on_disconnect="cancel") as site:
-        client = site.connect()
-        await client.send_all(get())
-        await anyio.sleep(0.01)
-        client.abort()
+        await ask_and_leave(site, after=0.01)
         await anyio.sleep(1)
         assert site.connections == 0
     assert app.worked == pytest.approx([0.6])
@@ -172,10 +177,7 @@ async def test_auto_only_tells_an_application_that_listens(
 async def test_how_long_an_application_goes_on(mode: str, app: Worker | Streamer, grace: float) -> None:
     app.worked.clear()
     async with serving(app, on_disconnect=mode, on_disconnect_grace=grace) as site:
-        client = site.connect()
-        await client.send_all(get())
-        await anyio.sleep(5)
-        client.abort()
+        await ask_and_leave(site, after=5)
         await anyio.sleep(grace + 1)
         assert site.connections == 0
     assert app.worked == [5 + grace]
@@ -192,10 +194,7 @@ async def test_an_application_may_end_in_its_own_way_within_the_grace(caplog: py
         ended.append("in its own way")
 
     async with serving(app, on_disconnect="cancel", on_disconnect_grace=10) as site:
-        client = site.connect()
-        await client.send_all(get())
-        await anyio.sleep(1)
-        client.abort()
+        await ask_and_leave(site, after=1)
         await anyio.sleep(20)
         assert site.connections == 0
     assert ended == ["in its own way"]
@@ -205,10 +204,7 @@ async def test_an_application_may_end_in_its_own_way_within_the_grace(caplog: py
 async def test_auto_leaves_an_application_alone_that_was_told_by_send() -> None:
     app = Streamer(sends=True)
     async with serving(app) as site:
-        client = site.connect()
-        await client.send_all(get())
-        await anyio.sleep(9.8)
-        client.abort()
+        await ask_and_leave(site, after=9.8)
         await anyio.sleep(100)
     assert app.worked == [60.0]
 
@@ -216,10 +212,7 @@ async def test_auto_leaves_an_application_alone_that_was_told_by_send() -> None:
 async def test_auto_only_tells_an_application_whose_response_has_not_begun() -> None:
     app = Worker(answer_at=60)
     async with serving(app) as site:
-        client = site.connect()
-        await client.send_all(get())
-        await settled()
-        client.abort()
+        await ask_and_leave(site, after=1)
         await anyio.sleep(100)
     assert app.worked == [60.0]
 
@@ -250,10 +243,7 @@ async def test_auto_leaves_work_after_a_streamed_response_alone() -> None:
 async def test_notify_lets_a_stream_go_on() -> None:
     app = Streamer()
     async with serving(app, on_disconnect="notify") as site:
-        client = site.connect()
-        await client.send_all(get())
-        await settled()
-        client.abort()
+        await ask_and_leave(site, after=1)
         await anyio.sleep(100)
     assert app.worked == [60.0]
 
@@ -261,10 +251,7 @@ async def test_notify_lets_a_stream_go_on() -> None:
 async def test_notify_lets_the_application_finish() -> None:
     app = Worker(answer_at=60)
     async with serving(app, on_disconnect="notify") as site:
-        client = site.connect()
-        await client.send_all(get())
-        await settled()
-        client.abort()
+        await ask_and_leave(site, after=1)
         await anyio.sleep(100)
     assert app.worked == [60.0]
 
@@ -284,10 +271,7 @@ async def test_cancel_reaches_the_child_tasks_of_the_application() -> None:
             children.start_soon(child, "b")
 
     async with serving(app, on_disconnect="cancel") as site:
-        client = site.connect()
-        await client.send_all(get())
-        await anyio.sleep(5)
-        client.abort()
+        await ask_and_leave(site, after=5)
         await settled()
     assert sorted(ended) == ["a", "b"]
 

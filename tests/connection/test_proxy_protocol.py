@@ -250,7 +250,7 @@ async def test_cancelled_at_any_await_it_is_closed(sent: bytes, monkeypatch: pyt
                 victim.send_eof()
             await victim.receive_rest()
             await settled()
-            assert not site.server._lifetime.connections
+            assert site.connections == 0
             assert await site.ends(LINE + get()) == [("203.0.113.9", 56324), ("198.51.100.7", 443)]
 
     assert await at_every_await(monkeypatch, scenario) > 0

@@ -147,14 +147,21 @@ async def test_the_await_point_leaves_out_the_machinery() -> None:
     assert points[0].endswith("app)")
 
 
-def names(coro: object) -> list[str]:
-    """The application's functions, outermost first."""
-    return [frame.f_code.co_name for frame in await_frames(coro) if not is_machinery(frame)]
+async def names_meanwhile(coro: Coroutine[Any, Any, None]) -> list[str]:
+    """The application's functions, outermost first, a second after ``coro`` has begun."""
+    names: list[str] = []
+
+    async def look() -> None:
+        await anyio.sleep(1)
+        names.extend(frame.f_code.co_name for frame in await_frames(coro) if not is_machinery(frame))
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(look)
+        await coro
+    return names
 
 
 async def test_frames_lead_from_the_connections_task_into_the_application() -> None:
-    found: list[list[str]] = []
-
     async def innermost() -> None:
         await anyio.sleep(5)
 
@@ -165,21 +172,10 @@ async def test_frames_lead_from_the_connections_task_into_the_application() -> N
         stream = run_inline(app(), contextvars.copy_context(), Observer())
         await continue_as_it_is(stream, stream.send(None))
 
-    coro = connection()
-
-    async def look() -> None:
-        await anyio.sleep(1)
-        found.append(names(coro))
-
-    async with anyio.create_task_group() as tasks:
-        tasks.start_soon(look)
-        await coro
-    assert found == [["connection", "run_inline", "app", "innermost"]]
+    assert await names_meanwhile(connection()) == ["connection", "run_inline", "app", "innermost"]
 
 
 async def test_frames_of_who_waits_for_an_asynchronous_generator() -> None:
-    found: list[list[str]] = []
-
     async def parts() -> AsyncIterator[bytes]:
         await anyio.sleep(5)
         yield b"part"
@@ -188,13 +184,4 @@ async def test_frames_of_who_waits_for_an_asynchronous_generator() -> None:
         async for _ in parts():
             pass
 
-    coro = app()
-
-    async def look() -> None:
-        await anyio.sleep(1)
-        found.append(names(coro))
-
-    async with anyio.create_task_group() as tasks:
-        tasks.start_soon(look)
-        await coro
-    assert found == [["app", "parts"]]
+    assert await names_meanwhile(app()) == ["app", "parts"]

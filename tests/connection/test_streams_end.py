@@ -13,7 +13,7 @@ from tests.helpers.serving import serving
 from tests.helpers.transcripts import data_of, get, looks_whole, post, receive_response, status_of
 from trioserve import ClientDisconnected
 from trioserve._streams.memory import MemoryClient
-from trioserve._types import Message, Receive, Scope, Send
+from trioserve._types import App, Message, Receive, Scope, Send
 from trioserve.testing import settled
 
 LENGTH = [(b"content-length", b"1000000")]
@@ -92,15 +92,21 @@ async def test_a_slow_client_gets_all_that_was_sent_before_the_application_raise
         await client.aclose()
 
 
-@FRAMINGS
-async def test_a_large_part_that_had_collected_is_not_lost(framing: str) -> None:
+def fails_after_a_large_part(framing: str) -> App:
+    """An application; the part before the large one is still being collected when that comes."""
+
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         await start(send, headers=headers_for(framing))
         await part(send, b"x")
         await part(send, b"y" * 100_000)
         raise ValueError("the application's")
 
-    async with serving(app) as site:
+    return app
+
+
+@FRAMINGS
+async def test_a_large_part_that_had_collected_is_not_lost(framing: str) -> None:
+    async with serving(fails_after_a_large_part(framing)) as site:
         client = site.connect()
         await client.send_all(request_for(framing))
         response = await read_slowly(client)
@@ -110,13 +116,7 @@ async def test_a_large_part_that_had_collected_is_not_lost(framing: str) -> None
 
 @FRAMINGS
 async def test_a_client_that_reads_nothing_of_it_is_dropped_by_the_write_timeout(framing: str) -> None:
-    async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        await start(send, headers=headers_for(framing))
-        await part(send, b"x")
-        await part(send, b"y" * 100_000)
-        raise ValueError("the application's")
-
-    async with serving(app, timeout_write=8) as site:
+    async with serving(fails_after_a_large_part(framing), timeout_write=8) as site:
         client = site.connect()
         await client.send_all(request_for(framing))
         await settled()

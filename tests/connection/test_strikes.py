@@ -173,7 +173,7 @@ HTTP2_SCENES: list[tuple[str, Callable[[Http2Client], Awaitable[None]], dict[str
 async def test_what_strikes_is_counted(option: str, scene: Scene, options: dict[str, Any]) -> None:
     async with serving(app, **options) as site:
         await scene(site)
-    assert site.server._lifetime.strikes == {option: 1}
+    assert site.lifetime.strikes == {option: 1}
 
 
 @pytest.mark.parametrize(("option", "scene", "options"), HTTP2_SCENES)
@@ -182,20 +182,20 @@ async def test_what_strikes_over_http2_is_counted(
 ) -> None:
     async with serving(app, http2=True, **options) as site, http2_client(site) as client:
         await scene(client)
-    assert site.server._lifetime.strikes == {option: 1}
+    assert site.lifetime.strikes == {option: 1}
 
 
 async def test_a_handshake_that_does_not_end_is_counted() -> None:
     async with serving_tls(app, timeout_tls_handshake=7) as site:
         await site.connect().receive_rest()
-    assert site.server._lifetime.strikes == {"timeout_tls_handshake": 1}
+    assert site.lifetime.strikes == {"timeout_tls_handshake": 1}
 
 
 async def test_what_strikes_nobody_is_not_counted() -> None:
     async with serving(app) as site:
         await site.everything_after(b"no request\r\n\r\n")
         await site.answer_to(get("/"))
-    assert not site.server._lifetime.strikes
+    assert not site.lifetime.strikes
 
 
 def test_each_name_is_an_option() -> None:

@@ -316,6 +316,5 @@ async def test_nothing_is_left_after_the_deadline_of_a_shutdown(app: App) -> Non
         await client.send_all(get() + get())
         await anyio.sleep(1)
         assert watcher.new()
-        site.server.request_shutdown("test")
-        await site.server._stopped.wait()
+        await site.stop()
         assert watcher.new() == {}

@@ -175,7 +175,7 @@ async def test_a_response_that_ends_with_the_connection_ends_with_close_notify()
         await peer.send(get("/a", version="1.0"))
         assert (await peer.receive()).endswith(b"/a")
         with pytest.raises(ssl.SSLZeroReturnError):
-            await peer._retry(peer.ssl.read)
+            await peer.perform(peer.ssl.read)
             raise ssl.SSLZeroReturnError  # an empty piece says the same
         assert await peer.inner.receive() == b""
 
@@ -192,7 +192,7 @@ async def test_a_response_that_is_cut_short_has_no_close_notify() -> None:
         await peer.send(get(version="1.0"))
         received = b""
         with pytest.raises((ssl.SSLEOFError, ConnectionResetError)):
-            while data := await peer._retry(lambda: peer.ssl.read(1000)):
+            while data := await peer.perform(lambda: peer.ssl.read(1000)):
                 received += data
         assert received in (b"",) or received.endswith(b"begun")
 
@@ -289,7 +289,7 @@ async def test_a_drain_waits_for_handshakes_and_the_requests_they_were_for() -> 
             peer = peer_of(site.connect())
             with pytest.raises(ssl.SSLWantReadError):
                 peer.ssl.do_handshake()
-            await peer._flush()  # ClientHello
+            await peer.flush()  # ClientHello
             await settled()
             site.server.request_shutdown("test")
             await settled()
@@ -307,7 +307,7 @@ async def test_a_drain_does_not_wait_for_a_request_that_never_comes() -> None:
         silent, opened = site.connect(), peer_of(site.connect())
         with pytest.raises(ssl.SSLWantReadError):
             opened.ssl.do_handshake()
-        await opened._flush()
+        await opened.flush()
         await settled()
         with seconds_passed() as elapsed:
             site.server.request_shutdown("test")

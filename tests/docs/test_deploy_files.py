@@ -1,5 +1,6 @@
 """The files of the deployment guides, judged by the programs that read them; the end-to-end tests run some."""
 
+import configparser
 import json
 import re
 import shlex
@@ -118,6 +119,15 @@ def test_heroku() -> None:
     config = config_of(rest)
     assert (config.host, config.forwarded_allow_ips) == ("0.0.0.0", "*")
     assert seconds_to_stop(config) < HEROKU_STOP_SECONDS
+
+
+def test_supervisord() -> None:
+    parser = configparser.RawConfigParser()
+    parser.read(DEPLOY / "supervisord.conf", "utf-8")
+    program = parser["program:site"]
+    python, minus_m, *command = shlex.split(program["command"])
+    assert (Path(python).name, minus_m, program["killasgroup"]) == ("python3", "-m", "true")
+    assert seconds_to_stop(config_of(command)) < int(program["stopwaitsecs"])
 
 
 def test_kubernetes() -> None:

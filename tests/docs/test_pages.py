@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[2]
 PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
 OF_THE_COMMAND = {"--version", "--config", "--no-config", "--print-config", "--check"}  # and no options of a server
 OF_SUBCOMMANDS = {flag for name in COMMANDS for param in load_command(name).params for flag in param.opts}
-OF_ANOTHER_PROGRAM = re.compile(r"^\$ nox (?:.*\\\n)*.*|there is no --\S+", re.MULTILINE)
+OF_ANOTHER_PROGRAM = re.compile(r"^\$ (?:nox|systemctl|python -m pip) (?:.*\\\n)*.*|there is no --\S+", re.MULTILINE)
 FLAGS = {flag for name, hint, _, _ in options() for flag in flags(name, hint)}
 
 

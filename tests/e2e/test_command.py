@@ -235,7 +235,7 @@ def test_a_keyboard_interrupt_of_the_applications_ends_the_server(
     tmp_path: Path, loop: Flavour, before: int, path: str
 ) -> None:
     """``before``: requests on the same connection, after which the event loop itself begins the next."""
-    with command(tmp_path, *loop.options, "--no-access-log", source=INTERRUPTING_APP) as running:
+    with command(tmp_path, *loop.options, source=INTERRUPTING_APP) as running:
         client = http.client.HTTPConnection(urlsplit(running.url()).netloc, timeout=10)
         for _ in range(before):
             client.request("GET", "/")
@@ -244,8 +244,10 @@ def test_a_keyboard_interrupt_of_the_applications_ends_the_server(
             client.request("GET", path)
             client.getresponse()
         client.close()
-        assert running.end()[0] == 130
+        code, output = running.end()
+        assert code == 130
     assert any(f"KeyboardInterrupt in the application, serving GET {path}" in line for line in running.log)
+    assert f'"GET {path} HTTP/1.1" 0 keyboard-interrupt 0 B' in output
 
 
 def test_a_reader_of_the_access_log_that_leaves(tmp_path: Path, backend: str) -> None:

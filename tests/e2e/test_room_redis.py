@@ -3,7 +3,6 @@
 import os
 import signal
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -12,7 +11,7 @@ import pytest
 from websockets.sync.client import ClientConnection
 
 from tests.helpers.proxies import free_port
-from tests.helpers.server_process import WAIT_SECONDS, Flavour, ServerProcess
+from tests.helpers.server_process import WAIT_SECONDS, Flavour, running
 from tests.helpers.system_programs import system_program
 from tests.helpers.ws_programs import open_websocket
 
@@ -48,25 +47,17 @@ def test_clients_of_two_processes_hear_each_other(
     loop: Flavour, redis: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("REDIS_URL", redis)
-    command = [sys.executable, "-m", "trioserve", "--app-dir", str(EXAMPLES), "room_redis:app", "--port", "0",
-               "--workers", "2", *loop.options]
-    server = ServerProcess(command)
-    try:
-        server.wait_started()
-        with ExitStack() as clients:
-            process, one = connect(server.ws_url, clients)
-            os.kill(process, signal.SIGSTOP)  # so the next client gets the other one
-            try:
-                other_process, other = connect(server.ws_url, clients)
-            finally:
-                os.kill(process, signal.SIGCONT)
-            assert process != other_process
-            one.send("is anybody there?")
-            assert other.recv(WAIT_SECONDS) == one.recv(WAIT_SECONDS) == "is anybody there?"
-            other.send("yes")
-            assert other.recv(WAIT_SECONDS) == one.recv(WAIT_SECONDS) == "yes"
-        server.stop()
-    except BaseException as exc:
-        server.kill()
-        exc.add_note(server.report)
-        raise
+    command = ["-m", "trioserve", "--app-dir", str(EXAMPLES), "room_redis:app", "--port", "0", "--workers", "2",
+               *loop.options]
+    with running(command) as server, ExitStack() as clients:
+        process, one = connect(server.ws_url, clients)
+        os.kill(process, signal.SIGSTOP)  # so the next client gets the other one
+        try:
+            other_process, other = connect(server.ws_url, clients)
+        finally:
+            os.kill(process, signal.SIGCONT)
+        assert process != other_process
+        one.send("is anybody there?")
+        assert other.recv(WAIT_SECONDS) == one.recv(WAIT_SECONDS) == "is anybody there?"
+        other.send("yes")
+        assert other.recv(WAIT_SECONDS) == one.recv(WAIT_SECONDS) == "yes"

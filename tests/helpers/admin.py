@@ -24,9 +24,7 @@ SHOWN: Final[dict[str, Any]] = {"admin_path": "/-/admin"}
 
 async def look(site: Site, **view: Any) -> Node:
     """A snapshot of a server that has ``SHOWN`` among its options."""
-    admin = site.server._admin
-    assert admin is not None, "it is switched on"
-    snapshot = await admin.process.tree(View(**view))
+    snapshot = await site.server.look().tree(View(**view))
     VALIDATOR.validate(snapshot)
     return snapshot
 

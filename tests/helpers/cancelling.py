@@ -1,4 +1,4 @@
-"""Cancel a connection at its n-th await, for every n there is."""
+"""Cancel a connection at its n-th await, for every n there is, and look whether anything of it is left."""
 
 import itertools
 import types
@@ -9,14 +9,41 @@ from typing import Any, Final
 import anyio
 import pytest
 
+from tests.helpers.serving import Site
 from trioserve._connection import Connection
 from trioserve._connection.http1 import Http1Connection
 from trioserve._streams import ByteStream, Cancellable, CancellableNursery, TaskFunction
+from trioserve._streams.memory import MemoryClient
+from trioserve._types import Receive, Scope, Send
 
-__all__ = ["VICTIM", "at_every_await"]
+__all__ = ["VICTIM", "Application", "at_every_await", "has_ended"]
 
 VICTIM: Final = ("192.0.2.66", 6666)
 """The address of the client whose connection is cancelled."""
+
+
+class Application:
+    """Calls the method that the path names, and counts who is inside it."""
+
+    def __init__(self) -> None:
+        self.inside = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self.inside += 1
+        try:
+            await getattr(self, scope["path"][1:])(receive, send)
+        finally:
+            self.inside -= 1
+
+
+async def has_ended(site: Site, app: Application, client: MemoryClient) -> None:
+    """Assert that nothing is left of the connection of ``client``, which has been cancelled."""
+    await client.receive_rest()
+    await anyio.sleep(10)
+    assert site.connections == 0
+    assert app.inside == 0
+    client.send_nowait(b"x")
+    assert client.lost  # there is nobody to take it: the server's end is closed
 
 
 class Saboteur:

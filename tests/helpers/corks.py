@@ -1,5 +1,6 @@
 """Streams whose sockets can hold back what is sent, and a look at their corks."""
 
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -12,7 +13,7 @@ from trioserve._streams.cork import Cork
 
 __all__ = [
     "ALL_OF_HELD", "ALL_OF_LARGE", "CORKED_KINDS", "HELD", "LARGE", "Clock", "bursting_only", "clear_only",
-    "cork_of", "corked", "is_closed", "socket_stream",
+    "cork_of", "corked", "is_closed", "socket_of", "socket_stream",
 ]
 
 LARGE = [b"%d" % (number % 10) * 5000 for number in range(200)]  # 1 MB, more than all buffers on the way
@@ -51,9 +52,14 @@ def cork_of(stream: ByteStream) -> Cork:
     return cork
 
 
+def socket_of(stream: ByteStream) -> socket.socket:
+    sock: socket.socket = socket_stream(stream)._sock
+    return sock
+
+
 def is_closed(stream: ByteStream) -> bool:
     """The descriptor is given back."""
-    return bool(socket_stream(stream)._sock.fileno() < 0)
+    return socket_of(stream).fileno() < 0
 
 
 @asynccontextmanager

@@ -3,17 +3,19 @@
 import contextvars
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 import anyio
 
 from tests.helpers.apps import hello
-from trioserve import Config, LifespanDied
+from trioserve import Config, TrioserveError
 from trioserve._server import Server
 from trioserve._streams.memory import MemoryListener
 from trioserve._types import AnyApp
 
-__all__ = ["Opened", "die_of", "start", "user"]
+__all__ = ["Opened", "failure_of", "start", "user"]
+
+Failure = TypeVar("Failure", bound=TrioserveError)
 
 user = contextvars.ContextVar("user", default="nobody")
 
@@ -44,15 +46,18 @@ async def start(app: AnyApp, **options: Any) -> None:
     await Server(app, config, listeners=[MemoryListener()]).serve()
 
 
-async def die_of(app: AnyApp, use: Callable[[MemoryListener], Awaitable[None]]) -> LifespanDied:
-    """What ``serve`` raises in the end."""
+async def failure_of(
+    kind: type[Failure], app: AnyApp, use: Callable[[MemoryListener], Awaitable[None]], **options: Any
+) -> Failure:
+    """The error of this ``kind`` that ``serve`` raises in the end, when the listener was used."""
     listener = MemoryListener()
-    failures: list[LifespanDied] = []
+    server = Server(app, Config.from_options({"access_log": False} | options), listeners=[listener])
+    failures: list[Failure] = []
 
     async def serve() -> None:
         try:
-            await Server(app, Config(access_log=False), listeners=[listener]).serve()
-        except LifespanDied as exc:
+            await server.serve()
+        except kind as exc:
             failures.append(exc)
 
     async with anyio.create_task_group() as nursery:

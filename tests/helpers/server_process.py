@@ -20,7 +20,7 @@ from trioserve._supervisor.signals import ECHO_SECONDS
 
 __all__ = [
     "APPS", "EVERY_FLAVOUR", "FLAVOURS", "GENERATORS_LEFT_BEHIND", "LOOPS", "STRICT", "WAIT_SECONDS",
-    "Flavour", "Output", "ServerProcess", "check_log", "running", "serve", "wait_until",
+    "Flavour", "Output", "ServerProcess", "check_log", "running", "serve", "stopped_at_the_end", "wait_until",
 ]
 
 APPS: Final = Path(__file__).parents[1] / "e2e" / "apps"
@@ -297,9 +297,16 @@ def running(
 ) -> Iterator[ServerProcess]:
     """The same for any Python program that serves and says so in trioserve's way; ``command`` follows ``python``."""
     server = ServerProcess([sys.executable, *command], pass_fds=pass_fds)
-    try:
+    with stopped_at_the_end(server, errors_expected=errors_expected):
         server.wait_started()
         yield server
+
+
+@contextmanager
+def stopped_at_the_end(server: ServerProcess, *, errors_expected: bool = False) -> Iterator[None]:
+    """Of the block, gracefully; or, if the block raises, at once, and what the server has said is added."""
+    try:
+        yield
         if not server.ended:
             server.stop(errors_expected=errors_expected)
     except BaseException as exc:

@@ -3,14 +3,14 @@
 import ssl
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import anyio
 
 from tests.helpers.transcripts import receive_response
 from trioserve import Config
-from trioserve._connection import Recorder
+from trioserve._connection import Connection, Lifetime, Recorder
 from trioserve._server import Server
 from trioserve._streams import Address
 from trioserve._streams.memory import CLIENT_ADDRESS, MemoryClient, MemoryListener
@@ -29,6 +29,7 @@ class Site:
 
     server: Server
     listener: MemoryListener
+    stopped: anyio.Event = field(default_factory=anyio.Event)
 
     def connect(self, client: Address | None = CLIENT_ADDRESS) -> MemoryClient:
         return self.listener.connect(client)
@@ -49,9 +50,26 @@ class Site:
         await client.aclose()
         return received
 
+    async def stop(self) -> None:
+        """Request a shutdown, and wait until the server has stopped."""
+        self.server.request_shutdown("test")
+        await self.stopped.wait()
+
     @property
     def connections(self) -> int:
         return self.server.open_connections
+
+    @property
+    def only_connection(self) -> Connection:
+        """The server's side of the only one there is."""
+        [connection] = self.lifetime.connections
+        assert isinstance(connection, Connection)
+        return connection
+
+    @property
+    def lifetime(self) -> Lifetime:
+        """What all connections share."""
+        return self.server._lifetime
 
 
 @asynccontextmanager
@@ -69,7 +87,7 @@ async def serving(
     site = Site(server, listeners[0])
     tasks_before = len(anyio.get_running_tasks())
     with real_waits_bounded():
-        async with running(server):
+        async with running(server, site.stopped.set):
             yield site
     assert site.connections == 0
     assert len(anyio.get_running_tasks()) == tasks_before

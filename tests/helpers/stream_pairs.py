@@ -196,8 +196,8 @@ class TlsPeer:
         self.inner.send_first(data)
 
     async def open(self) -> None:
-        await self._retry(self.ssl.do_handshake)
-        await self._flush()
+        await self.perform(self.ssl.do_handshake)
+        await self.flush()
         self._is_open = True
 
     async def send(self, data: bytes) -> None:
@@ -205,21 +205,22 @@ class TlsPeer:
             await self.open()
         for start in range(0, len(data), 65536):
             self.ssl.write(data[start : start + 65536])
-            await self._flush()
+            await self.flush()
 
     async def receive(self, max_bytes: int = 65536) -> bytes:
         try:
-            data: bytes = await self._retry(lambda: self.ssl.read(max_bytes))
+            data: bytes = await self.perform(lambda: self.ssl.read(max_bytes))
         except (ssl.SSLZeroReturnError, ssl.SSLEOFError):
             return b""
         return data
 
-    async def _retry(self, step: Callable[[], Any]) -> Any:
+    async def perform(self, step: Callable[[], Any]) -> Any:
+        """Call ``step`` until it needs no more bytes from the other side, sending what there is to send."""
         while True:
             try:
                 return step()
             except ssl.SSLWantReadError:
-                await self._flush()
+                await self.flush()
                 if data := await self.inner.receive():
                     self.incoming.write(data)
                 else:
@@ -227,10 +228,10 @@ class TlsPeer:
             except (ssl.SSLZeroReturnError, ssl.SSLEOFError):
                 raise
             except ssl.SSLError:
-                await self._flush()  # the alert
+                await self.flush()  # the alert
                 raise
 
-    async def _flush(self) -> None:
+    async def flush(self) -> None:
         async with self._sending:
             data = self.outgoing.read()
             for start in range(0, len(data), self._piece or len(data) or 1):
@@ -240,7 +241,7 @@ class TlsPeer:
         """``close_notify``, and nothing more."""
         with contextlib.suppress(ssl.SSLError):  # it would wait for the other side's
             self.ssl.unwrap()
-        await self._flush()
+        await self.flush()
 
     async def send_eof(self) -> None:
         await self.notify_close()

@@ -4,7 +4,6 @@ from tests.helpers.serving import Site
 from tests.helpers.transcripts import get
 from tests.helpers.ws_frames import CLOSE, KEY, TEXT, Frame, close_frame, frame, read_frames
 from trioserve._asgi.http1_response import Http1Response
-from trioserve._connection import Connection
 from trioserve._connection.http1 import Http1Connection
 from trioserve._connection.websocket.session import WebSocket
 from trioserve._streams.memory import MemoryClient
@@ -82,9 +81,7 @@ async def open_websocket(site: Site, *fields: str, target: str = "/") -> WebSock
 
 def the_websocket(site: Site) -> tuple[Http1Connection, WebSocket[Http1Response]]:
     """The server's side of the only connection there is."""
-    [connection] = site.server._lifetime.connections
-    assert isinstance(connection, Connection)
-    http1 = connection._protocol
+    http1 = site.only_connection._protocol
     assert isinstance(http1, Http1Connection)
     websocket = http1.exchange
     assert isinstance(websocket, WebSocket)

@@ -156,7 +156,7 @@ def test_what_is_sent_is_worth_window_updates() -> None:
 def test_a_field_section_has_an_end(payload: bytes, count: int, piece: int) -> None:  # CVE-2024-27316
     watched = guard()
     feed(watched, BEGINNING + frame(HEADERS, 0, 1, b"\x82"), piece)
-    assert watched.in_field_section
+    assert watched.sections.is_open
     with pytest.raises(Http2Error) as caught:
         feed(watched, frame(CONTINUATION, 0, 1, payload) * count, piece)
     assert caught.value.code == ENHANCE_YOUR_CALM
@@ -202,10 +202,10 @@ def test_a_field_section_in_pieces() -> None:
     watched = guard()
     sections = (frame(HEADERS, 0, 1, b"\x82") + frame(CONTINUATION, 0, 1, b"x") * 60 + frame(CONTINUATION, 4, 1)) * 3
     feed(watched, BEGINNING + sections, 10_000)
-    assert not watched.in_field_section
-    assert watched.known == []  # all have begun in the same data
+    assert not watched.sections.is_open
+    assert watched.sections.known == []  # all have begun in the same data
     feed(watched, sections, 10_000)
-    assert watched.known == [1, 1, 1]  # who may send fields on a stream that exists is not the guard's business
+    assert watched.sections.known == [1, 1, 1]  # whether fields may come there is not the guard's business
 
 
 @pytest.mark.parametrize("first", [frame(PING, 0, 0, bytes(8)), frame(SETTINGS, ACK, 0)])
@@ -250,9 +250,9 @@ def test_a_priority_of_the_connection_is_an_error() -> None:  # RFC 9113 §6.3
 def test_fields_before_a_reset_came_on_an_open_stream() -> None:  # RFC 9113 §5.1
     watched = guard()
     feed(watched, BEGINNING + frame(HEADERS, END_HEADERS) + frame(HEADERS, END_HEADERS) + frame(RST_STREAM), 1000)
-    assert watched.known == []
+    assert watched.sections.known == []
     feed(watched, frame(HEADERS, END_HEADERS), 1000)
-    assert watched.known == [1]
+    assert watched.sections.known == [1]
 
 
 def test_fields_after_a_reset_in_the_same_data() -> None:  # RFC 9113 §5.1

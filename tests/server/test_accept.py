@@ -94,7 +94,7 @@ async def test_a_server_that_breaks_closes_all_its_listeners_and_connections() -
         healthy.connect()
     await client.receive_rest()
     assert client.is_disconnected()
-    assert server._lifetime.connections == set()
+    assert server.open_connections == 0
 
 
 async def test_several_listeners_are_served() -> None:

@@ -69,6 +69,22 @@ async def test_applications_that_do_not(
     assert str(failure.value) == problem
 
 
+async def needs_a_second_to_end(receive: Receive, send: Send) -> None:
+    await receive()
+    await send(COMPLETE)
+    await receive()
+    await anyio.sleep(1)
+    await send({"type": "lifespan.shutdown.complete"})
+
+
+@pytest.mark.parametrize("budget", [0, 0.5])
+async def test_a_short_budget_leaves_a_lifespan_its_two_seconds(budget: float) -> None:
+    """As it does in a server."""
+    await check(with_lifespan(needs_a_second_to_end), Config(timeout_graceful_shutdown=budget))
+    with pytest.raises(StartupFailed, match="did not end within 2 s"):
+        await check(with_lifespan(never_ends), Config(timeout_graceful_shutdown=budget))
+
+
 @pytest.mark.parametrize("error", [
     LookupError("no database"), ExceptionGroup("several", [LookupError("no cache"), LookupError("no database")])])
 async def test_a_traceback_is_logged_and_its_end_is_the_reason(  # what Starlette sends

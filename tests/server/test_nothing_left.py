@@ -13,24 +13,15 @@ import pytest
 
 import trioserve
 from tests.helpers.apps import read_body, reply
-from tests.helpers.stream_pairs import PLAIN_KINDS, Kind, connect_to, eventually, skip_if_missing
+from tests.helpers.loopback import fixtures_over
+from tests.helpers.stream_pairs import PLAIN_KINDS, Kind, connect_to, eventually
 from tests.helpers.transcripts import get, post
 from trioserve._types import Receive, Scope, Send
-from trioserve.testing.virtual_time import Backend
 
 FDS = Path("/proc/self/fd")
 
 
-@pytest.fixture(params=[kind for kind in PLAIN_KINDS if kind.name in ("asyncio", "uvloop")], ids=str)
-def kind(request: pytest.FixtureRequest) -> Kind:
-    kind: Kind = request.param
-    skip_if_missing(kind)
-    return kind
-
-
-@pytest.fixture
-def anyio_backend(kind: Kind) -> str | Backend:
-    return kind.backend()
+kind, anyio_backend = fixtures_over([kind for kind in PLAIN_KINDS if kind.name in ("asyncio", "uvloop")])
 
 
 @pytest.fixture(autouse=True)

@@ -9,6 +9,7 @@ import anyio
 import pytest
 
 from tests.helpers.apps import hello, read_body, reply
+from tests.helpers.corks import is_closed, socket_of
 from tests.helpers.loopback import SOCKET_KINDS, Loopback, fixtures_over, receive_exactly, serving_on_loopback
 from tests.helpers.stream_pairs import Kind, Peer, eventually, fill_kernel, waits
 from tests.helpers.transcripts import get, ok, post
@@ -294,9 +295,9 @@ async def closed_with_bytes_unsent(
         peer = site.connect()
         await peer.send(get("/", "connection: close"))
         await eventually(lambda: streams and streams[0]._closes)
-        fill_kernel(streams[0]._sock)
+        fill_kernel(socket_of(streams[0]))
         yield site, peer, streams[0]
-    assert streams[0]._sock.fileno() < 0
+    assert is_closed(streams[0])
 
 
 @clear_only
@@ -308,7 +309,7 @@ async def test_a_stop_waits_for_the_last_bytes_of_a_closed_connection(
         site.stop()
         with anyio.CancelScope(shield=True):
             assert await waits(anyio.sleep_forever)
-            assert stream._sock.fileno() >= 0
+            assert not is_closed(stream)
             received = b""
             while data := await peer.receive():
                 received = received + data
@@ -316,28 +317,20 @@ async def test_a_stop_waits_for_the_last_bytes_of_a_closed_connection(
 
 
 @clear_only
+@pytest.mark.parametrize(("close_seconds", "shutdown_seconds"), [
+    pytest.param(0.02, None, id="as a connection that closes may take"),
+    pytest.param(1000.0, 0.1, id="as the shutdown may take")])
 async def test_a_stop_waits_for_them_no_longer_than_it_must(
-    kind: Kind, cork: Callable[[], Cork], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("trioserve._streams.cork.CLOSE_SECONDS", 0.02)
-    async with closed_with_bytes_unsent(kind, cork, timeout_graceful_shutdown=None) as (site, peer, stream):
+    kind: Kind, cork: Callable[[], Cork], close_seconds: float, shutdown_seconds: float | None,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.setattr("trioserve._streams.cork.CLOSE_SECONDS", close_seconds)
+    async with closed_with_bytes_unsent(
+        kind, cork, timeout_graceful_shutdown=shutdown_seconds
+    ) as (site, peer, stream):
         site.stop()
         with anyio.CancelScope(shield=True):
-            await eventually(lambda: stream._sock.fileno() < 0)
-            with pytest.raises(ConnectionError):
-                while await peer.receive():
-                    pass
-
-
-@clear_only
-async def test_the_end_of_the_shutdown_is_theirs(
-    kind: Kind, cork: Callable[[], Cork], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("trioserve._streams.cork.CLOSE_SECONDS", 1000.0)
-    async with closed_with_bytes_unsent(kind, cork, timeout_graceful_shutdown=0.1) as (site, peer, stream):
-        site.stop()
-        with anyio.CancelScope(shield=True):
-            await eventually(lambda: stream._sock.fileno() < 0)
+            await eventually(lambda: is_closed(stream))
             with pytest.raises(ConnectionError):
                 while await peer.receive():
                     pass

@@ -162,8 +162,7 @@ async def test_work_after_the_response_that_is_ended_early() -> None:
     notes = Notes()
     async with serving(app, recorders=[notes], timeout_graceful_shutdown=5) as site:
         await site.answer_to(get("/work"))
-        site.server.request_shutdown("test")
-        await site.server._stopped.wait()
+        await site.stop()
     assert [told.partition(" after")[0] for told in notes.told] == ["/work 200", "/work shutdown-deadline"]
 
 

@@ -12,6 +12,7 @@ import pytest
 
 from tests.helpers.apps import hello, reply
 from tests.helpers.lifespans import COMPLETE, STOPPED
+from tests.helpers.openers import failure_of
 from tests.helpers.serving import serving
 from tests.helpers.transcripts import body_of, get, status_of
 from tests.helpers.ws_client import accept, open_websocket
@@ -51,21 +52,7 @@ def with_startup(start: Callable[[Tasks], Awaitable[None]], ended: Callable[[], 
 
 async def run_until_failure(app: App, use: Callable[[MemoryListener], Awaitable[None]], **options: Any) -> TaskCrashed:
     """What ``serve`` raises in the end, when the listener was used."""
-    listener = MemoryListener()
-    server = Server(app, Config.from_options({"access_log": False, "lifespan": "off"} | options), listeners=[listener])
-    failures: list[TaskCrashed] = []
-
-    async def serve() -> None:
-        try:
-            await server.serve()
-        except TaskCrashed as exc:
-            failures.append(exc)
-
-    async with anyio.create_task_group() as nursery:
-        nursery.start_soon(serve)
-        await use(listener)
-    [failure] = failures
-    return failure
+    return await failure_of(TaskCrashed, app, use, **({"lifespan": "off"} | options))
 
 
 # -- what they outlive, and what waits for them ----------------------------------------------------------------------

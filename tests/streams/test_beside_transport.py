@@ -8,6 +8,7 @@ import anyio
 import anyio.lowlevel
 import pytest
 
+from tests.helpers.corks import is_closed, socket_of
 from tests.helpers.stream_pairs import (
     MUCH,
     PLAIN_KINDS,
@@ -151,7 +152,7 @@ async def test_a_transport_that_keeps_a_little_congests_the_stream(kind: Kind, t
         for _ in range(turns):
             await asyncio.sleep(0)
         await eventually(lambda: stream._transport)
-        fill_kernel(stream._sock)
+        fill_kernel(socket_of(stream))
         stream.send_nowait(b"little")
         assert stream.unsent
         assert stream.congested
@@ -215,7 +216,7 @@ async def test_a_stream_that_is_closed_is_not_looked_at(kind: Kind) -> None:
         assert await waits(stream.wait_disconnected)
         assert stream._cork.ends._on_end
         stream.abort()
-        await eventually(lambda: stream._sock.fileno() < 0)
+        await eventually(lambda: is_closed(stream))
         assert not stream._cork.ends._on_end
 
 
@@ -234,7 +235,7 @@ async def test_a_network_that_ends_before_its_streams(kind: Kind) -> None:
     assert await waits(stream.wait_disconnected)
     stream.abort()
     await stream.wait_disconnected()
-    await eventually(lambda: stream._sock.fileno() < 0)
+    await eventually(lambda: is_closed(stream))
     peer.close()
     listener.close()
 

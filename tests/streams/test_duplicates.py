@@ -9,6 +9,7 @@ from typing import Any
 import anyio
 import pytest
 
+from tests.helpers.corks import socket_of
 from tests.helpers.stream_pairs import (
     KINDS,
     MUCH,
@@ -37,16 +38,9 @@ def kind(request: pytest.FixtureRequest) -> Kind:
     return kind
 
 
-def descriptor_of(stream: Any) -> int:
-    while not hasattr(stream, "_sock"):
-        stream = stream._inner if hasattr(stream, "_inner") else stream._stream
-    descriptor: int = stream._sock.fileno()
-    return descriptor
-
-
 @contextmanager
 def duplicated(stream: ByteStream) -> Iterator[None]:
-    descriptor = os.dup(descriptor_of(stream))
+    descriptor = os.dup(socket_of(stream).fileno())
     try:
         yield
     finally:
@@ -117,11 +111,11 @@ async def test_the_next_connection_of_that_number_hears_nothing_of_it(kind: Kind
         first = await accepted(listener, first_peer)
         assert await waits(first.wait_disconnected)
         with duplicated(first):
-            number = descriptor_of(first)
+            number = socket_of(first).fileno()
             await first.aclose()
             await eventually(lambda: not is_open(number))
             following = await accepted(listener, next_peer)
-            assert descriptor_of(following) == number
+            assert socket_of(following).fileno() == number
             async with anyio.create_task_group() as waiting:
                 waiting.start_soon(following.wait_disconnected)
                 first_peer.close()

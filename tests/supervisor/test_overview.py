@@ -73,8 +73,7 @@ async def test_a_worker_shows_what_the_supervisor_knows() -> None:
 
 async def test_a_worker_shows_itself_when_the_supervisor_does_not_answer() -> None:
     async with asked(NO_ANSWERS) as whole, serving(hello, **SHOWN) as site:
-        assert site.server._admin is not None
-        source = OneOfMany(whole, site.server._admin.process)
+        source = OneOfMany(whole, site.server.look())
         tree: dict[str, Any] = await source.tree(View())
         cancelled = await source.cancel("12-5")
         assert await whole.measure() is None

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.helpers.raw_http import RawClient, fetch
-from tests.helpers.server_process import STRICT, WAIT_SECONDS, Flavour, ServerProcess
+from tests.helpers.server_process import STRICT, WAIT_SECONDS, Flavour, ServerProcess, stopped_at_the_end
 
 APP = '''
 import sys, anyio
@@ -81,15 +81,9 @@ def reloading(site: Site, flavour: Flavour, *options: str, errors_expected: bool
         str(site.directory), "--reload", "--reload-dir", str(site.directory), "--reload-delay", "0.05", *options,
     ]
     site.server = server = ServerProcess([sys.executable, *command])
-    try:
+    with stopped_at_the_end(server, errors_expected=errors_expected):
         server.stderr.wait_for("Watching ")
         yield server
-        if not server.ended:
-            server.stop(errors_expected=errors_expected)
-    except BaseException as exc:
-        server.kill()
-        exc.add_note(server.report)
-        raise
 
 
 def hide_watchfiles(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import anyio
 import pytest
 
+from trioserve._streams import caller_from_threads
 from trioserve._supervisor.signals import (
     ECHO_SECONDS,
     STOP_SIGNALS,
@@ -23,6 +24,8 @@ from trioserve._supervisor.signals import (
 
 pytestmark = pytest.mark.anyio
 
+
+MANY = 2000  # small writes to a socket pair; a few hundred fill it
 
 LOOPS: dict[str, Any] = {"trio": "trio", "asyncio": "asyncio"}
 if importlib.util.find_spec("uvloop"):
@@ -97,6 +100,20 @@ async def test_an_order_that_comes_twice_is_one(echo: signal.Signals) -> None:
         signal.raise_signal(echo)
         assert await server.after_again(signal.SIGTERM) == ["SIGINT", "forced", "forced"]
         listening.cancel_scope.cancel()
+
+
+async def test_a_signal_is_heard_whatever_threads_have_posted() -> None:
+    """asyncio's pipe is full then: nobody has read what woke the event loop."""
+    server = RecordingServer()
+    posted: list[int] = []
+    async with anyio.create_task_group() as listening:
+        await listening.start(obey_signals, server)
+        post = caller_from_threads()
+        for number in range(MANY):
+            post(partial(posted.append, number))
+        assert await server.after(signal.SIGTERM) == ["SIGTERM"]
+        listening.cancel_scope.cancel()
+    assert posted == list(range(MANY))
 
 
 async def test_an_echo_may_come_when_the_server_has_stopped() -> None:
@@ -274,7 +291,7 @@ async def test_where_the_loop_knows_no_signals_there_are_none(monkeypatch: pytes
     def open_signal_receiver(*signals: signal.Signals) -> Any:
         raise NotImplementedError
 
-    monkeypatch.setattr(anyio, "open_signal_receiver", open_signal_receiver)
+    monkeypatch.setattr("trioserve._supervisor.signals.open_signal_receiver", open_signal_receiver)
     with anyio.fail_after(5):
         async with anyio.create_task_group() as listening:
             await listening.start(obey_signals, RecordingServer())

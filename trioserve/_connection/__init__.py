@@ -14,7 +14,7 @@ from trioserve._connection.request_ids import RequestIds, TrustsPeer
 from trioserve._connection.serve import Connection
 from trioserve._connection.stacks import await_chain, await_frames, await_point, is_machinery, place_of, point_of
 from trioserve._connection.standing_fields import StandingFields
-from trioserve._connection.timeouts import NoTimeout, Timeout
+from trioserve._connection.timeouts import NoTimeout, Timeout, new_timeout
 from trioserve._connection.turnstile import Turnstile
 from trioserve._connection.websocket_limits import WebSocketLimits
 
@@ -22,6 +22,6 @@ __all__ = [
     "PHASES", "WRITE_LOOKS", "Answered", "Awaited", "ClosedWebSocket", "Connection", "DeadlineHeader", "Deadlines",
     "Lifetime", "Look", "Mark", "NoTimeout", "Phase", "RecordedRequest", "Recorder", "Refused", "RequestIds",
     "RequestLook", "Served", "ServerContext", "StandingFields", "Timeout", "Timeouts", "TrustsPeer", "Turnstile",
-    "WebSocketLimits", "await_chain", "await_frames", "await_point", "is_machinery", "joined", "orders_and_errors",
-    "own_span", "place_of", "point_of",
+    "WebSocketLimits", "await_chain", "await_frames", "await_point", "is_machinery", "joined", "new_timeout",
+    "orders_and_errors", "own_span", "place_of", "point_of",
 ]  # fmt: skip

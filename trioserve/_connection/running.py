@@ -73,6 +73,7 @@ async def run_app(conversation: Conversation) -> None:
             if error is not None:
                 _on_error(conversation, error)
             if isinstance(order, KeyboardInterrupt):
+                request.end_reason = request.end_reason or "keyboard-interrupt"
                 request.say(CRITICAL, "KeyboardInterrupt in the application, serving %s; the server stops",
                             request.line)
             if order is not None:

@@ -29,7 +29,7 @@ class Supervision:
     """Of one request, until ``end``.
 
     Attributes:
-        watches: whether the client is still there, or it will.
+        watches: somebody looks whether the client is still there, or is going to.
     """
 
     __slots__ = ("_has_ended", "_is_ending", "_outlet", "_owner", "_request", "_watch", "watches")

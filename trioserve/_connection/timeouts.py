@@ -14,7 +14,7 @@ import anyio
 
 from trioserve._complaints import complain
 
-__all__ = ["NoTimeout", "Timeout", "Waiter", "option_of", "strike"]
+__all__ = ["NoTimeout", "Timeout", "Waiter", "new_timeout", "option_of", "strike"]
 
 log = logging.getLogger("trioserve")
 
@@ -109,3 +109,8 @@ class NoTimeout(Timeout):
 
     async def run(self) -> None:
         """Nothing to do."""
+
+
+def new_timeout(kind: str, seconds: float | None, clock: Callable[[], float]) -> Timeout:
+    """One of this kind, which never strikes where an option says ``None``."""
+    return Timeout(kind, seconds, clock) if seconds is not None else NoTimeout(kind)

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from typing import Final
 
-from trioserve._connection.timeouts import NoTimeout, Timeout
+from trioserve._connection.timeouts import Timeout, new_timeout
 
 __all__ = ["WebSocketLimits"]
 
@@ -29,17 +29,14 @@ class WebSocketLimits:
         self, *, max_size: int, deflate: bool, ping_interval: float | None, ping_timeout: float | None,
         max_age: float | None, clock: Callable[[], float], strike: Callable[[str], None],
     ) -> None:
-        def timeout(kind: str, seconds: float | None) -> Timeout:
-            return Timeout(kind, seconds, clock) if seconds is not None else NoTimeout(kind)
-
         self.max_size = max_size
         self.deflate = deflate
         self.strike = strike
-        self.ping = timeout("ping", ping_interval)
-        self.pong = timeout("pong", ping_timeout)
-        self.age = timeout("age", max_age)
-        self.close = timeout("close", CLOSE_SECONDS)
-        self.watch = timeout("watch", WATCH_SECONDS)
+        self.ping = new_timeout("ping", ping_interval, clock)
+        self.pong = new_timeout("pong", ping_timeout, clock)
+        self.age = new_timeout("age", max_age, clock)
+        self.close = new_timeout("close", CLOSE_SECONDS, clock)
+        self.watch = new_timeout("watch", WATCH_SECONDS, clock)
 
     @property
     def timeouts(self) -> Iterator[Timeout]:

@@ -9,6 +9,7 @@ from trioserve._server.access_log.format import compile_format
 from trioserve._server.application.served import application_of
 from trioserve._server.engine import choose_engine
 from trioserve._server.lifespan import Lifespan
+from trioserve._server.shutdown import LIFESPAN_SECONDS
 from trioserve._server.tasks import BackgroundTasks
 from trioserve._server.tls import load_certificates
 from trioserve._streams import running_backend
@@ -24,7 +25,7 @@ async def check(app: AnyApp, config: Config) -> None:
 
     Raises:
         ConfigError: as for a server, as far as it shows without one.
-        StartupFailed: the application refused to start, failed to stop, or did not stop within the shutdown's budget.
+        StartupFailed: the application refused to start, failed to stop, or did not stop in a server's time.
         TaskCrashed: a background task that the start-up has started raised an exception.
     """
     compile_format(config.access_log_format)
@@ -33,17 +34,20 @@ async def check(app: AnyApp, config: Config) -> None:
     tasks = BackgroundTasks(lambda reason: None)
     offered = Lifetime(tasks.start, tasks.running).extensions()
     lifespan = Lifespan(application_of(app, config), config, running_backend(), offered, lambda reason: None)
+    seconds = config.timeout_graceful_shutdown
+    if seconds is not None:
+        seconds = max(seconds, LIFESPAN_SECONDS)
     async with anyio.create_task_group() as app_lifetime:
         async with anyio.create_task_group() as nursery:
             tasks.open(nursery)
             await app_lifetime.start(lifespan.run)
             nursery.cancel_scope.cancel()
-        with anyio.move_on_after(config.timeout_graceful_shutdown) as budget:
+        with anyio.move_on_after(seconds) as budget:
             await lifespan.shutdown()
         app_lifetime.cancel_scope.cancel()
     if (failure := lifespan.failure or tasks.failure) is not None:
         raise failure
     if budget.cancelled_caught:
-        raise StartupFailed(f"the application's lifespan did not end within {config.timeout_graceful_shutdown:g} s")
+        raise StartupFailed(f"the application's lifespan did not end within {seconds:g} s")
     if lifespan.shutdown_failed:
         raise StartupFailed("the application's lifespan failed during shutdown")

@@ -15,7 +15,6 @@ from trioserve._connection import (
     Deadlines,
     Lifetime,
     Mark,
-    NoTimeout,
     Recorder,
     RequestIds,
     ServerContext,
@@ -24,6 +23,7 @@ from trioserve._connection import (
     Timeouts,
     Turnstile,
     WebSocketLimits,
+    new_timeout,
 )
 from trioserve._protocol import HeadMemory, Http1Codec, Http1Limits, ParseFields
 from trioserve._server.engine import choose_http2_engine
@@ -122,13 +122,9 @@ def _make_proxies(config: Config) -> ProxyHeaders | None:
     return ProxyHeaders(TrustedPeers(config.forwarded_allow_ips), believed_fields(config.forwarded_headers))
 
 
-def _make_timeout(kind: str, seconds: float | None, clock: Callable[[], float]) -> Timeout:
-    return Timeout(kind, seconds, clock) if seconds is not None else NoTimeout(kind)
-
-
 def _make_timeouts(config: Config, clock: Callable[[], float], *, tls: bool) -> Timeouts:
     def timeout(kind: str, seconds: float | None) -> Timeout:
-        return _make_timeout(kind, seconds, clock)
+        return new_timeout(kind, seconds, clock)
 
     write, request = config.timeout_write, config.timeout_request
     return Timeouts(
@@ -173,7 +169,7 @@ def _make_http2(
         max_streams=config.limit_http2_streams,
         resets=config.limit_http2_resets,
         control_frames=config.limit_http2_control_frames,
-        idle=_make_timeout("http2-idle", config.timeout_http2_idle, clock),
+        idle=new_timeout("http2-idle", config.timeout_http2_idle, clock),
         clock=clock,
     )
 

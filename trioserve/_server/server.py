@@ -67,7 +67,7 @@ class Server:
         whole: "Whole | None" = None,
     ) -> None:  # fmt: skip
         limit = config.limit_connections
-        self._given = app  # as it was, for who looks at what it is
+        self._given = app  # not wrapped yet: its documentation pages are announced
         self._config = config
         self._how_to_stop = how_to_stop if announce else None
         self._tasks = BackgroundTasks(self.request_shutdown)

@@ -16,7 +16,7 @@ from trioserve._config import Config
 from trioserve._connection import Lifetime
 from trioserve._server.waiting import another_signal, how_long, named
 
-__all__ = ["SETTLE_SECONDS", "Phase", "Shutdown"]
+__all__ = ["LIFESPAN_SECONDS", "SETTLE_SECONDS", "Phase", "Shutdown"]
 
 Phase: TypeAlias = Literal["READY", "DELAY", "DRAINING", "STOPPING"]
 

@@ -83,8 +83,8 @@ class Telemetry:
         self._tracer = trace.get_tracer("trioserve", __version__, schema_url=SCHEMA)
         self._metrics = RequestMetrics() if counts else None
         if isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider):
-            log.warning("OpenTelemetry has not been set up, so --otel tells nobody: that is the application's affair, "
-                        "or that of the command opentelemetry-instrument")
+            log.warning("OpenTelemetry has not been set up, so --otel has no effect: set it up in the application's "
+                        "module, or start with opentelemetry-instrument")
 
     async def app(self, scope: Scope, receive: Receive, send: Send) -> None:
         """The application, for a request, with a span that is current in all that it does."""

@@ -1,9 +1,12 @@
 """Which backend is running, its network, and its tasks; only the running event loop's own library is imported."""
 
-from collections.abc import Callable, Iterable
+import signal
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import AbstractContextManager
 from contextvars import ContextVar
 from typing import Any
 
+import anyio
 import sniffio
 
 from trioserve._streams.allocation import keep_freed_memory
@@ -12,8 +15,8 @@ from trioserve._streams.task_views import TaskViews
 from trioserve._streams.task_watch import TaskListener, TaskWatch
 
 __all__ = [
-    "caller_from_threads", "is_in_event_loop", "look_at_tasks", "new_waiting_tasks", "open_network", "running_backend",
-    "tasks_are_in_nurseries", "watch_tasks",
+    "caller_from_threads", "is_in_event_loop", "look_at_tasks", "new_waiting_tasks", "open_network",
+    "open_signal_receiver", "running_backend", "tasks_are_in_nurseries", "watch_tasks",
 ]
 
 
@@ -50,6 +53,22 @@ def caller_from_threads() -> Callable[[Callable[[], object]], object]:
     else:
         from trioserve._streams.on_asyncio.network import caller_from_threads
     return caller_from_threads()
+
+
+def open_signal_receiver(
+    *numbers: signal.Signals,
+) -> AbstractContextManager[AsyncIterator[signal.Signals]]:
+    """As anyio's.
+
+    Raises:
+        NotImplementedError: the running event loop knows no signals.
+    """
+    if running_backend() == "asyncio":
+        from trioserve._streams.on_asyncio.signals import SignalReceiver, can_lose_signals
+
+        if can_lose_signals():
+            return SignalReceiver(numbers)
+    return anyio.open_signal_receiver(*numbers)
 
 
 def new_waiting_tasks() -> WaitingTasks:

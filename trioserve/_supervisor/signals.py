@@ -26,6 +26,7 @@ import anyio.abc
 
 from trioserve._complaints import complain
 from trioserve._server import SETTLE_SECONDS
+from trioserve._streams import open_signal_receiver
 from trioserve._supervisor.forks import Handler, Substitute, forget_in_forks, restore_in_forks, substituted
 
 __all__ = [
@@ -125,7 +126,7 @@ def _received(numbers: tuple[signal.Signals, ...], afterwards: Handler) -> "Iter
         before = {number: _last_handler(number, handler, afterwards) for number, handler in before.items()}
     with ExitStack() as held:
         try:
-            with anyio.open_signal_receiver(*numbers) as received:
+            with open_signal_receiver(*numbers) as received:
                 try:
                     yield received
                 finally:

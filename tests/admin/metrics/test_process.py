@@ -40,7 +40,7 @@ class Measured:
     @property
     def lifetime(self) -> Lifetime:
         assert self.site is not None
-        return self.site.server._lifetime
+        return self.site.lifetime
 
     @property
     def stalls(self) -> StallCounts:

@@ -85,9 +85,7 @@ async def test_a_look_keeps_nothing_alive() -> None:
     async with serving(hello, **SHOWN) as site:
         client = await ask(site, get("/"))
         await look(site)
-        [connection] = site.server._lifetime.connections
-        known = weakref.ref(connection)
-        del connection
+        known = weakref.ref(site.only_connection)
         await client.aclose()
         await settled()
         gc.collect()

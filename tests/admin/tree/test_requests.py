@@ -51,7 +51,7 @@ async def test_scopes_of_every_make_around_a_request() -> None:
         await ask(site, get("/"))
         [request] = find(await look(site), kind="request")
         scopes = [(node.get("shield", False), node.get("deadline", {}).get("seconds")) for node in request["children"]]
-        site.server._lifetime.connections.copy().pop().cancel("test")
+        site.only_connection.cancel("test")
     assert scopes == [(True, None), (False, 7.0), (False, 5.0)]
 
 
@@ -169,8 +169,7 @@ async def test_a_task_of_ours_has_the_name_of_what_it_does_over_http2() -> None:
     async with serving(hang, http2=True, **SHOWN) as site, http2_client(site) as client:
         await client.ask()
         await settled()
-        [connection] = site.server._lifetime.connections
-        connection.drain()
+        site.only_connection.drain()
         await settled()
         [name] = await tasks_of_the_connection(site)
     assert name.endswith("Http2Connection._leave")
@@ -190,7 +189,7 @@ async def test_a_websocket() -> None:
         [websocket] = find(await look(site), kind="websocket")
         assert (websocket["name"], websocket["state"], websocket["detail"]) == ("GET /", "APP", "open")
         assert websocket["bytes"] == {"received": 5, "sent": 2}
-        site.server._lifetime.connections.copy().pop().cancel("test")
+        site.only_connection.cancel("test")
 
 
 @pytest.mark.parametrize("anyio_backend", [virtual_backend("asyncio")], ids=["asyncio"])

@@ -43,8 +43,7 @@ async def test_a_lifespan_and_its_states() -> None:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(watch)
             await anyio.sleep(1.5)
-            site.server.request_shutdown("test")
-            await site.server._stopped.wait()
+            await site.stop()
             tasks.cancel_scope.cancel()
     assert list(dict.fromkeys(states)) == [("RUNNING", "READY"), ("STOPPING", "STOPPING")]
 

@@ -99,7 +99,7 @@ async def test_work_is_drained_at_shutdown(stopping_log: Callable[[], list[str]]
     app = Worker(steps=3)
     async with stopped(app, "/a", "/b", within=30) as site:
         with seconds_passed() as elapsed:
-            await site.server._stopped.wait()
+            await site.stopped.wait()
         assert elapsed.seconds == pytest.approx(WORK_SECONDS)
     assert sorted(app.ends) == [("/a", "done"), ("/b", "done")]
     assert stopping_log() == []
@@ -109,7 +109,7 @@ async def test_work_is_cancelled_at_the_deadline_and_named(stopping_log: Callabl
     app = Worker(seconds=3600, steps=3600)
     async with stopped(app, "/a", "/quick", "/b", within=10) as site:
         with seconds_passed() as elapsed:
-            await site.server._stopped.wait()
+            await site.stopped.wait()
         assert 8 <= elapsed.seconds <= 12
     assert sorted(app.ends) == [("/a", "cancelled"), ("/b", "cancelled")]
     lines = sorted(stopping_log())
@@ -125,8 +125,7 @@ async def test_work_of_a_connection_that_has_ended_is_named_as_well(stopping_log
         await client.send_all(get("/a", "connection: close"))
         await client.receive_rest()
         await client.aclose()
-        site.server.request_shutdown("test")
-        await site.server._stopped.wait()
+        await site.stop()
     assert app.ends == [("/a", "cancelled")]
     assert [line.split(" after ")[0] for line in stopping_log()] == ["shutdown-deadline: ended GET /a"]
 

@@ -7,7 +7,7 @@ import anyio.lowlevel
 import pytest
 
 from tests.helpers.apps import echo, hello, part, read_body, reply, start
-from tests.helpers.http2_client import http2_client
+from tests.helpers.http2_client import Answer, Http2Client, http2_client
 from tests.helpers.http2_numbers import INTERNAL_ERROR, PROTOCOL_ERROR
 from tests.helpers.serving import serving
 from trioserve import ClientDisconnected
@@ -86,19 +86,25 @@ async def test_a_stream_that_its_client_has_spoilt_meanwhile(
     assert "Internal error" not in caplog.text
 
 
+async def post_with_trailers(client: Http2Client, field: tuple[bytes, bytes], *, begun: bool) -> Answer:
+    """The answer to a request of four bytes; where it has ``begun``, its head has come before the rest."""
+    stream = client.prepare(method=b"POST", fields=[field], ends=False)
+    if begun:
+        await client.say()
+        await settled()
+    client.h2.send_data(stream, b"body")
+    client.h2.send_headers(stream, [(b"x-trailer", b"1")], end_stream=True)
+    await client.say()
+    return await client.answer(stream)
+
+
 @pytest.mark.parametrize("begun", [False, True], ids=["in one piece", "the head before"])
 async def test_a_malformed_request_with_trailers_ends_its_stream_only(
     options: dict[str, Any], begun: bool
 ) -> None:  # RFC 9113 §8.1.1
     async with serving(hello, **options) as site, http2_client(site) as client:
-        stream = client.prepare(method=b"POST", fields=[(b"X", b"upper case")], ends=False)
-        if begun:
-            await client.say()
-            await settled()
-        client.h2.send_data(stream, b"body")
-        client.h2.send_headers(stream, [(b"x-trailer", b"1")], end_stream=True)
-        await client.say()
-        assert (await client.answer(stream)).reset == PROTOCOL_ERROR
+        answer = await post_with_trailers(client, (b"X", b"upper case"), begun=begun)
+        assert answer.reset == PROTOCOL_ERROR
         assert (await client.get()).ended
         assert client.goaways == []
 
@@ -107,14 +113,8 @@ async def test_a_malformed_request_with_trailers_ends_its_stream_only(
 async def test_the_trailers_of_a_request_that_is_refused_at_once(options: dict[str, Any], begun: bool) -> None:
     """They come after its answer has left, on a stream that was open when they were sent."""
     async with serving(hello, **options, limit_request_body=3) as site, http2_client(site) as client:
-        stream = client.prepare(method=b"POST", fields=[(b"content-length", b"4")], ends=False)
-        if begun:
-            await client.say()
-            await settled()
-        client.h2.send_data(stream, b"body")
-        client.h2.send_headers(stream, [(b"x-trailer", b"1")], end_stream=True)
-        await client.say()
-        assert (await client.answer(stream)).status == 413
+        answer = await post_with_trailers(client, (b"content-length", b"4"), begun=begun)
+        assert answer.status == 413
         assert (await client.get()).ended
         assert client.goaways == []
 

@@ -72,8 +72,7 @@ async def test_a_file_is_read_as_its_client_takes_it(options: dict[str, Any], tm
         client.takes_bodies = False
         stream = await client.ask()
         await take_what_comes(client)
-        connection: Any
-        [connection] = site.server._lifetime.connections
+        connection: Any = site.only_connection
         assert 0 < connection._protocol.codec.engine.queued_body_size(stream) <= 2 * BLOCK_BYTES
         client.h2.increment_flow_control_window(len(BODY) * 20, stream)
         client.h2.increment_flow_control_window(len(BODY) * 20)

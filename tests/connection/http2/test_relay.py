@@ -78,9 +78,9 @@ async def test_tasks_in_reserve_do_not_keep_the_connection(options: dict[str, An
             asked = [await client.ask() for _ in range(3)]
             for stream in asked:
                 await client.answer(stream)
-            assert len(site.server._lifetime.connections) == 1
+            assert site.connections == 1
         await settled()
-        assert not site.server._lifetime.connections
+        assert site.connections == 0
 
 
 async def test_a_cancellation_that_comes_too_late_is_not_the_next_requests(options: dict[str, Any]) -> None:
@@ -97,14 +97,14 @@ async def test_a_cancellation_that_comes_too_late_is_not_the_next_requests(optio
 
     async with serving(app, **options) as site, http2_client(site, {INITIAL_WINDOW_SIZE: 100}) as client:
         client.takes_bodies = False
-        connection: Any
         await client.head(await client.ask("/cut"))
-        [connection] = site.server._lifetime.connections
+        connection = site.only_connection
         [look] = connection.look().requests
         await anyio.sleep(1.5)
         assert not connection.look().requests
         streams = [await client.ask() for _ in range(3)]
         await settled()
+        assert look.cancel is not None
         look.cancel("late")
         assert [(await client.answer(stream)).body for stream in streams] == [b"waited"] * 3
 

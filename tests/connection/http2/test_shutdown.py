@@ -129,9 +129,9 @@ async def test_requests_that_have_not_begun_are_refused_at_the_end(options: dict
         if ended_by == "a deadline":
             site.server.request_shutdown("test")
         else:
-            [connection] = site.server._lifetime.connections
-            assert connection.nursery is not None
-            connection.nursery.cancel()
+            nursery = site.only_connection.nursery
+            assert nursery is not None
+            nursery.cancel()
         assert (await client.answer(stream)).reset == REFUSED_STREAM
         may_end.set()
         await client.until_end()

@@ -28,21 +28,27 @@ async def shake_hands(client: Http2Client, *more: tuple[bytes, bytes]) -> int:
     return stream
 
 
-async def echo(scope: Scope, receive: Receive, send: Send) -> None:
-    assert (await receive())["type"] == "websocket.connect"
-    await send({"type": "websocket.accept", "subprotocol": next(iter(scope["subprotocols"]), None)})
-    while (message := await receive())["type"] == "websocket.receive":
-        await send({"type": "websocket.send", "text": message["text"]})
-    scope["state"].append(message["code"])
+class Echo:
+    """Notes with which codes its WebSockets have ended."""
+
+    def __init__(self) -> None:
+        self.codes: list[int] = []
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        assert (await receive())["type"] == "websocket.connect"
+        await send({"type": "websocket.accept", "subprotocol": next(iter(scope["subprotocols"]), None)})
+        while (message := await receive())["type"] == "websocket.receive":
+            await send({"type": "websocket.send", "text": message["text"]})
+        self.codes.append(message["code"])
 
 
 async def test_8441_5_an_echo_and_its_end(options: dict[str, Any]) -> None:
-    codes: list[int] = []
+    echo = Echo()
     scopes: list[Scope] = []
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         scopes.append(scope)
-        await echo(dict(scope, state=codes), receive, send)
+        await echo(scope, receive, send)
 
     async with serving(app, **options) as site, http2_client(site) as client:
         await client.listen()
@@ -59,7 +65,7 @@ async def test_8441_5_an_echo_and_its_end(options: dict[str, Any]) -> None:
             (TEXT, b"hello"), (CLOSE, b"\x0f\xa1")]
         assert answer.ended
         assert (await client.get()).status == 500  # the connection goes on, and the application knows no HTTP
-    assert codes == [4001]
+    assert echo.codes == [4001]
     assert (scopes[0]["type"], scopes[0]["http_version"], scopes[0]["scheme"], scopes[0]["path"]) == (
         "websocket", "2", "ws", "/chat")
 
@@ -67,11 +73,7 @@ async def test_8441_5_an_echo_and_its_end(options: dict[str, Any]) -> None:
 @pytest.mark.parametrize("ping_interval", [20, None])
 async def test_a_quiet_websocket_stays_open(options: dict[str, Any], ping_interval: float | None) -> None:
     """Limits of request bodies, in time and in bytes, are not for it."""
-    codes: list[int] = []
-
-    async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        await echo(dict(scope, state=codes), receive, send)
-
+    app = Echo()
     options |= {"ws_ping_interval": ping_interval, "limit_request_body": 10}
     async with serving(app, **options) as site, http2_client(site) as client:
         stream = await shake_hands(client)
@@ -86,57 +88,46 @@ async def test_a_quiet_websocket_stays_open(options: dict[str, Any], ping_interv
         await client.answer(stream)
         texts = [each.payload for each in read_frames(answer.body) if each.opcode == TEXT]
         assert texts == [b"0", b"1", b"2", b"3", b"4"]
-    assert codes == [4001]
+    assert app.codes == [4001]
 
 
 async def test_a_client_that_answers_no_ping_is_given_up(options: dict[str, Any]) -> None:
     """Whatever it does on other streams."""
-    codes: list[int] = []
+    echo = Echo()
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http":
-            await reply(send)
-        else:
-            await echo(dict(scope, state=codes), receive, send)
+        await (reply(send) if scope["type"] == "http" else echo(scope, receive, send))
 
     async with serving(app, **options, ws_ping_interval=20, ws_ping_timeout=10) as site, http2_client(site) as client:
         stream = await shake_hands(client)
         await anyio.sleep(0.5)  # so that nothing comes from the client at the moment when the time is over
         for second in range(30):
-            assert codes == [], second
+            assert echo.codes == [], second
             assert (await client.get()).ended
             await anyio.sleep(1)
         assert (await client.get()).ended
         assert client.answers[stream].reset is not None
-    assert codes == [1006]
+    assert echo.codes == [1006]
 
 
 async def test_8441_5_a_reset_is_1006(options: dict[str, Any]) -> None:
-    codes: list[int] = []
-
-    async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        await echo(dict(scope, state=codes), receive, send)
-
+    app = Echo()
     async with serving(app, **options) as site, http2_client(site) as client:
         stream = await shake_hands(client)
         await client.reset(stream)
         await settled()
-        assert codes == [1006]
+        assert app.codes == [1006]
 
 
 async def test_8441_5_the_end_of_the_stream_is_1006_and_is_answered_with_one(options: dict[str, Any]) -> None:
-    codes: list[int] = []
-
-    async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        await echo(dict(scope, state=codes), receive, send)
-
+    app = Echo()
     async with serving(app, **options) as site, http2_client(site) as client:
         stream = await shake_hands(client)
         await client.send(stream, frame(TEXT, b"hello"), ends=True)
         answer = await client.answer(stream)
         assert [each.payload for each in read_frames(answer.body)] == [b"hello"]
         assert (answer.ended, answer.reset) == (True, None)
-    assert codes == [1006]
+    assert app.codes == [1006]
 
 
 @pytest.mark.parametrize(("status", "sent"), [(200, 403), (204, 403), (299, 403), (302, 302), (401, 401)])
@@ -167,25 +158,20 @@ async def test_a_refusal_is_an_answer(options: dict[str, Any]) -> None:
 
 
 async def test_another_version_is_refused(options: dict[str, Any]) -> None:
-    async with serving(echo, **options) as site, http2_client(site) as client:
+    async with serving(Echo(), **options) as site, http2_client(site) as client:
         stream = await client.ask(method=b"CONNECT", protocol=b"websocket", ends=False)
         answer = await client.answer(stream)
         assert (answer.status, dict(answer.fields)[b"sec-websocket-version"]) == (426, b"13")
 
 
 async def test_without_websockets_there_is_no_setting(options: dict[str, Any]) -> None:
-    async with serving(echo, **options, ws="none") as site, http2_client(site) as client:
+    async with serving(Echo(), **options, ws="none") as site, http2_client(site) as client:
         await client.listen()
         assert client.h2.remote_settings.enable_connect_protocol == 0
 
 
 async def test_a_drain_says_1012(options: dict[str, Any]) -> None:
-    codes: list[int] = []
-
-    async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        await echo(dict(scope, state=codes), receive, send)
-
-    async with serving(app, **options) as site, http2_client(site) as client:
+    async with serving(Echo(), **options) as site, http2_client(site) as client:
         stream = await shake_hands(client)
         site.server.request_shutdown("test")
         while not client.answers[stream].body:

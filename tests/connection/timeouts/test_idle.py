@@ -7,7 +7,6 @@ from tests.helpers.apps import hello, reply
 from tests.helpers.serving import Site, serving
 from tests.helpers.timeouts import drip, reasons
 from tests.helpers.transcripts import get, ok, receive_response, status_of
-from trioserve._connection import Connection
 from trioserve._connection.patience import Patience
 from trioserve._connection.timeouts import Timeout
 from trioserve._types import Receive, Scope, Send
@@ -128,10 +127,9 @@ async def test_keep_alive_does_not_count_while_a_request_runs() -> None:
 
 def strike_late(site: Site) -> None:
     """As if the process had been stopped: what the client has just sent is there, and its time is over."""
-    [connection] = site.server._lifetime.connections
-    assert isinstance(connection, Connection)
-    assert connection._protocol is not None
-    patience = connection._protocol._patience
+    protocol = site.only_connection._protocol
+    assert protocol is not None
+    patience = protocol._patience
     timeout = patience.expects
     assert timeout is not None
     timeout.disarm(patience)

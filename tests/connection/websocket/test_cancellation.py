@@ -7,34 +7,24 @@ import anyio
 import anyio.lowlevel
 import pytest
 
-from tests.helpers.cancelling import VICTIM, at_every_await
+from tests.helpers.cancelling import VICTIM, Application, at_every_await, has_ended
 from tests.helpers.serving import serving
 from tests.helpers.ws_client import WebSocketClient, accept, echo, handshake
 from tests.helpers.ws_frames import BINARY, CONTINUATION, PING, TEXT, frame
 from trioserve import ClientDisconnected
-from trioserve._types import Receive, Scope, Send
+from trioserve._types import Receive, Send
 from trioserve.testing import settled
 
 Conversation = Callable[[WebSocketClient], Awaitable[None]]
 
 
-class Application:
-    """Waits in every way an application can, and counts who is inside it."""
+class Waiting(Application):
+    """Waits in every way an application can."""
 
-    def __init__(self) -> None:
-        self.inside = 0
+    async def echo(self, receive: Receive, send: Send) -> None:
+        await echo({}, receive, send)
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        self.inside += 1
-        try:
-            await getattr(self, scope["path"][1:])(scope, receive, send)
-        finally:
-            self.inside -= 1
-
-    async def echo(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await echo(scope, receive, send)
-
-    async def slow(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def slow(self, receive: Receive, send: Send) -> None:
         """Is busy elsewhere for a second before each answer."""
         await receive()
         await anyio.sleep(1)
@@ -43,7 +33,7 @@ class Application:
             await anyio.sleep(1)
             await send({"type": "websocket.send", "text": event["text"]})
 
-    async def children(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def children(self, receive: Receive, send: Send) -> None:
         async def answer() -> None:
             self.inside += 1
             try:
@@ -57,18 +47,18 @@ class Application:
             children.start_soon(answer)
             children.start_soon(answer)
 
-    async def deny(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def deny(self, receive: Receive, send: Send) -> None:
         await send({"type": "websocket.http.response.start", "status": 403})
         for _ in range(3):
             await send({"type": "websocket.http.response.body", "body": b"x" * 50_000, "more_body": True})
         await send({"type": "websocket.http.response.body"})
 
-    async def large(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def large(self, receive: Receive, send: Send) -> None:
         await accept(receive, send)
         for _ in range(4):
             await send({"type": "websocket.send", "bytes": b"x" * 100_000})
 
-    async def fail(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def fail(self, receive: Receive, send: Send) -> None:
         await accept(receive, send)
         await anyio.lowlevel.checkpoint()
         raise ValueError
@@ -135,7 +125,7 @@ async def test_cancelled_at_every_await(
     target: str, conversation: Conversation, options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def scenario() -> None:
-        app = Application()
+        app = Waiting()
         async with serving(app, **options) as site:
             stream = site.listener.connect(VICTIM)
             client = WebSocketClient(stream)
@@ -146,13 +136,7 @@ async def test_cancelled_at_every_await(
                 stream.send_eof()
             except (ClientDisconnected, EOFError):
                 pass  # cancelled under way
-            await stream.receive_rest()
-            await anyio.sleep(10)
-            assert site.connections == 0
-            assert app.inside == 0
-            stream.send_nowait(b"x")
-            assert stream.lost  # there is nobody to take it: the server's end is closed
-
+            await has_ended(site, app, stream)
             other = WebSocketClient(site.connect())  # every slot has been given back
             await other.stream.send_all(handshake(target="/echo"))
             await other.stream.receive_until(b"\r\n\r\n")

@@ -141,8 +141,8 @@ async def test_every_atom_works_before_there_is_a_response() -> None:
     async def nothing(scope: Scope, receive: Receive, send: Send) -> None:
         """Returns without a response."""
 
-    text = "|".join(f"%({atom})s" for atom in access_format._ATOMS)
-    assert len((await line_of(text, app=nothing)).split("|")) == len(access_format._ATOMS)
+    text = "|".join(f"%({atom})s" for atom in access_format.ATOMS)
+    assert len((await line_of(text, app=nothing)).split("|")) == len(access_format.ATOMS)
 
 
 @dataclass

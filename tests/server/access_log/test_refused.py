@@ -91,12 +91,12 @@ async def test_atoms(request_: bytes, line: str) -> None:
 
 async def test_every_atom_has_a_value(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("X_TEST", "mine")
-    atoms = [f"%({atom})s" for atom in access_format._ATOMS]
+    atoms = [f"%({atom})s" for atom in access_format.ATOMS]
     text = "|".join([*atoms, "%({host}i)s", "%({server}o)s", "%({X_TEST}e)s", "%%"])
     values = (await line_of(GARBAGE, access_log_format=text)).split("|")
     assert len(values) == len(atoms) + 4
     assert values[-4:] == ["-", "-", "mine", "%"]
-    unknown = {atom for atom, value in zip(access_format._ATOMS, values, strict=False) if value == "-"}
+    unknown = {atom for atom, value in zip(access_format.ATOMS, values, strict=False) if value == "-"}
     assert unknown == {"l", "u", "m", "U", "q", "H", "f", "a", "T", "M", "D", "L", "ms", "id", "trace"}
 
 

@@ -11,10 +11,10 @@ import pytest
 
 from tests.helpers.apps import hello, reply
 from tests.helpers.lifespans import LifespanApp, fails, with_lifespan
-from tests.helpers.openers import Opened, die_of, start
+from tests.helpers.openers import Opened, failure_of, start
 from tests.helpers.serving import serving
 from tests.helpers.transcripts import body_of, get, receive_response
-from trioserve import AppNotFound, Config, StartupFailed
+from trioserve import AppNotFound, Config, LifespanDied, StartupFailed
 from trioserve._server import check
 from trioserve._streams.memory import MemoryListener
 from trioserve._types import App, Receive, Scope, Send
@@ -115,7 +115,7 @@ async def test_a_failure_stops_the_server_gracefully_and_loudly(caplog: pytest.L
         await client.send_all(get())
         answered.append(await receive_response(client))
 
-    failure = await die_of(open_app, use)
+    failure = await failure_of(LifespanDied, open_app, use)
     assert failure.exit_code == 3
     assert body_of(answered[0]) == b"finished"
     [record] = [record for record in caplog.records if record.levelno == logging.CRITICAL]
@@ -139,7 +139,7 @@ async def test_a_failure_goes_through_a_lifespan_inside() -> None:
     async def use(listener: MemoryListener) -> None:
         await anyio.sleep(10)
 
-    await die_of(open_app, use)
+    await failure_of(LifespanDied, open_app, use)
     assert app.events == ["startup", "started", "lifespan cancelled"]
 
 
@@ -152,7 +152,7 @@ async def test_a_manager_that_ends_by_itself(caplog: pytest.LogCaptureFixture) -
     async def use(listener: MemoryListener) -> None:
         await anyio.sleep(10)
 
-    await die_of(open_app, use)
+    await failure_of(LifespanDied, open_app, use)
     assert "the application's context manager ended by itself" in caplog.text
 
 

@@ -1,15 +1,34 @@
 """Nothing that a cork holds back is lost when its stream is closed meanwhile."""
 
 import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import anyio
 import anyio.lowlevel
 import pytest
 
-from tests.helpers.corks import ALL_OF_HELD, HELD, clear_only, cork_of, corked, is_closed, socket_stream
-from tests.helpers.stream_pairs import Kind, connect_to, connected, eventually, fill_kernel, send_pieces, waits
+from tests.helpers.corks import ALL_OF_HELD, HELD, clear_only, cork_of, corked, is_closed, socket_of
+from tests.helpers.stream_pairs import Kind, Pair, connect_to, connected, eventually, fill_kernel, send_pieces, waits
 from trioserve import ClientDisconnected
+
+AGES = pytest.mark.parametrize("waited", [False, True], ids=["young", "waited before"])
+"""Streams of asyncio have a transport from the first wait on."""
+
+
+@asynccontextmanager
+async def closed_while_held(kind: Kind, *, waited: bool) -> AsyncIterator[Pair]:
+    """A connection that was closed while more was held back than the kernel takes, and whose cork is out again."""
+    async with connected(kind) as pair:
+        if waited:
+            assert await waits(pair.stream.receive_some)
+        cork = cork_of(pair.stream)
+        cork.push_in()
+        send_pieces(pair.stream, HELD.copy())
+        assert pair.stream.close_nowait()
+        cork.pull_out()
+        yield pair
 
 
 @pytest.mark.parametrize("pieces", [False, True], ids=["bytes", "pieces"])
@@ -39,16 +58,9 @@ async def test_a_stream_closed_while_it_was_held_needs_nobody_to_close_it(kind: 
 
 
 @clear_only
-@pytest.mark.parametrize("waited", [False, True], ids=["young", "waited before"])
+@AGES
 async def test_a_peer_that_reads_late_gets_all_of_a_closed_stream(kind: Kind, waited: bool, patience: None) -> None:
-    async with connected(kind) as pair:
-        if waited:  # streams of asyncio have a transport from now on
-            assert await waits(pair.stream.receive_some)
-        cork = cork_of(pair.stream)
-        cork.push_in()
-        send_pieces(pair.stream, HELD.copy())
-        assert pair.stream.close_nowait()
-        cork.pull_out()
+    async with closed_while_held(kind, waited=waited) as pair:
         assert await waits(anyio.sleep_forever)
         assert not is_closed(pair.stream)
         assert await pair.peer_receives_all() == ALL_OF_HELD
@@ -56,16 +68,9 @@ async def test_a_peer_that_reads_late_gets_all_of_a_closed_stream(kind: Kind, wa
 
 
 @clear_only
-@pytest.mark.parametrize("waited", [False, True], ids=["young", "waited before"])
+@AGES
 async def test_a_peer_that_never_reads_is_cut_off(kind: Kind, waited: bool, impatience: None) -> None:
-    async with connected(kind) as pair:
-        if waited:
-            assert await waits(pair.stream.receive_some)
-        cork = cork_of(pair.stream)
-        cork.push_in()
-        send_pieces(pair.stream, HELD.copy())
-        assert pair.stream.close_nowait()
-        cork.pull_out()
+    async with closed_while_held(kind, waited=waited) as pair:
         await eventually(lambda: is_closed(pair.stream))
         assert pair.stream.lost
         with pytest.raises(ConnectionError):
@@ -73,25 +78,18 @@ async def test_a_peer_that_never_reads_is_cut_off(kind: Kind, waited: bool, impa
 
 
 @clear_only
-@pytest.mark.parametrize("waited", [False, True], ids=["young", "waited before"])
+@AGES
 async def test_a_peer_that_breaks_a_closed_stream_ends_the_wait_for_it(
     kind: Kind, waited: bool, patience: None
 ) -> None:
-    async with connected(kind) as pair:
-        if waited:
-            assert await waits(pair.stream.receive_some)
-        cork = cork_of(pair.stream)
-        cork.push_in()
-        send_pieces(pair.stream, HELD.copy())
-        assert pair.stream.close_nowait()
-        cork.pull_out()
+    async with closed_while_held(kind, waited=waited) as pair:
         assert await waits(anyio.sleep_forever)
         pair.peer.reset()
         await eventually(lambda: is_closed(pair.stream))
 
 
 @clear_only
-@pytest.mark.parametrize("waited", [False, True], ids=["young", "waited before"])
+@AGES
 async def test_a_network_that_is_cancelled_leaves_no_stream_open_that_was_closed(
     kind: Kind, waited: bool, patience: None
 ) -> None:
@@ -108,7 +106,7 @@ async def test_a_network_that_is_cancelled_leaves_no_stream_open_that_was_closed
         cork_of(stream).push_in()
         stream.send_nowait(b"last")
         assert stream.close_nowait()
-        fill_kernel(socket_stream(stream)._sock)
+        fill_kernel(socket_of(stream))
         services.cancel_scope.cancel()
     assert is_closed(stream)
     with pytest.raises(ConnectionError):

@@ -48,9 +48,9 @@ async def test_a_request_may_come_with_the_end_of_the_handshake() -> None:
 
         async with anyio.create_task_group() as opening:
             opening.start_soon(open_stream)
-            await pair.peer._retry(pair.peer.ssl.do_handshake)
+            await pair.peer.perform(pair.peer.ssl.do_handshake)
             pair.peer.ssl.write(b"first")  # leaves together with the client's Finished
-            await pair.peer._flush()
+            await pair.peer.flush()
             await opened.wait()
         assert pair.stream.receive_nowait() == b"first"
         assert pair.stream.receive_nowait() is None

@@ -18,7 +18,7 @@ __all__ = ["Http2Inlet"]
 NO_TIMEOUT: Final = NoTimeout("body")
 
 
-class Carrier(Protocol):
+class BodyStream(Protocol):
     """The stream that brings the body."""
 
     lost: bool
@@ -42,12 +42,12 @@ class Http2Inlet:
     """
 
     __slots__ = (
-        "_carrier", "_ctx", "_failure", "_is_wanted", "_length", "_limit", "_news", "_pace", "_parts", "_timeout",
+        "_ctx", "_failure", "_is_wanted", "_length", "_limit", "_news", "_pace", "_parts", "_stream", "_timeout",
         "_total", "_turn", "awaits_continue", "has_ended",
     )  # fmt: skip
 
-    def __init__(self, carrier: Carrier, ctx: ServerContext, meaning: Meaning, limit: int | None) -> None:
-        self._carrier = carrier
+    def __init__(self, stream: BodyStream, ctx: ServerContext, meaning: Meaning, limit: int | None) -> None:
+        self._stream = stream
         self._ctx = ctx
         is_tunnel = meaning.offers_websocket  # which ends when it ends, and may be silent until then
         self._length = None if is_tunnel else meaning.content_length
@@ -80,7 +80,7 @@ class Http2Inlet:
             self._fail(PeerError(
                 413, f"request body over the limit of {self._limit} bytes", limit="limit_request_body"))
         if not self._is_wanted:
-            self._carrier.acknowledge(len(data))
+            self._stream.acknowledge(len(data))
             if ends:
                 self.wake()
             return
@@ -111,7 +111,7 @@ class Http2Inlet:
     def _drop(self) -> None:
         parts, self._parts = self._parts, []
         if parts:
-            self._carrier.acknowledge(sum(map(len, parts)))
+            self._stream.acknowledge(sum(map(len, parts)))
 
     async def receive_more(self, *, may_ask: bool) -> bool:
         if self._failure is not None:
@@ -119,7 +119,7 @@ class Http2Inlet:
         if self.awaits_continue:
             self.awaits_continue = False
             if may_ask:
-                self._carrier.ask_for_body()
+                self._stream.ask_for_body()
         if not self._is_over:
             await self._await_some()
         if self._failure is not None:
@@ -132,7 +132,7 @@ class Http2Inlet:
 
     @property
     def _is_at_end(self) -> bool:
-        return self.has_ended or self._carrier.is_disconnected()
+        return self.has_ended or self._stream.is_disconnected()
 
     def _arrivals(self) -> WaitingTasks:
         if self._news is None:
@@ -164,7 +164,7 @@ class Http2Inlet:
 
     def on_timeout(self, kind: str) -> None:
         """Nothing has come for the whole of ``timeout_body``."""
-        if self._carrier.has_input():  # we are late, not the client
+        if self._stream.has_input():  # we are late, not the client
             self._timeout.arm(self)
         else:
             self._fail(BodyTimeout())

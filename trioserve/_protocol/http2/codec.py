@@ -73,19 +73,19 @@ class Http2Codec:
         except FieldSectionTooLarge:
             self._give(self._whole(data), events)
             raise
-        if self._held or self.guard.in_field_section:
+        if self._held or self.guard.sections.is_open:
             data = self._whole(data)
         self._give(data, events)
 
     def _give(self, data: bytes, events: Http2Events) -> None:
-        if self.guard.known:
+        if self.guard.sections.known:
             self._check_known(events)
         self.engine.receive_data(data, events)
 
     def _whole(self, data: bytes) -> bytes:
         """Hold back a field section that is not complete: it may turn out to be too large for the engine."""
         at = len(data)
-        if self.guard.in_field_section:
+        if self.guard.sections.is_open:
             if self.guard.section_at is None:
                 self._held += data
                 return b""
@@ -98,11 +98,11 @@ class Http2Codec:
 
         What libnghttp2 finds malformed was never a request. The stream closes when its reset leaves.
         """
-        for stream_id in self.guard.known:
+        for stream_id in self.guard.sections.known:
             was_reset = stream_id in self._reset or stream_id in self.engine.broken_off
             if not (was_reset or events.is_open(stream_id) or self.engine.holds(stream_id)):
                 raise Http2Error(STREAM_CLOSED, "fields on a closed stream")
-        self.guard.known.clear()
+        self.guard.sections.known.clear()
 
     def reset_stream(self, stream_id: int, code: int) -> None:
         """The client may not have heard of it when it sends something on the stream."""

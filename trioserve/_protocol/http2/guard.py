@@ -36,6 +36,7 @@ __all__ = ["CONTINUATIONS", "Allowance", "FrameGuard", "OpenStreams"]
 _FRAME_HEADER: Final = struct.Struct(">IBI")  # size and kind, flags, stream (RFC 9113 §4.1)
 
 _FIELD_SECTIONS: Final = frozenset((HEADERS, CONTINUATION))
+_RULED: Final = frozenset((SETTINGS, PRIORITY))
 
 CONTINUATIONS: Final = 64  # of one field section: 16 KiB each are far more than a head may have
 VALUE_BYTES: Final = 64 * 1024  # of a compressed value, which libnghttp2 reads; a larger one ends its connection
@@ -71,6 +72,54 @@ class OpenStreams(Protocol):
     def is_answered(self, stream_id: int) -> bool: ...
 
 
+class FieldSections:
+    """Those that a client sends on one connection. Each may take several frames, but not without end (CVE-2024-27316).
+
+    Attributes:
+        highest: number of a stream on which one has begun.
+        is_open: one has begun whose last frame has not begun, or it is too large.
+        known: streams, of those that existed before, on which one began; whoever looks clears it. One that began in the
+            same data has not been closed before.
+    """
+
+    __slots__ = ("_continuations", "_head_bytes", "_is_new", "_most_bytes", "_size", "highest", "is_open", "known")
+
+    def __init__(self, head_bytes: int) -> None:
+        self._head_bytes = head_bytes  # of one at most
+        self._most_bytes = min(2 * head_bytes, max(head_bytes, VALUE_BYTES))  # of a compressed one
+        self._size = self._continuations = 0  # of the last one
+        self._is_new = False  # its stream
+        self.highest = 0
+        self.is_open = False
+        self.known: list[int] = []
+
+    def look_at(self, kind: int, flags: int, stream_id: int, size: int, begun: set[int], reset: set[int]) -> None:
+        """One frame; ``begun`` and ``reset``: what became of streams before it in the same data."""
+        if kind == HEADERS:
+            if not stream_id:
+                raise Http2Error(PROTOCOL_ERROR, "fields on stream 0, which is the connection's")  # RFC 9113 §6.2
+            self._size = self._continuations = 0
+            self._is_new = stream_id > self.highest
+            if self._is_new:
+                self.highest = stream_id
+                begun.add(stream_id)
+            elif stream_id in reset:
+                raise Http2Error(STREAM_CLOSED, "fields after a reset")  # RFC 9113 §5.1
+            elif stream_id not in begun:
+                self.known.append(stream_id)
+        else:
+            self._continuations += 1
+        self._size += size
+        self.is_open = True
+        if self._continuations > CONTINUATIONS:
+            raise Http2Error(ENHANCE_YOUR_CALM, "a field section that does not end")
+        if self._size > self._most_bytes:
+            if not self._is_new:
+                raise Http2Error(ENHANCE_YOUR_CALM, "trailer fields that are too large")
+            raise FieldSectionTooLarge(stream_id, self._head_bytes)
+        self.is_open = not flags & END_HEADERS
+
+
 class FrameGuard:
     """Of one connection.
 
@@ -85,44 +134,23 @@ class FrameGuard:
 
     Attributes:
         has_begun: a frame has come.
-        in_field_section: the client has begun one whose last frame has not begun, or it is too large.
-        section_at: where it begins in the data that was looked at last; ``None`` when it began before.
-        known: streams, of those that existed before, on which a field section began; whoever looks clears it. One that
-            began in the same data has not been closed before.
+        sections: what has come of field sections.
+        section_at: where the last one begins in the data that was looked at last; ``None`` when it began before.
     """
 
     __slots__ = (
-        "_block_bytes",
-        "_continuations",
-        "_goaway_id",
-        "_head_bytes",
-        "_highest",
-        "_is_new",
-        "_kind",
-        "_partial",
-        "_section_bytes",
-        "_skip",
-        "control",
-        "has_begun",
-        "in_field_section",
-        "known",
-        "resets",
-        "section_at",
+        "_goaway_id", "_kind", "_partial", "_skip", "control", "has_begun", "resets", "section_at", "sections",
     )  # fmt: skip
 
     def __init__(self, head_bytes: int, resets: Allowance, control: Allowance) -> None:
-        self._head_bytes = head_bytes  # of one field section at most
-        self._section_bytes = min(2 * head_bytes, max(head_bytes, VALUE_BYTES))  # of a compressed one
+        """``head_bytes``: of one field section at most."""
         self._skip = len(PREFACE)  # bytes until the next frame begins
         self._kind = SETTINGS  # of the last frame
         self._partial = b""  # of a frame header
-        self._block_bytes = self._continuations = 0
-        self._highest = 0  # number of a stream
-        self._is_new = False  # the stream of the section
         self._goaway_id: bytes | None = None  # the beginning of a number, of which more will come
         self.section_at: int | None = None
-        self.known: list[int] = []
-        self.has_begun = self.in_field_section = False
+        self.sections = FieldSections(head_bytes)
+        self.has_begun = False
         self.resets = resets
         self.control = control
 
@@ -137,12 +165,12 @@ class FrameGuard:
         before = len(self._partial)
         self.section_at = None
         if before:
-            data, self._partial = self._partial + data, b""
-        position, end, unpack = self._skip, len(data), _FRAME_HEADER.unpack_from
+            data = self._partial + data
+        position, end, sections, unpack = self._skip, len(data), self.sections, _FRAME_HEADER.unpack_from
         # The newest stream may have begun in a frame of which a part is missing: then nobody else knows it yet.
-        is_cut = position > 0 or self.in_field_section
-        known_to_all = self._highest - is_cut
-        begun = {self._highest} if is_cut else set()  # streams, in this data
+        is_cut = position > 0 or sections.is_open
+        known_to_all = sections.highest - is_cut
+        begun = {sections.highest} if is_cut else set()  # streams, in this data
         reset: set[int] = set()
         resets = control = 0
         kind = self._kind
@@ -153,36 +181,31 @@ class FrameGuard:
                 raise Http2Error(FRAME_SIZE_ERROR, "a frame larger than any settings allow")  # RFC 9113 §4.2
             if not self.has_begun:
                 self._check_first(kind, flags)
-            if self.in_field_section is not (kind == CONTINUATION):  # RFC 9113 §6.10
+            if sections.is_open is not (kind == CONTINUATION):  # RFC 9113 §6.10
                 raise Http2Error(PROTOCOL_ERROR, "a field section that was interrupted, or has not begun")
             if kind == DATA:
                 if not size or flags & PADDED:
                     control += not flags & END_STREAM and _is_empty(data, position, size, flags)
-            else:
+            elif kind in _FIELD_SECTIONS:
+                if kind == HEADERS:
+                    self.section_at = max(0, position - before)
+                sections.look_at(kind, flags, stream_id & HIGHEST_STREAM_ID, size, begun, reset)
+            elif kind == RST_STREAM:
                 stream_id &= HIGHEST_STREAM_ID
-                if kind in _FIELD_SECTIONS:
-                    if kind == HEADERS:
-                        self.section_at = max(0, position - before)
-                    self._look_at_fields(kind, flags, stream_id, size, begun, reset)
-                elif kind == RST_STREAM:
-                    if stream_id > self._highest:
-                        raise Http2Error(PROTOCOL_ERROR, "the reset of a stream that does not exist")  # RFC 9113 §6.4
-                    if _has_got_something(stream_id, streams, known_to_all):
-                        control += 1
-                    else:
-                        resets += 1
-                    reset.add(stream_id)
-                else:
-                    control += 1
-                    if size and kind == SETTINGS and flags & ACK:
-                        raise Http2Error(FRAME_SIZE_ERROR, "settings in an acknowledgement")  # RFC 9113 §6.5
-                    if kind == PRIORITY and not stream_id:
-                        raise Http2Error(PROTOCOL_ERROR, "a priority of stream 0")  # RFC 9113 §6.3
-                    if kind == GOAWAY and size >= STREAM_ID_BYTES:
-                        seen = self._see_goaway(seen, position - before + FRAME_HEADER_BYTES, b"")
+                if stream_id > sections.highest:
+                    raise Http2Error(PROTOCOL_ERROR, "the reset of a stream that does not exist")  # RFC 9113 §6.4
+                is_early = not _has_got_something(stream_id, streams, known_to_all)
+                resets += is_early
+                control += not is_early
+                reset.add(stream_id)
+            else:
+                control += 1
+                if kind in _RULED:
+                    _check_rules(kind, flags, stream_id & HIGHEST_STREAM_ID, size)
+                if kind == GOAWAY and size >= STREAM_ID_BYTES:
+                    seen = self._see_goaway(seen, position - before + FRAME_HEADER_BYTES, b"")
             position += FRAME_HEADER_BYTES + size
-        if position < end:
-            self._partial = data[position:]
+        self._partial = data[position:]
         self._kind = kind
         self._skip = max(0, position - end)
         if resets and not self.resets.take(resets, now):
@@ -195,7 +218,7 @@ class FrameGuard:
     @property
     def awaits_fields(self) -> bool:
         """Something is missing of a field section that the client has begun."""
-        return self.in_field_section or (self._skip > 0 and self._kind in _FIELD_SECTIONS)
+        return self.sections.is_open or (self._skip > 0 and self._kind in _FIELD_SECTIONS)
 
     def _see_goaway(self, data: bytes, at: int, begun: bytes) -> bytes:
         """``data``, in which the number of a stream, or what is missing of it after ``begun``, stands ``at`` there.
@@ -219,33 +242,13 @@ class FrameGuard:
         if kind != SETTINGS or flags & ACK:
             raise Http2Error(PROTOCOL_ERROR, "no settings after the preface")
 
-    def _look_at_fields(
-        self, kind: int, flags: int, stream_id: int, size: int, begun: set[int], reset: set[int]
-    ) -> None:
-        """One section may take several frames, but not without end (CVE-2024-27316)."""
-        if kind == HEADERS:
-            if not stream_id:
-                raise Http2Error(PROTOCOL_ERROR, "fields on stream 0, which is the connection's")  # RFC 9113 §6.2
-            self._block_bytes = self._continuations = 0
-            self._is_new = stream_id > self._highest
-            if self._is_new:
-                self._highest = stream_id
-                begun.add(stream_id)
-            elif stream_id in reset:
-                raise Http2Error(STREAM_CLOSED, "fields after a reset")  # RFC 9113 §5.1
-            elif stream_id not in begun:
-                self.known.append(stream_id)
-        else:
-            self._continuations += 1
-        self._block_bytes += size
-        self.in_field_section = True
-        if self._continuations > CONTINUATIONS:
-            raise Http2Error(ENHANCE_YOUR_CALM, "a field section that does not end")
-        if self._block_bytes > self._section_bytes:
-            if not self._is_new:
-                raise Http2Error(ENHANCE_YOUR_CALM, "trailer fields that are too large")
-            raise FieldSectionTooLarge(stream_id, self._head_bytes)
-        self.in_field_section = not flags & END_HEADERS
+
+def _check_rules(kind: int, flags: int, stream_id: int, size: int) -> None:
+    """Of frames that are no part of a stream's life, and that one of the engines does not check."""
+    if kind == SETTINGS and size and flags & ACK:
+        raise Http2Error(FRAME_SIZE_ERROR, "settings in an acknowledgement")  # RFC 9113 §6.5
+    if kind == PRIORITY and not stream_id:
+        raise Http2Error(PROTOCOL_ERROR, "a priority of stream 0")  # RFC 9113 §6.3
 
 
 def _is_empty(data: bytes, position: int, size: int, flags: int) -> bool:

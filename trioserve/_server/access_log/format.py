@@ -168,10 +168,10 @@ def _literal(text: str) -> str:
 def _expression(name: str | None, kind: str | None, atom: str) -> str:
     """The Python expression for ``%({name}kind)s`` or ``%(atom)s``."""
     if name is None:
-        if atom not in _ATOMS:
-            known = " ".join(_ATOMS)
-            raise ConfigError("access_log_format", f"%({atom})s is no atom{nearest(atom, _ATOMS)}; atoms are {known}")
-        return _ATOMS[atom]
+        if atom not in ATOMS:
+            known = " ".join(ATOMS)
+            raise ConfigError("access_log_format", f"%({atom})s is no atom{nearest(atom, ATOMS)}; atoms are {known}")
+        return ATOMS[atom]
     field = name.lower().encode("latin-1", "replace")
     return {
         "i": f"shown(field_of(answered, {field!r}))",
@@ -180,7 +180,7 @@ def _expression(name: str | None, kind: str | None, atom: str) -> str:
     }[kind or ""]
 
 
-_ATOMS: Final = {
+ATOMS: Final = {
     "h": "answered.client[0] if answered.client is not None else '-'",
     "l": "'-'",
     "u": "user_of(answered)",

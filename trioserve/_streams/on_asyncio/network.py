@@ -13,6 +13,7 @@ import anyio.abc
 from trioserve._streams.cork import CorkedNetwork
 from trioserve._streams.interface import ByteStream
 from trioserve._streams.on_asyncio.cork import LoopCork
+from trioserve._streams.on_asyncio.left_generators import give_finalizer_a_frame
 from trioserve._streams.on_asyncio.nursery import AsyncioNursery, open_nursery
 from trioserve._streams.on_asyncio.stream import SocketStream
 from trioserve._streams.on_asyncio.waiting import AsyncioWaitingTasks
@@ -33,6 +34,7 @@ class AsyncioNetwork(CorkedNetwork):
     _cork: LoopCork
 
     def __init__(self) -> None:
+        give_finalizer_a_frame()
         self._loop = asyncio.get_running_loop()
         self._runner = None if isinstance(self._loop, asyncio.BaseEventLoop) else _caller_of_this_task()
         self.clock: Callable[[], float] = self._loop.time
