@@ -15,6 +15,7 @@ import trio
 from tests.helpers.apps import part, start
 from tests.helpers.serving import serving
 from tests.helpers.transcripts import get
+from trioserve._streams.on_trio.left_generators import _start_closing
 from trioserve._types import Receive, Scope, Send
 from trioserve.testing import settled
 
@@ -106,6 +107,14 @@ async def that_waits() -> Numbers:
             yield number
 
 
+async def that_fails() -> Numbers:
+    async with trio.open_nursery():
+        try:
+            yield b"0"
+        finally:
+            raise ValueError("at the end")
+
+
 LEFT: list[tuple[Callable[[], Numbers], list[str]]] = [
     (in_nursery, ["task"]), (in_task_group, ["task"]), (in_both, ["inner", "outer"]), (wrapped, ["task"]),
     (wrapped_in_a_nursery, ["outer", "task"]), (in_context_manager, ["task"]), (in_time_limit, []),
@@ -156,3 +165,38 @@ async def test_clients_that_leave(
     gc.collect()
     assert sorted(ended) == sorted(2 * tasks)
     assert not [record.getMessage() for record in caplog.records if record.levelno >= logging.ERROR]
+
+
+@pytest.mark.filterwarnings("ignore:Async generator:ResourceWarning")
+async def test_one_that_fails_when_it_is_closed(caplog: pytest.LogCaptureFixture) -> None:
+    generator = that_fails()
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        nonlocal generator
+        await anext(generator)
+        generator = numbers()
+        await start(send)
+        await part(send, b"alive", more=False)
+
+    async with serving(app) as site:
+        client = site.connect()
+        await client.send_all(get("/"))
+        assert b"alive" in await client.receive_some()
+        await client.aclose()
+        await settled()
+    [record] = [record for record in caplog.records if record.levelno >= logging.ERROR]
+    assert record.getMessage() == "An async generator that was left has failed"
+    assert record.exc_info is not None
+    assert "ValueError" in repr(record.exc_info[1])
+
+
+async def test_when_trio_takes_no_task_any_more_it_closes_the_generator_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between the end of the main task and the last generators."""
+    def refuse(*args: object, **options: object) -> None:
+        raise RuntimeError("Nursery is closed to new arrivals")
+
+    monkeypatch.setattr(trio.lowlevel, "spawn_system_task", refuse)
+    told: list[Numbers] = []
+    generator = numbers()
+    _start_closing(generator, [], told.append)
+    assert told == [generator]

@@ -50,9 +50,10 @@ def test_a_cancel_that_was_forgotten_meets_no_other_request(client: RawClient) -
     assert post(client, "/accounts/late?balance=100").status == 200
     for _ in range(3):
         assert post(client, "/accounts/late/withdraw?amount=150&late_cancel=1").status == 409
-        assert post(client, "/touch?seconds=0.2").json() == {"cancelling": 0}
+        assert post(client, "/touch?strikes=1").json() == {"cancelling": 0}
     assert balance(client, "late") == 100
     assert post(client, "/accounts/late/withdraw?amount=50&late_cancel=1").json() == {"balance": 50}
+    assert post(client, "/touch?strikes=1").json() == {"cancelling": 0}
     assert balance(client, "late") == 50
 
 

@@ -5,7 +5,7 @@ it yields, and trio closes it in a task of its own. But the nursery belongs to t
 one ends with an open nursery, or is woken in the place of the other. Then trio's state is broken, and the process ends
 (https://github.com/python-trio/trio/issues/638). So the nurseries and scopes of such a generator change their task.
 
-Trio has no public way to do that. Where its objects look different, everything is as without this module.
+Trio has no public way to do that: the underscores in this file are those of trio 0.32 to 0.35.
 """
 
 import contextlib
@@ -55,9 +55,8 @@ def _finalizer_before(
     finalizer: Callable[[AsyncGenerator[Any, Any]], object], token: trio.lowlevel.TrioToken
 ) -> Callable[[AsyncGenerator[Any, Any]], None]:
     def finalize(generator: AsyncGenerator[Any, Any]) -> None:
-        blocks = list(_blocks_of(generator)) if trio.lowlevel.in_trio_task() else []
-        if blocks and _take_out(blocks):
-            token.run_sync_soon(_start_closing, generator, blocks)
+        if trio.lowlevel.in_trio_task() and (blocks := list(_blocks_of(generator))) and _take_out(blocks):
+            token.run_sync_soon(_start_closing, generator, blocks, finalizer)
         else:
             finalizer(generator)
 
@@ -126,11 +125,17 @@ def _put_in(task: trio.lowlevel.Task, blocks: Sequence[_Block]) -> None:
     task._activate_cancel_status(blocks[-1].status)
 
 
-def _start_closing(generator: AsyncGenerator[Any, Any], blocks: Sequence[_Block]) -> None:
+def _start_closing(
+    generator: AsyncGenerator[Any, Any], blocks: Sequence[_Block],
+    finalizer: Callable[[AsyncGenerator[Any, Any]], object],
+) -> None:  # fmt: skip
     name = getattr(generator, "__qualname__", "?")
     complain(log, "The async generator %s was left inside of a nursery or cancel scope, which ends now: "
              "close it with contextlib.aclosing", name, level=logging.WARNING)
-    trio.lowlevel.spawn_system_task(_close, generator, blocks, name=f"close {name}, which was left")
+    try:
+        trio.lowlevel.spawn_system_task(_close, generator, blocks, name=f"close {name}, which was left")
+    except RuntimeError:  # trio's run is about to end, and takes no task any more: it has a list of its own
+        finalizer(generator)
 
 
 async def _close(generator: AsyncGenerator[Any, Any], blocks: Sequence[_Block]) -> None:
@@ -141,5 +146,5 @@ async def _close(generator: AsyncGenerator[Any, Any], blocks: Sequence[_Block]) 
             await generator.aclose()
         except* (GeneratorExit, trio.Cancelled):
             pass  # what it was closed with, in the group of a nursery
-        except* Exception as failed:
+        except* BaseException as failed:  # as trio does: nothing may come out of a task of the system
             complain(log, "An async generator that was left has failed", exc_info=failed)
